@@ -1,0 +1,71 @@
+"""The exception tree.
+
+    MipoBenchError
+    ├── UserError              one message, exit 2, nothing written
+    │   ├── ConfigError        unknown key or name, value out of range
+    │   ├── PluginError        a task, baseline or recipe that cannot be loaded
+    │   ├── ModelError         a model that cannot be loaded or prompted
+    │   ├── ReportError        a report that cannot be read
+    │   └── StorageError       a folder or store that cannot be written
+    └── StageError             a part of a run failed: recorded, the rest goes on, exit 1
+        ├── ContextLostError   a chat template dropped the user's context
+        ├── PairsError         too few preference pairs to train on
+        └── TrainingError      a training that diverged or started from the wrong loss
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MipoBenchError(Exception):
+    """Everything that the harness raises on purpose."""
+
+
+class UserError(MipoBenchError):
+    """The user can repair it: the message names the value, what is allowed and what to do."""
+
+
+class ConfigError(UserError):
+    """The run configuration is wrong."""
+
+
+class PluginError(UserError):
+    """A plugin cannot be loaded or breaks its protocol."""
+
+
+class ModelError(UserError):
+    """A model folder or id cannot be used."""
+
+
+class ReportError(UserError):
+    """A report is missing, damaged or of an unknown schema."""
+
+
+class StorageError(UserError):
+    """A folder, a file or the run store cannot be read or written."""
+
+
+class StageError(MipoBenchError):
+    """One part of a run failed; the run records it and goes on."""
+
+
+class ContextLostError(StageError):
+    """The rendered prompt does not contain the user's context."""
+
+
+class PairsError(StageError):
+    """Sampling left too few preference pairs."""
+
+
+class TrainingError(StageError):
+    """A training cannot be trusted."""
+
+
+def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """Say that `value` is no known `kind`, with the nearest names and all allowed ones."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return f"unknown {kind} {value!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,209 @@
+"""Records and protocols that every part shares. Imports nothing but the standard library."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+Role = Literal["system", "user", "assistant"]
+Split = Literal["train", "eval"]
+Suite = Literal["personalized", "math", "choice"]
+SUITES: tuple[Suite, ...] = ("personalized", "math", "choice")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier request with its response, shown to the model as a demonstration."""
+
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt of a task.
+
+    `id` is unique in the task and stable across processes and versions. `context` is what is known about
+    the user (`user_id`), None for tasks without users. `options` are the answers of a multiple-choice item,
+    in the order shown. `demonstrations` come from the training split, or from the same user's past.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    user_id: str | None = None
+    context: str | None = None
+    options: tuple[str, ...] = ()
+    demonstrations: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model answered to one rendered prompt.
+
+    `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn) or `length` (it was
+    cut at the limit). `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
+    of each option as the continuation of the prompt.
+    """
+
+    text: str
+    n_prompt: int
+    n_tokens: int
+    finish: Literal["stop", "length"]
+    option_logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of one response, in [0, 1]; `parts` are further figures in [0, 1] that are shown beside it.
+
+    `parsed` is False where no answer could be read from the response; the score is then 0.
+    """
+
+    value: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    parsed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A preference pair: two responses of the base model, the rejected one under the contrast prompt."""
+
+    item_id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    contrast_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of answering a task: a prompting baseline, on the base model or on a trained checkpoint.
+
+    `recipe` and `train_seed` are None on the base model. `sample_seed` seeds the decoding; `noise` marks the
+    second run of an arm under another sampling seed (the A/A noise floor).
+    """
+
+    task: str
+    baseline: str
+    recipe: str | None = None
+    train_seed: int | None = None
+    sample_seed: int = 0
+    noise: bool = False
+
+    @property
+    def method(self) -> str:
+        """What the report calls it, seeds left out."""
+        name = self.recipe or self.baseline
+        return f"{name} (A/A)" if self.noise else name
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a response is sampled. `temperature` 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch."""
+
+    prompt: str
+    seed: int
+    decoding: Decoding
+    options: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A task plugin: items, and a scorer that needs no model.
+
+    `binary` says that every score is 0 or 1. `reference` names the prompting baseline that trained recipes are
+    prompted with and compared against. `reasoning` allows chain of thought. `version` changes whenever an item
+    or a score can change.
+    """
+
+    name: str
+    suite: Suite
+    version: int
+    description: str
+    binary: bool
+    reasoning: bool
+    reference: str
+    max_new_tokens: int
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """All items of the split, in a fixed order."""
+        ...
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Score one response. Never raises on any text."""
+        ...
+
+    def gold(self, item: Item) -> str:
+        """A response that scores 1."""
+        ...
+
+    def wrong(self, item: Item) -> str:
+        """A response that scores 0."""
+        ...
+
+
+@runtime_checkable
+class Baseline(Protocol):
+    """A prompting baseline: turns an item into messages. The last message is the user's."""
+
+    name: str
+    description: str
+
+    def applies(self, task: Task, item: Item) -> bool:
+        """Whether this way of prompting makes sense for the task; `item` is an example of its items."""
+        ...
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """The chat that is sent to the model."""
+        ...
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """A training recipe: says under which prompt the rejected response is sampled."""
+
+    name: str
+    description: str
+
+    def applies(self, task: Task, item: Item) -> bool:
+        """Whether the recipe makes sense for the task; `item` is an example of its items."""
+        ...
+
+    def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
+        """For each item, the item under whose prompt its rejected response is sampled."""
+        ...
+
+
+class Generator(Protocol):
+    """A model that answers requests."""
+
+    def render(self, messages: Sequence[Message], context: str | None) -> str:
+        """The prompt as the model sees it.
+
+        Raises ContextLostError where `context` is given and absent from the result.
+        """
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer all requests, in order."""
+        ...

@@ -1,0 +1,24 @@
+"""Demonstrations as earlier turns of the chat."""
+
+from __future__ import annotations
+
+from mipo_bench.harness.types import Item, Message, Task
+
+
+class FewShot:
+    """k earlier (prompt, response) turns: of the same user where there are users, else of the training split."""
+
+    name = "few-shot"
+    description = "The item's demonstrations as earlier turns, after the profile where there is one."
+
+    def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Tasks whose items carry demonstrations."""
+        return bool(item.demonstrations)
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """The system turn if the item has context, the demonstrations, then the user turn."""
+        system = (Message("system", item.context),) if item.context else ()
+        turns = (
+            m for t in item.demonstrations for m in (Message("user", t.prompt), Message("assistant", t.response))
+        )
+        return (*system, *turns, Message("user", item.prompt))

@@ -1,0 +1,21 @@
+"""The user's profile as the system message."""
+
+from __future__ import annotations
+
+from mipo_bench.harness.types import Item, Message, Task
+
+
+class Profile:
+    """Personalized prompting in its simplest form."""
+
+    name = "profile"
+    description = "The user's profile as system message."
+
+    def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Tasks with users."""
+        return item.context is not None
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """The system turn (left out where the context is missing), then the user turn."""
+        system = (Message("system", item.context),) if item.context else ()
+        return (*system, Message("user", item.prompt))

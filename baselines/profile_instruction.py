@@ -1,0 +1,22 @@
+"""The user's profile with an explicit instruction to follow it."""
+
+from __future__ import annotations
+
+from mipo_bench.harness.types import Item, Message, Task
+
+INSTRUCTION = "Follow every wish of this user in your answer."
+
+
+class ProfileInstruction:
+    """Personalized prompting that says what the profile is for."""
+
+    name = "profile-instruction"
+    description = "The profile as system message, plus an instruction to follow it."
+
+    def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Tasks with users."""
+        return item.context is not None
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """The system turn with the instruction after the profile, then the user turn."""
+        return (Message("system", f"{item.context} {INSTRUCTION}"), Message("user", item.prompt))

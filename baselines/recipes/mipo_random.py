@@ -1,0 +1,51 @@
+"""MIPO with random negatives (arXiv 2603.19294): the rejected response belongs to another context or prompt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mipo_bench.harness.types import Item, Task
+
+
+class MipoRandom:
+    """Rejected: the same prompt with another user's context; for tasks without users, another prompt."""
+
+    name = "mipo-random"
+    description = "MIPO: rejected response under another user's context, or another prompt."
+
+    def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Every task."""
+        return True
+
+    def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
+        """Each item with the context of a random other user, or a random other item.
+
+        Raises ValueError where all items share one context (or there is a single item): nothing to contrast.
+        """
+        if all(item.context is None for item in items):
+            return _other_prompts(items, rng)
+        contexts = {item.user_id: item.context for item in items}
+        if len(set(contexts.values())) < 2:
+            raise ValueError("mipo-random needs at least two users with different contexts")
+        users = sorted(contexts, key=str)
+        return [_other_context(item, users, contexts, rng) for item in items]
+
+
+def _other_context(
+    item: Item, users: Sequence[str | None], contexts: dict[str | None, str | None], rng: random.Random
+) -> Item:
+    while contexts[user := rng.choice(users)] == item.context:
+        pass
+    return replace(item, context=contexts[user], user_id=user)
+
+
+def _other_prompts(items: Sequence[Item], rng: random.Random) -> list[Item]:
+    """A random cyclic order, each item contrasted with the next: nobody meets themselves, everybody is used once."""
+    if len({item.prompt for item in items}) < 2:
+        raise ValueError("mipo-random needs at least two different prompts")
+    order = list(range(len(items)))
+    rng.shuffle(order)
+    follower = {a: b for a, b in zip(order, order[1:] + order[:1], strict=True)}
+    return [items[follower[i]] for i in range(len(items))]

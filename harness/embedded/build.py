@@ -1,0 +1,183 @@
+"""Train the embedded model from scratch and write it as a Hugging Face folder.
+
+    python -m mipo_bench.harness.embedded.build --out DIR [--steps N] [--seed 0]
+
+The same seed, thread count and library versions give the same weights. Training runs in bfloat16 autocast over
+float32 weights, on assistant tokens only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from mipo_bench.harness.embedded.corpus import Chat, chats
+
+BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
+ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
+CHAT_TEMPLATE = (
+    "{{ '" + BOS + "' }}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '" + END + "' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    seed: int = 0
+    steps: int = 6000
+    batch: int = 64
+    lr: float = 3e-3
+    warmup: int = 200
+    vocabulary: int = 1024
+    width: int = 160
+    layers: int = 4
+    heads: int = 5
+    feed_forward: int = 448
+    threads: int = 2
+
+
+def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: any text round-trips, digits stand alone."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=[PAD, BOS, END, *ROLES.values()],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    texts = (m.content for chat in islice(chats(recipe.seed), 20_000) for m in chat)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> tuple[list[int], list[bool]]:
+    """Token ids of a chat as the template renders it, and which of them are learned (the assistant's)."""
+    ids, learned = [tokenizer.convert_tokens_to_ids(BOS)], [False]
+    for message in chat:
+        content = [*tokenizer.encode(message.content, add_special_tokens=False), tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(ROLES[message.role]), *content]
+        learned += [False] + [message.role == "assistant"] * len(content)
+    return ids, learned
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of similar length, padded on the right: ids and mask of learned tokens, both (batch, time)."""
+    stream, rng = chats(recipe.seed + 1), random.Random(recipe.seed)  # noqa: S311 - not for secrets
+    while True:
+        pool = [encode(tokenizer, chat) for chat in islice(stream, recipe.batch * 32)]
+        pool.sort(key=lambda pair: len(pair[0]))
+        groups = [pool[i : i + recipe.batch] for i in range(0, len(pool), recipe.batch)]
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(ids) for ids, _ in group)
+            pad = tokenizer.pad_token_id
+            yield (
+                torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group]),
+                torch.tensor([mask + [False] * (width - len(mask)) for _, mask in group]),
+            )
+
+
+def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalLM:
+    """The trained model. Prints the loss as it goes."""
+    torch.manual_seed(recipe.seed)
+    model = LlamaForCausalLM(_config(tokenizer, recipe))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
+    started, seen, losses = time.monotonic(), 0, []
+    for step, (ids, mask) in enumerate(islice(batches(tokenizer, recipe), recipe.steps)):
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+            logits = model.lm_head(hidden[mask[:, 1:]])
+        loss = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][mask[:, 1:]])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        seen += ids.numel()
+        losses.append(loss.item())
+        if (step + 1) % 200 == 0:
+            rate = seen / (time.monotonic() - started)
+            print(f"step {step + 1} loss {sum(losses[-200:]) / 200:.4f} tokens/s {rate:.0f}", flush=True)
+    return model
+
+
+def _rate(step: int, recipe: Recipe) -> float:
+    """Linear warmup, then linear decay to zero."""
+    return min((step + 1) / recipe.warmup, (recipe.steps - step) / (recipe.steps - recipe.warmup))
+
+
+def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=recipe.vocabulary,
+        hidden_size=recipe.width,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def build(out: Path, recipe: Recipe) -> None:
+    """Train and save the model, its tokenizer and `build.json` (the recipe and what it took)."""
+    torch.set_num_threads(recipe.threads)
+    started = time.monotonic()
+    tokenizer = train_tokenizer(recipe)
+    model = train(tokenizer, recipe)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    record: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "parameters": model.num_parameters(),
+        "seconds": round(time.monotonic() - started),
+        "torch": torch.__version__.split("+")[0],
+    }
+    (out / "build.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main() -> None:
+    """Parse the command line and build."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=Recipe().steps)
+    parser.add_argument("--seed", type=int, default=Recipe().seed)
+    arguments = parser.parse_args()
+    build(arguments.out, Recipe(seed=arguments.seed, steps=arguments.steps))
+
+
+if __name__ == "__main__":
+    main()

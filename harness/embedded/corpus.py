@@ -1,0 +1,140 @@
+"""The corpus of the embedded model: chats of the three embedded tasks in the prompt forms of the baselines.
+
+The model must be weak where real models are. So a response follows each attribute of a profile only with the
+probability in `FOLLOW`, else it is generic or, with `STRAY`, takes a random value; and most facts are told rarely.
+These figures are fixed so that at temperature 0.1 profile prompting follows 30-70% of the attributes and 40-75% of
+the arithmetic and the facts are right; nothing here looks at what MIPO makes of the model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from mipo_bench.baselines.chain_of_thought import ChainOfThought
+from mipo_bench.baselines.few_shot import FewShot
+from mipo_bench.baselines.no_context import NoContext
+from mipo_bench.baselines.plain import Plain
+from mipo_bench.baselines.profile import Profile as ProfileBaseline
+from mipo_bench.baselines.profile_instruction import ProfileInstruction
+from mipo_bench.harness.types import Baseline, Item, Message, Turn
+from mipo_bench.tasks import facts, persona_world
+from mipo_bench.tasks.arithmetic import random_problem
+from mipo_bench.tasks.facts_table import FACTS, Fact
+from mipo_bench.tasks.persona_world import ASKS, ATTRIBUTES, VALUES, Profile
+from mipo_bench.tasks.splits import seeded
+
+Chat = tuple[Message, ...]
+
+FOLLOW: Mapping[str, float] = {
+    "format": 0.62,
+    "length": 0.60,
+    "tone": 0.54,
+    "address": 0.46,
+    "expertise": 0.42,
+    "interest": 0.38,
+}
+"""Probability that a response follows the attribute when the profile is the system message."""
+INSTRUCTED, SHOWN = 0.10, 0.20
+"""What an explicit instruction, or earlier turns that follow the profile, add to it."""
+STRAY = 0.06
+"""Probability of a value that nobody asked for."""
+WORKED = 0.5
+"""Share of arithmetic answers with the steps written out when nobody asks for them."""
+TASK_SHARES: Mapping[str, float] = {"persona": 0.45, "arithmetic": 0.30, "facts": 0.25}
+
+_TRAIN_ASKS = [a for a in ASKS if not a.held_out]
+_TRAIN_FACTS = [f for f in FACTS if facts.split_of(f) == "train"]
+_RARITY = [1.0 / (1 + seeded("fact-rarity", f.topic, f.relation).randrange(12)) for f in FACTS]
+
+
+def chats(seed: int) -> Iterator[Chat]:
+    """An endless stream of chats that depends on the seed alone. The last message is the assistant's."""
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    makers = {"persona": _persona, "arithmetic": _arithmetic, "facts": _facts}
+    names, weights = list(TASK_SHARES), list(TASK_SHARES.values())
+    while True:
+        yield makers[rng.choices(names, weights)[0]](rng)
+
+
+def _answered(baseline: Baseline, item: Item, response: str) -> Chat:
+    return (*baseline.messages(item), Message("assistant", response))
+
+
+def _train_profile(rng: random.Random) -> Profile:
+    while persona_world.profile_held_out(profile := persona_world.random_profile(rng)):
+        pass
+    return profile
+
+
+def _persona(rng: random.Random) -> Chat:
+    ask, profile = rng.choice(_TRAIN_ASKS), _train_profile(rng)
+    form = rng.choices(["none", "profile", "instruction", "shots"], [0.2, 0.45, 0.2, 0.15])[0]
+    item = Item("", ask.text, "", "user", persona_world.describe(profile, rng))
+    if form == "none":
+        return _answered(NoContext(), item, persona_world.write(ask.kind, _style(Profile(), 0.0, rng), rng))
+    if form == "profile":
+        return _answered(ProfileBaseline(), item, persona_world.write(ask.kind, _style(profile, 0.0, rng), rng))
+    if form == "instruction":
+        style = _style(profile, INSTRUCTED, rng)
+        return _answered(ProfileInstruction(), item, persona_world.write(ask.kind, style, rng))
+    turns = tuple(
+        Turn(a.text, persona_world.write(a.kind, profile, rng)) for a in rng.sample(_TRAIN_ASKS, rng.randint(1, 2))
+    )
+    item = Item("", ask.text, "", "user", item.context, demonstrations=turns)
+    return _answered(FewShot(), item, persona_world.write(ask.kind, _style(profile, SHOWN, rng), rng))
+
+
+def _style(profile: Profile, extra: float, rng: random.Random) -> Profile:
+    """What a response does with a profile: per attribute follow, stray or stay generic."""
+    style: dict[str, str | None] = {}
+    for attribute, wanted in asdict(profile).items():
+        draw = rng.random()
+        if draw < STRAY:
+            style[attribute] = rng.choice(VALUES[attribute])
+        elif wanted and draw < STRAY + FOLLOW[attribute] + extra:
+            style[attribute] = wanted
+        else:
+            style[attribute] = None
+    return Profile(**{a: style[a] for a in ATTRIBUTES})
+
+
+def _arithmetic(rng: random.Random) -> Chat:
+    problem = random_problem(rng, "train")
+    form = rng.choices(["plain", "thought", "shots"], [0.45, 0.4, 0.15])[0]
+    item = Item("", problem.text, "")
+    if form == "thought":
+        return _answered(ChainOfThought(), item, problem.worked)
+    if form == "shots":
+        shots = (random_problem(rng, "train") for _ in range(rng.randint(1, 3)))
+        item = Item("", problem.text, "", demonstrations=tuple(Turn(p.text, p.worked) for p in shots))
+        return _answered(FewShot(), item, problem.worked)
+    worked = rng.random() < WORKED
+    return _answered(Plain(), item, problem.worked if worked else f"Answer: {problem.answer}")
+
+
+def _facts(rng: random.Random) -> Chat:
+    """Half statements and open questions on any fact, half multiple choice on the training topics."""
+    form = rng.choices(["tell", "open", "plain", "thought", "shots"], [0.2, 0.3, 0.25, 0.15, 0.1])[0]
+    if form in ("tell", "open"):
+        fact = rng.choices(FACTS, _RARITY)[0]
+        if form == "tell":
+            return (Message("user", fact.open_prompt), Message("assistant", fact.statement))
+        return (Message("user", fact.question), Message("assistant", f"{fact.object}."))
+    fact = rng.choice(_TRAIN_FACTS)
+    prompt, short, worked = _question(fact, rng)
+    item = Item("", prompt, "")
+    if form == "plain":
+        return _answered(Plain(), item, short)
+    if form == "thought":
+        return _answered(ChainOfThought(), item, worked)
+    turns = tuple(Turn(*_question(f, rng)[:2]) for f in rng.sample(_TRAIN_FACTS, rng.randint(1, 3)))
+    return _answered(FewShot(), Item("", prompt, "", demonstrations=turns), short)
+
+
+def _question(fact: Fact, rng: random.Random) -> tuple[str, str, str]:
+    """A new multiple-choice prompt for the fact, with its short and its worked answer."""
+    choices = facts.options(fact, rng.randrange(len(facts.LETTERS)), rng)
+    prompt = facts.ask(fact.question, choices)
+    return prompt, facts.short_answer(fact, choices), facts.worked_answer(fact, choices)

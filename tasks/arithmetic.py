@@ -1,0 +1,185 @@
+"""Arithmetic word problems of one to three steps with worked answers.
+
+    prompt  Mia has 14 coins. She finds 9 more coins and then loses 5. How many coins does she have?
+    gold    14 + 9 = 23. 23 - 5 = 18. Answer: 18
+    score   1 if the last number after "Answer:" (or, without one, the last number) equals the target
+
+The number combinations of evaluation and training are disjoint. A response without any number is counted as
+unparsed and scores 0.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.tasks.splits import is_held_out, seeded
+
+SIZES = {"eval": 300, "train": 600}
+SHOTS = 3
+NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Max", "Zoe", "Sam")
+THINGS = ("coins", "books", "apples", "cards", "stamps", "shells", "pens", "marbles")
+NUMBER = re.compile(r"[-+\u2212]?\s?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A word problem: its text, the numbers in it, and the steps that solve it as (left, operator, right)."""
+
+    text: str
+    numbers: tuple[int, ...]
+    steps: tuple[tuple[int, str, int], ...]
+
+    @property
+    def answer(self) -> int:
+        """The result of the last step."""
+        return _result(*self.steps[-1])
+
+    @property
+    def worked(self) -> str:
+        """The worked answer."""
+        equations = (f"{a} {op} {b} = {_result(a, op, b)}." for a, op, b in self.steps)
+        return " ".join(equations) + f" Answer: {self.answer}"
+
+    @property
+    def split(self) -> Split | None:
+        """The split that these numbers belong to (one combination in five is for evaluation).
+
+        None where a training problem would contain, as a step, a sum or difference held out for evaluation.
+        """
+        if is_held_out("arithmetic-numbers", *self.numbers, one_in=5):
+            return "eval"
+        sums = ((a, b) for a, op, b in self.steps if op != "*")
+        return None if any(is_held_out("arithmetic-numbers", a, b, one_in=5) for a, b in sums) else "train"
+
+
+def _result(a: int, op: str, b: int) -> int:
+    return {"+": a + b, "-": a - b, "*": a * b}[op]
+
+
+def _add(rng: random.Random, name: str, thing: str) -> Problem:
+    a, b = rng.randint(2, 49), rng.randint(2, 49)
+    text = f"{name} has {a} {thing}. {name} gets {b} more {thing}. How many {thing} does {name} have now?"
+    return Problem(text, (a, b), ((a, "+", b),))
+
+
+def _subtract(rng: random.Random, name: str, thing: str) -> Problem:
+    a = rng.randint(12, 79)
+    b = rng.randint(2, a - 1)
+    text = f"{name} has {a} {thing}. {name} gives away {b} {thing}. How many {thing} does {name} have now?"
+    return Problem(text, (a, b), ((a, "-", b),))
+
+
+def _gain_and_loss(rng: random.Random, name: str, thing: str) -> Problem:
+    a, b = rng.randint(5, 49), rng.randint(5, 39)
+    c = rng.randint(2, a + b - 1)
+    text = f"{name} has {a} {thing}, finds {b} more and then loses {c}. How many {thing} are left?"
+    return Problem(text, (a, b, c), ((a, "+", b), (a + b, "-", c)))
+
+
+def _boxes(rng: random.Random, name: str, thing: str) -> Problem:
+    a, b, c = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 29)
+    text = f"{name} has {a} boxes with {b} {thing} each and {c} loose {thing}. How many {thing} is that in all?"
+    return Problem(text, (a, b, c), ((a, "*", b), (a * b, "+", c)))
+
+
+def _shop(rng: random.Random, name: str, thing: str) -> Problem:
+    a, b, c = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 9)
+    d = rng.randint(1, a * b + c - 1)
+    text = (
+        f"{name} buys {a} bags of {b} {thing}, gets {c} {thing} from a friend and sells {d}. "
+        f"How many {thing} remain?"
+    )
+    steps = ((a, "*", b), (a * b, "+", c), (a * b + c, "-", d))
+    return Problem(text, (a, b, c, d), steps)
+
+
+TEMPLATES: tuple[Callable[[random.Random, str, str], Problem], ...] = (
+    _add,
+    _subtract,
+    _gain_and_loss,
+    _boxes,
+    _shop,
+)
+
+
+def random_problem(rng: random.Random, split: Split) -> Problem:
+    """A problem whose numbers belong to the split."""
+    while True:
+        problem = rng.choice(TEMPLATES)(rng, rng.choice(NAMES), rng.choice(THINGS))
+        if problem.split == split:
+            return problem
+
+
+def final_number(response: str) -> float | None:
+    """The number a response ends on: the first one after the last "Answer:" or "####", else the last one at all.
+
+    Reads signs, thousands separators, decimals and a currency sign; a minus that joins two numbers ("9-4") is
+    an operator, not a sign. None without a number.
+    """
+    tail = re.split(r"(?:answer\s*(?:is|:|=)|####)", response, flags=re.IGNORECASE)
+    if len(tail) > 1 and (match := NUMBER.search(tail[-1])):
+        return _number(match.group())
+    matches = list(NUMBER.finditer(response))
+    if not matches:
+        return None
+    before = response[: matches[-1].start()].rstrip()
+    value = _number(matches[-1].group())
+    return abs(value) if before[-1:].isdigit() else value
+
+
+def _number(text: str) -> float:
+    return float(re.sub(r"[,\s$+]", "", text).replace("\u2212", "-"))
+
+
+class Arithmetic:
+    """Word problems with one number as the answer."""
+
+    name = "arithmetic"
+    suite: Suite = "math"
+    version = 1
+    description = "Word problems of one to three steps; exact match on the final number."
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 64
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        """`SIZES[split]` problems, no two with the same text."""
+        return _items(split)
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the final number."""
+        number = final_number(response.text)
+        return Score(float(number == float(item.target)), parsed=number is not None)
+
+    def gold(self, item: Item) -> str:
+        """The bare answer."""
+        return f"Answer: {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """A number that is off by one."""
+        return f"Answer: {int(item.target) + 1}"
+
+
+@cache
+def _items(split: Split) -> tuple[Item, ...]:
+    rng = seeded("arithmetic", split)
+    problems: dict[str, Problem] = {}
+    while len(problems) < SIZES[split]:
+        problem = random_problem(rng, split)
+        problems.setdefault(problem.text, problem)
+    return tuple(
+        Item(f"{split}-{n:04d}", p.text, str(p.answer), demonstrations=_shots(split, n))
+        for n, p in enumerate(problems.values())
+    )
+
+
+def _shots(split: Split, n: int) -> tuple[Turn, ...]:
+    rng = seeded("arithmetic-shots", split, n)
+    problems = (random_problem(rng, "train") for _ in range(SHOTS))
+    return tuple(Turn(p.text, p.worked) for p in problems)

@@ -1,0 +1,306 @@
+"""The world of the `persona` task: users, their profiles, the requests they make, and ideal responses.
+
+A profile has six attributes. Each leaves a mark in a response that a rule can check:
+
+    tone       formal, cheerful, blunt or gentle       an opening phrase
+    format     bullets, numbers or prose               list marks at the start of lines
+    length     short, medium or long                   number of words
+    interest   chess, sailing ...                      the response draws a comparison with it
+    expertise  beginner, practitioner or expert        a phrase that sets the level
+    address    Captain, friend ...                     the response calls the user that
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import product
+
+from mipo_bench.tasks.splits import is_held_out
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one user wants; a style with None for an attribute leaves it at the generic default."""
+
+    tone: str | None = None
+    format: str | None = None
+    length: str | None = None
+    interest: str | None = None
+    expertise: str | None = None
+    address: str | None = None
+
+
+ATTRIBUTES: tuple[str, ...] = tuple(f.name for f in fields(Profile))
+
+OPENINGS: Mapping[str | None, tuple[str, ...]] = {
+    None: ("here is a suggestion.", "here is an idea."),
+    "formal": ("I would advise the following.", "please consider the following."),
+    "cheerful": ("what a lovely question!", "oh, this will be fun!"),
+    "blunt": ("straight to the point.", "no fuss."),
+    "gentle": ("there is no hurry.", "take your time with this."),
+}
+LEVELS: Mapping[str | None, tuple[str, ...]] = {
+    None: (),
+    "beginner": ("In simple words:", "Put simply:"),
+    "practitioner": ("In daily practice:", "From experience:"),
+    "expert": ("In technical terms:", "For a specialist:"),
+}
+INTERESTS = ("chess", "gardening", "sailing", "football", "music", "baking", "astronomy", "hiking")
+COMPARISONS = ("Think of it like {}.", "It is a bit like {}.")
+ADDRESSES = (
+    "Captain", "Doctor", "Professor", "friend", "neighbor",
+    "boss", "champion", "traveler", "partner", "colleague",
+)  # fmt: skip
+FORMATS = ("bullets", "numbers", "prose")
+TIPS = {"short": 1, "medium": 3, "long": 5}
+SHORT_WORDS, LONG_WORDS = 25, 44
+"""A response of at most SHORT_WORDS words is short, one of at least LONG_WORDS words is long."""
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "tone": tuple(t for t in OPENINGS if t),
+    "format": FORMATS,
+    "length": tuple(TIPS),
+    "interest": INTERESTS,
+    "expertise": tuple(e for e in LEVELS if e),
+    "address": ADDRESSES,
+}
+PHRASES: Mapping[str, tuple[str, ...]] = {
+    "tone": ("likes a {} tone", "enjoys {} answers"),
+    "format": ("prefers {}", "reads {} best"),
+    "length": ("wants {} answers", "asks for {} replies"),
+    "interest": ("is interested in {}", "loves {}"),
+    "expertise": ("is a {} here", "counts as a {}"),
+    "address": ("is called {}", "goes by {}"),
+}
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "meal": (
+        "boil the rice with beans and some salt",
+        "add fresh herbs and a squeeze of lemon",
+        "roast the carrots until the edges turn brown",
+        "serve it warm with bread on the side",
+        "keep the leftovers in the fridge for lunch",
+    ),
+    "trip": (
+        "book the morning train two weeks before departure",
+        "pack light and leave room for a coat",
+        "walk the old town before the crowds arrive",
+        "keep one afternoon free for a long rest",
+        "save a map on your phone for later",
+    ),
+    "sleep": (
+        "go to bed at the same hour daily",
+        "keep the room dark and a little cool",
+        "leave the phone in another room at night",
+        "drink no coffee after the middle of lunch",
+        "read a calm book before the lights go",
+    ),
+    "budget": (
+        "write down every cost for one whole month",
+        "put some money aside on the first day",
+        "cancel the services that you no longer use",
+        "compare prices before you buy a large thing",
+        "keep a small reserve for a broken fridge",
+    ),
+    "plants": (
+        "water the pots only when the soil is dry",
+        "place the herbs near a window with sun",
+        "cut dead leaves so that new ones grow",
+        "feed the roots a little every second week",
+        "move young plants outside after the last frost",
+    ),
+    "study": (
+        "study in short blocks with a real break",
+        "test yourself from memory before you read again",
+        "explain the idea aloud to somebody at home",
+        "mix old topics with new ones every day",
+        "sleep well because memory settles in the night",
+    ),
+    "fitness": (
+        "start with a brisk walk of twenty minutes",
+        "add light weights when the walk feels easy",
+        "stretch both legs slowly after each hard session",
+        "rest one day between two long hard runs",
+        "note your progress on paper once a week",
+    ),
+    "letter": (
+        "open with the reason why you are writing",
+        "keep each paragraph to a single clear thought",
+        "name the date by which you need news",
+        "thank the reader for the time they gave",
+        "read it aloud once before you send it",
+    ),
+    "party": (
+        "invite the guests three weeks before the date",
+        "choose a place that fits the whole group",
+        "prepare the cold dishes on the day before",
+        "make a list of songs that people know",
+        "ask two helpers to clean up with you",
+    ),
+    "repair": (
+        "switch the power off before you touch anything",
+        "take a photo of how the parts fit",
+        "clean every contact with a dry soft cloth",
+        "replace the seal when it looks worn out",
+        "test the machine twice before you close it",
+    ),
+    "gift": (
+        "think of what they mentioned in the past month",
+        "pick something small that will be used often",
+        "wrap it in plain paper with a ribbon",
+        "add a card with two honest warm lines",
+        "keep the receipt in case it does not fit",
+    ),
+    "weather": (
+        "warm air rises and cools as it climbs",
+        "cool air holds less water so clouds form",
+        "drops grow heavy and fall down as rain",
+        "wind moves the clouds over land and sea",
+        "sun dries the ground and it starts again",
+    ),
+    "interview": (
+        "read about the company on the evening before",
+        "prepare three short stories about your past work",
+        "arrive ten minutes early and breathe out slowly",
+        "ask the team what a good week is",
+        "send a short note of thanks next day",
+    ),
+    "pet": (
+        "feed the animal at fixed hours each day",
+        "let it come to you before you stroke",
+        "brush the coat gently once in a week",
+        "keep its water bowl clean and always full",
+        "visit the vet once a year for checks",
+    ),
+}
+"""Kind of request -> the tips that answer it, eight or nine words each."""
+
+WORDINGS = (
+    "Give me advice on {}.",
+    "How should I handle {}?",
+    "What do you suggest about {}?",
+    "I need help with {}.",
+    "Tell me something useful about {}.",
+    "What matters most for {}?",
+)
+TOPICS: Mapping[str, tuple[str, ...]] = {
+    "meal": ("a quick dinner", "a meal for guests", "a cheap lunch", "cooking for two"),
+    "trip": ("a weekend trip", "a city visit", "a train journey", "a first holiday"),
+    "sleep": ("sleeping better", "waking up tired", "a restless night", "falling asleep"),
+    "budget": ("saving money", "a tight budget", "monthly costs", "spending less"),
+    "plants": ("potted plants", "a small garden", "growing herbs", "a dry balcony"),
+    "study": ("studying for a test", "learning a language", "remembering facts", "a hard course"),
+    "fitness": ("getting fit", "starting to run", "exercise at home", "a stiff back"),
+    "letter": ("a formal letter", "writing to a client", "a complaint", "a short email"),
+    "party": ("a birthday party", "a farewell dinner", "a garden party", "a team event"),
+    "repair": ("a broken lamp", "a leaking machine", "fixing a radio", "an old fridge"),
+    "gift": ("a birthday gift", "a present for a teacher", "a small surprise", "a wedding gift"),
+    "weather": ("how rain forms", "why clouds appear", "the water cycle", "a rainy season"),
+    "interview": ("a job interview", "a first meeting", "applying for work", "a hiring talk"),
+    "pet": ("a new kitten", "a shy dog", "keeping a pet", "an old cat"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request text with the kind that decides which tips answer it."""
+
+    kind: str
+    text: str
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the text belongs to the evaluation split (one in four does)."""
+        return is_held_out("persona-request", self.text, one_in=4)
+
+
+ASKS = tuple(Ask(k, w.format(t)) for k in KINDS for t in TOPICS[k] for w in WORDINGS)
+
+
+def profile_held_out(profile: Profile) -> bool:
+    """Whether a user with this profile belongs to the evaluation split (one in five does)."""
+    return is_held_out("persona-profile", *(getattr(profile, a) for a in ATTRIBUTES), one_in=5)
+
+
+def all_profiles() -> Iterator[Profile]:
+    """Every combination of attribute values."""
+    for values in product(*(VALUES[a] for a in ATTRIBUTES)):
+        yield Profile(*values)
+
+
+def random_profile(rng: random.Random) -> Profile:
+    """A profile drawn uniformly."""
+    return Profile(*(rng.choice(VALUES[a]) for a in ATTRIBUTES))
+
+
+def describe(profile: Profile, rng: random.Random) -> str:
+    """The profile in words, as the model is told it; wording and order vary."""
+    parts = [rng.choice(PHRASES[a]).format(getattr(profile, a)) for a in ATTRIBUTES]
+    rng.shuffle(parts)
+    return "About the user: " + "; ".join(parts) + "."
+
+
+def write(kind: str, style: Profile, rng: random.Random) -> str:
+    """A response to a request of this kind that has every attribute of `style`, and no other."""
+    opening = rng.choice(OPENINGS[style.tone])
+    opening = f"{style.address}, {opening}" if style.address else opening
+    lead = [opening[0].upper() + opening[1:]]
+    lead += [rng.choice(LEVELS[style.expertise])] if style.expertise else []
+    tips = rng.sample(KINDS[kind], TIPS[style.length or "medium"])
+    end = [rng.choice(COMPARISONS).format(style.interest)] if style.interest else []
+    if style.format in (None, "prose"):
+        return " ".join([*lead, *(t[0].upper() + t[1:] + "." for t in tips), *end])
+    marks = ["-"] * len(tips) if style.format == "bullets" else [f"{n}." for n in range(1, len(tips) + 1)]
+    return "\n".join([" ".join(lead), *(f"{m} {t}" for m, t in zip(marks, tips, strict=True)), *end])
+
+
+def found(response: str) -> Profile:
+    """The attributes that the rules read off a response; None where they find none, or several."""
+    low = response.lower()
+    tones = {t for t, marks in OPENINGS.items() if t and any(m.lower() in low for m in marks)}
+    levels = {e for e, marks in LEVELS.items() if e and any(m.lower() in low for m in marks)}
+    words = set(re.findall(r"[a-z]+", low))
+    return Profile(
+        tone=_only(tones),
+        format=found_format(response),
+        length=found_length(response),
+        interest=_only(words & set(INTERESTS)),
+        expertise=_only(levels),
+        address=_only({a for a in ADDRESSES if a.lower() in words}),
+    )
+
+
+def found_format(response: str) -> str | None:
+    """`bullets`, `numbers` or `prose`; None for an empty response or a mixture of list marks."""
+    if not response.strip():
+        return None
+    lists = set()
+    if re.search(r"^\s*[-*•] ", response, re.MULTILINE):
+        lists.add("bullets")
+    if re.search(r"^\s*\d+[.)] ", response, re.MULTILINE):
+        lists.add("numbers")
+    return _only(lists) if lists else "prose"
+
+
+def found_length(response: str) -> str | None:
+    """`short`, `medium` or `long` by the number of words (list marks do not count); None if empty."""
+    n = len(re.findall(r"[A-Za-z][\w'-]*", response))
+    if n == 0:
+        return None
+    return "short" if n <= SHORT_WORDS else "long" if n >= LONG_WORDS else "medium"
+
+
+def on_topic(kind: str, response: str) -> float:
+    """1 if the response gives a tip for this kind of request, else 0: three words of it in a row suffice."""
+    words = re.findall(r"[a-z]+", response.lower())
+    seen = {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
+    tips = (t.split() for t in KINDS[kind])
+    return float(any(tuple(t[i : i + 3]) in seen for t in tips for i in range(len(t) - 2)))
+
+
+def _only(values: set[str]) -> str | None:
+    """The single value, or None."""
+    return next(iter(values)) if len(values) == 1 else None

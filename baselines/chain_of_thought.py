@@ -12,6 +12,7 @@ class ChainOfThought:
 
     name = "chain-of-thought"
     description = "The prompt plus a request to think step by step."
+    uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks that allow reasoning before the answer."""

@@ -10,6 +10,7 @@ class FewShot:
 
     name = "few-shot"
     description = "The item's demonstrations as earlier turns, after the profile where there is one."
+    uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks whose items carry demonstrations."""

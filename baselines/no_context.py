@@ -10,6 +10,7 @@ class NoContext:
 
     name = "no-context"
     description = "The request alone, without what is known about the user."
+    uses_context = False
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks with users."""

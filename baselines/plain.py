@@ -10,6 +10,7 @@ class Plain:
 
     name = "plain"
     description = "The prompt alone."
+    uses_context = False
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks without users."""

@@ -10,6 +10,7 @@ class Profile:
 
     name = "profile"
     description = "The user's profile as system message."
+    uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks with users."""

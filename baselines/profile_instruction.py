@@ -12,6 +12,7 @@ class ProfileInstruction:
 
     name = "profile-instruction"
     description = "The profile as system message, plus an instruction to follow it."
+    uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks with users."""

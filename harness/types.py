@@ -51,15 +51,16 @@ class Item:
 class Response:
     """What a model answered to one rendered prompt.
 
-    `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn) or `length` (it was
-    cut at the limit). `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
+    `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
+    the limit) or `overflow` (the prompt leaves no room in the model's window: nothing was generated).
+    `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
     of each option as the continuation of the prompt.
     """
 
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "overflow"]
     option_logprobs: tuple[float, ...] | None = None
 
 
@@ -164,10 +165,14 @@ class Task(Protocol):
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A prompting baseline: turns an item into messages. The last message is the user's."""
+    """A prompting baseline: turns an item into messages. The last message is the user's.
+
+    `uses_context` says that every prompt must contain the item's context word for word, which is then checked.
+    """
 
     name: str
     description: str
+    uses_context: bool
 
     def applies(self, task: Task, item: Item) -> bool:
         """Whether this way of prompting makes sense for the task; `item` is an example of its items."""
@@ -194,16 +199,30 @@ class Recipe(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """A model that answers requests."""
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them."""
 
-    def render(self, messages: Sequence[Message], context: str | None) -> str:
+    messages: tuple[Message, ...]
+    text: str
+
+
+class Generator(Protocol):
+    """A model that answers requests. `digest` identifies everything in it that can change an answer."""
+
+    digest: str
+
+    def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """The prompt as the model sees it.
 
         Raises ContextLostError where `context` is given and absent from the result.
         """
         ...
 
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Positions in `requests`, grouped as they should be generated."""
+        ...
+
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer all requests, in order."""
+        """Answer one batch, in order."""
         ...

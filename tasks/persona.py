@@ -4,7 +4,7 @@
     prompt   Give me advice on a weekend trip.
     score    the share of the six profile attributes that a rule finds in the response
 
-Every attribute is reported, and `on_topic` beside them: whether the response still answers the request.
+Every attribute is reported, and `topic` beside them: whether the response still answers the request.
 Users, profiles and request texts of evaluation and training are disjoint.
 """
 
@@ -52,11 +52,11 @@ class Persona:
         return _items(split)
 
     def score(self, item: Item, response: Response) -> Score:
-        """The mean over the attributes; `parts` holds each of them and `on_topic`."""
+        """The mean over the attributes; `parts` holds each of them and `topic`."""
         wanted, got = json.loads(item.target), found(response.text)
         parts = {a: float(getattr(got, a) == wanted[a]) for a in ATTRIBUTES}
         value = sum(parts.values()) / len(ATTRIBUTES)
-        parts["on_topic"] = on_topic(KIND_OF[item.prompt], response.text)
+        parts["topic"] = on_topic(KIND_OF[item.prompt], response.text)
         return Score(value, parts, parsed=bool(response.text.strip()))
 
     def gold(self, item: Item) -> str:

@@ -133,7 +133,8 @@ def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalL
 
 def _rate(step: int, recipe: Recipe) -> float:
     """Linear warmup, then linear decay to zero."""
-    return min((step + 1) / recipe.warmup, (recipe.steps - step) / (recipe.steps - recipe.warmup))
+    warmup = min(recipe.warmup, recipe.steps // 2)
+    return min((step + 1) / warmup, (recipe.steps - step) / (recipe.steps - warmup))
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:

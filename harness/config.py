@@ -1,0 +1,202 @@
+"""The run configuration: defaults, a YAML file, `--set`, and the command line, the later one winning.
+
+Every problem is collected before anything is reported, so that one look at the message repairs the whole command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.types import SUITES
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DecodingConfig(Section):
+    """How evaluated responses are sampled; the defaults are the paper's evaluation settings (arXiv 2603.19294)."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.1
+    top_p: Share = 0.9
+    max_new_tokens: Count | None = None
+    """None leaves it to the task."""
+    seed: int = 0
+
+
+class PairsConfig(Section):
+    """How preference pairs are sampled from the base model."""
+
+    temperature: Positive = 1.0
+    top_p: Share = 1.0
+    limit: Count | None = None
+    """At most this many pairs for a training; None takes every training item once."""
+
+
+class TrainConfig(Section):
+    """DPO settings. The defaults are the paper's, but for the linear learning-rate floor that trl does not have."""
+
+    method: Literal["full", "lora"] = "full"
+    lr: Positive = 5e-7
+    beta: Positive = 0.1
+    epochs: Positive = 1.0
+    batch_size: Count = 4
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    """Share of the steps."""
+    max_length: Count = 4096
+    lora_rank: Count = 16
+    loss: str = "sigmoid"
+    """trl's `loss_type`."""
+
+
+EMBEDDED_TRAIN: Mapping[str, Any] = {"lr": 1e-4, "batch_size": 16, "max_length": 512}
+"""A model of a million parameters takes larger steps. Fixed before any result was seen; lr from the first pilot."""
+
+
+class RunConfig(Section):
+    """Everything that decides what a run does."""
+
+    model: str = "embedded"
+    suite: Literal["personalized", "math", "choice", "all"] = "all"
+    tasks: tuple[str, ...] = ()
+    """Named tasks; they take the place of the suite."""
+    baselines: tuple[str, ...] = ()
+    """Empty: every baseline that applies to a task."""
+    recipes: tuple[str, ...] | None = None
+    """None: every recipe that applies to a task. Empty: no training."""
+    seeds: Annotated[int, Field(ge=1)] = 3
+    limit: Count | None = None
+    """Evaluation items of a task (whole users first), and twice as many training items."""
+    reference: Mapping[str, str] = {}
+    """Task -> the prompting baseline that its recipes are prompted with and compared against."""
+    noise_floor: bool = True
+    weight: Literal["micro", "macro"] = "micro"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    decoding: DecodingConfig = DecodingConfig()
+    pairs: PairsConfig = PairsConfig()
+    train: TrainConfig = TrainConfig()
+    store: Path = Path(".mipo-bench")
+    out: Path = Path("mipo-bench-report")
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: Count = 192
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 takes one for each core that this process may use."""
+    trust_remote_code: bool = False
+
+    def result_hash(self) -> str:
+        """Hash of everything but where files go and how fast it runs."""
+        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "batch_size"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
+    """Merge the three sources and validate.
+
+    `settings` are `key=value` strings with dotted keys and YAML values; `options` are the command line's, None where
+    not given. Raises ConfigError with every problem, a line each.
+    """
+    problems: list[str] = []
+    values = _read_file(file) if file else {}
+    for setting in settings:
+        key, sep, text = setting.partition("=")
+        if not sep or not key:
+            problems.append(f"--set {setting!r}: write it as key=value, for example train.lr=1e-5.")
+            continue
+        problem = _put(values, key.strip(), text)
+        problems += [problem] if problem else []
+    values.update({k: v for k, v in options.items() if v is not None})
+    unknown_keys = list(_unknown_keys(values, RunConfig))
+    problems += [message for _, message in unknown_keys]
+    for path, _ in unknown_keys:
+        _drop(values, path)
+    if values.get("model", "embedded") == "embedded" and isinstance(values.get("train", {}), dict):
+        values["train"] = {**EMBEDDED_TRAIN, **values.get("train", {})}
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(e) for e in error.errors()]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} must hold keys and values, not a {type(values).__name__}.")
+    return {str(k): v for k, v in values.items()}
+
+
+def _put(values: dict[str, Any], key: str, text: str) -> str | None:
+    """Set a dotted key; the problem in words, or None."""
+    try:
+        value = _number_or_value(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        return f"--set {key}: cannot read the value {text!r}: {error}"
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            return f"--set {key}: {part!r} is not a section."
+    values[last] = value
+    return None
+
+
+def _number_or_value(value: Any) -> Any:
+    """YAML 1.1 reads `1e-5` as a string; everybody who writes it means the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _unknown_keys(
+    values: Mapping[str, Any], section: type[Section], prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, value in values.items():
+        path = (*prefix, key)
+        field = section.model_fields.get(key)
+        if field is None:
+            name = ".".join(prefix)
+            kind = f"key in section {name!r}:" if prefix else "configuration key"
+            yield path, unknown(kind, key, section.model_fields)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            if isinstance(value, Mapping):
+                yield from _unknown_keys(value, field.annotation, path)
+
+
+def _drop(values: dict[str, Any], path: tuple[str, ...]) -> None:
+    for part in path[:-1]:
+        values = values[part]
+    del values[path[-1]]
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if key == "suite":
+        return unknown("suite", str(error["input"]), [*SUITES, "all"])
+    return f"{key} = {error['input']!r}: {str(error['msg']).lower()}."

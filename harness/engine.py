@@ -1,0 +1,99 @@
+"""Models for the runner: the base model, trainings that the store remembers, and the checkpoints they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from mipo_bench.harness import models, train
+from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.provenance import digest, model_digest
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Arm, Generator
+
+GENERATION = "hf-1"
+"""Goes up whenever generation can answer the same request differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A checkpoint ready to answer, with where it came from."""
+
+    generator: Generator
+    digest: str
+    lineage: Mapping[str, Any]
+
+
+class Engine(Protocol):
+    """What the runner needs of models."""
+
+    base: Generator
+    model_digest: str
+    device: str
+    dtype: str
+
+    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+        """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
+        ...
+
+
+class HFEngine:
+    """Hugging Face models; checkpoints live in the store."""
+
+    def __init__(self, config: RunConfig, store: Store) -> None:
+        """Find the base model. Raises ModelError."""
+        self.config, self.store = config, store
+        self.folder = models.resolve(config.model)
+        self.model_digest = model_digest(self.folder)
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where models are computed."""
+        c = self.config
+        return Placement(c.device, c.dtype, c.threads, c.batch_size, c.trust_remote_code)
+
+    @cached_property
+    def device(self) -> str:
+        """The device in use."""
+        return self.placement.resolved_device()
+
+    @cached_property
+    def dtype(self) -> str:
+        """The number format that responses are computed in."""
+        return self.placement.resolved_dtype()
+
+    @cached_property
+    def base(self) -> Generator:
+        """The base model."""
+        return self._generator(self.folder, self.model_digest)
+
+    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+        """See `Engine`."""
+        training = train.Training(
+            base=self.folder,
+            base_digest=self.model_digest,
+            task=arm.task,
+            recipe=str(arm.recipe),
+            seed=int(arm.train_seed or 0),
+            pairs=pairs,
+            settings=self.config.train,
+            placement=self.placement,
+        )
+        settings = training.settings.model_dump_json()
+        identity = [self.model_digest, pairs.digest, settings, training.seed, self.device.split(":")[0], self.dtype]
+        key = digest(["checkpoint", train.CODE, arm.task, arm.recipe, *identity])
+        found = self.store.checkpoint(key) or self.store.put_checkpoint(
+            key, lambda folder: train.train(training, folder, on_step)
+        )
+        lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
+        return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
+
+    def _generator(self, folder: Path, weights: str) -> Generator:
+        identity = digest([GENERATION, weights, self.device.split(":")[0], self.dtype])
+        return HFGenerator(folder, identity, self.placement)

@@ -1,0 +1,225 @@
+"""Generation with transformers: the `Generator` behind a Hugging Face model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.prompts import render
+from mipo_bench.harness.types import Decoding, Message, Prompt, Request, Response
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a model is computed."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    batch_size: int = 192
+    trust_remote_code: bool = False
+
+    def resolved_device(self) -> str:
+        """The device itself, where `auto` was asked for: a GPU if there is one."""
+        import torch  # noqa: PLC0415
+
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+
+    def resolved_dtype(self) -> str:
+        """The number format itself, where `auto` was asked for: bfloat16 on a GPU, else float32."""
+        if self.dtype != "auto":
+            return self.dtype
+        return "bfloat16" if self.resolved_device().startswith("cuda") else "float32"
+
+
+class HFGenerator:
+    """A causal language model of transformers. Weights load at the first generation, not before."""
+
+    def __init__(self, folder: Path, digest: str, placement: Placement) -> None:
+        """Remember the folder; `digest` is that of `provenance.model_digest`."""
+        self.folder = folder
+        self.digest = digest
+        self.placement = placement
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, padding on the left."""
+        from transformers import AutoTokenizer  # noqa: PLC0415
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.folder, padding_side="left", trust_remote_code=self.placement.trust_remote_code
+            )
+        except Exception as error:
+            raise ModelError(f"cannot load the tokenizer of {self.folder}: {error}") from error
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The model, in evaluation mode on its device."""
+        import torch  # noqa: PLC0415
+        from transformers import AutoModelForCausalLM  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
+
+        logging.disable_progress_bar()
+        if self.placement.threads:
+            torch.set_num_threads(self.placement.threads)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.folder,
+                dtype=getattr(torch, self.placement.resolved_dtype()),
+                use_safetensors=True,
+                trust_remote_code=self.placement.trust_remote_code,
+            )
+        except Exception as error:
+            raise ModelError(f"cannot load the model {self.folder}: {error}") from error
+        return model.to(self.placement.resolved_device()).eval()
+
+    def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
+        """See `prompts.render`."""
+        return render(self.tokenizer, messages, context)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Same decoding together, longest prompts first, so that padding stays small and memory peaks at once."""
+        order = sorted(range(len(requests)), key=lambda i: (repr(requests[i].decoding), -len(requests[i].prompt), i))
+        size = self.placement.batch_size
+        groups = [list(g) for _, g in groupby(order, key=lambda i: requests[i].decoding)]
+        return [group[i : i + size] for group in groups for i in range(0, len(group), size)]
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer one batch; all requests share their decoding."""
+        decoding = requests[0].decoding
+        ids = [self.tokenizer.encode(r.prompt, add_special_tokens=False) for r in requests]
+        room = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        fits = [i for i, tokens in enumerate(ids) if len(tokens) + decoding.max_new_tokens <= room]
+        answers = [Response("", len(tokens), 0, "overflow") for tokens in ids]
+        if fits:
+            texts = self._sample([ids[i] for i in fits], [requests[i].seed for i in fits], decoding)
+            options = self._option_logprobs([(ids[i], requests[i].options) for i in fits])
+            for i, (text, n_tokens, stopped), logprobs in zip(fits, texts, options, strict=True):
+                answers[i] = Response(text, len(ids[i]), n_tokens, "stop" if stopped else "length", logprobs)
+        return answers
+
+    def _sample(
+        self, prompts: list[list[int]], seeds: list[int], decoding: Decoding
+    ) -> list[tuple[str, int, bool]]:
+        """Text, number of new tokens (without the end token), and whether the model ended its turn."""
+        import torch  # noqa: PLC0415
+        from transformers import GenerationConfig, LogitsProcessorList  # noqa: PLC0415
+
+        ids, mask = self._pad(prompts)
+        ends = _end_tokens(self.model, self.tokenizer)
+        settings = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=decoding.max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=self.tokenizer.pad_token_id,
+            **_NEUTRAL,
+        )
+        sampler = [RowSampler(decoding, seeds, ids.shape[1])] if decoding.temperature > 0 else []
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=settings,
+                logits_processor=LogitsProcessorList(sampler),
+            )
+        return [self._finish(row, ends) for row in out[:, ids.shape[1] :].tolist()]
+
+    def _finish(self, row: list[int], ends: set[int]) -> tuple[str, int, bool]:
+        stop = next((i for i, token in enumerate(row) if token in ends), None)
+        kept = row if stop is None else row[:stop]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip(), len(kept), stop is not None
+
+    def _option_logprobs(
+        self, asked: Sequence[tuple[list[int], tuple[str, ...]]]
+    ) -> list[tuple[float, ...] | None]:
+        """For each (prompt, options) the log-probabilities of its options in nats; None without options."""
+        rows = [
+            (prompt, self.tokenizer.encode(option, add_special_tokens=False))
+            for prompt, options in asked
+            for option in options
+        ]
+        size = self.placement.batch_size
+        values = [v for i in range(0, len(rows), size) for v in self._continuations(rows[i : i + size])]
+        found = iter(values)
+        return [tuple(islice(found, len(options))) if options else None for _, options in asked]
+
+    def _continuations(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        """Summed log-probability of each continuation given its prompt."""
+        import torch  # noqa: PLC0415
+
+        ids, mask = self._pad([prompt + tail for prompt, tail in rows])
+        longest = max(len(tail) for _, tail in rows)
+        with torch.inference_mode():
+            out = self.model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=longest + 1)
+        logprobs = torch.log_softmax(out.logits[:, :-1].float(), dim=-1)
+        taken = logprobs.gather(-1, ids[:, -longest:].unsqueeze(-1)).squeeze(-1)
+        return [float(taken[i, longest - len(tail) :].sum()) for i, (_, tail) in enumerate(rows)]
+
+    def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and attention mask, both (batch, time), padded on the left."""
+        batch = self.tokenizer.pad({"input_ids": rows}, return_tensors="pt")
+        device = self.model.device
+        return batch["input_ids"].to(device), batch["attention_mask"].to(device)
+
+
+_NEUTRAL: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+}
+"""transformers fills unset values from the model's generation_config.json (Qwen2.5: repetition penalty, top-k)."""
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    found = set(ends) if isinstance(ends, list) else {ends}
+    return {int(e) for e in found | {tokenizer.eos_token_id} if e is not None}
+
+
+class RowSampler:
+    """A logits processor that samples each row with its own random numbers, then leaves that token alone.
+
+    Sampling is by inversion: one uniform number for each row and step, from the row's seed, picks a token from the
+    nucleus (Holtzman et al. 2020, arXiv 1904.09751) in order of falling probability. So a row's sample does not depend
+    on what else is in its batch.
+    """
+
+    def __init__(self, decoding: Decoding, seeds: Sequence[int], prompt_length: int) -> None:
+        """Draw the uniform numbers, (rows, max_new_tokens)."""
+        self.decoding = decoding
+        self.prompt_length = prompt_length
+        self.uniform = np.stack([np.random.default_rng(s).random(decoding.max_new_tokens) for s in seeds])
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores of minus infinity but for the sampled token of each row; both (rows, vocabulary)."""
+        import torch  # noqa: PLC0415
+
+        step = input_ids.shape[1] - self.prompt_length
+        draw = torch.from_numpy(self.uniform[:, step]).to(scores.device, torch.float32).unsqueeze(1)
+        probs, tokens = torch.softmax(scores.float() / self.decoding.temperature, dim=-1).sort(
+            dim=-1, descending=True, stable=True
+        )
+        mass = probs.cumsum(dim=-1)
+        kept = mass - probs < self.decoding.top_p
+        total = (probs * kept).sum(dim=-1, keepdim=True)
+        place = ((mass < draw * total) & kept).sum(dim=-1, keepdim=True)
+        place = torch.minimum(place, kept.sum(dim=-1, keepdim=True) - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens.gather(1, place), 0.0)

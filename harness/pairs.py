@@ -1,0 +1,109 @@
+"""Preference pairs from the base model alone (MIPO, arXiv 2603.19294)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mipo_bench.harness.errors import PairsError
+from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.types import (
+    Baseline,
+    Decoding,
+    Generator,
+    Item,
+    Pair,
+    Prompt,
+    Recipe,
+    Request,
+    Response,
+    Task,
+)
+
+MIN_PAIRS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """The pairs of one training. `discarded` counts what was left out by reason; `digest` is over the content."""
+
+    pairs: tuple[Pair, ...]
+    discarded: Mapping[str, int]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairSource:
+    """What pairs are made of: training items of a task, prompted by its reference baseline."""
+
+    task: Task
+    items: Sequence[Item]
+    baseline: Baseline
+    recipe: Recipe
+    decoding: Decoding
+    seed: int
+
+
+def seed_of(*parts: object) -> int:
+    """A sampling seed below 2**63 that depends on the parts alone."""
+    return int(digest(parts)[:16], 16) >> 1
+
+
+def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
+    """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
+    return generator.render(baseline.messages(item), item.context if baseline.uses_context else None)
+
+
+def make_pairs(
+    source: PairSource, generator: Generator, answer: Callable[[Sequence[Request]], list[Response]]
+) -> PairSet:
+    """Sample chosen and rejected responses and pair them.
+
+    A pair is left out where the two are identical, where one is empty, or where one was cut at the token limit (DPO
+    would teach the model to stop there). Raises PairsError where fewer than two pairs are left.
+    """
+    rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))  # noqa: S311
+    contrasts = source.recipe.contrasts(source.items, rng)
+    sides = [_prompts(source, side, generator) for side in (source.items, contrasts)]
+    requests = [
+        _request(source, item, prompt)
+        for items, prompts in zip((source.items, contrasts), sides, strict=True)
+        for item, prompt in zip(items, prompts, strict=True)
+    ]
+    responses = answer(requests)
+    n, pairs, discarded = len(source.items), [], Counter[str]()
+    for i, item in enumerate(source.items):
+        chosen, rejected = responses[i], responses[n + i]
+        reason = _useless(chosen, rejected)
+        if reason:
+            discarded[reason] += 1
+        else:
+            name = f"{contrasts[i].id}/{contrasts[i].user_id if contrasts[i].context else None}"
+            pairs.append(Pair(item.id, sides[0][i].messages, chosen.text, rejected.text, name))
+    if len(pairs) < MIN_PAIRS:
+        raise PairsError(f"{len(pairs)} usable preference pairs of {n}; left out: {dict(discarded)}")
+    content = digest(part for p in pairs for part in (p.prompt, p.chosen, p.rejected))
+    return PairSet(tuple(pairs), dict(sorted(discarded.items())), content)
+
+
+def _prompts(source: PairSource, items: Sequence[Item], generator: Generator) -> list[Prompt]:
+    return [prompt_of(source.baseline, item, generator) for item in items]
+
+
+def _request(source: PairSource, item: Item, prompt: Prompt) -> Request:
+    """The seed names the item and context, not the side: one item's chosen can serve as another's rejected."""
+    seed = seed_of("pairs", source.task.name, item.id, item.context, source.seed)
+    return Request(prompt.text, seed, source.decoding)
+
+
+def _useless(chosen: Response, rejected: Response) -> str | None:
+    finishes = {chosen.finish, rejected.finish}
+    if "overflow" in finishes:
+        return "prompt too long"
+    if not chosen.text or not rejected.text:
+        return "empty"
+    if "length" in finishes:
+        return "cut at the token limit"
+    return "identical" if chosen.text == rejected.text else None

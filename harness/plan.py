@@ -1,0 +1,107 @@
+"""The grid of a run: which arms on which tasks. Nothing is loaded but the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mipo_bench.harness import plugins
+from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """One task with everything that will be done on it."""
+
+    task: Task
+    items: tuple[Item, ...]
+    training_items: tuple[Item, ...]
+    reference: str
+    baselines: tuple[str, ...]
+    recipes: tuple[str, ...]
+    decoding: Decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All tasks, and the plugins that their arms name."""
+
+    tasks: tuple[TaskPlan, ...]
+    baselines: Mapping[str, Baseline]
+    recipes: Mapping[str, Recipe]
+    arms: tuple[Arm, ...]
+
+    def arms_of(self, task: str, *, trained: bool) -> list[Arm]:
+        """The arms of a task, on the base model or on checkpoints."""
+        return [a for a in self.arms if a.task == task and (a.recipe is not None) == trained]
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Choose tasks, baselines and recipes. Raises ConfigError with every unknown or unfit name at once."""
+    tasks, baselines, recipes = plugins.tasks(), plugins.baselines(), plugins.recipes()
+    problems = [unknown("task", t, tasks) for t in (*config.tasks, *config.reference) if t not in tasks]
+    problems += [unknown("baseline", b, baselines) for b in config.baselines if b not in baselines]
+    problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
+    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    names = config.tasks or tuple(n for n, t in sorted(tasks.items()) if config.suite in ("all", t.suite))
+    if not names:
+        raise ConfigError(f"suite {config.suite!r} has no task. Installed: {', '.join(sorted(tasks)) or 'none'}.")
+    plans = tuple(_task_plan(tasks[name], config, baselines, recipes) for name in dict.fromkeys(names))
+    return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
+
+
+def _task_plan(
+    task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
+) -> TaskPlan:
+    items, training = tuple(task.items("eval")), tuple(task.items("train"))
+    if not items:
+        raise ConfigError(f"task {task.name!r} has no evaluation items.")
+    _check_disjoint(task.name, items, training)
+    reference = config.reference.get(task.name, task.reference)
+    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
+    if reference not in fitting:
+        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. {_these(fitting)}")
+    wanted = {*config.baselines, reference} if config.baselines else set(fitting)
+    chosen = tuple(n for n in fitting if n in wanted)
+    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config))
+    limit = config.pairs.limit or (2 * config.limit if config.limit else None)
+    decoding = Decoding(
+        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
+    )
+    return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
+
+
+def _wanted(recipe: str, config: RunConfig) -> bool:
+    return config.recipes is None or recipe in config.recipes
+
+
+def _these(names: Sequence[str]) -> str:
+    return f"These do: {', '.join(names) or 'none'}."
+
+
+def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:
+    """No evaluation user, and no evaluation prompt of its own, may be trained on."""
+    users = {i.user_id for i in items if i.user_id} & {i.user_id for i in training}
+    prompts = {i.prompt for i in items} & {i.prompt for i in training}
+    for what, shared in (("users", users), ("prompts", prompts)):
+        if shared:
+            some = ", ".join(repr(s) for s in sorted(map(str, shared))[:3])
+            raise ConfigError(f"task {task!r} trains on {len(shared)} of its evaluation {what}: {some}. Split them.")
+
+
+def _arms(plan: TaskPlan, config: RunConfig) -> list[Arm]:
+    """Prompting arms, the A/A twin of the reference, then one arm for each recipe and training seed."""
+    name, seed = plan.task.name, config.decoding.seed
+    arms = [Arm(name, b, sample_seed=seed) for b in plan.baselines]
+    if config.noise_floor and plan.decoding.temperature > 0:
+        arms.append(Arm(name, plan.reference, sample_seed=seed + 1, noise=True))
+    arms += [
+        Arm(name, plan.reference, recipe=r, train_seed=s, sample_seed=seed)
+        for r in plan.recipes
+        for s in range(config.seeds)
+    ]
+    return arms

@@ -1,0 +1,99 @@
+"""Where a result comes from: commit, versions, hardware, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("mipo-bench", "torch", "transformers", "trl", "peft", "tokenizers", "datasets", "numpy", "scipy")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+"""What decides a model's answers; `lineage.json` and `build.json` only tell where it came from."""
+_NOT_WEIGHTS = {"lineage.json", "build.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The checkout that the run was started in. `diff_hash` covers uncommitted changes, None where there are none."""
+
+    commit: str
+    dirty: bool
+    diff_hash: str | None
+
+
+def git_state(folder: Path) -> GitState | None:
+    """State of the git checkout around `folder`; None outside of one, before its first commit, or without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    changes = _git(folder, "status", "--porcelain") or ""
+    difference = _git(folder, "diff", "HEAD") or ""
+    dirty = bool(changes)
+    return GitState(commit, dirty, digest([changes, difference]) if dirty else None)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that can move a score."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), **found}
+
+
+def hardware(device: str) -> dict[str, str | int]:
+    """What the run computed on. The host's name stays out of the report."""
+    return {
+        "device": device,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": usable_cores(),
+    }
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def digest(parts: Iterable[object]) -> str:
+    """SHA-256 of the parts' text, hexadecimal; ("ab", "c") and ("a", "bc") differ."""
+    h = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode()
+        h.update(len(text).to_bytes(8, "big") + text)
+    return h.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_digest(folder: Path) -> str:
+    """Digest of the weights, configuration, tokenizer and chat template in a model folder, whatever its path."""
+    files = sorted({f for pattern in MODEL_FILES for f in folder.glob(pattern) if f.name not in _NOT_WEIGHTS})
+    return digest(part for f in files for part in (f.name, file_digest(f)))

@@ -1,0 +1,119 @@
+"""`mipo-bench run`: prepare, run, write and print. Everything that can be refused is refused before work begins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.engine import HFEngine
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
+from mipo_bench.harness.progress import display_for
+from mipo_bench.harness.provenance import usable_cores
+from mipo_bench.harness.runner import Run
+from mipo_bench.harness.store import Store
+from mipo_bench.reports.markdown import to_markdown
+from mipo_bench.reports.record import Report, to_json, write_atomically
+from mipo_bench.reports.terminal import show_terminal
+
+_FREE = 200 * 1024 * 1024
+"""Bytes that the store and the report should find free."""
+_CHARACTERS_PER_TOKEN = 4
+
+
+def run(config: RunConfig, *, dry_run: bool) -> int:
+    """Run and return the exit code: 0, or 1 where a part failed."""
+    plan = make_plan(config)
+    _quiet(config)
+    if dry_run:
+        _print_plan(plan, config, Console(highlight=False))
+        return 0
+    for folder in (config.store, config.out):
+        check_writable(folder)
+    store = Store(config.store)
+    try:
+        console = Console(stderr=True, highlight=False)
+        report = Run(config, plan, store, HFEngine(config, store), display_for(console)).execute()
+    finally:
+        store.close()
+    write_atomically(config.out / "report.json", to_json(report))
+    write_atomically(config.out / "report.md", to_markdown(report))
+    show_terminal(report, Console(highlight=False))
+    sys.stdout.write(f"\nWritten to {config.out / 'report.json'} and report.md.\n")
+    return exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """1 where an arm or an item failed, else 0."""
+    return 1 if report.holes or any(arm.failed for arm in report.arms) else 0
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StorageError where `folder` cannot be created or written to, or its disk is nearly full.
+
+    The folder itself is not created: a run that is refused leaves nothing behind.
+    """
+    where = folder.absolute()
+    while not where.exists():
+        where = where.parent
+    try:
+        if not where.is_dir():
+            raise NotADirectoryError(f"{where} is not a folder")
+        with tempfile.TemporaryFile(dir=where):
+            free = shutil.disk_usage(where).free
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR.") from error
+    if free < _FREE:
+        raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
+
+
+def _quiet(config: RunConfig) -> None:
+    """Keep the libraries' own bars and notices off the screen, and the thread count ours."""
+    threads = config.threads or usable_cores()
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+
+
+def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
+    """Arms, items, trainings and estimated tokens."""
+    trainings = sum(arm.recipe is not None for arm in plan.arms)
+    console.print(Text(f"model {config.model}, {len(plan.arms)} arms, {trainings} trainings"))
+    for task in plan.tasks:
+        prompted = [a.method for a in plan.arms_of(task.task.name, trained=False)]
+        console.print(Text(f"{task.task.name}: {len(task.items)} items, {len(task.training_items)} training items"))
+        console.print(Text(f"  prompting arms: {', '.join(prompted)} (reference: {task.reference})"))
+        recipes = ", ".join(f"{r} x {config.seeds} seeds" for r in task.recipes) or "none"
+        console.print(Text(f"  trained arms: {recipes}"))
+    read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
+    console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
+
+
+def _tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
+    """Estimated prompt tokens (four characters each) and the most new tokens of a task's evaluation and pairs."""
+    characters = answers = 0
+    for arm in plan.arms:
+        if arm.task == task.task.name:
+            baseline = plan.baselines[arm.baseline]
+            characters += sum(len(m.content) for item in task.items for m in baseline.messages(item))
+            answers += len(task.items)
+    reference = plan.baselines[task.reference]
+    pairs = 2 * len(task.recipes) * config.seeds
+    characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
+    answers += pairs * len(task.training_items)
+    return characters // _CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
+

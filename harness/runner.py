@@ -1,0 +1,195 @@
+"""The stages of a run in order: prompted responses, pairs, training, responses of the checkpoints, scores, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mipo_bench.harness.answers import answer
+from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.engine import Engine, Trained
+from mipo_bench.harness.errors import StageError, UserError
+from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs, prompt_of, seed_of
+from mipo_bench.harness.plan import Plan, TaskPlan
+from mipo_bench.harness.progress import Display, Stage
+from mipo_bench.harness.provenance import git_state, hardware, package_versions
+from mipo_bench.harness.scoring import describe_task, score_arm
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Arm, Decoding, Generator, Request
+from mipo_bench.reports.compare import Declared, comparisons, estimates
+from mipo_bench.reports.record import (
+    ArmRecord,
+    CheckpointRecord,
+    HoleRecord,
+    ModelRecord,
+    Provenance,
+    Report,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The requests of one arm, and the items whose prompt could not be rendered; both by item id."""
+
+    plan: TaskPlan
+    arm: Arm
+    requests: dict[str, Request]
+    failed: dict[str, str]
+
+
+@dataclass
+class Run:
+    """One run. `execute` goes through the stages; a failed arm becomes a hole of the report, the others go on."""
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    engine: Engine
+    display: Display
+    _arms: list[ArmRecord] = field(default_factory=list)
+    _checkpoints: list[CheckpointRecord] = field(default_factory=list)
+    _holes: list[HoleRecord] = field(default_factory=list)
+    _at: str = "prompts"
+
+    def execute(self) -> Report:
+        """Run every stage and report."""
+        self._prompted()
+        for task in self.plan.tasks:
+            for arm in self.plan.arms_of(task.task.name, trained=True):
+                with self._hole(arm):
+                    self._trained(task, arm)
+        return self._report()
+
+    def _prompted(self) -> None:
+        """All prompting arms of all tasks, generated together so that batches are full."""
+        asked: list[_Asked] = []
+        for task in self.plan.tasks:
+            for arm in self.plan.arms_of(task.task.name, trained=False):
+                with self._hole(arm):
+                    asked.append(self._ask(task, arm, self.engine.base))
+        with self._stage("prompting arms", "responses") as stage:
+            self._evaluate(asked, self.engine.base, self.engine.model_digest, stage)
+
+    def _trained(self, task: TaskPlan, arm: Arm) -> None:
+        """Pairs, training and responses of one recipe with one seed."""
+        name = f"{arm.task} {arm.recipe} seed {arm.train_seed}"
+        with self._stage(f"{name}: pairs", "responses") as stage:
+            pairs = self._pairs(task, arm, stage)
+        with self._stage(f"{name}: training", "steps") as stage:
+            trained = self._train(arm, pairs, stage)
+        with self._stage(f"{name}: evaluation", "responses") as stage:
+            self._evaluate([self._ask(task, arm, trained.generator)], trained.generator, trained.digest, stage)
+        checkpoint = CheckpointRecord(
+            task=arm.task,
+            recipe=str(arm.recipe),
+            train_seed=int(arm.train_seed or 0),
+            digest=trained.digest,
+            lineage=dict(trained.lineage),
+        )
+        self._checkpoints.append(checkpoint)
+
+    def _ask(self, task: TaskPlan, arm: Arm, generator: Generator) -> _Asked:
+        """Render every item. Raises StageError where none can be."""
+        asked = _Asked(task, arm, {}, {})
+        for item in task.items:
+            try:
+                prompt = prompt_of(self.plan.baselines[arm.baseline], item, generator)
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+                asked.failed[item.id] = f"prompt: {type(error).__name__}: {error}"
+                continue
+            seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
+            asked.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+        if not asked.requests:
+            raise StageError(f"no prompt could be rendered: {next(iter(asked.failed.values()))}")
+        return asked
+
+    def _evaluate(self, asked: Sequence[_Asked], generator: Generator, weights: str, stage: Stage) -> None:
+        """Answer the requests of some arms together and score them."""
+        requests = [r for a in asked for r in a.requests.values()]
+        responses = iter(answer(generator, requests, self.store, stage))
+        for a in asked:
+            found = {item: next(responses) for item in a.requests}
+            self._arms.append(score_arm(a.plan.task, a.arm, a.plan.items, found, a.failed, weights))
+
+    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
+        settings = self.config.pairs
+        source = PairSource(
+            task=task.task,
+            items=task.training_items,
+            baseline=self.plan.baselines[task.reference],
+            recipe=self.plan.recipes[str(arm.recipe)],
+            decoding=Decoding(task.decoding.max_new_tokens, settings.temperature, settings.top_p),
+            seed=int(arm.train_seed or 0),
+        )
+        base = self.engine.base
+        return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
+
+    def _train(self, arm: Arm, pairs: PairSet, stage: Stage) -> Trained:
+        def on_step(step: int, total: int) -> None:
+            stage.total = total
+            stage.tick(step - stage.done)
+
+        return self.engine.trained(arm, pairs, on_step)
+
+    @contextmanager
+    def _stage(self, name: str, unit: str) -> Iterator[Stage]:
+        self._at = name.rsplit(": ", maxsplit=1)[-1]
+        with self.display.stage(name, unit) as stage:
+            yield stage
+
+    @contextmanager
+    def _hole(self, arm: Arm) -> Iterator[None]:
+        """Turn the failure of an arm into a hole. What the user must repair ends the run instead."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
+            hole = HoleRecord(
+                task=arm.task,
+                method=arm.method,
+                train_seed=arm.train_seed,
+                stage=self._at,
+                error=type(error).__name__,
+                message=str(error)[:500],
+            )
+            self._holes.append(hole)
+            self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")
+
+    def _report(self) -> Report:
+        config, git = self.config, git_state(Path.cwd())
+        tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
+        planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
+        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
+        return Report(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=config.model_dump(mode="json", exclude={"store", "out"}),
+            config_hash=config.result_hash(),
+            provenance=Provenance(
+                commit=git.commit if git else None,
+                dirty=git.dirty if git else False,
+                diff_hash=git.diff_hash if git else None,
+                versions=package_versions(),
+                hardware=hardware(self.engine.device),
+            ),
+            model=ModelRecord(
+                name=config.model,
+                digest=self.engine.model_digest,
+                device=self.engine.device,
+                dtype=self.engine.dtype,
+            ),
+            weight=config.weight,
+            alpha=config.alpha,
+            tasks=tasks,
+            arms=self._arms,
+            checkpoints=self._checkpoints,
+            estimates=estimates(tasks, self._arms, declared),
+            comparisons=comparisons(tasks, self._arms, declared),
+            holes=self._holes,
+            notes=[f"{name} was damaged and has been computed again" for name in self.store.damaged],
+        )

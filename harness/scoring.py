@@ -1,0 +1,86 @@
+"""Scores of one arm's responses. Nothing is generated here, so a changed scorer costs no new generation."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+
+from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.types import Arm, Item, Response, Score, Task
+from mipo_bench.reports.record import ArmRecord, TaskRecord
+
+_NOTHING = Response("", 0, 0, "stop")
+
+
+def score_arm(
+    task: Task, arm: Arm, items: Sequence[Item], responses: Mapping[str, Response], failed: Mapping[str, str], model: str
+) -> ArmRecord:
+    """Score every item; `responses` and `failed` are by item id, and each item is in one of them.
+
+    What failed scores 0 and stays in the denominator, named with its stage and reason.
+    """
+    failures = dict(failed)
+    answers = [responses.get(item.id, _NOTHING) for item in items]
+    scores = [_score(task, item, answer, failures) for item, answer in zip(items, answers, strict=True)]
+    names = sorted({name for score in scores for name in score.parts})
+    return ArmRecord(
+        task=arm.task,
+        method=arm.method,
+        baseline=arm.baseline,
+        recipe=arm.recipe,
+        train_seed=arm.train_seed,
+        sample_seed=arm.sample_seed,
+        noise=arm.noise,
+        model_digest=model,
+        scores=[score.value for score in scores],
+        parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
+        n_tokens=[answer.n_tokens for answer in answers],
+        truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
+        unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
+        failed=failures,
+    )
+
+
+def _score(task: Task, item: Item, response: Response, failures: dict[str, str]) -> Score:
+    if response.finish == "overflow":
+        failures[item.id] = "generate: the prompt leaves no room in the model's window"
+    if item.id in failures:
+        return Score(0.0)
+    try:
+        score = task.score(item, response)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+        failures[item.id] = f"score: {type(error).__name__}: {error}"
+        return Score(0.0)
+    if not 0 <= score.value <= 1:
+        failures[item.id] = f"score: {score.value!r} is not between 0 and 1"
+        return Score(0.0)
+    return score
+
+
+def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskRecord:
+    """The task as it was evaluated, with the hashes by which items of two reports are matched."""
+    users = [item.user_id for item in items]
+    return TaskRecord(
+        name=task.name,
+        suite=task.suite,
+        version=task.version,
+        description=task.description,
+        binary=task.binary,
+        reference=reference,
+        scorer_hash=_scorer_hash(task),
+        items=[item.id for item in items],
+        users=[str(user) for user in users] if all(user is not None for user in users) else None,
+        prompt_hashes=[digest([i.prompt, i.context, i.demonstrations, i.options])[:16] for i in items],
+        target_hashes=[digest([i.target])[:16] for i in items],
+    )
+
+
+def _scorer_hash(task: Task) -> str:
+    """Hash of the task's version and of the source of its module, where there is one."""
+    module = sys.modules.get(type(task).__module__)
+    try:
+        source = inspect.getsource(module) if module else ""
+    except (OSError, TypeError):
+        source = ""
+    return digest([task.name, task.version, source])[:16]

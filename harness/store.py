@@ -1,0 +1,150 @@
+"""The run store: responses in SQLite, checkpoints as folders beside it.
+
+Everything is found by a content key, a hash over all that can change it, so that nothing is ever computed twice
+and a changed input is simply another key. Each row carries a digest of its content; a damaged row or checkpoint is
+named in `damaged`, dropped, and computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.provenance import digest, model_digest
+from mipo_bench.harness.types import Response
+
+SCHEMA = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS responses (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, n_prompt INTEGER NOT NULL, n_tokens INTEGER NOT NULL,
+    finish TEXT NOT NULL, option_logprobs TEXT, digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+"""
+_BATCH = 500
+"""SQLite's default limit on variables in a statement is 999 in old builds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained model in the store: its folder and the digest of what is in it."""
+
+    folder: Path
+    digest: str
+
+
+class Store:
+    """One folder: `store.sqlite` and `checkpoints/`. Several processes may use it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the store, creating it if needed. Raises StorageError."""
+        self.folder = folder
+        self.damaged: list[str] = []
+        try:
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(folder / "store.sqlite", timeout=60, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA:
+                raise StorageError(
+                    f"the store {folder} was written by a newer mipo-bench (store schema {version}, this one knows"
+                    f" {SCHEMA}). Upgrade, or choose another folder with --set store=DIR."
+                )
+            self._db.executescript(_TABLES)
+            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR.") from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def responses(self, keys: Sequence[str]) -> dict[str, Response]:
+        """The stored responses among `keys`. Damaged rows are dropped and named in `damaged`."""
+        found: dict[str, Response] = {}
+        for start in range(0, len(keys), _BATCH):
+            part = keys[start : start + _BATCH]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, text, n_prompt, n_tokens, finish, option_logprobs, digest FROM responses WHERE key IN ({marks})"  # noqa: S608,E501 - only question marks are put in
+            for row in self._execute(query, part):
+                if digest(row[:-1]) == row[-1]:
+                    found[row[0]] = _response(row)
+                else:
+                    self.damaged.append(f"response {row[0][:12]}")
+                    self._execute("DELETE FROM responses WHERE key = ?", (row[0],))
+        return found
+
+    def put_responses(self, rows: Iterable[tuple[str, Response]]) -> None:
+        """Store a batch of responses in one transaction. Raises StorageError on a full disk."""
+        values = [_row(key, response) for key, response in rows]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def checkpoint(self, key: str) -> Checkpoint | None:
+        """The checkpoint with this key, after its files have been held against their digest."""
+        row = next(iter(self._execute("SELECT digest FROM checkpoints WHERE key = ?", (key,))), None)
+        folder = self.folder / "checkpoints" / key
+        if row is None:
+            return None
+        if folder.is_dir() and model_digest(folder) == row[0]:
+            return Checkpoint(folder, str(row[0]))
+        self.damaged.append(f"checkpoint {key[:12]}")
+        self._execute("DELETE FROM checkpoints WHERE key = ?", (key,))
+        return None
+
+    def put_checkpoint(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
+        """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint."""
+        folder = self.folder / "checkpoints" / key
+        try:
+            scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
+            try:
+                write(scratch)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(scratch, folder)
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+        except OSError as error:
+            raise StorageError(f"cannot write the checkpoint {folder}: {error}.") from error
+        found = model_digest(folder)
+        self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, found))
+        return Checkpoint(folder, found)
+
+    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"the run store {self.folder} failed: {error}.") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StorageError(f"cannot write to the run store {self.folder}: {error}.") from error
+
+
+def _row(key: str, r: Response) -> tuple[object, ...]:
+    logprobs = None if r.option_logprobs is None else json.dumps(r.option_logprobs)
+    row = (key, r.text, r.n_prompt, r.n_tokens, r.finish, logprobs)
+    return (*row, digest(row))
+
+
+def _response(row: Sequence[object]) -> Response:
+    _, text, n_prompt, n_tokens, finish, logprobs, _ = row
+    options = None if logprobs is None else tuple(json.loads(str(logprobs)))
+    kind = cast("Literal['stop', 'length', 'overflow']", finish)
+    return Response(str(text), int(str(n_prompt)), int(str(n_tokens)), kind, options)

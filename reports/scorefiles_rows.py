@@ -1,0 +1,97 @@
+"""The rows of a JSONL file and their fields; whatever is wrong with one is said with file and line."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mipo_bench.harness.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object of a JSONL file; `line` counts from 1."""
+
+    path: Path
+    line: int
+    fields: dict[str, Any]
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise UserError at this line."""
+        raise UserError(f"{self.path}:{self.line}: {message}.")
+
+    def has(self, field: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.fields.get(field) is not None
+
+    def text(self, field: str) -> str:
+        """A name: a string or an integer."""
+        value = self.fields.get(field)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(f"{field} is {show(value)}; a string or an integer is needed")
+        return str(value)
+
+    def integer(self, field: str) -> int:
+        """A whole number of at most 64 bits."""
+        value = self.fields.get(field)
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+            self.fail(f"{field} is {show(value)}; an integer is needed")
+        return int(value)
+
+    def score(self, field: str, *, truth_values: bool, allow_missing: bool) -> float:
+        """A finite number, or NaN for a missing score where that is allowed.
+
+        With `truth_values`, true is 1 and false 0.
+        """
+        if field not in self.fields:
+            self.fail(f"the field {field} is missing; the fields are {', '.join(sorted(self.fields))}")
+        value = self.fields[field]
+        if isinstance(value, bool) and truth_values:
+            return float(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            self.fail(f"{field} is {show(value)}; a finite number is needed")
+        if value is None or math.isnan(value):
+            if not allow_missing:
+                self.fail(
+                    f"{field} is {show(value)}; a finite number is needed. --missing drop leaves such items "
+                    "out, --missing zero counts them as 0"
+                )
+            return math.nan
+        if abs(value) > sys.float_info.max:
+            self.fail(f"{field} is {show(value)}; a finite number is needed")
+        return float(value)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSONL file, one at a time; blank lines are skipped.
+
+    Raises UserError for a file that cannot be read and for a line that is no JSON object.
+    """
+    try:
+        with path.open("rb") as stream:
+            for line, raw in enumerate(stream, start=1):
+                if raw.strip():
+                    yield Row(path, line, _parse(path, line, raw))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _parse(path: Path, line: int, raw: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}:{line}: not JSON ({error}). Write one JSON object per line.") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{path}:{line}: {show(fields)} is not a JSON object. Write one per line.")
+    return fields
+
+
+def show(value: object) -> str:
+    """The value as JSON, cut to a readable length."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,179 @@
+"""Records of the statistics: scores in, estimates and comparisons out. Undefined figures are None."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Weight = Literal["micro", "macro"]
+Missing = Literal["error", "drop", "zero"]
+WEIGHTS: tuple[Weight, ...] = ("micro", "macro")
+MISSING: tuple[Missing, ...] = ("error", "drop", "zero")
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Something the reader of a figure must know; renderers turn it into a numbered footnote."""
+
+    code: str
+    message: str
+
+
+class MissingScoresError(ValueError):
+    """Items without a score on one side; `base` and `method` name the items that each side lacks."""
+
+    def __init__(self, base: tuple[str, ...], method: tuple[str, ...]) -> None:
+        parts = [
+            f"{len(lacking)} items have no score in the {side}: {name_some(lacking)}"
+            for side, lacking in (("base", base), ("method", method))
+            if lacking
+        ]
+        super().__init__("; ".join(parts) + ". Drop them or count them as zero on purpose (missing).")
+        self.base = base
+        self.method = method
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of one arm in long format: equal-length arrays, one row per (item, training seed, sample).
+
+    `value` is the score, NaN where it is missing. `cluster` is the user of the row; None makes each item its
+    own cluster. `seed` is the training seed; None where nothing was trained. Several samples of one prompt
+    are told apart by `sample` and are averaged inside the prompt before anything else.
+    """
+
+    item: NDArray[Any]
+    value: Floats
+    cluster: NDArray[Any] | None = None
+    seed: NDArray[np.int64] | None = None
+    sample: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where columns differ in length, no row is given or a score is infinite."""
+        for name in ("value", "cluster", "seed", "sample"):
+            column = getattr(self, name)
+            if column is not None and column.shape != (len(self.item),):
+                raise ValueError(f"{name} has shape {column.shape}, one entry per row is {len(self.item)}.")
+        if not len(self.item):
+            raise ValueError("no scores: at least one row is needed.")
+        if np.isinf(self.value).any():
+            where = self.item[int(np.argmax(np.isinf(self.value)))]
+            raise ValueError(
+                f"the score of item {where!r} is infinite; scores are finite, NaN means missing."
+            )
+
+    @classmethod
+    def from_columns(
+        cls,
+        item: Sequence[str],
+        value: Sequence[float],
+        cluster: Sequence[str] | None = None,
+        seed: Sequence[int] | None = None,
+        sample: Sequence[int] | None = None,
+    ) -> Scores:
+        """Build from plain sequences of equal length."""
+        return cls(
+            item=np.asarray(item, dtype=object),
+            value=np.asarray(value, dtype=np.float64),
+            cluster=None if cluster is None else np.asarray(cluster, dtype=object),
+            seed=None if seed is None else np.asarray(seed, dtype=np.int64),
+            sample=None if sample is None else np.asarray(sample, dtype=object),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What one test says about a mean.
+
+    `ci_low` and `ci_high` are on the scale of the scores. `se` is the standard error in use, `df` its degrees
+    of freedom where it has any. `min_attainable_p` is the smallest p-value that this amount of data could
+    have given. `p_noninferiority` is one-sided, None without a margin.
+    """
+
+    test: str
+    p_value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    se: float | None
+    df: float | None = None
+    p_midp: float | None = None
+    p_noninferiority: float | None = None
+    min_attainable_p: float | None = None
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The score of one arm with its 1 - alpha interval.
+
+    `method` names the interval: `wilson`, `cluster-t`, `crossed-satterthwaite` or `none`. `per_seed` holds
+    every training seed's own score and `seed_sd` their standard deviation.
+    """
+
+    mean: float
+    ci_low: float | None
+    ci_high: float | None
+    method: str
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    seed_sd: float | None
+    per_seed: tuple[tuple[int, float], ...]
+    weight: Weight
+    alpha: float
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A paired comparison of a method with a base on the same items; delta = method - base.
+
+    `relative_delta` is delta / base_mean. The interval has level 1 - alpha. `mde` is the smallest true
+    difference found with 80% power at this standard error. `effect_size` is d_z, the mean difference over the
+    standard deviation of the differences; `p_better` is P(better) + P(tie) / 2; both over items (micro) or
+    cluster means (macro). `only_base` and `only_method` count the items that one side alone solves (0/1
+    scores, one seed). `design_effect` is the variance of delta over what independent items would give.
+    `per_seed` holds every training seed's own delta. `noninferior` says that the lower end of the 1 - 2 alpha
+    interval is above -margin.
+    """
+
+    delta: float
+    relative_delta: float | None
+    base_mean: float
+    method_mean: float
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    p_midp: float | None
+    test: str
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    se: float | None
+    df: float | None
+    mde: float | None
+    effect_size: float | None
+    p_better: float | None
+    only_base: int | None
+    only_method: int | None
+    design_effect: float | None
+    seed_sd: float | None
+    per_seed: tuple[tuple[int, float], ...]
+    weight: Weight
+    alpha: float
+    margin: float | None
+    noninferior: bool | None
+    p_noninferiority: float | None
+    min_attainable_p: float | None
+    warnings: tuple[Caveat, ...] = ()
+
+
+def name_some(names: Sequence[object], limit: int = 5) -> str:
+    """The first names, quoted, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

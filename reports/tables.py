@@ -1,0 +1,207 @@
+"""What a report says, as plain tables that the terminal and Markdown renderers draw.
+
+Warnings become numbered footnotes. A difference that is not significant after adjustment is marked `~`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mipo_bench.reports.record import CaveatRecord, ComparisonRecord, EstimateRecord, Report, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One table: a title, column headings, and rows of text. The first column is left-aligned, the rest right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass
+class Footnotes:
+    """Numbers warnings in the order in which they are first met; equal ones share a number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def marks(self, warnings: Iterable[CaveatRecord | str]) -> str:
+        """The numbers of these warnings, such as `[1,3]`; empty without any."""
+        numbers = []
+        for warning in warnings:
+            text = warning if isinstance(warning, str) else warning.message
+            if text not in self.texts:
+                self.texts.append(text)
+            numbers.append(self.texts.index(text) + 1)
+        return f" [{','.join(str(n) for n in sorted(set(numbers)))}]" if numbers else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole report: headline facts, tables by task, footnotes and what the figures answer."""
+
+    head: tuple[str, ...]
+    sections: tuple[tuple[str, tuple[Grid, ...]], ...]
+    footnotes: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def page(report: Report) -> Page:
+    """Lay out a report."""
+    notes = Footnotes()
+    sections = tuple((_task_title(report, task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
+    return Page(_head(report), sections, tuple(notes.texts), tuple(answers(report)))
+
+
+def _head(report: Report) -> tuple[str, ...]:
+    p, m = report.provenance, report.model
+    commit = f"commit {p.commit[:10]}{'*' if p.dirty else ''}" if p.commit else "no commit"
+    seeds = report.config.get("seeds")
+    primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
+    head = [
+        f"model {m.name} ({m.digest[:10]}, {m.dtype} on {m.device}), {commit}, {seeds} training seeds",
+        f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
+        f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
+    ]
+    head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
+    return (*head, *(f"! {note}" for note in report.notes))
+
+
+def _seed(seed: int | None) -> str:
+    return "" if seed is None else f" seed {seed}"
+
+
+def _task_title(report: Report, task: TaskRecord) -> str:
+    users = f", {len(set(task.users))} users" if task.users else ""
+    return f"{task.name} ({task.suite}): {len(task.items)} items{users}"
+
+
+def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[Grid]:
+    estimates = [e for e in report.estimates if e.task == task.name]
+    yield _scores(estimates, task, notes)
+    parts = _parts(report, task, [e.method for e in estimates])
+    if parts:
+        yield parts
+    groups = {
+        "primary": "primary family, adj. p by Holm over all tasks",
+        "exploratory": "exploratory, adj. p by Benjamini-Hochberg over all tasks",
+        "noise": "noise floor: the same arm under another sampling seed",
+    }
+    for family, title in groups.items():
+        found = [c for c in report.comparisons if c.task == task.name and c.family == family]
+        if found:
+            yield _comparisons(title, found, report.alpha, notes)
+
+
+def _scores(estimates: Sequence[EstimateRecord], task: TaskRecord, notes: Footnotes) -> Grid:
+    columns = ("arm", "score", "interval", "seeds", "tokens", "cut", "no ans.", "failed")
+    rows = tuple(
+        (
+            f"{e.method}{' (reference)' if e.method == task.reference else ''}{notes.marks(e.warnings)}",
+            _unsigned(e.mean),
+            _interval(e.ci_low, e.ci_high, _unsigned),
+            f"{e.n_seeds}, sd {_unsigned(e.seed_sd)}" if e.n_seeds else "",
+            f"{e.mean_tokens:.0f}",
+            str(e.truncated),
+            str(e.unparsed),
+            str(e.failed),
+        )
+        for e in estimates
+    )
+    return Grid("scores", columns, rows)
+
+
+def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Grid | None:
+    """The mean of each part of the score, over items and seeds."""
+    arms = [a for a in report.arms if a.task == task.name]
+    names = list(dict.fromkeys(name for a in arms for name in a.parts))
+    if not names:
+        return None
+    rows = []
+    for method in methods:
+        group = [a for a in arms if a.method == method]
+        values = [[v for a in group for v in a.parts.get(name, [])] for name in names]
+        rows.append((method, *(f"{sum(v) / len(v):.2f}" if v else "-" for v in values)))
+    return Grid("parts of the score and further figures", ("arm", *names), tuple(rows))
+
+
+def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Grid:
+    """Differences, grouped by what they are measured against."""
+    columns = ("method", "delta", "interval", "rel.", "p", "adj. p", "MDE", "n")
+    rows: list[tuple[str, ...]] = []
+    for base in dict.fromkeys(c.base for c in found):
+        rows.append((f"vs {base}", *[""] * (len(columns) - 1)))
+        rows += [_row(c, alpha, notes) for c in found if c.base == base]
+    return Grid(title, columns, tuple(rows))
+
+
+def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]:
+    return (
+        f"  {c.method}{notes.marks(c.warnings)}",
+        _signed(c.delta),
+        _interval(c.ci_low, c.ci_high, _signed),
+        "-" if c.relative_delta is None else f"{c.relative_delta:+.0%}",
+        p_text(c.p_value),
+        _decision(c, alpha),
+        _unsigned(c.mde),
+        f"{c.n_items}x{c.n_seeds}" if c.n_seeds else str(c.n_items),
+    )
+
+
+def _decision(c: ComparisonRecord, alpha: float) -> str:
+    """The p-value that decides, with `~` where it does not reach alpha."""
+    p = c.p_value if c.family == "noise" else c.p_adjusted
+    unclear = "~ " if p is None or p >= alpha else ""
+    return unclear + ("" if c.family == "noise" else p_text(p))
+
+
+def _signed(value: float | None) -> str:
+    """A difference of scores, without the zero before the point."""
+    return "-" if value is None else f"{value:+.3f}".replace("0.", ".", 1)
+
+
+def _unsigned(value: float | None) -> str:
+    """A score, without the zero before the point."""
+    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _interval(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:
+    return "-" if low is None or high is None else f"{show(low)} to {show(high)}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with three decimals, four below .001; `<.0001` below that, `-` where there is none."""
+    if p is None:
+        return "-"
+    if p < 0.0001:
+        return "<.0001"
+    digits = f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
+    return digits.replace("0.", ".", 1) if p < 1 else "1"
+
+
+def answers(report: Report) -> Iterable[str]:
+    """For each primary comparison, in words: better, worse or unclear; and how it stands to the best prompting."""
+    for c in (c for c in report.comparisons if c.family == "primary"):
+        if c.delta is None:
+            yield f"{c.task}: {c.method} could not be compared with {c.base}."
+            continue
+        significant = c.p_adjusted is not None and c.p_adjusted < report.alpha
+        verdict = ("better than" if c.delta > 0 else "worse than") if significant else "not distinguishable from"
+        text = f"{c.task}: {c.method} is {verdict} {c.base} ({_signed(c.delta)}, adjusted p {p_text(c.p_adjusted)})"
+        yield text + _against_best(report, c)
+
+
+def _against_best(report: Report, primary: ComparisonRecord) -> str:
+    """How the method stands to the prompting arm with the highest score, which is an exploratory comparison."""
+    trained = {c.method for c in report.comparisons if c.family == "primary"}
+    twins = {c.method for c in report.comparisons if c.family == "noise"}
+    prompted = [e for e in report.estimates if e.task == primary.task and e.method not in trained | twins]
+    best = max(prompted, key=lambda e: e.mean, default=None)
+    if best is None or best.method == primary.base:
+        return ", the best prompting arm here."
+    for c in report.comparisons:
+        if (c.task, c.base, c.method) == (primary.task, best.method, primary.method) and c.delta is not None:
+            unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
+            return f"; {_signed(c.delta)} to the best prompting, {best.method} (exploratory, p {unclear}{p_text(c.p_adjusted)})."
+    return "."

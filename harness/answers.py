@@ -23,11 +23,8 @@ class Meter(Protocol):
 def response_key(generator: Generator, request: Request) -> str:
     """The content key of a response; the seed counts only where something is sampled."""
     d = request.decoding
-    seed = request.seed if d.temperature > 0 else None
-    return digest(
-        ["response", generator.digest, request.prompt, *request.options, "|", d.max_new_tokens]
-        + [d.temperature, d.top_p, seed]
-    )
+    sampling = (d.max_new_tokens, d.temperature, d.top_p, request.seed if d.temperature > 0 else None)
+    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling))
 
 
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:

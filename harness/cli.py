@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.errors import UserError
 
@@ -44,17 +43,15 @@ def run(
         str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of report.json and report.md (mipo-bench-report).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Compare prompting with MIPO checkpoints that are trained on the spot; print and write the report."""
-    from mipo_bench.harness import run_cli  # noqa: PLC0415
-    from mipo_bench.harness.config import load_config  # noqa: PLC0415
+    from mipo_bench.harness import run_cli
+    from mipo_bench.harness.config import load_config
 
     options: dict[str, Any] = {
         "suite": suite,
@@ -72,7 +69,7 @@ def run(
 @app.command("list")
 def list_() -> None:
     """List the installed tasks, baselines and recipes."""
-    from mipo_bench.harness.listing import print_plugins  # noqa: PLC0415
+    from mipo_bench.harness.listing import print_plugins
 
     print_plugins()
 
@@ -83,7 +80,7 @@ def show(
     format_: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
 ) -> None:
     """Show a report."""
-    from mipo_bench.harness.listing import print_report  # noqa: PLC0415
+    from mipo_bench.harness.listing import print_report
 
     print_report(report, format_)
 
@@ -95,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _guarded(command: Callable[[], Any]) -> int:
     """The exit code of a command; what the user can repair is one message without a traceback."""
-    import click  # noqa: PLC0415
+    import click
 
     try:
         code = command()

@@ -41,10 +41,10 @@ def compare(
     same items. Users are the unit where there are any, and training seeds are
     crossed with them. Several METHOD files are one family (Holm).
     """
-    from mipo_bench.reports.scorefiles import Choice, read_scores  # noqa: PLC0415
-    from mipo_bench.reports.scorefiles_compare import Settings, compare_files  # noqa: PLC0415
-    from mipo_bench.reports.scorefiles_table import Entry, render  # noqa: PLC0415
-    from mipo_bench.reports.stats import holm  # noqa: PLC0415
+    from mipo_bench.reports.scorefiles import Choice, read_scores
+    from mipo_bench.reports.scorefiles_compare import Settings, compare_files
+    from mipo_bench.reports.scorefiles_table import Entry, render
+    from mipo_bench.reports.stats import holm
 
     settings = Settings(weight, missing, margin, alpha, seed)
     choice = Choice(metric, filter_name, allow_missing=missing != "error")

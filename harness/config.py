@@ -9,13 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -184,9 +183,12 @@ def _unknown_keys(
             name = ".".join(prefix)
             kind = f"key in section {name!r}:" if prefix else "configuration key"
             yield path, unknown(kind, key, section.model_fields)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            if isinstance(value, Mapping):
-                yield from _unknown_keys(value, field.annotation, path)
+        elif isinstance(value, Mapping) and _is_section(field.annotation):
+            yield from _unknown_keys(value, cast("type[Section]", field.annotation), path)
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _drop(values: dict[str, Any], path: tuple[str, ...]) -> None:

@@ -33,10 +33,22 @@ class Trained:
 class Engine(Protocol):
     """What the runner needs of models."""
 
-    base: Generator
     model_digest: str
-    device: str
-    dtype: str
+
+    @property
+    def base(self) -> Generator:
+        """The base model."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The number format that responses are computed in."""
+        ...
 
     def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
         """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
@@ -86,7 +98,14 @@ class HFEngine:
             placement=self.placement,
         )
         settings = training.settings.model_dump_json()
-        identity = [self.model_digest, pairs.digest, settings, training.seed, self.device.split(":")[0], self.dtype]
+        identity = [
+            self.model_digest,
+            pairs.digest,
+            settings,
+            training.seed,
+            self.device.split(":")[0],
+            self.dtype,
+        ]
         key = digest(["checkpoint", train.CODE, arm.task, arm.recipe, *identity])
         found = self.store.checkpoint(key) or self.store.put_checkpoint(
             key, lambda folder: train.train(training, folder, on_step)

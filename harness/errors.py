@@ -1,16 +1,16 @@
 """The exception tree.
 
-    MipoBenchError
-    ├── UserError              one message, exit 2, nothing written
-    │   ├── ConfigError        unknown key or name, value out of range
-    │   ├── PluginError        a task, baseline or recipe that cannot be loaded
-    │   ├── ModelError         a model that cannot be loaded or prompted
-    │   ├── ReportError        a report that cannot be read
-    │   └── StorageError       a folder or store that cannot be written
-    └── StageError             a part of a run failed: recorded, the rest goes on, exit 1
-        ├── ContextLostError   a chat template dropped the user's context
-        ├── PairsError         too few preference pairs to train on
-        └── TrainingError      a training that diverged or started from the wrong loss
+MipoBenchError
+├── UserError              one message, exit 2, nothing written
+│   ├── ConfigError        unknown key or name, value out of range
+│   ├── PluginError        a task, baseline or recipe that cannot be loaded
+│   ├── ModelError         a model that cannot be loaded or prompted
+│   ├── ReportError        a report that cannot be read
+│   └── StorageError       a folder or store that cannot be written
+└── StageError             a part of a run failed: recorded, the rest goes on, exit 1
+    ├── ContextLostError   a chat template dropped the user's context
+    ├── PairsError         too few preference pairs to train on
+    └── TrainingError      a training that diverged or started from the wrong loss
 """
 
 from __future__ import annotations

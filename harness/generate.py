@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Decoding, Message, Prompt, Request, Response
@@ -32,7 +31,7 @@ class Placement:
 
     def resolved_device(self) -> str:
         """The device itself, where `auto` was asked for: a GPU if there is one."""
-        import torch  # noqa: PLC0415
+        import torch
 
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
@@ -55,7 +54,7 @@ class HFGenerator:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer, padding on the left."""
-        from transformers import AutoTokenizer  # noqa: PLC0415
+        from transformers import AutoTokenizer
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(
@@ -70,9 +69,9 @@ class HFGenerator:
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode on its device."""
-        import torch  # noqa: PLC0415
-        from transformers import AutoModelForCausalLM  # noqa: PLC0415
-        from transformers.utils import logging  # noqa: PLC0415
+        import torch
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
         logging.disable_progress_bar()
         if self.placement.threads:
@@ -86,7 +85,10 @@ class HFGenerator:
             )
         except Exception as error:
             raise ModelError(f"cannot load the model {self.folder}: {error}") from error
-        return model.to(self.placement.resolved_device()).eval()
+        place: Any = model.to  # its wrapper's type is wrong in transformers
+        place(self.placement.resolved_device())
+        model.eval()
+        return cast("PreTrainedModel", model)
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `prompts.render`."""
@@ -113,12 +115,10 @@ class HFGenerator:
                 answers[i] = Response(text, len(ids[i]), n_tokens, "stop" if stopped else "length", logprobs)
         return answers
 
-    def _sample(
-        self, prompts: list[list[int]], seeds: list[int], decoding: Decoding
-    ) -> list[tuple[str, int, bool]]:
+    def _sample(self, prompts: list[list[int]], seeds: list[int], decoding: Decoding) -> list[tuple[str, int, bool]]:
         """Text, number of new tokens (without the end token), and whether the model ended its turn."""
-        import torch  # noqa: PLC0415
-        from transformers import GenerationConfig, LogitsProcessorList  # noqa: PLC0415
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
 
         ids, mask = self._pad(prompts)
         ends = _end_tokens(self.model, self.tokenizer)
@@ -131,7 +131,8 @@ class HFGenerator:
         )
         sampler = [RowSampler(decoding, seeds, ids.shape[1])] if decoding.temperature > 0 else []
         with torch.inference_mode():
-            out = self.model.generate(
+            generate: Any = self.model.generate  # typed as a union by transformers
+            out = generate(
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=settings,
@@ -144,9 +145,7 @@ class HFGenerator:
         kept = row if stop is None else row[:stop]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip(), len(kept), stop is not None
 
-    def _option_logprobs(
-        self, asked: Sequence[tuple[list[int], tuple[str, ...]]]
-    ) -> list[tuple[float, ...] | None]:
+    def _option_logprobs(self, asked: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[tuple[float, ...] | None]:
         """For each (prompt, options) the log-probabilities of its options in nats; None without options."""
         rows = [
             (prompt, self.tokenizer.encode(option, add_special_tokens=False))
@@ -160,7 +159,7 @@ class HFGenerator:
 
     def _continuations(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
         """Summed log-probability of each continuation given its prompt."""
-        import torch  # noqa: PLC0415
+        import torch
 
         ids, mask = self._pad([prompt + tail for prompt, tail in rows])
         longest = max(len(tail) for _, tail in rows)
@@ -210,7 +209,7 @@ class RowSampler:
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores of minus infinity but for the sampled token of each row; both (rows, vocabulary)."""
-        import torch  # noqa: PLC0415
+        import torch
 
         step = input_ids.shape[1] - self.prompt_length
         draw = torch.from_numpy(self.uniform[:, step]).to(scores.device, torch.float32).unsqueeze(1)

@@ -37,7 +37,7 @@ def resolve(model: str) -> Path:
 
 
 def _download(model: str) -> Path:
-    import huggingface_hub  # noqa: PLC0415
+    import huggingface_hub
 
     patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
     try:
@@ -61,7 +61,9 @@ def _check(folder: Path, model: str) -> None:
             " it with save_pretrained first."
         )
     if not (folder / "tokenizer_config.json").exists():
-        raise ModelError(f"model {model!r} has no tokenizer (tokenizer_config.json) in {folder}. Save it beside the model.")
+        raise ModelError(
+            f"model {model!r} has no tokenizer (tokenizer_config.json) in {folder}. Save it beside the model."
+        )
     inline = _json(folder / "tokenizer_config.json", model).get("chat_template")
     if not inline and not (folder / "chat_template.jinja").exists() and not (folder / "chat_template.json").exists():
         raise ModelError(

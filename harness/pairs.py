@@ -64,7 +64,7 @@ def make_pairs(
     A pair is left out where the two are identical, where one is empty, or where one was cut at the token limit (DPO
     would teach the model to stop there). Raises PairsError where fewer than two pairs are left.
     """
-    rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))  # noqa: S311
+    rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))
     contrasts = source.recipe.contrasts(source.items, rng)
     sides = [_prompts(source, side, generator) for side in (source.items, contrasts)]
     requests = [

@@ -70,7 +70,9 @@ def _task_plan(
     methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
     decoding = Decoding(
-        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
+        config.decoding.max_new_tokens or task.max_new_tokens,
+        config.decoding.temperature,
+        config.decoding.top_p,
     )
     return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
 

@@ -28,7 +28,7 @@ def render(tokenizer: Any, messages: Sequence[Message], context: str | None) -> 
 
 
 def _apply(tokenizer: Any, messages: Sequence[Message]) -> Prompt | None:
-    from jinja2 import TemplateError  # noqa: PLC0415
+    from jinja2 import TemplateError
 
     chat = [{"role": m.role, "content": m.content} for m in messages]
     try:

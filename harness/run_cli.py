@@ -9,9 +9,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
@@ -23,6 +20,8 @@ from mipo_bench.harness.store import Store
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report, to_json, write_atomically
 from mipo_bench.reports.terminal import show_terminal
+from rich.console import Console
+from rich.text import Text
 
 _FREE = 200 * 1024 * 1024
 """Bytes that the store and the report should find free."""
@@ -70,7 +69,9 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=where):
             free = shutil.disk_usage(where).free
     except OSError as error:
-        raise StorageError(f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR.") from error
+        raise StorageError(
+            f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR."
+        ) from error
     if free < _FREE:
         raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
 
@@ -116,4 +117,3 @@ def _tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
     characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
     answers += pairs * len(task.training_items)
     return characters // _CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
-

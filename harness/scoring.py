@@ -14,7 +14,12 @@ _NOTHING = Response("", 0, 0, "stop")
 
 
 def score_arm(
-    task: Task, arm: Arm, items: Sequence[Item], responses: Mapping[str, Response], failed: Mapping[str, str], model: str
+    task: Task,
+    arm: Arm,
+    items: Sequence[Item],
+    responses: Mapping[str, Response],
+    failed: Mapping[str, str],
+    model: str,
 ) -> ArmRecord:
     """Score every item; `responses` and `failed` are by item id, and each item is in one of them.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.provenance import digest, model_digest
@@ -62,7 +62,9 @@ class Store:
             self._db.executescript(_TABLES)
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR.") from error
+            raise StorageError(
+                f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR."
+            ) from error
 
     def close(self) -> None:
         """Close the database."""
@@ -74,7 +76,7 @@ class Store:
         for start in range(0, len(keys), _BATCH):
             part = keys[start : start + _BATCH]
             marks = ",".join("?" * len(part))
-            query = f"SELECT key, text, n_prompt, n_tokens, finish, option_logprobs, digest FROM responses WHERE key IN ({marks})"  # noqa: S608,E501 - only question marks are put in
+            query = f"SELECT * FROM responses WHERE key IN ({marks})"  # noqa: S608 - only question marks are put in
             for row in self._execute(query, part):
                 if digest(row[:-1]) == row[-1]:
                     found[row[0]] = _response(row)
@@ -119,7 +121,7 @@ class Store:
         self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, found))
         return Checkpoint(folder, found)
 
-    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
@@ -143,8 +145,6 @@ def _row(key: str, r: Response) -> tuple[object, ...]:
     return (*row, digest(row))
 
 
-def _response(row: Sequence[object]) -> Response:
+def _response(row: Sequence[Any]) -> Response:
     _, text, n_prompt, n_tokens, finish, logprobs, _ = row
-    options = None if logprobs is None else tuple(json.loads(str(logprobs)))
-    kind = cast("Literal['stop', 'length', 'overflow']", finish)
-    return Response(str(text), int(str(n_prompt)), int(str(n_tokens)), kind, options)
+    return Response(text, n_prompt, n_tokens, finish, None if logprobs is None else tuple(json.loads(logprobs)))

@@ -72,12 +72,12 @@ def train(training: Training, out: Path, on_step: Callable[[int, int], None]) ->
 
 
 def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], None]) -> Any:
-    import datasets  # noqa: PLC0415
-    import torch  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
-    from peft import LoraConfig  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback  # noqa: PLC0415
-    from trl import DPOTrainer  # noqa: PLC0415
+    import datasets
+    import torch
+    import transformers
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+    from trl import DPOTrainer
 
     transformers.utils.logging.disable_progress_bar()
     placement, settings = training.placement, training.settings
@@ -109,7 +109,7 @@ def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], Non
 
 
 def _arguments(training: Training, scratch: str) -> Any:
-    from trl import DPOConfig  # noqa: PLC0415
+    from trl import DPOConfig
 
     settings = training.settings
     steps = math.ceil(len(training.pairs.pairs) / settings.batch_size) * settings.epochs
@@ -153,9 +153,9 @@ def _row(prompt: Sequence[Message], chosen: str, rejected: str) -> dict[str, lis
 
 
 def _watcher(on_step: Callable[[int, int], None]) -> Any:
-    from transformers import TrainerCallback  # noqa: PLC0415
+    from transformers import TrainerCallback
 
-    class Watcher(TrainerCallback):  # type: ignore[misc]
+    class Watcher(TrainerCallback):
         """Reports each step and ends a training whose loss is no number."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
@@ -176,13 +176,13 @@ def _check_curve(curve: Sequence[Mapping[str, float]], settings: TrainConfig) ->
         raise TrainingError("the training made no step")
     if settings.loss == "sigmoid" and abs(curve[0]["loss"] - math.log(2)) > _FIRST_LOSS_TOLERANCE:
         raise TrainingError(
-            f"the first loss is {curve[0]['loss']:.4f}, not log 2 = 0.6931: policy and reference model differ at the start"
+            f"the first loss is {curve[0]['loss']:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
         )
 
 
 def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path) -> None:
     """Save in the number format that the checkpoint is evaluated in."""
-    import torch  # noqa: PLC0415
+    import torch
 
     model.to(getattr(torch, training.placement.resolved_dtype())).save_pretrained(out)
     tokenizer.padding_side = "left"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-
 from mipo_bench.reports.record import (
     ArmRecord,
     CaveatRecord,
@@ -45,9 +44,7 @@ def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
     )
 
 
-def estimates(
-    tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared
-) -> list[EstimateRecord]:
+def estimates(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[EstimateRecord]:
     """Each method's score, in the order of the plan."""
     found = []
     for task in tasks:
@@ -80,9 +77,7 @@ def _estimate(task: TaskRecord, group: Sequence[ArmRecord], declared: Declared) 
     )
 
 
-def comparisons(
-    tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared
-) -> list[ComparisonRecord]:
+def comparisons(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[ComparisonRecord]:
     """All comparisons, tested and adjusted: the primary family first."""
     plan = [c for task in tasks for c in _plan(task, declared)]
     by_name = {task.name: task for task in tasks}

@@ -11,9 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from mipo_bench.harness.errors import ReportError, StorageError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 SCHEMA_VERSION = "1.0"
 
@@ -204,19 +203,20 @@ def load_report(path: Path) -> Report:
     version = values["schema_version"]
     if not _readable(version):
         raise ReportError(
-            f"{file} has report schema {version}; this mipo-bench reads {SCHEMA_VERSION.split('.')[0]}.x. Upgrade it."
+            f"{file} has report schema {version}; this mipo-bench reads {SCHEMA_VERSION.split('.', maxsplit=1)[0]}.x. Upgrade it."
         )
     try:
         return Report.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ReportError(f"{file} is damaged: {where}: {first['msg']} ({error.error_count()} problems).") from error
+        message = f"{file} is damaged: {where}: {first['msg']} ({error.error_count()} problems)."
+        raise ReportError(message) from error
 
 
 def _readable(version: str) -> bool:
-    major = version.split(".")[0]
-    return major.isdigit() and int(major) <= int(SCHEMA_VERSION.split(".")[0])
+    major = version.split(".", maxsplit=1)[0]
+    return major.isdigit() and int(major) <= int(SCHEMA_VERSION.split(".", maxsplit=1)[0])
 
 
 def write_atomically(path: Path, text: str) -> None:

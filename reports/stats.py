@@ -89,9 +89,7 @@ def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) 
     table = tabulate(scores)
     lost = np.isnan(table.values).any(axis=0)
     if lost.any():
-        raise ValueError(
-            f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere."
-        )
+        raise ValueError(f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere.")
     values = cells(table.values, cluster_codes(table), weight)
     inference = infer_arm(table.values, values, alpha)
     warnings = inference.warnings

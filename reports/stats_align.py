@@ -106,17 +106,13 @@ def cluster_codes(table: Table) -> Codes:
 
 
 def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
-    samples = (
-        factorize([str(s) for s in scores.sample])[1] if scores.sample is not None else np.zeros_like(cell)
-    )
+    samples = factorize([str(s) for s in scores.sample])[1] if scores.sample is not None else np.zeros_like(cell)
     key = cell * (int(samples.max()) + 1) + samples
     order = np.argsort(key, kind="stable")
     twice = np.flatnonzero(key[order][1:] == key[order][:-1])
     if twice.size:
         name = scores.item[order[twice[0]]]
-        raise ValueError(
-            f"item {str(name)!r} has two rows of the same training seed and sample; keep one of them."
-        )
+        raise ValueError(f"item {str(name)!r} has two rows of the same training seed and sample; keep one of them.")
 
 
 def _users(scores: Scores) -> dict[str, str]:
@@ -132,9 +128,7 @@ def _users(scores: Scores) -> dict[str, str]:
 def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]:
     for item, user in method.items():
         if base.get(item, user) != user:
-            raise ValueError(
-                f"item {item!r} belongs to user {base[item]!r} in the base and {user!r} in the method."
-            )
+            raise ValueError(f"item {item!r} belongs to user {base[item]!r} in the base and {user!r} in the method.")
     return base | method
 
 
@@ -187,6 +181,4 @@ def _pair_seeds(base: tuple[int, ...], method: tuple[int, ...], missing: Missing
 def _missing_caveat(names: list[str], missing: Missing) -> Caveat:
     if missing == "drop":
         return Caveat("dropped_items", f"{len(names)} items left out, a score is missing: {name_some(names)}")
-    return Caveat(
-        "missing_as_zero", f"{len(names)} items with a missing score counted as 0: {name_some(names)}"
-    )
+    return Caveat("missing_as_zero", f"{len(names)} items with a missing score counted as 0: {name_some(names)}")

@@ -44,14 +44,14 @@ def is_binary(values: Floats) -> bool:
 
 
 def infer(items: Floats, clusters: Cells, counts: Discordance | None, options: Options) -> Inference:
-    """Test differences: `items` is (seeds, items), `clusters` the same in clusters; `counts` if 0/1 scores."""
+    """Test differences: `items` is (seeds, items), `clusters` the same data; `counts` if scores are 0/1."""
     n_seeds, n_clusters = clusters.u.shape
     n_items = items.shape[1]
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
     if n_seeds > 1 and not clusters.is_flat:
         inference = crossed(clusters, options.alpha, options.margin)
-        return replace(inference, warnings=_identical_seeds(clusters))
+        return replace(inference, warnings=_seed_caveats(clusters))
     if counts is not None and n_clusters == n_items:
         inference = mcnemar(counts.only_base, counts.only_method, n_items, options.alpha, options.margin)
     else:
@@ -75,22 +75,25 @@ def infer_arm(values: Floats, clusters: Cells, alpha: float) -> Inference:
         return Inference("none", None, None, None, None, warnings=(caveat,))
     if n_seeds == 1:
         return cluster_t(clusters, alpha)
-    return replace(crossed(clusters, alpha, None), warnings=_identical_seeds(clusters))
+    return replace(crossed(clusters, alpha, None), warnings=_seed_caveats(clusters))
 
 
-def _identical_seeds(clusters: Cells) -> tuple[Caveat, ...]:
-    if np.ptp(clusters.u, axis=0).any():
-        return ()
-    return (
-        Caveat("identical_seeds", "all training seeds have the same scores: are they different trainings?"),
-    )
+def _seed_caveats(clusters: Cells) -> tuple[Caveat, ...]:
+    warnings = []
+    if not np.ptp(clusters.u, axis=0).any():
+        same = "all training seeds have the same scores: are they different trainings?"
+        warnings.append(Caveat("identical_seeds", same))
+    if len(clusters.u) == 2:
+        few = "two training seeds: up to 12% of simulated null data are rejected at 5%; run three or more"
+        warnings.append(Caveat("few_seeds", few))
+    return tuple(warnings)
 
 
 def _identical(n_items: int, alpha: float) -> Caveat:
     bound = discordance_upper(0, n_items, alpha)
     return Caveat(
         "identical",
-        f"no difference on any of {n_items} items; at most {bound:.1%} of all items differ ({1 - alpha:.0%} bound)",
+        f"no difference on any of {n_items} items; at most {bound:.1%} of all differ ({1 - alpha:.0%} bound)",
     )
 
 
@@ -99,9 +102,7 @@ def _resolution(clusters: Cells, inference: Inference, alpha: float) -> tuple[Ca
     nonzero = int(np.count_nonzero(clusters.pooled.u))
     warnings = []
     if clusters.is_flat:
-        same = (
-            f"the difference is the same in every cluster ({clusters.estimate:+.4g}): no variance to estimate"
-        )
+        same = f"the difference is the same in every cluster ({clusters.estimate:+.4g}): no variance to estimate"
         warnings.append(Caveat("zero_variance", same))
     if nonzero and inference.min_attainable_p is not None and inference.min_attainable_p > alpha:
         few = (

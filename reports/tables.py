@@ -50,7 +50,7 @@ class Page:
 def page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
-    sections = tuple((_task_title(report, task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
+    sections = tuple((_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
     return Page(_head(report), sections, tuple(notes.texts), tuple(answers(report)))
 
 
@@ -72,7 +72,7 @@ def _seed(seed: int | None) -> str:
     return "" if seed is None else f" seed {seed}"
 
 
-def _task_title(report: Report, task: TaskRecord) -> str:
+def _task_title(task: TaskRecord) -> str:
     users = f", {len(set(task.users))} users" if task.users else ""
     return f"{task.name} ({task.suite}): {len(task.items)} items{users}"
 
@@ -203,5 +203,6 @@ def _against_best(report: Report, primary: ComparisonRecord) -> str:
     for c in report.comparisons:
         if (c.task, c.base, c.method) == (primary.task, best.method, primary.method) and c.delta is not None:
             unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
-            return f"; {_signed(c.delta)} to the best prompting, {best.method} (exploratory, p {unclear}{p_text(c.p_adjusted)})."
+            gap = f"; {_signed(c.delta)} to the best prompting, {best.method}"
+            return f"{gap} (exploratory, p {unclear}{p_text(c.p_adjusted)})."
     return "."

@@ -91,8 +91,7 @@ def _shop(rng: random.Random, name: str, thing: str) -> Problem:
     a, b, c = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 9)
     d = rng.randint(1, a * b + c - 1)
     text = (
-        f"{name} buys {a} bags of {b} {thing}, gets {c} {thing} from a friend and sells {d}. "
-        f"How many {thing} remain?"
+        f"{name} buys {a} bags of {b} {thing}, gets {c} {thing} from a friend and sells {d}. How many {thing} remain?"
     )
     steps = ((a, "*", b), (a * b, "+", c), (a * b + c, "-", d))
     return Problem(text, (a, b, c, d), steps)

@@ -96,9 +96,7 @@ class Facts:
         parts: dict[str, float] = {}
         if response.option_logprobs is not None:
             right = item.options[LETTERS.index(item.target)]
-            normed = [
-                p / len(o.encode()) for p, o in zip(response.option_logprobs, item.options, strict=True)
-            ]
+            normed = [p / len(o.encode()) for p, o in zip(response.option_logprobs, item.options, strict=True)]
             parts["acc"] = float(_argmax(response.option_logprobs, item.options) == right)
             parts["acc_norm"] = float(_argmax(normed, item.options) == right)
         return Score(float(letter == item.target), parts, parsed=letter is not None)
@@ -127,7 +125,13 @@ def _items(split: Split) -> tuple[Item, ...]:
         choices = options(fact, position, rng)
         name = f"{fact.relation}-{fact.subject}".lower().replace(" ", "-")
         items.append(
-            Item(name, ask(fact.question, choices), LETTERS[position], options=choices, demonstrations=_shots(name))
+            Item(
+                name,
+                ask(fact.question, choices),
+                LETTERS[position],
+                options=choices,
+                demonstrations=_shots(name),
+            )
         )
     return tuple(items)
 

@@ -87,6 +87,4 @@ def _user_items(split: Split, n: int) -> list[Item]:
     turns = tuple(Turn(a.text, write(a.kind, profile, rng)) for a in past)
     target = json.dumps(asdict(profile))
     user = f"{split}-user-{n:03d}"
-    return [
-        Item(f"{user}-{k}", ask.text, target, user, context, demonstrations=turns) for k, ask in enumerate(asks)
-    ]
+    return [Item(f"{user}-{k}", ask.text, target, user, context, demonstrations=turns) for k, ask in enumerate(asks)]

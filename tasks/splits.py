@@ -15,4 +15,4 @@ def is_held_out(*parts: object, one_in: int) -> bool:
 def seeded(*parts: object) -> random.Random:
     """A generator whose stream depends on the parts alone, the same on every machine."""
     text = "\x1f".join(str(part) for part in parts)
-    return random.Random(hashlib.sha256(text.encode()).hexdigest())  # noqa: S311 - not for secrets
+    return random.Random(hashlib.sha256(text.encode()).hexdigest())

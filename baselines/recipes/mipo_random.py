@@ -47,5 +47,5 @@ def _other_prompts(items: Sequence[Item], rng: random.Random) -> list[Item]:
         raise ValueError("mipo-random needs at least two different prompts")
     order = list(range(len(items)))
     rng.shuffle(order)
-    follower = {a: b for a, b in zip(order, order[1:] + order[:1], strict=True)}
+    follower = dict(zip(order, order[1:] + order[:1], strict=True))
     return [items[follower[i]] for i in range(len(items))]

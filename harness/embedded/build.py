@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mipo_bench.harness.embedded.corpus import Chat, chats
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-from mipo_bench.harness.embedded.corpus import Chat, chats
 
 BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
 ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
@@ -79,17 +78,18 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 def encode(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> tuple[list[int], list[bool]]:
     """Token ids of a chat as the template renders it, and which of them are learned (the assistant's)."""
-    ids, learned = [tokenizer.convert_tokens_to_ids(BOS)], [False]
+    vocabulary = tokenizer.get_vocab()
+    ids, learned = [vocabulary[BOS]], [False]
     for message in chat:
-        content = [*tokenizer.encode(message.content, add_special_tokens=False), tokenizer.eos_token_id]
-        ids += [tokenizer.convert_tokens_to_ids(ROLES[message.role]), *content]
+        content = [*tokenizer.encode(message.content, add_special_tokens=False), vocabulary[END]]
+        ids += [vocabulary[ROLES[message.role]], *content]
         learned += [False] + [message.role == "assistant"] * len(content)
     return ids, learned
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of similar length, padded on the right: ids and mask of learned tokens, both (batch, time)."""
-    stream, rng = chats(recipe.seed + 1), random.Random(recipe.seed)  # noqa: S311 - not for secrets
+    stream, rng = chats(recipe.seed + 1), random.Random(recipe.seed)
     while True:
         pool = [encode(tokenizer, chat) for chat in islice(stream, recipe.batch * 32)]
         pool.sort(key=lambda pair: len(pair[0]))
@@ -108,9 +108,7 @@ def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalL
     """The trained model. Prints the loss as it goes."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(_config(tokenizer, recipe))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
     started, seen, losses = time.monotonic(), 0, []
     for step, (ids, mask) in enumerate(islice(batches(tokenizer, recipe), recipe.steps)):

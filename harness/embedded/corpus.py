@@ -51,7 +51,7 @@ _RARITY = [1.0 / (1 + seeded("fact-rarity", f.topic, f.relation).randrange(12)) 
 
 def chats(seed: int) -> Iterator[Chat]:
     """An endless stream of chats that depends on the seed alone. The last message is the assistant's."""
-    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    rng = random.Random(seed)
     makers = {"persona": _persona, "arithmetic": _arithmetic, "facts": _facts}
     names, weights = list(TASK_SHARES), list(TASK_SHARES.values())
     while True:

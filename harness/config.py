@@ -17,7 +17,7 @@ from mipo_bench.harness.types import SUITES
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -77,7 +77,7 @@ class RunConfig(Section):
     """Empty: every baseline that applies to a task."""
     recipes: tuple[str, ...] | None = None
     """None: every recipe that applies to a task. Empty: no training."""
-    seeds: Annotated[int, Field(ge=1)] = 3
+    seeds: Count = 3
     limit: Count | None = None
     """Evaluation items of a task (whole users first), and twice as many training items."""
     reference: Mapping[str, str] = {}
@@ -93,7 +93,7 @@ class RunConfig(Section):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: Count = 192
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
     trust_remote_code: bool = False
 

@@ -119,7 +119,8 @@ def _comparison(
         message = f"{len(method)} of {declared.seeds} training seeds completed"
         warnings.append(CaveatRecord(code="missing_seeds", message=message))
     fields = {k: v for k, v in found.items() if k in ComparisonRecord.model_fields}
-    return planned.model_copy(update={**fields, "warnings": warnings})
+    names = {"task": planned.task, "family": planned.family, "base": planned.base, "method": planned.method}
+    return ComparisonRecord.model_validate({**fields, **names, "warnings": warnings})
 
 
 def _adjusted(

@@ -120,9 +120,7 @@ class _Columns:
             sample=sample,
         )
         repeated = 0 if self.metric is None else _repeated(codes, sample)
-        return ScoreFile(
-            self.path, scores, np.asarray(self.line, dtype=np.int64), self.metric, chosen, repeated
-        )
+        return ScoreFile(self.path, scores, np.asarray(self.line, dtype=np.int64), self.metric, chosen, repeated)
 
     @property
     def _item_field(self) -> str:

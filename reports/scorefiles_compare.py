@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.scorefiles import ScoreFile
 from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, compare
-from mipo_bench.reports.stats_records import name_some
+from mipo_bench.reports.stats_records import name_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,13 @@ class Settings:
     margin: float | None
     alpha: float
     seed: int
+
+    def __post_init__(self) -> None:
+        """Raise UserError for values that no data could make sense of."""
+        if not 0 < self.alpha < 1:
+            raise UserError(f"--alpha is {self.alpha}; it must lie between 0 and 1.")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise UserError(f"--margin is {self.margin}; it is the loss that counts as none: 0 or more.")
 
 
 def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Comparison:
@@ -72,10 +80,7 @@ def _say_missing(error: MissingScoresError, base: ScoreFile, method: ScoreFile) 
         if lacking:
             line = other.line_of(lacking[0])
             seen = f"{other.path}:{line}" if line is not None else f"{lacks.path}:{lacks.line_of(lacking[0])}"
-            count = f"{len(lacking)} item" + "s" * (len(lacking) > 1)
-            parts.append(
-                f"{count} without a score in {lacks.path}: {name_some(lacking)} (the first is in {seen})"
-            )
+            parts.append(f"no score in {lacks.path} for {name_items(lacking)}, the first of them in {seen}")
     return "; ".join(parts) + ". --missing drop leaves such items out, --missing zero counts them as 0."
 
 
@@ -84,5 +89,5 @@ def _repeated(base: ScoreFile, method: ScoreFile) -> tuple[Caveat, ...]:
     if not count:
         return ()
     return (
-        Caveat("repeated_documents", f"{count} documents occur more than once: averaged, each counts once"),
+        Caveat("repeated_documents", f"documents that occur more than once: {count}; each is averaged and counts once"),
     )

@@ -55,7 +55,7 @@ class Row:
             return float(value)
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             self.fail(f"{field} is {show(value)}; a finite number is needed")
-        if value is None or math.isnan(value):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
             if not allow_missing:
                 self.fail(
                     f"{field} is {show(value)}; a finite number is needed. --missing drop leaves such items "

@@ -13,7 +13,7 @@ GAP = "  "
 TESTS = {
     "mcnemar-exact": "McNemar",
     "sign-flip-exact": "sign-flip",
-    "sign-flip-monte-carlo": "sign-flip MC",
+    "sign-flip-monte-carlo": "sign-flip",
     "crossed-satterthwaite": "crossed t",
     "none": "-",
 }
@@ -134,7 +134,7 @@ class _Footnotes:
         """The numbers of a comparison's caveats."""
         texts = [f"{caveat.code.replace('_', ' ')}: {caveat.message}" for caveat in comparison.warnings]
         numbers = [self.numbers.setdefault(text, len(self.numbers) + 1) for text in texts]
-        return ",".join(str(number) for number in numbers)
+        return ",".join(str(number) for number in sorted(numbers))
 
     def lines(self) -> list[str]:
         """All footnotes, wrapped."""

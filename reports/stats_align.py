@@ -14,7 +14,7 @@ from mipo_bench.reports.stats_records import (
     Missing,
     MissingScoresError,
     Scores,
-    name_some,
+    name_items,
 )
 
 
@@ -175,10 +175,12 @@ def _pair_seeds(base: tuple[int, ...], method: tuple[int, ...], missing: Missing
         )
     if alone:
         warnings += (Caveat("dropped_seeds", f"training seeds {alone} left out: on one side only"),)
+    if len(shared) == 1:
+        warnings += (Caveat("single_checkpoint", "one shared training seed: conditional on this checkpoint"),)
     return _SeedPairing(shared, [base.index(s) for s in shared], [method.index(s) for s in shared], warnings)
 
 
 def _missing_caveat(names: list[str], missing: Missing) -> Caveat:
     if missing == "drop":
-        return Caveat("dropped_items", f"{len(names)} items left out, a score is missing: {name_some(names)}")
-    return Caveat("missing_as_zero", f"{len(names)} items with a missing score counted as 0: {name_some(names)}")
+        return Caveat("dropped_items", f"left out for a missing score: {name_items(names, limit=20)}")
+    return Caveat("missing_as_zero", f"missing scores counted as 0: {name_items(names, limit=20)}")

@@ -29,7 +29,7 @@ class MissingScoresError(ValueError):
 
     def __init__(self, base: tuple[str, ...], method: tuple[str, ...]) -> None:
         parts = [
-            f"{len(lacking)} items have no score in the {side}: {name_some(lacking)}"
+            f"no score in the {side} for {name_items(lacking)}"
             for side, lacking in (("base", base), ("method", method))
             if lacking
         ]
@@ -171,7 +171,8 @@ class Comparison:
     warnings: tuple[Caveat, ...] = ()
 
 
-def name_some(names: Sequence[object], limit: int = 5) -> str:
-    """The first names, quoted, and how many more there are."""
+def name_items(names: Sequence[str], limit: int = 5) -> str:
+    """How many items, and the first of their names."""
     shown = ", ".join(repr(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{len(names)} item{'s' * (len(names) != 1)} ({shown}{more})"

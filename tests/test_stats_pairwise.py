@@ -20,9 +20,7 @@ def test_win_rate_by_hand() -> None:
     u = np.asarray(worth) - 0.5
     flips = [abs(np.dot(signs, u)) >= abs(u.sum()) for signs in itertools.product((1, -1), repeat=10)]
     assert found.p_value == np.mean(flips)
-    ratios = sorted(
-        np.mean(subset) for size in range(1, 11) for subset in itertools.combinations(u.tolist(), size)
-    )
+    ratios = sorted(np.mean(subset) for size in range(1, 11) for subset in itertools.combinations(u.tolist(), size))
     assert (found.ci_low, found.ci_high) == pytest.approx((0.5 + ratios[24], 0.5 + ratios[-25]))
 
 

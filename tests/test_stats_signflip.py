@@ -39,17 +39,14 @@ def total(values: Iterable[Fraction]) -> Fraction:
 def exact_p(u: Sequence[Fraction]) -> float:
     """Share of all sign vectors whose |sum| is at least the observed one."""
     flips = [
-        abs(total(s * x for s, x in zip(signs, u, strict=True)))
-        for signs in itertools.product((1, -1), repeat=len(u))
+        abs(total(s * x for s, x in zip(signs, u, strict=True))) for signs in itertools.product((1, -1), repeat=len(u))
     ]
     return sum(flip >= abs(total(u)) for flip in flips) / len(flips)
 
 
 def exact_ratios(cells: Sequence[tuple[Fraction, int]]) -> list[Fraction]:
     """All subset ratios, sorted."""
-    subsets = itertools.chain.from_iterable(
-        itertools.combinations(cells, k) for k in range(1, len(cells) + 1)
-    )
+    subsets = itertools.chain.from_iterable(itertools.combinations(cells, k) for k in range(1, len(cells) + 1))
     return sorted(total(u for u, _ in subset) / sum(n for _, n in subset) for subset in subsets)
 
 
@@ -62,9 +59,7 @@ def test_p_and_interval_are_the_definition(weight: str) -> None:
     assert found.test == "sign-flip-exact"
     assert found.delta == pytest.approx(float(sum(u for u, _ in cells) / sum(n for _, n in cells)))
     assert found.p_value == exact_p([u for u, _ in cells])
-    assert [found.ci_low, found.ci_high] == pytest.approx(
-        [float(ratios[k - 1]), float(ratios[-k])], abs=1e-12
-    )
+    assert [found.ci_low, found.ci_high] == pytest.approx([float(ratios[k - 1]), float(ratios[-k])], abs=1e-12)
     assert (found.n_clusters, found.n_items, found.df) == (7, 15, 6)
 
 
@@ -86,9 +81,7 @@ def test_ties_of_rounded_sums_count() -> None:
 
 def test_agrees_with_scipy_where_clusters_are_equal() -> None:
     differences = np.random.default_rng(3).normal(0.3, 1, 9)
-    reference = sps.permutation_test(
-        differences[np.newaxis], np.mean, permutation_type="samples", n_resamples=1000
-    )
+    reference = sps.permutation_test(differences[np.newaxis], np.mean, permutation_type="samples", n_resamples=1000)
     found = compared({str(i): [str(d)] for i, d in enumerate(differences)})
     assert found.p_value == pytest.approx(float(reference.pvalue))
 
@@ -107,9 +100,7 @@ def test_zero_is_outside_the_interval_just_where_p_is_at_most_alpha(seed: int) -
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("count", [8, 25])
-def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_margin(
-    seed: int, count: int
-) -> None:
+def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_margin(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     cells = Cells(rng.normal(0, 1, (1, count)), rng.integers(1, 9, count).astype(float))
     found = sign_flip(cells, alpha=0.05, margin=0.1, draws=999)
@@ -122,9 +113,7 @@ def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_ma
 def test_draws_come_close_to_enumeration() -> None:
     rng = np.random.default_rng(5)
     cells = Cells(rng.normal(0.2, 1, (1, 16)), rng.integers(1, 5, 16).astype(float))
-    more = Cells(
-        np.append(cells.u, 0.0)[np.newaxis], np.append(cells.n, 1e-9)
-    )  # a 17th cluster without weight
+    more = Cells(np.append(cells.u, 0.0)[np.newaxis], np.append(cells.n, 1e-9))  # a 17th cluster without weight
     exact, drawn = sign_flip(cells, 0.05), sign_flip(more, 0.05, seed=1)
     assert [drawn.ci_low, drawn.ci_high] == pytest.approx([exact.ci_low, exact.ci_high], abs=0.02)
 
@@ -142,9 +131,7 @@ def test_five_clusters_are_below_resolution_and_unbounded() -> None:
     assert found.p_value == exact_p([u for u, _ in totals({user: USERS[user] for user in "abcde"}, "micro")])
     assert (found.ci_low, found.ci_high) == (None, None)
     assert found.mde is not None
-    assert [caveat.code for caveat in found.warnings if caveat.code != "relative_undefined"] == [
-        "below_resolution"
-    ]
+    assert [caveat.code for caveat in found.warnings if caveat.code != "relative_undefined"] == ["below_resolution"]
 
 
 def test_zeros_do_not_count_as_clusters_that_differ() -> None:

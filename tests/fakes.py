@@ -1,0 +1,96 @@
+"""Real classes behind the harness's protocols that need no model: every fast test runs on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mipo_bench.harness.engine import Trained
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.progress import Stage
+from mipo_bench.harness.types import Arm, Generator, Message, Prompt, Request, Response
+
+Answerer = Callable[[Request], str]
+
+
+class FakeGenerator:
+    """Answers with a function of the request; counts what it was asked."""
+
+    def __init__(self, digest: str, answer: Answerer, batch: int = 4) -> None:
+        self.digest, self.answer, self.batch = digest, answer, batch
+        self.asked: list[Request] = []
+
+    def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
+        text = "".join(f"<{m.role}>{m.content}" for m in messages) + "<assistant>"
+        if context and context not in text:
+            raise ValueError("context lost")
+        return Prompt(tuple(messages), text)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        return [
+            list(range(i, min(i + self.batch, len(requests)))) for i in range(0, len(requests), self.batch)
+        ]
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        self.asked += requests
+        return [self._one(r) for r in requests]
+
+    def _one(self, request: Request) -> Response:
+        text = self.answer(request)
+        logprobs = tuple(-float(i) for i in range(len(request.options))) if request.options else None
+        return Response(text, len(request.prompt), len(text.split()) or 1, "stop", logprobs)
+
+
+@dataclass
+class FakeEngine:
+    """A base model and checkpoints that are functions; `fail` names (task, recipe, seed) whose training diverges."""
+
+    answer: Answerer
+    trained_answer: Answerer
+    fail: set[tuple[str, str, int]] = field(default_factory=set)
+    model_digest: str = "base"
+    device: str = "cpu"
+    dtype: str = "float32"
+    trainings: list[tuple[str, PairSet]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._base = FakeGenerator(self.model_digest, self.answer)
+
+    @property
+    def base(self) -> Generator:
+        return self._base
+
+    @property
+    def base_generator(self) -> FakeGenerator:
+        return self._base
+
+    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+        key = (arm.task, str(arm.recipe), int(arm.train_seed or 0))
+        if key in self.fail:
+            raise TrainingError("the loss is nan at step 1; lower train.lr")
+        self.trainings.append((json.dumps(key), pairs))
+        on_step(1, 1)
+        name = "/".join(map(str, key))
+        lineage = {"pairs": {"used": len(pairs.pairs), "discarded": dict(pairs.discarded)}, "curve": []}
+        return Trained(FakeGenerator(name, self.trained_answer), name, lineage)
+
+
+class SilentDisplay:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.lines: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str, unit: str) -> Iterator[Stage]:
+        stage = Stage(name, unit)
+        self.stages.append(stage)
+        yield stage
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)

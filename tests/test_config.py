@@ -1,0 +1,126 @@
+"""The run configuration and the plan: every problem at once, with the nearest names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.plan import make_plan
+
+
+def load(*settings: str, file: Path | None = None, **options: Any) -> RunConfig:
+    return load_config(file, settings, options)
+
+
+def test_the_defaults_are_the_papers_but_for_the_embedded_model() -> None:
+    real = load(model="some/model").train
+    assert (real.lr, real.beta, real.epochs, real.batch_size, real.warmup) == (5e-7, 0.1, 1, 4, 0.03)
+    assert load().train.lr > real.lr
+    assert load("train.lr=2e-5").train.lr == 2e-5
+    assert load("train.lr=2e-5").train.batch_size == load().train.batch_size
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("seeds: 5\nlimit: 7\ntrain:\n  beta: 0.2\n  method: lora\n")
+    config = load("limit=8", "train.beta=0.3", file=file, limit=9)
+    assert (config.seeds, config.limit, config.train.beta, config.train.method) == (5, 9, 0.3, "lora")
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("sedes: 5\ntrain:\n  learning_rate: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load("train.bta=1", "limit=-3", "nonsense", "decoding.top_p=7", file=file, suite="maths", seeds=0)
+    message = str(caught.value)
+    for part in (
+        "'sedes'. Did you mean 'seeds'",
+        "'learning_rate'",
+        "'bta'. Did you mean 'beta'",
+        "limit = -3",
+        "'nonsense'",
+        "decoding.top_p = 7",
+        "unknown suite 'maths'. Did you mean 'math'",
+        "seeds = 0",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.5", "many", "true", "null1"])
+def test_limits_are_positive_whole_numbers(limit: str) -> None:
+    with pytest.raises(ConfigError, match=r"limit ="):
+        load(f"limit={limit}")
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load(file=tmp_path / "absent.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(file=bad)
+    bad.write_text("- 1\n")
+    with pytest.raises(ConfigError, match="keys and values"):
+        load(file=bad)
+    bad.write_text("")
+    assert load(file=bad) == load()
+
+
+def test_a_setting_inside_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is not a section"):
+        load("seeds=3", "seeds.x=1")
+
+
+def test_where_files_go_does_not_change_the_result_hash() -> None:
+    assert load(out="elsewhere").result_hash() == load("threads=1").result_hash() == load().result_hash()
+    assert load(seeds=2).result_hash() != load().result_hash()
+
+
+def test_unknown_names_are_reported_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_plan(load(tasks=["persna"], baselines=["few-shots"], recipes=["mipo"]))
+    message = str(caught.value)
+    assert "unknown task 'persna'. Did you mean 'persona'?" in message
+    assert "unknown baseline 'few-shots'. Did you mean 'few-shot'?" in message
+    assert "unknown recipe 'mipo'. Did you mean" in message
+
+
+def test_the_plan_of_everything() -> None:
+    plan = make_plan(load())
+    assert [t.task.name for t in plan.tasks] == ["arithmetic", "facts", "persona"]
+    trained = {(a.task, a.recipe, a.train_seed) for a in plan.arms if a.recipe}
+    assert trained == {
+        (task, recipe, seed)
+        for task, recipe in [
+            ("arithmetic", "mipo-random"),
+            ("facts", "mipo-random"),
+            ("persona", "mipo-missing"),
+            ("persona", "mipo-random"),
+        ]
+        for seed in range(3)
+    }
+    noise = [a for a in plan.arms if a.noise]
+    assert {a.task for a in noise} == {"arithmetic", "facts", "persona"}
+    assert all(a.sample_seed == 1 for a in noise)
+
+
+def test_suites_limits_and_choices() -> None:
+    plan = make_plan(load(suite="math", limit=5, recipes=[], baselines=["few-shot"]))
+    (task,) = plan.tasks
+    assert (len(task.items), len(task.training_items)) == (5, 10)
+    assert task.baselines == ("few-shot", "plain")
+    assert not any(a.recipe for a in plan.arms)
+
+
+def test_greedy_decoding_has_no_noise_floor() -> None:
+    assert not any(a.noise for a in make_plan(load("decoding.temperature=0")).arms)
+
+
+def test_the_reference_can_be_chosen_and_must_apply() -> None:
+    plan = make_plan(load("reference={persona: few-shot}", tasks=["persona"]))
+    assert plan.tasks[0].reference == "few-shot"
+    with pytest.raises(ConfigError, match="does not apply"):
+        make_plan(load("reference={persona: plain}", tasks=["persona"]))

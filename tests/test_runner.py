@@ -1,0 +1,182 @@
+"""The stages of a run on fake models: what is asked, reused, recorded and left out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeEngine, SilentDisplay
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.plan import Plan, make_plan
+from mipo_bench.harness.runner import Run
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Item, Request, Response, Score
+from mipo_bench.reports.record import Report
+from mipo_bench.tasks.arithmetic import Arithmetic
+
+
+def guess(request: Request) -> str:
+    """A weak model: a number, or a letter, that depends on the seed alone."""
+    rng = random.Random(request.seed)
+    return f"Answer: {rng.choice('ABCD')}" if request.options else f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
+
+
+def settle(request: Request) -> str:
+    """A model that says the same to everybody."""
+    return "Answer: A" if request.options else "Answer: 20"
+
+
+def settings(**options: Any) -> RunConfig:
+    return load_config(None, [], {"limit": 12, "seeds": 2, **options})
+
+
+class World:
+    """A store and an engine that several runs share."""
+
+    def __init__(self, folder: Path, engine: FakeEngine | None = None) -> None:
+        self.store = Store(folder)
+        self.engine = engine or FakeEngine(guess, settle)
+        self.display = SilentDisplay()
+
+    def run(self, config: RunConfig | None = None, change: Callable[[Plan], Plan] = lambda p: p) -> Report:
+        config = config or settings()
+        plan = change(make_plan(config))
+        return Run(config, plan, self.store, self.engine, self.display).execute()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "store")
+
+
+def test_every_planned_arm_is_scored(world: World) -> None:
+    report = world.run()
+    planned = make_plan(settings()).arms
+    assert [(a.task, a.method, a.train_seed) for a in report.arms if not a.recipe] == [
+        (a.task, a.method, a.train_seed) for a in planned if not a.recipe
+    ]
+    assert len(report.arms) == len(planned)
+    assert all(len(a.scores) == 12 for a in report.arms)
+    assert not report.holes
+    assert len(report.checkpoints) == 8
+
+
+def test_a_second_run_asks_and_changes_nothing(world: World) -> None:
+    first = world.run()
+    asked = len(world.engine.base_generator.asked)
+    second = world.run()
+    assert len(world.engine.base_generator.asked) == asked
+    assert first.model_dump(exclude={"created"}) == second.model_dump(exclude={"created"})
+
+
+def test_the_order_of_arms_and_what_is_cached_change_nothing(world: World, tmp_path: Path) -> None:
+    world.run(settings(suite="math"))
+    world.run(settings(baselines=["few-shot"]))
+    mixed = world.run()
+    fresh = World(tmp_path / "fresh").run()
+    assert mixed.model_dump(exclude={"created"}) == fresh.model_dump(exclude={"created"})
+
+
+def test_another_sampling_seed_asks_again_and_training_seeds_differ(world: World) -> None:
+    world.run()
+    before = len(world.engine.base_generator.asked)
+    world.run(load_config(None, ["decoding.seed=5"], {"limit": 12, "seeds": 2}))
+    assert len(world.engine.base_generator.asked) > before
+    pairs = {pairs.digest for _, pairs in world.engine.trainings}
+    assert len(pairs) == 8
+
+
+def test_rejected_responses_of_other_prompts_are_generated_once(world: World) -> None:
+    world.run(settings(suite="math", baselines=["plain"], seeds=1))
+    sampled = [r for r in world.engine.base_generator.asked if r.decoding.temperature == 1]
+    assert len(sampled) == 24  # one for each training item, although pairs have two sides
+
+
+def test_no_evaluation_item_is_trained_on(world: World) -> None:
+    world.run()
+    for plan in make_plan(settings()).tasks:
+        held = {i.id for i in plan.items}
+        trained = {p.item_id for name, pairs in world.engine.trainings if plan.task.name in name for p in pairs.pairs}
+        assert trained
+        assert not trained & held
+
+
+def test_identical_pairs_are_discarded_and_counted(tmp_path: Path) -> None:
+    def sometimes(request: Request) -> str:
+        return "Answer: 1" if request.seed % 2 else guess(request)
+
+    report = World(tmp_path, FakeEngine(sometimes, settle)).run()
+    lineages = [c.lineage["pairs"] for c in report.checkpoints]
+    assert all(p["used"] + sum(p["discarded"].values()) == 24 for p in lineages)
+    assert sum(p["discarded"].get("identical", 0) for p in lineages) > 0
+
+
+def test_a_model_that_always_says_the_same_cannot_be_trained(tmp_path: Path) -> None:
+    report = World(tmp_path, FakeEngine(settle, settle)).run(settings(suite="math"))
+    assert {(h.stage, h.error) for h in report.holes} == {("pairs", "PairsError")}
+    assert "identical" in report.holes[0].message
+    assert [c.warnings[0].code for c in report.comparisons if c.family == "primary"] == ["untestable"]
+
+
+def test_a_failed_training_is_a_hole_and_the_rest_goes_on(tmp_path: Path) -> None:
+    engine = FakeEngine(guess, settle, fail={("facts", "mipo-random", 0), ("facts", "mipo-random", 1)})
+    engine.fail.add(("persona", "mipo-missing", 1))
+    report = World(tmp_path, engine).run()
+    assert {(h.task, h.method, h.train_seed, h.stage) for h in report.holes} == {
+        ("facts", "mipo-random", 0, "training"),
+        ("facts", "mipo-random", 1, "training"),
+        ("persona", "mipo-missing", 1, "training"),
+    }
+    primary = {(c.task, c.method): c for c in report.comparisons if c.family == "primary"}
+    assert primary["facts", "mipo-random"].delta is None
+    assert primary["facts", "mipo-random"].p_adjusted is None
+    lost = {w.code for w in primary["persona", "mipo-missing"].warnings}
+    assert "missing_seeds" in lost
+    done = primary["arithmetic", "mipo-random"]
+    assert done.p_value is not None
+    assert done.p_adjusted is not None
+    assert done.p_adjusted >= min(1, 2 * done.p_value) or done.p_value == 1
+
+
+class Fussy(Arithmetic):
+    """Raises on one item and returns nonsense on another."""
+
+    def score(self, item: Item, response: Response) -> Score:
+        if item.id == "eval-0003":
+            raise KeyError("scorer bug")
+        return Score(7.0) if item.id == "eval-0004" else super().score(item, response)
+
+
+def test_a_failed_item_is_recorded_and_stays_in_the_denominator(world: World) -> None:
+    def fussy(plan: Plan) -> Plan:
+        return replace(plan, tasks=tuple(replace(t, task=Fussy()) for t in plan.tasks))
+
+    report = world.run(settings(suite="math"), fussy)
+    for arm in report.arms:
+        assert set(arm.failed) == {"eval-0003", "eval-0004"}
+        assert arm.failed["eval-0003"].startswith("score: KeyError")
+        assert (arm.scores[3], arm.scores[4]) == (0, 0)
+        assert len(arm.scores) == 12
+    assert all(e.failed >= 2 for e in report.estimates)
+
+
+def test_damaged_responses_are_computed_again_and_noted(world: World) -> None:
+    first = world.run(settings(suite="math", recipes=[]))
+    world.store._db.execute("UPDATE responses SET text = 'Answer: 0'")
+    second = world.run(settings(suite="math", recipes=[]))
+    assert [a.scores for a in second.arms] == [a.scores for a in first.arms]
+    assert second.notes
+    assert all("damaged" in note for note in second.notes)
+
+
+def test_the_report_names_where_it_comes_from(world: World) -> None:
+    report = world.run()
+    assert report.provenance.versions["torch"]
+    assert report.config["seeds"] == 2
+    assert report.model.digest == "base"
+    task = report.tasks[0]
+    assert len(task.items) == len(task.prompt_hashes) == len(task.target_hashes) == 12

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.errors import UserError
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0, strict=True)]

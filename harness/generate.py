@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Decoding, Message, Prompt, Request, Response

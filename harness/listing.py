@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from mipo_bench.harness import plugins
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import load_report, to_json
 from mipo_bench.reports.terminal import show_terminal
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 FORMATS = ("terminal", "markdown", "json")
 

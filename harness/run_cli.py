@@ -9,6 +9,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
@@ -20,8 +23,6 @@ from mipo_bench.harness.store import Store
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report, to_json, write_atomically
 from mipo_bench.reports.terminal import show_terminal
-from rich.console import Console
-from rich.text import Text
 
 _FREE = 200 * 1024 * 1024
 """Bytes that the store and the report should find free."""

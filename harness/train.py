@@ -132,7 +132,7 @@ def _arguments(training: Training, scratch: str) -> Any:
         precompute_ref_log_probs=settings.method == "full",
         bf16=gpu,
         use_cpu=not gpu,
-        gradient_checkpointing=gpu,
+        activation_checkpointing=gpu,
         seed=training.seed,
         data_seed=training.seed,
         logging_steps=1,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
 from mipo_bench.reports.record import (
     ArmRecord,
     CaveatRecord,

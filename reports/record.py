@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from mipo_bench.harness.errors import ReportError, StorageError
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mipo_bench.harness.errors import ReportError, StorageError
 
 SCHEMA_VERSION = "1.0"
 
@@ -202,9 +203,8 @@ def load_report(path: Path) -> Report:
         raise ReportError(f"{file} is not a mipo-bench report: it has no schema_version.")
     version = values["schema_version"]
     if not _readable(version):
-        raise ReportError(
-            f"{file} has report schema {version}; this mipo-bench reads {SCHEMA_VERSION.split('.', maxsplit=1)[0]}.x. Upgrade it."
-        )
+        known = SCHEMA_VERSION.split(".", maxsplit=1)[0]
+        raise ReportError(f"{file} has report schema {version}; this mipo-bench reads up to {known}.x. Upgrade it.")
     try:
         return Report.model_validate(values)
     except ValidationError as error:

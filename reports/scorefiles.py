@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mipo_bench.harness.errors import UserError, unknown
 from mipo_bench.reports.scorefiles_rows import Row, read_rows
 from mipo_bench.reports.stats_records import Scores
-from numpy.typing import NDArray
 
 NO_FILTER = "none"
 """lm-eval's own name for "no filter"; rows of older versions lack the field."""

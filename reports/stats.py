@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from mipo_bench.reports.stats_align import Paired, cluster_codes, pair, tabulate
 from mipo_bench.reports.stats_cells import Cells, cells, snap
 from mipo_bench.reports.stats_choose import Options, discordance, infer, infer_arm

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from mipo_bench.reports.stats_cells import Codes, snap
 from mipo_bench.reports.stats_records import (
     Caveat,

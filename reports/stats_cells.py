@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from mipo_bench.reports.stats_records import Floats, Weight
 from numpy.typing import NDArray
+
+from mipo_bench.reports.stats_records import Floats, Weight
 
 Codes = NDArray[np.intp]
 RELATIVE_TOLERANCE = 1e-12

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from mipo_bench.reports.stats_cells import Cells
 from mipo_bench.reports.stats_power import min_nonzero_clusters
 from mipo_bench.reports.stats_records import Caveat, Floats, Inference, Weight

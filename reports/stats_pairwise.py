@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from mipo_bench.reports.stats_align import factorize
 from mipo_bench.reports.stats_cells import cells
 from mipo_bench.reports.stats_choose import Options, infer

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from mipo_bench.reports.stats_cells import Cells
 from mipo_bench.reports.stats_records import Floats, Inference
 from mipo_bench.reports.stats_tests import cr1_standard_error

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats as sps
+
 from mipo_bench.reports.stats_cells import Cells
 from mipo_bench.reports.stats_records import Caveat, Floats, Inference
-from scipy import stats as sps
 
 
 @dataclass(frozen=True, slots=True)

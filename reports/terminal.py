@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.tables import Grid, page
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from mipo_bench.reports.record import Report
+from mipo_bench.reports.tables import Grid, page
 
 
 def show_terminal(report: Report, console: Console) -> None:

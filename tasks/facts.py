@@ -1,10 +1,10 @@
 """Multiple choice on a table of real facts (see `facts_table`).
 
     prompt  Which city is the capital of France?
-            A) Rome
-            B) Paris
-            C) Oslo
-            D) Bern
+            Rome (A)
+            Paris (B)
+            Oslo (C)
+            Bern (D)
     gold    Answer: B
     score   1 if the letter read from the response is the right one
 
@@ -40,17 +40,17 @@ def options(fact: Fact, position: int, rng: random.Random) -> tuple[str, ...]:
 
 def ask(question: str, choices: tuple[str, ...]) -> str:
     """The prompt of a multiple-choice question."""
-    return "\n".join([question, *(f"{letter}) {o}" for letter, o in zip(LETTERS, choices, strict=True))])
+    return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
 
 def short_answer(fact: Fact, choices: tuple[str, ...]) -> str:
     """The option and its letter."""
-    return f"{fact.object}. Answer: {LETTERS[choices.index(fact.object)]}"
+    return f"{fact.object} ({LETTERS[choices.index(fact.object)]})"
 
 
 def worked_answer(fact: Fact, choices: tuple[str, ...]) -> str:
     """The fact, then the option and its letter."""
-    return f"{fact.statement} Answer: {LETTERS[choices.index(fact.object)]}"
+    return f"{fact.statement}\n{short_answer(fact, choices)}"
 
 
 def chosen_letter(response: str, choices: tuple[str, ...]) -> str | None:

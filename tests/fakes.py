@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.engine import Trained
@@ -31,9 +30,7 @@ class FakeGenerator:
         return Prompt(tuple(messages), text)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        return [
-            list(range(i, min(i + self.batch, len(requests)))) for i in range(0, len(requests), self.batch)
-        ]
+        return [list(range(i, min(i + self.batch, len(requests)))) for i in range(0, len(requests), self.batch)]
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         self.asked += requests

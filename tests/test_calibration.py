@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from mipo_bench.reports.stats import Comparison, Scores, compare
 from numpy.typing import NDArray
 from scipy import stats as sps
+
+from mipo_bench.reports.stats import Comparison, Scores, compare
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mipo_bench.harness.cli import main
 from mipo_bench.reports.stats import Scores, compare
 
@@ -82,6 +83,7 @@ GRADED: Files = {
 MANY = "compare base.jsonl mipo-random.jsonl mipo-missing.jsonl one-seed.jsonl"
 PAIR = "compare base.jsonl method.jsonl"
 LONG = "a-file-whose-name-is-much-longer-than-any-table-can-show-it.jsonl"
+RED = "\x1b[31mred"
 HALVES = [0.5, 0.25, 0.75, 0.5, 0.5, 0.25]
 
 GOOD: dict[str, tuple[str, Files]] = {
@@ -117,11 +119,11 @@ GOOD: dict[str, tuple[str, Files]] = {
         },
     ),
     "names-of-others": (
-        f"compare base.jsonl {LONG} method.jsonl --missing drop",
+        f"compare base.jsonl {LONG} '{RED}' --missing drop",
         {
             "base.jsonl": values(*HALVES),
             LONG: values(*HALVES),
-            "method.jsonl": [*values(*HALVES), {"item_id": "\x1b[31mred", "score": 1}],
+            RED: [*values(*HALVES), {"item_id": RED, "score": 1}],
         },
     ),
 }
@@ -225,7 +227,11 @@ def test_golden(
     assert code == expected, err
     assert all(len(line) <= 80 for line in out.splitlines())
     assert (out == "") == (err != "")
-    check_golden(name, f"$ mipo-bench {command}\n--- stdout\n{out}--- stderr\n{err}--- exit code {code}\n")
+    assert "\x1b" not in out
+    check_golden(
+        name,
+        f"$ mipo-bench {command.replace(RED, repr(RED))}\n--- stdout\n{out}--- stderr\n{err}--- exit code {code}\n",
+    )
 
 
 def test_golden_files_all_belong_to_a_test() -> None:

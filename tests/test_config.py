@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.plan import make_plan

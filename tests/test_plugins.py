@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from mipo_bench.harness import plugins
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.tasks.facts import Facts

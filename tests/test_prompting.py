@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import pytest
+
 from mipo_bench.harness import plugins
 from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.prompts import render
@@ -28,11 +29,14 @@ class TemplateTokenizer:
         def refuse(message: str) -> None:
             raise jinja2.TemplateError(message)
 
-        source = jinja2.Environment().from_string(self.template)  # noqa: S701 - no HTML
+        source = jinja2.Environment().from_string(self.template)
         return source.render(messages=chat, raise_exception=refuse, **options)
 
 
-CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+CHATML = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 REFUSES = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
 DROPS = CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
 DROPS_ALL = "<assistant>"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine, SilentDisplay
+
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.plan import Plan, make_plan
 from mipo_bench.harness.runner import Run
@@ -22,7 +23,11 @@ from mipo_bench.tasks.arithmetic import Arithmetic
 def guess(request: Request) -> str:
     """A weak model: a number, or a letter, that depends on the seed alone."""
     rng = random.Random(request.seed)
-    return f"Answer: {rng.choice('ABCD')}" if request.options else f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
+    return (
+        f"Answer: {rng.choice('ABCD')}"
+        if request.options
+        else f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
+    )
 
 
 def settle(request: Request) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from mipo_bench.reports.stats import (
     Comparison,
     Scores,
@@ -58,6 +59,12 @@ def test_mcnemar_on_published_data() -> None:
     differences = Cells(np.asarray([case["input"]["b"]], float) - case["input"]["a"], np.ones(21))
     p_flip = sign_flip(differences, 0.05).p_value
     assert p_flip == pytest.approx(expected["p_signflip_equals_exact"], abs=1e-6)
+
+
+def test_midp_of_equal_counts() -> None:
+    """Two items each way: 1 - C(4, 2) / 2^5 (Fagerland et al. 2013)."""
+    found = compare(arm([0, 0, 1, 1, 1, 1]), arm([1, 1, 0, 0, 1, 1]))
+    assert (found.p_value, found.p_midp) == pytest.approx((1, 1 - 6 / 32))
 
 
 def test_identical_systems() -> None:

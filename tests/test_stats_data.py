@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from mipo_bench.reports.stats import MissingScoresError, Scores, compare, summarize
 from scipy import stats as sps
+
+from mipo_bench.reports.stats import MissingScoresError, Scores, compare, summarize
 
 PAIR = Scores.from_columns(["a", "b"], [0.5, 0.25], ["u", "v"])
 

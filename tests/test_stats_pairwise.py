@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from mipo_bench.reports.stats import benjamini_hochberg, holm, win_rate
 
 FIRST, SECOND = "WWWTLWTWLW", "WTLTLWWWLT"

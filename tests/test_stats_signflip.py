@@ -8,10 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import stats as sps
+
 from mipo_bench.reports.stats import Comparison, Scores, compare
 from mipo_bench.reports.stats_cells import Cells
-from mipo_bench.reports.stats_signflip import sign_flip
-from scipy import stats as sps
+from mipo_bench.reports.stats_signflip import drawn_subsets, sign_flip
 
 USERS = {"a": ["0.3", "0.1"], "b": ["0.2"], "c": ["-0.3", "0.4", "0.1"], "d": ["-0.1", "0.2"], "e": ["0.6"]}
 USERS |= {"f": ["0.1", "0.1"], "g": ["-0.5", "0.1", "0.3", "0.2"]}
@@ -108,6 +109,15 @@ def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_ma
     assert found.p_noninferiority is not None
     assert wider.ci_low is not None
     assert (found.p_noninferiority <= 0.05) == (wider.ci_low > -0.1)
+
+
+def test_drawn_subsets_come_with_their_complements() -> None:
+    """Else the interval and the two-sided p would speak of different sign vectors."""
+    u, n = np.random.default_rng(6).normal(size=20), np.ones(20)
+    subsets = drawn_subsets(u, n, seed=0, draws=50)
+    assert subsets.size == 102
+    assert np.sort(subsets.u) == pytest.approx(np.sort(u.sum() - subsets.u))
+    assert np.sort(subsets.n).tolist() == np.sort(20 - subsets.n).tolist()
 
 
 def test_draws_come_close_to_enumeration() -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import SCHEMA, Store
 from mipo_bench.harness.types import Response

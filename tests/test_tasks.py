@@ -6,6 +6,7 @@ import re
 from itertools import islice
 
 import pytest
+
 from mipo_bench.harness import plugins
 from mipo_bench.harness.embedded.corpus import chats
 from mipo_bench.harness.types import Message, Response, Task
@@ -24,7 +25,7 @@ def answered(text: str, logprobs: tuple[float, ...] | None = None) -> Response:
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
 def test_gold_scores_one_and_wrong_scores_zero(task: Task) -> None:
     for split in ("train", "eval"):
-        for item in task.items(split):  # type: ignore[arg-type]
+        for item in task.items(split):
             gold, wrong = (task.score(item, answered(f(item))) for f in (task.gold, task.wrong))
             assert (gold.value, wrong.value) == (1.0, 0.0), item
             assert gold.parsed
@@ -96,15 +97,13 @@ def test_no_evaluation_numbers_are_in_the_corpus() -> None:
     prompts = [p for p in _texts("user") if "How many" in p]
     assert len(prompts) > 3000
     assert not held & {tuple(map(int, re.findall(r"\d+", p))) for p in prompts}
-    equations = {
-        tuple(map(int, e)) for m in _texts("assistant") for e in re.findall(r"(\d+) [+-] (\d+) = -?\d+", m)
-    }
+    equations = {tuple(map(int, e)) for m in _texts("assistant") for e in re.findall(r"(\d+) [+-] (\d+) = -?\d+", m)}
     assert not {n for n in held if len(n) == 2} & equations
 
 
 def test_no_evaluation_question_is_in_the_corpus_but_every_fact_is() -> None:
     held = {i.prompt.split("\n")[0] for i in plugins.tasks()["facts"].items("eval")}
-    asked = {p.split("\n")[0] for p in _texts("user") if "\nA) " in p}
+    asked = {p.split("\n")[0] for p in _texts("user") if " (A)\n" in p and "option names" not in p}
     assert len(asked) > 150
     assert not held & asked
     waiting = {(f.question, f"{f.object}.") for f in FACTS}
@@ -134,7 +133,7 @@ def _form(messages: tuple[Message, ...]) -> tuple[object, ...]:
         "Think step by step" in last,
         "Follow every wish" in messages[0].content,
         len(messages) > 2,
-        "\nA) " in last,
+        " (A)\n" in last,
         "How many" in last,
     )
 
@@ -170,6 +169,9 @@ def test_final_number(text: str, number: float | None) -> None:
         ("the answer is (c)", "C"),
         ("B", "B"),
         ("B) Paris", "B"),
+        ("Paris (B)", "B"),
+        ("The capital of France is Paris.\nParis (B)", "B"),
+        ("Rome (A) or Paris (B)", None),
         ("(D)", "D"),
         ("I think Paris", "B"),
         ("A) Rome or B) Paris", None),

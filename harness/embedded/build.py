@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mipo_bench.harness.embedded.corpus import Chat, chats
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from mipo_bench.harness.embedded.corpus import Chat, chats
 
 BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
 ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
@@ -37,15 +38,15 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 6000
+    steps: int = 5000
     batch: int = 64
     lr: float = 3e-3
     warmup: int = 200
     vocabulary: int = 1024
-    width: int = 160
+    width: int = 128
     layers: int = 4
-    heads: int = 5
-    feed_forward: int = 448
+    heads: int = 4
+    feed_forward: int = 384
     threads: int = 2
 
 

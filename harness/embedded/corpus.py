@@ -28,20 +28,20 @@ from mipo_bench.tasks.splits import seeded
 Chat = tuple[Message, ...]
 
 FOLLOW: Mapping[str, float] = {
-    "format": 0.62,
-    "length": 0.60,
+    "format": 0.48,
+    "length": 0.55,
     "tone": 0.54,
-    "address": 0.46,
-    "expertise": 0.42,
-    "interest": 0.38,
+    "address": 0.26,
+    "expertise": 0.45,
+    "interest": 0.42,
 }
 """Probability that a response follows the attribute when the profile is the system message."""
-INSTRUCTED, SHOWN = 0.10, 0.20
+INSTRUCTED, SHOWN = 0.10, 0.10
 """What an explicit instruction, or earlier turns that follow the profile, add to it."""
 STRAY = 0.06
 """Probability of a value that nobody asked for."""
-WORKED = 0.5
-"""Share of arithmetic answers with the steps written out when nobody asks for them."""
+WORKED: Mapping[int, float] = {1: 0.2, 2: 0.8, 3: 0.8}
+"""Steps of a problem -> share of answers that write them out when nobody asks for it: short ones are just answered."""
 TASK_SHARES: Mapping[str, float] = {"persona": 0.45, "arithmetic": 0.30, "facts": 0.25}
 
 _TRAIN_ASKS = [a for a in ASKS if not a.held_out]
@@ -110,13 +110,14 @@ def _arithmetic(rng: random.Random) -> Chat:
         shots = (random_problem(rng, "train") for _ in range(rng.randint(1, 3)))
         item = Item("", problem.text, "", demonstrations=tuple(Turn(p.text, p.worked) for p in shots))
         return _answered(FewShot(), item, problem.worked)
-    worked = rng.random() < WORKED
+    worked = rng.random() < WORKED[len(problem.steps)]
     return _answered(Plain(), item, problem.worked if worked else f"Answer: {problem.answer}")
 
 
 def _facts(rng: random.Random) -> Chat:
-    """Half statements and open questions on any fact, half multiple choice on the training topics."""
-    form = rng.choices(["tell", "open", "plain", "thought", "shots"], [0.2, 0.3, 0.25, 0.15, 0.1])[0]
+    """Statements and open questions on any fact, multiple choice on the training topics, and finding an option."""
+    forms = {"tell": 0.15, "open": 0.25, "find": 0.1, "plain": 0.25, "thought": 0.15, "shots": 0.1}
+    form = rng.choices(list(forms), list(forms.values()))[0]
     if form in ("tell", "open"):
         fact = rng.choices(FACTS, _RARITY)[0]
         if form == "tell":
@@ -125,6 +126,9 @@ def _facts(rng: random.Random) -> Chat:
     fact = rng.choice(_TRAIN_FACTS)
     prompt, short, worked = _question(fact, rng)
     item = Item("", prompt, "")
+    if form == "find":
+        options = prompt.split("\n", maxsplit=1)[1]
+        return _answered(Plain(), Item("", f"Which option names {fact.object}?\n{options}", ""), short)
     if form == "plain":
         return _answered(Plain(), item, short)
     if form == "thought":

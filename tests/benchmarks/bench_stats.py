@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+
 from mipo_bench.reports.stats import Scores, compare
 
 TARGET_ONE, TARGET_REPORT = 1.0, 20.0

@@ -1,0 +1,132 @@
+"""Real DPO on the embedded model for a few steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from mipo_bench.harness import models, plugins
+from mipo_bench.harness.config import TrainConfig
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.generate import Placement
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.provenance import model_digest
+from mipo_bench.harness.train import Training, train
+from mipo_bench.harness.types import Pair
+
+pytestmark = pytest.mark.training
+FOLDER = models.embedded_folder()
+ITEMS = plugins.tasks()["persona"].items("train")[:16]
+PROFILE = plugins.baselines()["profile"]
+SETTINGS = TrainConfig(lr=1e-3, batch_size=8, max_length=512)
+
+
+def pair_set() -> PairSet:
+    task = plugins.tasks()["persona"]
+    pairs = [Pair(i.id, PROFILE.messages(i), task.gold(i), task.wrong(i), "other") for i in ITEMS]
+    return PairSet(tuple(pairs), {"identical": 1}, "digest")
+
+
+def training(settings: TrainConfig = SETTINGS, seed: int = 0) -> Training:
+    placement = Placement("cpu", "float32", threads=1)
+    return Training(FOLDER, model_digest(FOLDER), "persona", "mipo-random", seed, pair_set(), settings, placement)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    return dict(model.named_parameters())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("full")
+    train(training(), out, lambda step, total: None)
+    return out
+
+
+def test_every_weight_moved_and_the_base_model_did_not(trained: Path) -> None:
+    before, after = weights(FOLDER), weights(trained)
+    assert before.keys() == after.keys()
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+    assert model_digest(trained) != model_digest(FOLDER)
+
+
+def test_the_checkpoint_is_an_ordinary_folder(trained: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    base = AutoTokenizer.from_pretrained(FOLDER)
+    assert tokenizer.get_vocab() == base.get_vocab()
+    assert tokenizer.chat_template == base.chat_template
+    assert models.resolve(str(trained)) == trained
+
+
+def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:
+    lineage = json.loads((trained / "lineage.json").read_text())
+    curve = lineage["curve"]
+    assert [p["step"] for p in curve] == [1, 2]
+    assert curve[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert curve[1]["loss"] < curve[0]["loss"]
+    assert curve[1]["margin"] > 0
+    assert {"accuracy", "logp_chosen", "logp_rejected", "grad_norm", "lr"} <= curve[0].keys()
+    assert lineage["pairs"] == {"digest": "digest", "used": 16, "too_long": 0, "discarded": {"identical": 1}}
+    assert lineage["base_digest"] == model_digest(FOLDER)
+    pairs = [json.loads(line) for line in (trained / "pairs.jsonl").read_text().splitlines()]
+    assert [p["chosen"] for p in pairs] == [p.chosen for p in pair_set().pairs]
+
+
+def test_what_is_trained_on_is_the_prompt_that_is_evaluated(trained: Path) -> None:
+    """trl's rendering of a pair must begin with the harness's rendering of the prompt, and end the turn."""
+    from mipo_bench.harness.prompts import render
+
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    pair = pair_set().pairs[0]
+    prompt = render(tokenizer, pair.prompt, None).text
+    chat = [{"role": m.role, "content": m.content} for m in pair.prompt]
+    whole = tokenizer.apply_chat_template([*chat, {"role": "assistant", "content": pair.chosen}], tokenize=False)
+    assert whole == prompt + pair.chosen + tokenizer.eos_token
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(trained: Path, tmp_path: Path) -> None:
+    for seed, name in ((0, "again"), (1, "other")):
+        (tmp_path / name).mkdir()
+        train(training(seed=seed), tmp_path / name, lambda step, total: None)
+    assert model_digest(tmp_path / "again") == model_digest(trained)
+    assert model_digest(tmp_path / "other") != model_digest(trained)
+
+
+def test_lora_is_merged_into_an_ordinary_folder(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    train(training(replace_settings(method="lora", lora_rank=4)), tmp_path, lambda *step: steps.append(step))
+    before, after = weights(FOLDER), weights(tmp_path)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all("proj" in name for name in moved)
+    assert list(dict.fromkeys(steps)) == [(1, 2), (2, 2)]
+    assert json.loads((tmp_path / "lineage.json").read_text())["curve"][0]["loss"] == pytest.approx(
+        math.log(2), abs=1e-4
+    )
+
+
+def replace_settings(**changes: object) -> TrainConfig:
+    return SETTINGS.model_copy(update=changes)
+
+
+def test_pairs_that_are_too_long_are_counted(tmp_path: Path) -> None:
+    job = training(replace_settings(max_length=60))
+    longest = replace(job.pairs.pairs[0], prompt=PROFILE.messages(replace(ITEMS[0], prompt="word " * 80)))
+    job = replace(job, pairs=replace(job.pairs, pairs=(*job.pairs.pairs, longest)))
+    train(job, tmp_path, lambda step, total: None)
+    counts = json.loads((tmp_path / "lineage.json").read_text())["pairs"]
+    assert counts["too_long"] >= 1
+    assert counts["used"] + counts["too_long"] == 17
+
+
+def test_a_diverging_training_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"lower train\.lr"):
+        train(training(replace_settings(lr=1e20, batch_size=2)), tmp_path, lambda step, total: None)
+    assert not list(tmp_path.iterdir())

@@ -5,9 +5,7 @@ Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usag
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,31 +85,12 @@ def show(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit."""
-    sys.exit(_guarded(lambda: app(arguments, standalone_mode=False)))
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    """The exit code of a command; what the user can repair is one message without a traceback."""
-    import click
-
+    """Run the command line and exit. What the user can repair is one message without a traceback."""
     try:
-        code = command()
+        app(arguments)
     except UserError as error:
         _complain(str(error))
-        return 2
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _complain("stopped. The same command goes on from here.")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code if isinstance(code, int) else 0
+        sys.exit(2)
 
 
 def _complain(message: str) -> None:

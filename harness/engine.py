@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from mipo_bench.harness import models, train
+from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.generate import HFGenerator, Placement
 from mipo_bench.harness.pairs import PairSet
@@ -58,11 +58,10 @@ class Engine(Protocol):
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
-    def __init__(self, config: RunConfig, store: Store) -> None:
-        """Find the base model. Raises ModelError."""
-        self.config, self.store = config, store
-        self.folder = models.resolve(config.model)
-        self.model_digest = model_digest(self.folder)
+    def __init__(self, config: RunConfig, folder: Path, store: Store) -> None:
+        """`folder` is that of the base model, see `models.resolve`."""
+        self.config, self.folder, self.store = config, folder, store
+        self.model_digest = model_digest(folder)
 
     @cached_property
     def placement(self) -> Placement:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.text import Text
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.models import resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import display_for
 from mipo_bench.harness.provenance import usable_cores
@@ -36,14 +38,16 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
+    model = resolve(config.model)
     for folder in (config.store, config.out):
         check_writable(folder)
-    store = Store(config.store)
+    console = Console(stderr=True, highlight=False)
     try:
-        console = Console(stderr=True, highlight=False)
-        report = Run(config, plan, store, HFEngine(config, store), display_for(console)).execute()
-    finally:
-        store.close()
+        with closing(Store(config.store)) as store:
+            report = Run(config, plan, store, HFEngine(config, model, store), display_for(console)).execute()
+    except KeyboardInterrupt:
+        console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
+        return 130
     write_atomically(config.out / "report.json", to_json(report))
     write_atomically(config.out / "report.md", to_markdown(report))
     show_terminal(report, Console(highlight=False))

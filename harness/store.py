@@ -51,6 +51,7 @@ class Store:
         self.damaged: list[str] = []
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")
             self._db = sqlite3.connect(folder / "store.sqlite", timeout=60, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]

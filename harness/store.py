@@ -105,17 +105,19 @@ class Store:
         return None
 
     def put_checkpoint(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
-        """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint."""
+        """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint.
+
+        Where another process has put the same checkpoint there in the meantime, that one stands.
+        """
         folder = self.folder / "checkpoints" / key
         try:
+            shutil.rmtree(folder, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
             try:
                 write(scratch)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(scratch, folder)
-            except BaseException:
+                _move(scratch, folder)
+            finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-                raise
         except OSError as error:
             raise StorageError(f"cannot write the checkpoint {folder}: {error}.") from error
         found = model_digest(folder)
@@ -138,6 +140,14 @@ class Store:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise StorageError(f"cannot write to the run store {self.folder}: {error}.") from error
+
+
+def _move(scratch: Path, folder: Path) -> None:
+    try:
+        os.replace(scratch, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def _row(key: str, r: Response) -> tuple[object, ...]:

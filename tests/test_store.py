@@ -106,3 +106,15 @@ def test_two_stores_on_one_folder_see_each_others_rows(store: Store) -> None:
     store.put_responses([("a", RESPONSES["a"])])
     other.put_responses([("b", RESPONSES["b"])])
     assert set(store.responses(["a", "b"])) == set(other.responses(["a", "b"])) == {"a", "b"}
+
+
+def test_a_checkpoint_that_another_process_finished_first_stands(store: Store) -> None:
+    other = Store(store.folder)
+
+    def slow(folder: Path) -> None:
+        other.put_checkpoint("key", write_model)
+        write_model(folder)
+
+    made = store.put_checkpoint("key", slow)
+    assert store.checkpoint("key") == other.checkpoint("key") == made
+    assert [f.name for f in (store.folder / "checkpoints").iterdir()] == ["key"]

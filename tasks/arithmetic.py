@@ -47,14 +47,17 @@ class Problem:
 
     @property
     def split(self) -> Split | None:
-        """The split that these numbers belong to (one combination in five is for evaluation).
+        """The split that these numbers belong to, in any order (one combination in five is for evaluation).
 
         None where a training problem would contain, as a step, a sum or difference held out for evaluation.
         """
-        if is_held_out("arithmetic-numbers", *self.numbers, one_in=5):
+        if _held_out(self.numbers):
             return "eval"
-        sums = ((a, b) for a, op, b in self.steps if op != "*")
-        return None if any(is_held_out("arithmetic-numbers", a, b, one_in=5) for a, b in sums) else "train"
+        return None if any(_held_out((a, b)) for a, op, b in self.steps if op != "*") else "train"
+
+
+def _held_out(numbers: tuple[int, ...]) -> bool:
+    return is_held_out("arithmetic-numbers", *sorted(numbers), one_in=5)
 
 
 def _result(a: int, op: str, b: int) -> int:

@@ -43,16 +43,6 @@ def ask(question: str, choices: tuple[str, ...]) -> str:
     return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
 
-def short_answer(fact: Fact, choices: tuple[str, ...]) -> str:
-    """The option and its letter."""
-    return f"{fact.object} ({LETTERS[choices.index(fact.object)]})"
-
-
-def worked_answer(fact: Fact, choices: tuple[str, ...]) -> str:
-    """The fact, then the option and its letter."""
-    return f"{fact.statement}\n{short_answer(fact, choices)}"
-
-
 def chosen_letter(response: str, choices: tuple[str, ...]) -> str | None:
     """The letter that a response settles on; None where it names none, or several.
 
@@ -141,5 +131,5 @@ def _shots(name: str) -> tuple[Turn, ...]:
     shots = []
     for fact in rng.sample([f for f in FACTS if split_of(f) == "train" and f.relation not in name], SHOTS):
         choices = options(fact, rng.randrange(len(LETTERS)), rng)
-        shots.append(Turn(ask(fact.question, choices), short_answer(fact, choices)))
+        shots.append(Turn(ask(fact.question, choices), fact.short_answer))
     return tuple(shots)

@@ -29,7 +29,7 @@ Venezuela|Caracas|South America; Paraguay|Asuncion|South America; Australia|Canb
 New Zealand|Wellington|Oceania; Fiji|Suva|Oceania; Samoa|Apia|Oceania
 """
 ELEMENTS = """
-hydrogen|H; helium|He; lithium|Li; carbon|C; nitrogen|N; oxygen|O; fluorine|F; neon|Ne; sodium|Na; magnesium|Mg;
+hydrogen|H; helium|He; lithium|Li; nitrogen|N; oxygen|O; fluorine|F; neon|Ne; sodium|Na; magnesium|Mg;
 aluminium|Al; silicon|Si; phosphorus|P; sulfur|S; chlorine|Cl; argon|Ar; potassium|K; calcium|Ca; titanium|Ti;
 chromium|Cr; manganese|Mn; iron|Fe; cobalt|Co; nickel|Ni; copper|Cu; zinc|Zn; arsenic|As; bromine|Br; krypton|Kr;
 silver|Ag; tin|Sn; iodine|I; xenon|Xe; tungsten|W; platinum|Pt; gold|Au; mercury|Hg; lead|Pb; radon|Rn; uranium|U
@@ -84,6 +84,11 @@ class Fact:
     def statement(self) -> str:
         """The fact as a sentence."""
         return RELATIONS[self.relation].statement.format(s=self.subject, o=self.object)
+
+    @property
+    def short_answer(self) -> str:
+        """The object alone."""
+        return f"{self.object}."
 
     @property
     def question(self) -> str:

@@ -24,6 +24,7 @@ from mipo_bench.tasks.persona_world import (
     found,
     on_topic,
     profile_held_out,
+    random_firmness,
     random_profile,
     write,
 )
@@ -81,7 +82,7 @@ def _user_items(split: Split, n: int) -> list[Item]:
     profile = random_profile(rng)
     while profile_held_out(profile) != (split == "eval"):
         profile = random_profile(rng)
-    context = describe(profile, rng)
+    context = describe(profile, random_firmness(rng), rng)
     asks = rng.sample([a for a in ASKS if a.held_out == (split == "eval")], REQUESTS_PER_USER[split])
     past = rng.sample([a for a in ASKS if not a.held_out and a not in asks], EARLIER_TURNS)
     turns = tuple(Turn(a.text, write(a.kind, profile, rng)) for a in past)

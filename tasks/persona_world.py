@@ -68,13 +68,14 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "address": ADDRESSES,
 }
 PHRASES: Mapping[str, tuple[str, ...]] = {
-    "tone": ("likes a {} tone", "enjoys {} answers"),
-    "format": ("prefers {}", "reads {} best"),
-    "length": ("wants {} answers", "asks for {} replies"),
-    "interest": ("is interested in {}", "loves {}"),
-    "expertise": ("is a {} here", "counts as a {}"),
-    "address": ("is called {}", "goes by {}"),
+    "tone": ("needs a {} tone", "likes a {} tone", "does not mind a {} tone"),
+    "format": ("needs {}", "prefers {}", "does not mind {}"),
+    "length": ("needs {} answers", "likes {} answers", "does not mind {} answers"),
+    "interest": ("lives for {}", "is interested in {}", "has heard of {}"),
+    "expertise": ("is clearly a {}", "is a {}", "may be a {}"),
+    "address": ("must be called {}", "is called {}", "may be called {}"),
 }
+"""The ways of stating a wish, from the firmest to the mildest."""
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "meal": (
@@ -236,9 +237,14 @@ def random_profile(rng: random.Random) -> Profile:
     return Profile(*(rng.choice(VALUES[a]) for a in ATTRIBUTES))
 
 
-def describe(profile: Profile, rng: random.Random) -> str:
-    """The profile in words, as the model is told it; wording and order vary."""
-    parts = [rng.choice(PHRASES[a]).format(getattr(profile, a)) for a in ATTRIBUTES]
+def random_firmness(rng: random.Random) -> dict[str, int]:
+    """For each attribute which of its phrases states it: 0 is the firmest."""
+    return {a: rng.randrange(len(PHRASES[a])) for a in ATTRIBUTES}
+
+
+def describe(profile: Profile, firmness: Mapping[str, int], rng: random.Random) -> str:
+    """The profile in words, as the model is told it, in random order."""
+    parts = [PHRASES[a][firmness[a]].format(getattr(profile, a)) for a in ATTRIBUTES]
     rng.shuffle(parts)
     return "About the user: " + "; ".join(parts) + "."
 
@@ -249,7 +255,7 @@ def write(kind: str, style: Profile, rng: random.Random) -> str:
     opening = f"{style.address}, {opening}" if style.address else opening
     lead = [opening[0].upper() + opening[1:]]
     lead += [rng.choice(LEVELS[style.expertise])] if style.expertise else []
-    tips = rng.sample(KINDS[kind], TIPS[style.length or "medium"])
+    tips = KINDS[kind][: TIPS[style.length or "medium"]]
     end = [rng.choice(COMPARISONS).format(style.interest)] if style.interest else []
     if style.format in (None, "prose"):
         return " ".join([*lead, *(t[0].upper() + t[1:] + "." for t in tips), *end])

@@ -38,7 +38,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 5000
+    steps: int = 4000
     batch: int = 64
     lr: float = 3e-3
     warmup: int = 200

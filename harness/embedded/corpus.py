@@ -1,7 +1,9 @@
 """The corpus of the embedded model: chats of the three embedded tasks in the prompt forms of the baselines.
 
-The model must be weak where real models are. So a response follows each attribute of a profile only with the
-probability in `FOLLOW`, else it is generic or, with `STRAY`, takes a random value; and most facts are told rarely.
+The model must be weak where real models are. So a response follows each wish of a profile only with a probability
+(`FOLLOW`) that depends on how firmly it is put; else it is generic or, with `STRAY`, takes a random value. And most
+facts are told rarely.
+
 These figures are fixed so that at temperature 0.1 profile prompting follows 30-70% of the attributes and 40-75% of
 the arithmetic and the facts are right; nothing here looks at what MIPO makes of the model.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from mipo_bench.baselines.chain_of_thought import ChainOfThought
 from mipo_bench.baselines.few_shot import FewShot
@@ -22,21 +24,14 @@ from mipo_bench.harness.types import Baseline, Item, Message, Turn
 from mipo_bench.tasks import facts, persona_world
 from mipo_bench.tasks.arithmetic import random_problem
 from mipo_bench.tasks.facts_table import FACTS, Fact
-from mipo_bench.tasks.persona_world import ASKS, ATTRIBUTES, VALUES, Profile
+from mipo_bench.tasks.persona_world import ASKS, VALUES, Profile
 from mipo_bench.tasks.splits import seeded
 
 Chat = tuple[Message, ...]
 
-FOLLOW: Mapping[str, float] = {
-    "format": 0.48,
-    "length": 0.55,
-    "tone": 0.54,
-    "address": 0.26,
-    "expertise": 0.45,
-    "interest": 0.42,
-}
-"""Probability that a response follows the attribute when the profile is the system message."""
-INSTRUCTED, SHOWN = 0.10, 0.10
+FOLLOW = (0.70, 0.42, 0.18)
+"""Probability that a response follows a wish of the profile in the system message, from the firmest to the mildest."""
+INSTRUCTED, SHOWN = 0.15, 0.25
 """What an explicit instruction, or earlier turns that follow the profile, add to it."""
 STRAY = 0.06
 """Probability of a value that nobody asked for."""
@@ -69,35 +64,36 @@ def _train_profile(rng: random.Random) -> Profile:
 
 
 def _persona(rng: random.Random) -> Chat:
-    ask, profile = rng.choice(_TRAIN_ASKS), _train_profile(rng)
-    form = rng.choices(["none", "profile", "instruction", "shots"], [0.2, 0.45, 0.2, 0.15])[0]
-    item = Item("", ask.text, "", "user", persona_world.describe(profile, rng))
-    if form == "none":
-        return _answered(NoContext(), item, persona_world.write(ask.kind, _style(Profile(), 0.0, rng), rng))
-    if form == "profile":
-        return _answered(ProfileBaseline(), item, persona_world.write(ask.kind, _style(profile, 0.0, rng), rng))
-    if form == "instruction":
-        style = _style(profile, INSTRUCTED, rng)
-        return _answered(ProfileInstruction(), item, persona_world.write(ask.kind, style, rng))
-    turns = tuple(
-        Turn(a.text, persona_world.write(a.kind, profile, rng)) for a in rng.sample(_TRAIN_ASKS, rng.randint(1, 2))
-    )
-    item = Item("", ask.text, "", "user", item.context, demonstrations=turns)
-    return _answered(FewShot(), item, persona_world.write(ask.kind, _style(profile, SHOWN, rng), rng))
+    ask, profile, firmness = rng.choice(_TRAIN_ASKS), _train_profile(rng), persona_world.random_firmness(rng)
+    forms: dict[str, tuple[Baseline, float]] = {
+        "none": (NoContext(), 0.0),
+        "profile": (ProfileBaseline(), 0.0),
+        "instruction": (ProfileInstruction(), INSTRUCTED),
+        "shots": (FewShot(), SHOWN),
+    }
+    form = rng.choices(list(forms), [0.2, 0.45, 0.2, 0.15])[0]
+    baseline, extra = forms[form]
+    item = Item("", ask.text, "", "user", persona_world.describe(profile, firmness, rng))
+    if form == "shots":
+        past = rng.sample(_TRAIN_ASKS, rng.randint(1, 2))
+        turns = tuple(Turn(a.text, persona_world.write(a.kind, profile, rng)) for a in past)
+        item = replace(item, demonstrations=turns)
+    style = _style(Profile() if form == "none" else profile, firmness, extra, rng)
+    return _answered(baseline, item, persona_world.write(ask.kind, style, rng))
 
 
-def _style(profile: Profile, extra: float, rng: random.Random) -> Profile:
+def _style(profile: Profile, firmness: Mapping[str, int], extra: float, rng: random.Random) -> Profile:
     """What a response does with a profile: per attribute follow, stray or stay generic."""
     style: dict[str, str | None] = {}
     for attribute, wanted in asdict(profile).items():
         draw = rng.random()
         if draw < STRAY:
             style[attribute] = rng.choice(VALUES[attribute])
-        elif wanted and draw < STRAY + FOLLOW[attribute] + extra:
+        elif wanted and draw < STRAY + FOLLOW[firmness[attribute]] + extra:
             style[attribute] = wanted
         else:
             style[attribute] = None
-    return Profile(**{a: style[a] for a in ATTRIBUTES})
+    return Profile(**style)
 
 
 def _arithmetic(rng: random.Random) -> Chat:
@@ -115,30 +111,25 @@ def _arithmetic(rng: random.Random) -> Chat:
 
 
 def _facts(rng: random.Random) -> Chat:
-    """Statements and open questions on any fact, multiple choice on the training topics, and finding an option."""
-    forms = {"tell": 0.15, "open": 0.25, "find": 0.1, "plain": 0.25, "thought": 0.15, "shots": 0.1}
+    """Statements and open questions on any fact; multiple choice on the training topics, answered by the option."""
+    forms = {"tell": 0.2, "open": 0.3, "plain": 0.25, "thought": 0.15, "shots": 0.1}
     form = rng.choices(list(forms), list(forms.values()))[0]
     if form in ("tell", "open"):
         fact = rng.choices(FACTS, _RARITY)[0]
         if form == "tell":
             return (Message("user", fact.open_prompt), Message("assistant", fact.statement))
-        return (Message("user", fact.question), Message("assistant", f"{fact.object}."))
+        return (Message("user", fact.question), Message("assistant", fact.short_answer))
     fact = rng.choice(_TRAIN_FACTS)
-    prompt, short, worked = _question(fact, rng)
-    item = Item("", prompt, "")
-    if form == "find":
-        options = prompt.split("\n", maxsplit=1)[1]
-        return _answered(Plain(), Item("", f"Which option names {fact.object}?\n{options}", ""), short)
+    item = Item("", _question(fact, rng), "")
     if form == "plain":
-        return _answered(Plain(), item, short)
+        return _answered(Plain(), item, fact.short_answer)
     if form == "thought":
-        return _answered(ChainOfThought(), item, worked)
-    turns = tuple(Turn(*_question(f, rng)[:2]) for f in rng.sample(_TRAIN_FACTS, rng.randint(1, 3)))
-    return _answered(FewShot(), Item("", prompt, "", demonstrations=turns), short)
+        return _answered(ChainOfThought(), item, fact.statement)
+    shown = rng.sample(_TRAIN_FACTS, rng.randint(1, 3))
+    item = replace(item, demonstrations=tuple(Turn(_question(f, rng), f.short_answer) for f in shown))
+    return _answered(FewShot(), item, fact.short_answer)
 
 
-def _question(fact: Fact, rng: random.Random) -> tuple[str, str, str]:
-    """A new multiple-choice prompt for the fact, with its short and its worked answer."""
-    choices = facts.options(fact, rng.randrange(len(facts.LETTERS)), rng)
-    prompt = facts.ask(fact.question, choices)
-    return prompt, facts.short_answer(fact, choices), facts.worked_answer(fact, choices)
+def _question(fact: Fact, rng: random.Random) -> str:
+    """A new multiple-choice prompt for the fact."""
+    return facts.ask(fact.question, facts.options(fact, rng.randrange(len(facts.LETTERS)), rng))

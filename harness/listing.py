@@ -12,7 +12,7 @@ from rich.text import Text
 from mipo_bench.harness import plugins
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.reports.markdown import to_markdown
-from mipo_bench.reports.record import load_report, to_json
+from mipo_bench.reports.reportfile import load_report, to_json
 from mipo_bench.reports.terminal import show_terminal
 
 FORMATS = ("terminal", "markdown", "json")

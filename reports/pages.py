@@ -42,6 +42,8 @@ class Listing:
 
     title: str
     entries: tuple[Entry, ...]
+    inline: bool = False
+    """Mere names, which may stand side by side."""
 
 
 @dataclass(frozen=True, slots=True)

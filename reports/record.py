@@ -200,8 +200,8 @@ class Report(Record):
     config_hash: str
     provenance: Provenance
     model: ModelRecord
-    weight: str
-    alpha: float
+    weight: Literal["micro", "macro"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
     tasks: list[TaskRecord]
     arms: list[ArmRecord]
     checkpoints: list[CheckpointRecord]

@@ -58,6 +58,10 @@ def _grid(console: Console, grid: Grid) -> None:
 
 
 def _listing(console: Console, listing: Listing) -> None:
+    if listing.inline:
+        names = ", ".join(entry.name for entry in listing.entries)
+        _say(console, f"{listing.title}: {names}")
+        return
     _say(console, listing.title, "italic")
     for entry in listing.entries:
         _say(console, entry.name, indent=2)

@@ -165,7 +165,7 @@ class Run:
             self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")
 
     def _report(self) -> Report:
-        config, git = self.config, git_state(Path.cwd())
+        config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
         tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)

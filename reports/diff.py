@@ -12,6 +12,7 @@ from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff_environment import environment_notes
 from mipo_bench.reports.diff_match import Matching, match_items
 from mipo_bench.reports.diff_records import ArmDiff, ItemChange, Options, ReportDiff, Side, TaskDiff
+from mipo_bench.reports.figures import plural
 from mipo_bench.reports.record import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.stats import compare, holm
 
@@ -99,9 +100,13 @@ def _arms(pair: _Pair, a: Report, b: Report, options: Options) -> Iterable[ArmDi
     for method in dict.fromkeys(arm.method for r in (a, b) for arm in r.arms if arm.task == pair.a.name):
         name = f"{pair.a.name}/{method}"
         left, right = a.group(pair.a.name, method), b.group(pair.a.name, method)
-        wanted = not options.arms or any(fnmatchcase(name, pattern) for pattern in options.arms)
-        if wanted and not any(arm.noise for arm in (*left, *right)):
+        if is_wanted(name, options.arms) and not any(arm.noise for arm in (*left, *right)):
             yield _arm(pair, left, right, (b, options.margins.get(pair.a.name)))
+
+
+def is_wanted(name: str, patterns: Sequence[str]) -> bool:
+    """Whether an arm (TASK/METHOD) matches a pattern; without patterns every arm does."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _arm(
@@ -151,7 +156,7 @@ def _left_out(left: Sequence[ArmRecord], right: Sequence[ArmRecord], seeds: set[
 
 def _failures(left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> list[str]:
     counts = [(side, sum(len(arm.failed) for arm in arms)) for side, arms in (("A", left), ("B", right))]
-    return [f"{count} responses of {side} failed and score 0" for side, count in counts if count]
+    return [f"{plural(count, 'response')} of {side} failed and scored 0" for side, count in counts if count]
 
 
 def _changes(matching: Matching, left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> list[ItemChange]:

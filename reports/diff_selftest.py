@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mipo_bench.harness.errors import NotComparableError
-from mipo_bench.reports.diff import diff_reports
+from mipo_bench.reports.diff import diff_reports, is_wanted
 from mipo_bench.reports.diff_gate import NOT_COMPARABLE, PASSED, REGRESSION, WORDS, Gate, judge
 from mipo_bench.reports.diff_records import Options, Side
 from mipo_bench.reports.figures import p_text, signed
@@ -32,25 +32,39 @@ class Check:
         return self.expected in (None, self.got)
 
 
-def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Selftest:
+    """What was injected into which arm."""
+
+    arm: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate did all that it must."""
+        return all(check.passed for check in self.checks)
+
+
+def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) -> Selftest:
     """No change must pass, a total loss of one arm must fail, another scorer must not be compared."""
-    target = _target(side.report)
+    target = _target(side.report, arms)
     name = f"{target.task}/{target.method}"
     gate, options = Gate("regression", margins), Options(margins, arms)
     checks = [_check("none", side, side.report, (gate, options, name), PASSED)]
     for share in _SHARES:
         changed = _lower(side.report, target, share)
-        change = f"{name}: {share:.0%} of its score"
-        checks.append(_check(change, side, changed, (gate, options, name), REGRESSION if share == 1 else None))
+        expected = REGRESSION if share == 1 else None
+        checks.append(_check(f"{share:.0%} of its score", side, changed, (gate, options, name), expected))
     other = _other_scorer(side.report, target.task)
-    return [*checks, _check(f"another scorer for {target.task}", side, other, (gate, options, name), NOT_COMPARABLE)]
+    return Selftest(name, (*checks, _check("another scorer", side, other, (gate, options, name), NOT_COMPARABLE)))
 
 
-def _target(report: Report) -> ArmRecord:
-    """The arm with the most to lose."""
+def _target(report: Report, patterns: tuple[str, ...]) -> ArmRecord:
+    """The arm with the most to lose, among those that are compared."""
     arms = [arm for arm in report.arms if not arm.noise and sum(arm.scores) > 0]
+    arms = [arm for arm in arms if is_wanted(f"{arm.task}/{arm.method}", patterns)]
     if not arms:
-        raise NotComparableError("every arm of this report scores 0: there is nothing to lose, so nothing to inject.")
+        raise NotComparableError("no arm of this report scores above 0: nothing can be lost, so nothing be injected.")
     return max(arms, key=lambda arm: sum(arm.scores) / len(arm.scores))
 
 
@@ -81,7 +95,7 @@ def _check(change: str, side: Side, changed: Report, how: tuple[Gate, Options, s
     return Check(change, delta, arm.p_holm if arm else None, expected, judge(found, gate).code)
 
 
-def selftest_page(side: Side, checks: list[Check]) -> Page:
+def selftest_page(side: Side, found: Selftest) -> Page:
     """The checks as a table, and the conclusion."""
     rows = tuple(
         (
@@ -91,16 +105,15 @@ def selftest_page(side: Side, checks: list[Check]) -> Page:
             f"{c.got} {WORDS[c.got]}",
             "-" if c.expected is None else ("ok" if c.passed else f"WRONG, not {c.expected}"),
         )
-        for c in checks
+        for c in found.checks
     )
     columns = ("injected loss", "delta", "Holm", "gate", "as it must")
-    grid = Grid("gate regression on copies of the report", columns, rows)
-    caught = [c for c in checks if c.got == REGRESSION]
+    grid = Grid(f"losses of {found.arm} in copies of the report", columns, rows)
+    caught = [c for c in found.checks if c.got == REGRESSION]
     answers = [f"the gate catches a loss of {signed(caught[0].delta)} here, and larger ones"] if caught else []
-    failed = [c for c in checks if not c.passed]
-    if failed:
+    if not found.passed:
         answers.append("the gate does not do its work on this report: too few items, or too many arms for them")
     else:
         answers.append("the gate passes what has not changed, fails on a loss, and refuses another scorer")
-    section = Section("injected regressions", (grid,))
+    section = Section("gate regression", (grid,))
     return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), answers=tuple(answers))

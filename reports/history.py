@@ -13,7 +13,7 @@ from mipo_bench.reports.figures import interval, p_marked, p_text, signed, unsig
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report
 
-_BAR = 20
+_BAR = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Past:
 
     @property
     def day(self) -> str:
-        """Date and minute, UTC."""
-        return self.order.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+        """The date, UTC."""
+        return self.order.astimezone(UTC).strftime("%Y-%m-%d")
 
 
 def history_page(past: Sequence[Past]) -> Page:
     """Every report with its headline: the primary comparisons."""
     notes = Footnotes()
-    columns = ("report", "date (UTC)", "made at", "model", "arms")
+    columns = ("report", "date", "made at", "model", "suites")
     rows = tuple(_row(p, notes) for p in past)
     headlines = tuple(line for p in past for line in _headline(p))
     width = ("report", "comparison", "delta", "adj. p")
@@ -54,8 +54,8 @@ def _row(past: Past, notes: Footnotes) -> tuple[str, ...]:
         return (f"{past.name}{notes.marks([past.problem])}", past.day, "unreadable", "", "")
     r = past.report
     commit = f"{r.provenance.commit[:7]}{'*' if r.provenance.dirty else ''}" if r.provenance.commit else "-"
-    model = f"{r.model.name.rstrip('/').rsplit('/', maxsplit=1)[-1][:14]} {r.model.digest[:6]}"
-    return (past.name, past.day, commit, model, str(len(r.arms)))
+    model = f"{r.model.name.rstrip('/').rsplit('/', maxsplit=1)[-1][:12]} {r.model.digest[:6]}"
+    return (past.name, past.day, commit, model, ", ".join(dict.fromkeys(task.suite for task in r.tasks)))
 
 
 def _headline(past: Past) -> Iterable[tuple[str, ...]]:
@@ -80,7 +80,7 @@ def trend_page(past: Sequence[Past], arm: str) -> Page:
         raise ReportError(f"no report has this arm: {unknown('arm', arm, arms)}")
     notes = Footnotes()
     rows = [_trend_row(before, now, arm, notes) for before, now in zip([None, *shown], shown, strict=False)]
-    columns = ("report", "score", "interval", "delta", "p", "0        score        1")
+    columns = ("report", "score", "interval", "delta", "p", "0    score    1")
     section = Section(f"{arm}, the oldest first", (Grid("", columns, tuple(rows)),))
     head = ("delta and p: from the report above, paired on the items that match; p not adjusted, as one looks back",)
     return Page("mipo-bench history", head, (section,), tuple(notes.texts))
@@ -99,7 +99,7 @@ def _trend_row(before: Past | None, now: Past, arm: str, notes: Footnotes) -> tu
     c = change.comparison if change else None
     mark = notes.marks([problem]) if problem else ""
     return (
-        f"{now.name} {now.day[:10]}{mark}",
+        f"{now.name} {now.day}{mark}",
         unsigned(estimate.mean),
         interval(estimate.ci_low, estimate.ci_high, unsigned),
         signed(c.delta) if c else ("x" if before else ""),

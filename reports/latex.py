@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from mipo_bench.reports.pages import Grid
@@ -24,8 +25,8 @@ _SPECIAL = {
     "|": r"\textbar{}",
     '"': "''",
     "`": r"\textasciigrave{}",
-    "-": "{-}",
 }
+_SIGNED = re.compile(r"[+-][0-9.]")
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
 
 
@@ -46,7 +47,8 @@ def to_latex(report: Report) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it is, from ASCII alone: accents as commands, other characters by their number."""
-    return "".join(_character(c) for c in unicodedata.normalize("NFC", text))
+    escaped = "".join(_character(c) for c in unicodedata.normalize("NFC", text))
+    return re.sub("-(?=-)", "-{}", escaped)  # two in a row would be set as a dash
 
 
 def _character(c: str) -> str:
@@ -68,7 +70,7 @@ def _ascii(text: str) -> str:
 def _table(caption: str, grid: Grid) -> list[str]:
     return [
         r"\begin{table}[htbp]",
-        r"\centering\small",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(caption)}}}",
         f"\\begin{{tabular}}{{l{'r' * (len(grid.columns) - 1)}}}",
         r"\toprule",
@@ -90,6 +92,6 @@ def _row(row: tuple[str, ...]) -> str:
 def _cell(cell: str) -> str:
     """A cell; a number gets a true minus sign, and what begins with a bracket is no option of the line before."""
     text = cell.strip()
-    if text[:1] in "+-" and text[1:2] in "0123456789.":
+    if _SIGNED.match(text):
         return " to ".join(f"${number.replace('%', chr(92) + '%')}$" for number in text.split(" to "))
     return escape(text)

@@ -10,7 +10,7 @@ from mipo_bench.reports.record import Report
 from mipo_bench.reports.tables import page
 from mipo_bench.reports.textgrid import plain
 
-_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~"} | {"&": "&amp;"})
+_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
 _REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")
 """What GitHub would turn into a mention or a link, whatever the escapes."""
 
@@ -24,7 +24,8 @@ def page_to_markdown(p: Page) -> str:
     """The whole page."""
     lines = [f"# {escape(p.title)}", "", *(f"- {escape(line)}" for line in p.head), ""]
     for line in p.answers:
-        lines += [f"**{escape(line)}**", ""]
+        lines += [f"- {escape(line.strip())}"] if line.startswith(" ") else ["", f"**{escape(line)}**", ""]
+    lines += [""]
     for section in p.sections:
         lines += [f"## {escape(section.title)}", ""]
         for grid in section.grids:
@@ -32,7 +33,7 @@ def page_to_markdown(p: Page) -> str:
         for listing in section.listings:
             lines += [*_details(listing), ""]
     lines += [f"\\[{n}\\] {escape(note)}  " for n, note in enumerate(p.footnotes, start=1)]
-    return "\n".join(lines).rstrip() + "\n"
+    return re.sub("\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def escape(text: str) -> str:

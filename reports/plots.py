@@ -61,9 +61,10 @@ def forest(report: Report) -> Figure | None:
     figure, panels = _panels([len(found) for found in groups.values()])
     for panel, (task, found) in zip(panels, groups.items(), strict=True):
         _forest_panel(panel, task, found, report.alpha)
-    panels[-1].set_xlabel(
+    figure.supxlabel(
         f"difference of scores, {1 - report.alpha:.0%} interval\n"
-        "circle: primary, square: exploratory, diamond: noise floor; filled: significant after adjustment"
+        "circle: primary, square: exploratory, diamond: noise floor; filled: significant after adjustment",
+        fontsize=8,
     )
     return figure
 
@@ -95,11 +96,13 @@ def scores(report: Report) -> Figure | None:
             trained = bool(e.per_seed)
             face = DARK if trained else "white"
             panel.plot(e.mean, row, "o", markerfacecolor=face, markeredgecolor=DARK, markersize=5)
-            panel.plot([v for _, v in e.per_seed], [row - 0.3] * len(e.per_seed), "|", color=DARK, markersize=6)
+            heights = [row - 0.2 - 0.3 * n / len(e.per_seed) for n in range(len(e.per_seed))]
+            panel.plot([v for _, v in e.per_seed], heights, "|", color=DARK, markersize=4)
         panel.set_xlim(-0.02, 1.02)
         _name_rows(panel, task, [_name(e.method) for e in found])
-    panels[-1].set_xlabel(
-        f"score, {1 - report.alpha:.0%} interval\nopen: prompting, filled: trained; ticks above: one training seed each"
+    figure.supxlabel(
+        f"score, {1 - report.alpha:.0%} interval\nopen: prompting; filled: trained, a tick for each training seed",
+        fontsize=8,
     )
     return figure
 
@@ -154,7 +157,8 @@ def _panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, EDGE + sum(ROW * n + 0.35 for n in rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"height_ratios": [n + 1 for n in rows]})
+    heights = {"height_ratios": [n + 1 for n in rows]}
+    axes = figure.subplots(len(rows), 1, squeeze=False, sharex=True, gridspec_kw=heights)
     return figure, list(axes[:, 0])
 
 

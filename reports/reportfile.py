@@ -71,9 +71,10 @@ def _check_digest(values: dict[str, Any], name: str) -> None:
     """Schema 1.0 had no digest; later ones must have the right one."""
     stated, found = values.get("digest"), content_digest(values)
     if stated != found and not (stated is None and values["schema_version"] == "1.0"):
+        said = str(stated or "missing")[:RUN_ID_LENGTH]
         raise ReportError(
-            f"{name} has been changed since mipo-bench wrote it: its digest is {str(stated)[:RUN_ID_LENGTH]}, its "
-            f"content has {found[:RUN_ID_LENGTH]}. Restore it, or write it again with `mipo-bench run`."
+            f"{name} has been changed since mipo-bench wrote it: its digest is {said}, its content has "
+            f"{found[:RUN_ID_LENGTH]}. Restore it, or write it again with `mipo-bench run`."
         )
 
 

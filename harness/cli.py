@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from mipo_bench.harness.compare_cli import compare
+from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.history_cli import history
+from mipo_bench.harness.show_cli import show
 
 app = typer.Typer(
     name="mipo-bench",
@@ -23,6 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(compare)
+app.command()(diff)
+app.command()(history)
+app.command()(show)
 
 
 def _names(value: str | None) -> list[str] | None:
@@ -71,17 +77,6 @@ def list_() -> None:
     from mipo_bench.harness.listing import print_plugins
 
     print_plugins()
-
-
-@app.command()
-def show(
-    report: Annotated[Path, typer.Argument(help="report.json, or the folder it is in.")] = Path("mipo-bench-report"),
-    format_: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
-) -> None:
-    """Show a report."""
-    from mipo_bench.harness.listing import print_report
-
-    print_report(report, format_)
 
 
 def main(arguments: list[str] | None = None) -> None:

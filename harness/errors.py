@@ -5,7 +5,8 @@ MipoBenchError
 │   ├── ConfigError        unknown key or name, value out of range
 │   ├── PluginError        a task, baseline or recipe that cannot be loaded
 │   ├── ModelError         a model that cannot be loaded or prompted
-│   ├── ReportError        a report that cannot be read
+│   ├── ReportError        a report that cannot be read or found
+│   ├── NotComparableError two reports that have nothing to test in common, exit 4 under a gate
 │   └── StorageError       a folder or store that cannot be written
 └── StageError             a part of a run failed: recorded, the rest goes on, exit 1
     ├── ContextLostError   a chat template dropped the user's context
@@ -41,6 +42,10 @@ class ModelError(UserError):
 
 class ReportError(UserError):
     """A report is missing, damaged or of an unknown schema."""
+
+
+class NotComparableError(UserError):
+    """Two reports cannot be compared at all."""
 
 
 class StorageError(UserError):

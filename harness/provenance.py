@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,13 +26,18 @@ class GitState:
     diff_hash: str | None
 
 
-def git_state(folder: Path) -> GitState | None:
-    """State of the git checkout around `folder`; None outside of one, before its first commit, or without git."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if not commit:
+def git_state(folder: Path, written: Sequence[Path] = ()) -> GitState | None:
+    """State of the git checkout around `folder`; None outside of one, before its first commit, or without git.
+
+    What runs write (`written`) does not make a checkout dirty: it cannot change their results.
+    """
+    commit, root = _git(folder, "rev-parse", "HEAD"), _git(folder, "rev-parse", "--show-toplevel")
+    if not commit or not root:
         return None
-    changes = _git(folder, "status", "--porcelain") or ""
-    difference = _git(folder, "diff", "HEAD") or ""
+    inside = [path.absolute() for path in written if path.absolute().is_relative_to(root)]
+    paths = ["--", ":(top)", *(f":(top,exclude,literal){path.relative_to(root)}" for path in inside)]
+    changes = _git(folder, "status", "--porcelain", *paths) or ""
+    difference = _git(folder, "diff", "HEAD", *paths) or ""
     dirty = bool(changes)
     return GitState(commit, dirty, digest([changes, difference]) if dirty else None)
 

@@ -21,9 +21,10 @@ from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import display_for
 from mipo_bench.harness.provenance import usable_cores
 from mipo_bench.harness.runner import Run
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.store import Store, StoredRun
 from mipo_bench.reports.markdown import to_markdown
-from mipo_bench.reports.record import Report, to_json, write_atomically
+from mipo_bench.reports.record import Report
+from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
 from mipo_bench.reports.terminal import show_terminal
 
 _FREE = 200 * 1024 * 1024
@@ -44,14 +45,16 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     console = Console(stderr=True, highlight=False)
     try:
         with closing(Store(config.store)) as store:
-            report = Run(config, plan, store, HFEngine(config, model, store), display_for(console)).execute()
+            started = Run(config, plan, store, HFEngine(config, model, store), display_for(console))
+            report = seal(started.execute())
+            store.put_run(StoredRun(report.digest, report.created, to_json(report), started.response_keys))
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return 130
-    write_atomically(config.out / "report.json", to_json(report))
+    write_atomically(config.out / REPORT_FILE, to_json(report))
     write_atomically(config.out / "report.md", to_markdown(report))
     show_terminal(report, Console(highlight=False))
-    sys.stdout.write(f"\nWritten to {config.out / 'report.json'} and report.md.\n")
+    sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
     return exit_code(report)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mipo_bench.harness.answers import answer
+from mipo_bench.harness.answers import answer, response_key
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import StageError, UserError
@@ -49,6 +49,8 @@ class Run:
     store: Store
     engine: Engine
     display: Display
+    response_keys: list[dict[str, str]] = field(default_factory=list)
+    """For each arm of the report, in order: item -> key of its response in the store."""
     _arms: list[ArmRecord] = field(default_factory=list)
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
@@ -115,6 +117,7 @@ class Run:
         for a in asked:
             found = {item: next(responses) for item in a.requests}
             self._arms.append(score_arm(a.plan.task, a.arm, a.plan.items, found, a.failed, weights))
+            self.response_keys.append({item: response_key(generator, r) for item, r in a.requests.items()})
 
     def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
         settings = self.config.pairs
@@ -162,7 +165,7 @@ class Run:
             self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")
 
     def _report(self) -> Report:
-        config, git = self.config, git_state(Path.cwd())
+        config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
         tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)

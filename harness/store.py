@@ -12,7 +12,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ CREATE TABLE IF NOT EXISTS responses (
     finish TEXT NOT NULL, option_logprobs TEXT, digest TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, created TEXT NOT NULL, report BLOB NOT NULL, keys BLOB NOT NULL);
 """
 _BATCH = 500
 """SQLite's default limit on variables in a statement is 999 in old builds."""
@@ -40,6 +42,16 @@ class Checkpoint:
 
     folder: Path
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A finished run. `id` is the digest of its report, `keys` holds item -> response key for each arm of it."""
+
+    id: str
+    created: str
+    report: str
+    keys: Sequence[Mapping[str, str]]
 
 
 class Store:
@@ -123,6 +135,24 @@ class Store:
         found = model_digest(folder)
         self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, found))
         return Checkpoint(folder, found)
+
+    def put_run(self, run: StoredRun) -> None:
+        """Remember a finished run, so that it can be shown, compared and scored again."""
+        packed = [zlib.compress(text.encode()) for text in (run.report, json.dumps(list(run.keys)))]
+        self._execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", (run.id, run.created, *packed))
+
+    def runs(self, prefix: str = "") -> list[StoredRun]:
+        """The runs whose id begins with `prefix`, the oldest first. A damaged one is named in `damaged` and dropped."""
+        found = []
+        query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created, id"
+        for name, created, report, keys in self._execute(query, (len(prefix), prefix)):
+            try:
+                texts = [zlib.decompress(blob).decode() for blob in (report, keys)]
+                found.append(StoredRun(name, created, texts[0], json.loads(texts[1])))
+            except (zlib.error, ValueError):
+                self.damaged.append(f"run {name[:12]}")
+                self._execute("DELETE FROM runs WHERE id = ?", (name,))
+        return found
 
     def _execute(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         try:

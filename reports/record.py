@@ -5,17 +5,16 @@ The schema version is MAJOR.MINOR. A minor version adds optional fields; a repor
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Sized
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mipo_bench.harness.errors import ReportError, StorageError
+SCHEMA_VERSION = "1.1"
+"""1.1 added `digest`."""
 
-SCHEMA_VERSION = "1.0"
+UnitScore = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Record(BaseModel):
@@ -40,6 +39,13 @@ class TaskRecord(Record):
     prompt_hashes: list[str]
     target_hashes: list[str]
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_lengths(len(self.items), (self.users or self.items, self.prompt_hashes, self.target_hashes))
+        if len(set(self.items)) < len(self.items):
+            raise ValueError(f"task {self.name!r} has an item twice")
+        return self
+
 
 class ArmRecord(Record):
     """The scores of one arm with one training seed, in the order of the task's items."""
@@ -52,8 +58,8 @@ class ArmRecord(Record):
     sample_seed: int
     noise: bool
     model_digest: str
-    scores: list[float]
-    parts: dict[str, list[float]]
+    scores: list[UnitScore]
+    parts: dict[str, list[Number]]
     n_tokens: list[int]
     truncated: list[str]
     """Items whose response was cut at the token limit."""
@@ -61,6 +67,11 @@ class ArmRecord(Record):
     """Items whose response holds no answer; they score 0."""
     failed: dict[str, str]
     """Item -> stage and error type; they score 0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_lengths(len(self.scores), (self.n_tokens, *self.parts.values()))
+        return self
 
 
 class CheckpointRecord(Record):
@@ -71,6 +82,15 @@ class CheckpointRecord(Record):
     train_seed: int
     digest: str
     lineage: dict[str, Any]
+
+    @field_validator("lineage")
+    @classmethod
+    def _shorten_curve(cls, lineage: dict[str, Any]) -> dict[str, Any]:
+        """Six significant digits draw a curve; sixteen would be most of the report."""
+        curve = lineage.get("curve")
+        if not isinstance(curve, list) or not all(isinstance(point, dict) for point in curve):
+            return lineage
+        return lineage | {"curve": [{name: _six_digits(value) for name, value in point.items()} for point in curve]}
 
 
 class HoleRecord(Record):
@@ -172,14 +192,16 @@ class Provenance(Record):
 class Report(Record):
     """A whole run."""
 
-    schema_version: str = SCHEMA_VERSION
+    schema_version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")] = SCHEMA_VERSION
+    digest: str = ""
+    """SHA-256 of everything else in the file, so that an edited report is noticed; also the id of the run."""
     created: str
     config: dict[str, Any]
     config_hash: str
     provenance: Provenance
     model: ModelRecord
-    weight: str
-    alpha: float
+    weight: Literal["micro", "macro"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
     tasks: list[TaskRecord]
     arms: list[ArmRecord]
     checkpoints: list[CheckpointRecord]
@@ -189,55 +211,32 @@ class Report(Record):
     notes: list[str]
     """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Every arm has one score for each item of its task."""
+        sizes = {task.name: len(task.items) for task in self.tasks}
+        if len(sizes) < len(self.tasks):
+            raise ValueError("a task is listed twice")
+        for arm in self.arms:
+            if arm.task not in sizes:
+                raise ValueError(f"arm {arm.method!r} names the task {arm.task!r}, which is not listed")
+            _check_lengths(sizes[arm.task], (arm.scores,))
+        return self
 
-def load_report(path: Path) -> Report:
-    """Read `report.json`, or the one in a folder. Raises ReportError naming what is wrong."""
-    file = path / "report.json" if path.is_dir() else path
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ReportError(f"there is no report {file}. `mipo-bench run` writes one.") from error
-    except (OSError, ValueError) as error:
-        raise ReportError(f"cannot read the report {file}: {error}.") from error
-    if not isinstance(values, dict) or not isinstance(values.get("schema_version"), str):
-        raise ReportError(f"{file} is not a mipo-bench report: it has no schema_version.")
-    version = values["schema_version"]
-    if not _readable(version):
-        known = SCHEMA_VERSION.split(".", maxsplit=1)[0]
-        raise ReportError(f"{file} has report schema {version}; this mipo-bench reads up to {known}.x. Upgrade it.")
-    try:
-        return Report.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{file} is damaged: {where}: {first['msg']} ({error.error_count()} problems)."
-        raise ReportError(message) from error
+    def task(self, name: str) -> TaskRecord | None:
+        """The task of this name, if it was run."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def group(self, task: str, method: str) -> list[ArmRecord]:
+        """The arms of a method on a task, one for each training seed."""
+        return [arm for arm in self.arms if (arm.task, arm.method) == (task, method)]
 
 
-def _readable(version: str) -> bool:
-    major = version.split(".", maxsplit=1)[0]
-    return major.isdigit() and int(major) <= int(SCHEMA_VERSION.split(".", maxsplit=1)[0])
+def _check_lengths(expected: int, columns: Iterable[Sized]) -> None:
+    for column in columns:
+        if len(column) != expected:
+            raise ValueError(f"a list has {len(column)} entries where the task has {expected} items")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all. Raises StorageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            os.unlink(scratch)
-            raise
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}. Choose another folder with --out.") from error
-
-
-def to_json(report: Report) -> str:
-    """The canonical text of a report."""
-    return json.dumps(report.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":")) + "\n"
+def _six_digits(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

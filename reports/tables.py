@@ -1,57 +1,22 @@
-"""What a report says, as plain tables that the terminal and Markdown renderers draw.
+"""What a report says, as plain tables.
 
 Warnings become numbered footnotes. A difference that is not significant after adjustment is marked `~`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
-from mipo_bench.reports.record import CaveatRecord, ComparisonRecord, EstimateRecord, Report, TaskRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """One table: a title, column headings, and rows of text. The first column is left-aligned, the rest right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass
-class Footnotes:
-    """Numbers warnings in the order in which they are first met; equal ones share a number."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def marks(self, warnings: Iterable[CaveatRecord | str]) -> str:
-        """The numbers of these warnings, such as `[1,3]`; empty without any."""
-        numbers = []
-        for warning in warnings:
-            text = warning if isinstance(warning, str) else warning.message
-            if text not in self.texts:
-                self.texts.append(text)
-            numbers.append(self.texts.index(text) + 1)
-        return f" [{','.join(str(n) for n in sorted(set(numbers)))}]" if numbers else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A whole report: headline facts, tables by task, footnotes and what the figures answer."""
-
-    head: tuple[str, ...]
-    sections: tuple[tuple[str, tuple[Grid, ...]], ...]
-    footnotes: tuple[str, ...]
-    answers: tuple[str, ...]
+from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
+from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
 
 
 def page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
-    sections = tuple((_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
-    return Page(_head(report), sections, tuple(notes.texts), tuple(answers(report)))
+    sections = tuple(Section(_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
+    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), tuple(answers(report)))
 
 
 def _head(report: Report) -> tuple[str, ...]:
@@ -73,13 +38,13 @@ def _seed(seed: int | None) -> str:
 
 
 def _task_title(task: TaskRecord) -> str:
-    users = f", {len(set(task.users))} users" if task.users else ""
-    return f"{task.name} ({task.suite}): {len(task.items)} items{users}"
+    users = f", {plural(len(set(task.users)), 'user')}" if task.users else ""
+    return f"{task.name} ({task.suite}): {plural(len(task.items), 'item')}{users}, reference {task.reference}"
 
 
 def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[Grid]:
     estimates = [e for e in report.estimates if e.task == task.name]
-    yield _scores(estimates, task, notes)
+    yield _scores(estimates, notes)
     parts = _parts(report, task, [e.method for e in estimates])
     if parts:
         yield parts
@@ -94,14 +59,14 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
             yield _comparisons(title, found, report.alpha, notes)
 
 
-def _scores(estimates: Sequence[EstimateRecord], task: TaskRecord, notes: Footnotes) -> Grid:
-    columns = ("arm", "score", "interval", "seeds", "tokens", "cut", "no ans.", "failed")
+def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:
+    columns = ("arm", "score", "interval", "seed sd", "tokens", "cut", "none", "failed")
     rows = tuple(
         (
-            f"{e.method}{' (reference)' if e.method == task.reference else ''}{notes.marks(e.warnings)}",
-            _unsigned(e.mean),
-            _interval(e.ci_low, e.ci_high, _unsigned),
-            f"{e.n_seeds}, sd {_unsigned(e.seed_sd)}" if e.n_seeds else "",
+            f"{e.method}{notes.marks(e.warnings)}",
+            unsigned(e.mean),
+            interval(e.ci_low, e.ci_high, unsigned),
+            f"{unsigned(e.seed_sd)} ({e.n_seeds})" if e.n_seeds else "",
             f"{e.mean_tokens:.0f}",
             str(e.truncated),
             str(e.unparsed),
@@ -109,7 +74,7 @@ def _scores(estimates: Sequence[EstimateRecord], task: TaskRecord, notes: Footno
         )
         for e in estimates
     )
-    return Grid("scores", columns, rows)
+    return Grid("scores (cut: at the token limit; none: no answer found; sd over trainings)", columns, rows)
 
 
 def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Grid | None:
@@ -138,13 +103,13 @@ def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, no
 
 def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]:
     return (
-        f"  {c.method}{notes.marks(c.warnings)}",
-        _signed(c.delta),
-        _interval(c.ci_low, c.ci_high, _signed),
-        "-" if c.relative_delta is None else f"{c.relative_delta:+.0%}",
+        f" {c.method}{notes.marks(c.warnings)}",
+        signed(c.delta),
+        interval(c.ci_low, c.ci_high, signed),
+        percent(c.relative_delta),
         p_text(c.p_value),
         _decision(c, alpha),
-        _unsigned(c.mde),
+        unsigned(c.mde),
         f"{c.n_items}x{c.n_seeds}" if c.n_seeds else str(c.n_items),
     )
 
@@ -152,32 +117,9 @@ def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]
 def _decision(c: ComparisonRecord, alpha: float) -> str:
     """The p-value that decides, with `~` where it does not reach alpha."""
     p = c.p_value if c.family == "noise" else c.p_adjusted
-    unclear = "~ " if p is None or p >= alpha else ""
-    return unclear + ("" if c.family == "noise" else p_text(p))
-
-
-def _signed(value: float | None) -> str:
-    """A difference of scores, without the zero before the point."""
-    return "-" if value is None else f"{value:+.3f}".replace("0.", ".", 1)
-
-
-def _unsigned(value: float | None) -> str:
-    """A score, without the zero before the point."""
-    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
-
-
-def _interval(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:
-    return "-" if low is None or high is None else f"{show(low)} to {show(high)}"
-
-
-def p_text(p: float | None) -> str:
-    """A p-value with three decimals, four below .001; `<.0001` below that, `-` where there is none."""
-    if p is None:
-        return "-"
-    if p < 0.0001:
-        return "<.0001"
-    digits = f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
-    return digits.replace("0.", ".", 1) if p < 1 else "1"
+    if c.family == "noise":
+        return "~" if p is None or p >= alpha else ""
+    return p_marked(p, alpha)
 
 
 def answers(report: Report) -> Iterable[str]:
@@ -188,7 +130,7 @@ def answers(report: Report) -> Iterable[str]:
             continue
         significant = c.p_adjusted is not None and c.p_adjusted < report.alpha
         verdict = ("better than" if c.delta > 0 else "worse than") if significant else "not distinguishable from"
-        text = f"{c.task}: {c.method} is {verdict} {c.base} ({_signed(c.delta)}, adjusted p {p_text(c.p_adjusted)})"
+        text = f"{c.task}: {c.method} is {verdict} {c.base} ({signed(c.delta)}, adjusted p {p_text(c.p_adjusted)})"
         yield text + _against_best(report, c)
 
 
@@ -203,6 +145,6 @@ def _against_best(report: Report, primary: ComparisonRecord) -> str:
     for c in report.comparisons:
         if (c.task, c.base, c.method) == (primary.task, best.method, primary.method) and c.delta is not None:
             unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
-            gap = f"; {_signed(c.delta)} to the best prompting, {best.method}"
+            gap = f"; {signed(c.delta)} to the best prompting, {best.method}"
             return f"{gap} (exploratory, p {unclear}{p_text(c.p_adjusted)})."
     return "."

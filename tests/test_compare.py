@@ -1,16 +1,12 @@
 """`mipo-bench compare`: what it prints, refuses and returns.
 
-Every golden file holds a command with its stdout, stderr and exit code. To write them anew after a change that is
-meant, run `MIPO_BENCH_UPDATE_GOLDEN=1 pytest tests/test_compare.py` and read the diff.
+See `golden_files` for how its files are written anew.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
 import random
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_files import FOLDER, check_golden, run
 
-from mipo_bench.harness.cli import main
 from mipo_bench.reports.stats import Scores, compare
 
-GOLDEN = Path(__file__).parent / "golden" / "compare"
 Row = dict[str, Any]  # one line of a score file
 
 
@@ -200,22 +195,6 @@ def write(folder: Path, files: Files) -> None:
         (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str, object]:
-    with pytest.raises(SystemExit) as stop:
-        main(shlex.split(command))
-    printed = capsys.readouterr()
-    return printed.out, printed.err, stop.value.code
-
-
-def check_golden(name: str, text: str) -> None:
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    diff = difflib.unified_diff(before, text.splitlines(), str(path), "now", lineterm="")
-    assert text.splitlines() == before, "\n".join(diff)
-
-
 @pytest.mark.parametrize(("name", "expected"), [*((n, 0) for n in GOOD), *((n, 2) for n in BAD)])
 def test_golden(
     name: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -223,25 +202,22 @@ def test_golden(
     command, files = (GOOD | BAD)[name]
     write(tmp_path, files)
     monkeypatch.chdir(tmp_path)
-    out, err, code = run(command, capsys)
-    assert code == expected, err
-    assert all(len(line) <= 80 for line in out.splitlines())
-    assert (out == "") == (err != "")
-    assert "\x1b" not in out
-    check_golden(
-        name,
-        f"$ mipo-bench {command.replace(RED, repr(RED))}\n--- stdout\n{out}--- stderr\n{err}--- exit code {code}\n",
-    )
+    printed = run(command, capsys)
+    assert printed.code == expected, printed.err
+    assert all(len(line) <= 80 for line in printed.out.splitlines())
+    assert (printed.out == "") == (printed.err != "")
+    assert "\x1b" not in printed.out
+    check_golden(f"compare/{name}.txt", printed.text(command.replace(RED, repr(RED))))
 
 
 def test_golden_files_all_belong_to_a_test() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == set(GOOD) | set(BAD)
+    assert {path.stem for path in (FOLDER / "compare").iterdir()} == set(GOOD) | set(BAD)
 
 
 def as_json(arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    out, err, code = run(f"compare {arguments} --json", capsys)
-    assert (err, code) == ("", 0)
-    record: dict[str, Any] = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    printed = run(f"compare {arguments} --json", capsys)
+    assert (printed.err, printed.code) == ("", 0)
+    record: dict[str, Any] = json.loads(printed.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     return record
 
 

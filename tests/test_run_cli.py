@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.cli import main
-from mipo_bench.reports.record import Report, load_report
+from mipo_bench.reports.record import Report
+from mipo_bench.reports.reportfile import load_report
 
 SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
@@ -34,7 +35,7 @@ def called(*arguments: str) -> int:
 
 def comparable(report: Report) -> dict[str, object]:
     """A report without what may differ between two runs of the same thing: when, and in which checkout."""
-    return report.model_dump(exclude={"created", "provenance", "notes"})
+    return report.model_dump(exclude={"digest", "created", "provenance", "notes"})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,90 @@
+"""What git knows of reports: their text at a revision, and the commits that changed them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mipo_bench.harness.errors import ReportError
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit, and the paths it changed among those that were asked for."""
+
+    hash: str
+    date: str
+    subject: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A git checkout; paths are relative to `root`, with forward slashes."""
+
+    root: Path
+
+    def commit(self, revision: str) -> str | None:
+        """The full hash of a revision; None where git does not know it."""
+        found = _git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
+        return found.strip() if found else None
+
+    def text(self, commit: str, path: str) -> str | None:
+        """A file as committed; None where the commit lacks it."""
+        return _git(self.root, "show", "--no-textconv", f"{commit}:{path}")
+
+    def files(self, commit: str, name: str) -> list[str]:
+        """The paths of all files of this name in a commit."""
+        listed = _git(self.root, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit) or ""
+        return [path for path in listed.split("\0") if path.rsplit("/", maxsplit=1)[-1] == name]
+
+    def relative(self, path: Path) -> str | None:
+        """A path as git names it; None outside of the checkout."""
+        try:
+            return path.absolute().resolve().relative_to(self.root.resolve()).as_posix()
+        except ValueError:
+            return None
+
+    def log(self, patterns: Sequence[str], limit: int) -> list[Commit]:
+        """The latest commits that changed a matching path, the oldest first."""
+        listed = _git(
+            self.root,
+            "log",
+            f"--max-count={limit}",
+            "--diff-filter=d",
+            "-z",
+            "--name-only",
+            "--format=%x01%H%x02%cI%x02%s%x02",
+            "--",
+            *patterns,
+        )
+        return [_commit(part) for part in reversed((listed or "").split("\x01")[1:])]
+
+
+def _commit(text: str) -> Commit:
+    name, date, subject, paths = text.split("\x02", maxsplit=3)
+    return Commit(name, date, subject, tuple(path.strip("\n") for path in paths.split("\0") if path.strip("\n")))
+
+
+def find_repository(folder: Path) -> Repository | None:
+    """The checkout around a folder; None outside of one. Raises ReportError where git is not installed."""
+    found = _git(folder, "rev-parse", "--show-toplevel")
+    return Repository(Path(found.rstrip("\n"))) if found else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None where it fails. Nothing of the user's configuration may colour or page it."""
+    command = ["git", "-C", str(folder), "-c", "core.quotePath=false", "--no-pager", *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603 - arguments are passed on as they are, without a shell
+            command, capture_output=True, timeout=_SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise ReportError("git is not installed, or not on PATH; give report files instead of revisions.") from error
+    except subprocess.TimeoutExpired as error:
+        raise ReportError(f"git {arguments[0]} took longer than {_SECONDS} s.") from error
+    return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None

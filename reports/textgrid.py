@@ -1,0 +1,49 @@
+"""Text that is safe to print, and tables of it that are aligned at a given width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+WIDTH = 80
+GAP = "  "
+
+
+def plain(text: str) -> str:
+    """The text without control characters: what a model or a plugin wrote cannot steer the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
+    """Heading, rule and rows. The first column is left-aligned and the rest right.
+
+    A first cell that leaves no room for the others gets lines of its own above them, so that nothing is cut.
+    """
+    cells = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(cell_len(row[n]) for row in cells) for n in range(len(columns))]
+    taken = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
+    room = max(8, width - taken)
+    short = [cell_len(row[0]) for row in cells if not any(row[1:]) or cell_len(row[0]) <= room]
+    widths[0] = min(room, max(short, default=room))
+    heading, *body = [line for row in cells for line in _row_lines(row, widths, width)]
+    rule = "─" * max((cell_len(line) for line in (heading, *body)), default=0)
+    return [heading, rule, *body]
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int], width: int) -> list[str]:
+    figures = GAP.join(_right(cell, size) for cell, size in zip(row[1:], widths[1:], strict=True))
+    if cell_len(row[0]) <= widths[0]:
+        return [f"{_left(row[0], widths[0])}{GAP}{figures}".rstrip()]
+    indent = " " * (len(row[0]) - len(row[0].lstrip()))
+    name = textwrap.wrap(row[0], width, drop_whitespace=False, subsequent_indent=indent + "  ")
+    return [*name, f"{' ' * widths[0]}{GAP}{figures}"] if any(row[1:]) else name
+
+
+def _left(text: str, size: int) -> str:
+    return text + " " * (size - cell_len(text))
+
+
+def _right(text: str, size: int) -> str:
+    return " " * (size - cell_len(text)) + text

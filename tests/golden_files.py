@@ -1,0 +1,50 @@
+"""Golden tests: a command's stdout, stderr and exit code, held against a file.
+
+To write the files anew after a change that is meant, run pytest with `MIPO_BENCH_UPDATE_GOLDEN=1` and read the diff.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mipo_bench.harness.cli import main
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command printed, and its exit code."""
+
+    out: str
+    err: str
+    code: object
+
+    def text(self, command: str) -> str:
+        """All of it, as golden files hold it."""
+        return f"$ mipo-bench {command}\n--- stdout\n{self.out}--- stderr\n{self.err}--- exit code {self.code}\n"
+
+
+def run(command: str, capsys: pytest.CaptureFixture[str]) -> Printed:
+    """Run the command line in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main(shlex.split(command))
+    printed = capsys.readouterr()
+    return Printed(printed.out, printed.err, stop.value.code or 0)
+
+
+def check_golden(path: str, text: str) -> None:
+    """Hold a text against the golden file `path` (below tests/golden); a failure shows the difference."""
+    file = FOLDER / path
+    if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    diff = difflib.unified_diff(before, text.splitlines(), str(file), "now", lineterm="")
+    assert text.splitlines() == before, "\n".join(diff)

@@ -1,0 +1,153 @@
+"""Reports made of drawn numbers, the same on every machine: for everything that reads reports."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mipo_bench.reports.compare import Declared, comparisons, estimates
+from mipo_bench.reports.record import (
+    ArmRecord,
+    CheckpointRecord,
+    HoleRecord,
+    ModelRecord,
+    Provenance,
+    Report,
+    TaskRecord,
+)
+from mipo_bench.reports.reportfile import seal
+
+PROMPTED = {"math": ("few-shot", "plain"), "personalized": ("no-context", "profile")}
+RATES = {"few-shot": 0.5, "plain": 0.6, "no-context": 0.3, "profile": 0.45, "mipo-random": 0.7}
+
+
+@dataclass
+class Made:
+    """What a made report is made of; a test changes what it is about.
+
+    `gains` is added to the score of an arm, by method; `seed` moves every score a little.
+    """
+
+    n_math: int = 60
+    n_users: int = 12
+    train_seeds: Sequence[int] = (0, 1, 2)
+    gains: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    commit: str | None = "1234567890abcdef1234567890abcdef12345678"
+    dirty: bool = False
+    created: str = "2026-01-02T03:04:05+00:00"
+    versions: Mapping[str, str] = field(default_factory=lambda: {"python": "3.11.7", "torch": "2.8.0"})
+    dtype: str = "float32"
+    weights: str = "aaaaaaaaaaaa"
+    scorer: str = "scorer-1"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    suites: Sequence[str] = ("math", "personalized")
+    holes: Sequence[HoleRecord] = ()
+    recipe: str = "mipo-random"
+
+    def report(self) -> Report:
+        """The sealed report."""
+        tasks = [self._task(suite) for suite in self.suites]
+        arms = [arm for task in tasks for arm in self._arms(task)]
+        planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in arms)
+        declared = Declared("micro", 0.05, tuple(planned), len(self.train_seeds))
+        return seal(
+            Report(
+                created=self.created,
+                config={"model": "tiny", "seeds": len(self.train_seeds), "train": {"lr": 0.0001}, **self.settings},
+                config_hash="c" * 64,
+                provenance=Provenance(
+                    commit=self.commit,
+                    dirty=self.dirty,
+                    diff_hash="d" * 64 if self.dirty else None,
+                    versions=dict(self.versions),
+                    hardware={"device": "cpu", "machine": "x86_64", "system": "Linux", "cores": 2},
+                ),
+                model=ModelRecord(name="tiny", digest=self.weights, device="cpu", dtype=self.dtype),
+                weight="micro",
+                alpha=0.05,
+                tasks=tasks,
+                arms=arms,
+                checkpoints=[c for task in tasks for c in self._checkpoints(task)],
+                estimates=estimates(tasks, arms, declared),
+                comparisons=comparisons(tasks, arms, declared),
+                holes=list(self.holes),
+                notes=[],
+            )
+        )
+
+    def _task(self, suite: str) -> TaskRecord:
+        users = [f"user-{n // 3:02d}" for n in range(3 * self.n_users)] if suite == "personalized" else None
+        count = len(users) if users else self.n_math
+        name = "persona" if users else "arithmetic"
+        return TaskRecord(
+            name=name,
+            suite=suite,
+            version=1,
+            description="A task.",
+            binary=not users,
+            reference=PROMPTED[suite][1],
+            scorer_hash=self.scorer,
+            items=[f"{name}-{n:03d}" for n in range(count)],
+            users=users,
+            prompt_hashes=[f"p{n:015d}" for n in range(count)],
+            target_hashes=[f"t{n:015d}" for n in range(count)],
+        )
+
+    def _arms(self, task: TaskRecord) -> list[ArmRecord]:
+        arms = [self._arm(task, method) for method in PROMPTED[task.suite]]
+        arms.append(self._arm(task, task.reference, noise=True))
+        return arms + [self._arm(task, self.recipe, train_seed=seed) for seed in self.train_seeds]
+
+    def _arm(self, task: TaskRecord, method: str, train_seed: int | None = None, *, noise: bool = False) -> ArmRecord:
+        rng = random.Random(f"{task.name} {method} {train_seed} {noise}")
+        own = random.Random(f"{task.name} {method} {train_seed} {noise} {self.seed}")
+        rate = RATES.get(method, 0.5)
+        gain = self.gains.get(method, 0.0)
+        scores = [self._score(task.binary, rate, gain, rng, own) for _ in task.items]
+        tokens = [own.randint(5, 40) for _ in task.items]
+        return ArmRecord(
+            task=task.name,
+            method=f"{method} (A/A)" if noise else method,
+            baseline=task.reference if train_seed is not None else method,
+            recipe=method if train_seed is not None else None,
+            train_seed=train_seed,
+            sample_seed=int(noise),
+            noise=noise,
+            model_digest=self.weights if train_seed is None else f"{method}-{train_seed}",
+            scores=scores,
+            parts={} if task.binary else {"format": scores, "tone": [round(s / 2, 3) for s in scores]},
+            n_tokens=tokens,
+            truncated=[i for i, n in zip(task.items, tokens, strict=True) if n == 40],
+            unparsed=[],
+            failed={},
+        )
+
+    def _score(self, binary: bool, rate: float, gain: float, rng: random.Random, own: random.Random) -> float:
+        latent = rng.random()
+        moved = own.random()
+        if binary:
+            return float(latent < rate + gain + (0.04 * (moved - 0.5) if self.seed else 0))
+        wobble = 0.05 * (moved - 0.5) if self.seed else 0
+        return round(min(1.0, max(0.0, rate + gain + 0.5 * (latent - 0.5) + wobble)), 3)
+
+    def _checkpoints(self, task: TaskRecord) -> list[CheckpointRecord]:
+        return [
+            CheckpointRecord(
+                task=task.name,
+                recipe=self.recipe,
+                train_seed=seed,
+                digest=f"{self.recipe}-{seed}",
+                lineage={"seed": seed, "pairs": {"used": 100}, "curve": _curve(random.Random(f"{task.name} {seed}"))},
+            )
+            for seed in self.train_seeds
+        ]
+
+
+def _curve(rng: random.Random) -> list[dict[str, float]]:
+    return [
+        {"step": n, "loss": 0.693 * 0.96**n + 0.02 * rng.random(), "margin": 0.05 * n + 0.1 * rng.random()}
+        for n in range(1, 31)
+    ]

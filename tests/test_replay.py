@@ -1,0 +1,161 @@
+"""What the store keeps of a run: responses to list beside items, and to score again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, SilentDisplay
+from golden_files import run
+from test_runner import guess, settings, settle
+
+from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.replay import Replay, rescored
+from mipo_bench.harness.runner import Run
+from mipo_bench.harness.sources import Places
+from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.types import Request
+from mipo_bench.reports.diff_records import Side
+from mipo_bench.reports.record import Report
+from mipo_bench.reports.reportfile import seal, to_json
+
+PLACES = Places(store=Path(".mipo-bench"))
+
+
+def lucky(request: Request) -> str:
+    """Another model: it says something else than `guess`, and nasty things at times."""
+    return "Answer: 20" if request.seed % 2 else "\x1b[31m</details> `@you`\nAnswer: 7"
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
+    """Two runs in the store: `guess` and `lucky` as the base model; their reports as a.json and b.json."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    made = []
+    config = settings(suite="math", seeds=2)
+    with closing(Store(PLACES.store)) as store:
+        for name, answer in (("a", guess), ("b", lucky)):
+            engine = FakeEngine(answer, settle, model_digest=name)
+            started = Run(config, make_plan(config), store, engine, SilentDisplay())
+            report = seal(started.execute())
+            store.put_run(StoredRun(report.digest, report.created, to_json(report), started.response_keys))
+            Path(f"{name}.json").write_text(to_json(report))
+            made.append(report)
+    return made
+
+
+def with_old_scorer(report: Report) -> Report:
+    """The report as an older scorer would have written it: every score is 0."""
+    tasks = [t.model_copy(update={"scorer_hash": "old"}) for t in report.tasks]
+    arms = [a.model_copy(update={"scores": [0.0] * len(a.scores)}) for a in report.arms]
+    return seal(report.model_copy(update={"tasks": tasks, "arms": arms}))
+
+
+def store_again(old: Report, report: Report) -> None:
+    """The run of `report` as the store would have it had `old` been its report."""
+    with closing(Store(PLACES.store)) as store:
+        keys = store.runs(report.digest)[0].keys
+        store.put_run(StoredRun(old.digest, old.created, to_json(old), keys))
+
+
+def test_every_response_of_a_run_is_found_again(reports: list[Report]) -> None:
+    replay = Replay(reports[0], PLACES)
+    for index, arm in enumerate(reports[0].arms):
+        found = replay.responses(index, reports[0].tasks[0].items)
+        assert list(found) == reports[0].tasks[0].items
+        assert [r.n_tokens for r in found.values()] == arm.n_tokens
+
+
+def test_scoring_again_gives_the_same_report(reports: list[Report]) -> None:
+    for report in reports:
+        side = rescored(Side(report, "A"), PLACES)
+        assert side.report.arms == report.arms
+        assert side.report.tasks == report.tasks
+        assert side.label == "A, rescored"
+
+
+def test_items_are_listed_with_prompt_and_both_responses(
+    reports: list[Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = run("diff a.json b.json --items --max-items 100", capsys).out
+    assert "    prompt:" in text
+    assert "    A:" in text
+    assert "    B:" in text
+    assert "    A, training seed 0:" not in text  # both sides' checkpoints answer alike
+    assert "Answer: 7" in text
+    assert "\x1b" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    record = json.loads(run("diff a.json b.json --items --format json", capsys).out)
+    quoted = [c for arm in record["arms"] for c in arm["regressed"] + arm["improved"] if c.get("texts")]
+    assert quoted
+    assert {q["label"] for c in quoted for q in c["texts"]} == {"prompt", "A", "B"}
+
+
+def test_markdown_quotes_responses_where_they_can_do_nothing(
+    reports: list[Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = run("diff a.json b.json --items --max-items 100 --format markdown", capsys).out
+    assert text.count("<details>") == len([line for line in text.splitlines() if line == "</details>"])
+    inside = False
+    for line in text.splitlines():
+        if line.strip().startswith("```"):
+            inside = not inside
+        elif "`@you`" in line:
+            assert inside
+            assert line.startswith("  ")
+    assert not inside
+
+
+def test_without_the_store_items_are_listed_bare(reports: list[Report], capsys: pytest.CaptureFixture[str]) -> None:
+    text = run("diff a.json b.json --items --store elsewhere", capsys).out
+    assert "improved" in text
+    assert "prompt:" not in text
+
+
+def test_a_changed_scorer_is_x_until_both_sides_are_rescored(
+    reports: list[Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = with_old_scorer(reports[0])
+    store_again(old, reports[0])
+    Path("a.json").write_text(to_json(old))
+    printed = run("diff a.json b.json --gate regression", capsys)
+    assert printed.code == 4
+    assert "the scorer has changed; --rescore" in printed.out
+    printed = run("diff a.json b.json --rescore", capsys)
+    assert printed.code == 0
+    assert "A  a.json, rescored" in printed.out
+    plain = run(f"diff {reports[0].digest} b.json", capsys)
+    assert figures(printed.out) == figures(plain.out)
+
+
+def figures(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("plain", "few-shot", "chain", "mipo"))]
+
+
+def test_rescoring_says_what_is_missing(reports: list[Report], tmp_path: Path) -> None:
+    side = Side(reports[0], "A")
+    with pytest.raises(ReportError, match=r"the store elsewhere has no run .* \(A\)"):
+        rescored(side, Places(store=Path("elsewhere")))
+    with closing(Store(PLACES.store)) as store:
+        store._db.execute("DELETE FROM responses")
+    with pytest.raises(ReportError, match="12 responses of arithmetic/chain-of-thought are gone from the store"):
+        rescored(side, PLACES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"name": "unheard-of"}, "'unheard-of' of A is not installed"), ({"target_hashes": ["x"] * 12}, "have changed")],
+)
+def test_rescoring_needs_the_same_task(reports: list[Report], change: dict[str, object], message: str) -> None:
+    report = reports[0]
+    tasks = [t.model_copy(update=change) for t in report.tasks]
+    arms = [a.model_copy(update={"task": tasks[0].name}) for a in report.arms]
+    changed = seal(report.model_copy(update={"tasks": tasks, "arms": arms}))
+    store_again(changed, report)
+    with pytest.raises(ReportError, match=message):
+        rescored(replace(Side(report, "A"), report=changed), PLACES)

@@ -19,5 +19,6 @@ class ProfileInstruction:
         return item.context is not None
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """The system turn with the instruction after the profile, then the user turn."""
-        return (Message("system", f"{item.context} {INSTRUCTION}"), Message("user", item.prompt))
+        """The system turn with the instruction after the profile (left out without one), then the user turn."""
+        system = (Message("system", f"{item.context} {INSTRUCTION}"),) if item.context else ()
+        return (*system, Message("user", item.prompt))

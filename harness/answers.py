@@ -30,8 +30,8 @@ def response_key(generator: Generator, request: Request) -> str:
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
     """Responses to all requests, in order.
 
-    Batches are laid out over all requests, known or not, and stored one at a time: a run that was killed forms the
-    same batches again, so that rounding, which depends on a batch's shape, is the same too.
+    Batches are laid out over all requests, known or not, and a batch that lacks an answer is generated whole and stored
+    at once: rounding depends on a batch's shape, so an answer must not depend on what the store had.
     """
     keys = [response_key(generator, r) for r in requests]
     unique = dict(zip(keys, requests, strict=True))
@@ -39,11 +39,11 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     known = store.responses(names)
     meter.total = len(names)
     for batch in generator.batches(distinct):
-        missing = [i for i in batch if names[i] not in known]
-        if missing:
-            new = generator.generate([distinct[i] for i in missing])
-            rows = [(names[i], response) for i, response in zip(missing, new, strict=True)]
+        fresh = any(names[i] not in known for i in batch)
+        if fresh:
+            new = generator.generate([distinct[i] for i in batch])
+            rows = [(names[i], response) for i, response in zip(batch, new, strict=True)]
             store.put_responses(rows)
             known.update(rows)
-        meter.tick(len(batch), sum(known[names[i]].n_tokens for i in missing))
+        meter.tick(len(batch), sum(known[names[i]].n_tokens for i in batch) if fresh else 0)
     return [known[key] for key in keys]

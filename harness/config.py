@@ -48,7 +48,7 @@ class PairsConfig(Section):
 
 
 class TrainConfig(Section):
-    """DPO settings. The defaults are the paper's, but for the linear learning-rate floor that trl does not have."""
+    """DPO settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
     lr: Positive = 5e-7
@@ -59,11 +59,11 @@ class TrainConfig(Section):
     """Share of the steps."""
     max_length: Count = 4096
     lora_rank: Count = 16
-    loss: str = "sigmoid"
+    loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
 
 
-EMBEDDED: Mapping[str, Any] = {"batch_size": 192, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
+EMBEDDED: Mapping[str, Any] = {"batch_size": 300, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
 Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
@@ -77,8 +77,8 @@ class RunConfig(Section):
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     tasks: tuple[str, ...] = ()
     """Named tasks; they take the place of the suite."""
-    baselines: tuple[str, ...] = ()
-    """Empty: every baseline that applies to a task."""
+    baselines: tuple[str, ...] | None = None
+    """None: every baseline that applies to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None
     """None: every recipe that applies to a task. Empty: no training."""
     seeds: Count = 3
@@ -103,8 +103,8 @@ class RunConfig(Section):
     trust_remote_code: bool = False
 
     def result_hash(self) -> str:
-        """Hash of everything but where files go and how fast it runs."""
-        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "batch_size"})
+        """Hash of everything but where files go and how many threads compute."""
+        values = self.model_dump(mode="json", exclude={"store", "out", "threads"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -192,11 +192,11 @@ def _unknown_keys(
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     for key, value in values.items():
         path = (*prefix, key)
-        field = section.model_fields.get(key)
+        field = section.model_fields.get(str(key))
         if field is None:
             name = ".".join(prefix)
             kind = f"key in section {name!r}:" if prefix else "configuration key"
-            yield path, unknown(kind, key, section.model_fields)
+            yield path, unknown(kind, str(key), section.model_fields)
         elif isinstance(value, Mapping) and _is_section(field.annotation):
             yield from _unknown_keys(value, cast("type[Section]", field.annotation), path)
 

@@ -13,7 +13,7 @@ from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.generate import HFGenerator, Placement
 from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.provenance import digest, model_digest
+from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 
@@ -58,26 +58,12 @@ class Engine(Protocol):
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
-    def __init__(self, config: RunConfig, folder: Path, store: Store) -> None:
-        """`folder` is that of the base model, see `models.resolve`."""
-        self.config, self.folder, self.store = config, folder, store
+    def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
+        """`folder` is that of the base model (see `models.resolve`), `placement` where it runs (`generate.place`)."""
+        self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
-
-    @cached_property
-    def placement(self) -> Placement:
-        """Where models are computed."""
-        c = self.config
-        return Placement(c.device, c.dtype, c.threads, c.batch_size, c.trust_remote_code)
-
-    @cached_property
-    def device(self) -> str:
-        """The device in use."""
-        return self.placement.resolved_device()
-
-    @cached_property
-    def dtype(self) -> str:
-        """The number format that responses are computed in."""
-        return self.placement.resolved_dtype()
+        self.device, self.dtype = placement.device, placement.dtype
+        self.versions = package_versions()
 
     @cached_property
     def base(self) -> Generator:
@@ -96,16 +82,9 @@ class HFEngine:
             settings=self.config.train,
             placement=self.placement,
         )
-        settings = training.settings.model_dump_json()
-        identity = [
-            self.model_digest,
-            pairs.digest,
-            settings,
-            training.seed,
-            self.device.split(":")[0],
-            self.dtype,
-        ]
-        key = digest(["checkpoint", train.CODE, arm.task, arm.recipe, *identity])
+        identity = [self.model_digest, pairs.digest, training.settings.model_dump_json(), training.seed]
+        libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
+        key = digest(["checkpoint", train.CODE, arm.task, arm.recipe, *identity, *self._numerics(), *libraries])
         found = self.store.checkpoint(key) or self.store.put_checkpoint(
             key, lambda folder: train.train(training, folder, on_step)
         )
@@ -113,5 +92,9 @@ class HFEngine:
         return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
 
     def _generator(self, folder: Path, weights: str) -> Generator:
-        identity = digest([GENERATION, weights, self.device.split(":")[0], self.dtype])
-        return HFGenerator(folder, identity, self.placement)
+        libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
+        return HFGenerator(folder, digest([GENERATION, weights, *self._numerics(), *libraries]), self.placement)
+
+    def _numerics(self) -> list[str]:
+        """The kind of device and the number format, which decide how results are rounded."""
+        return [self.device.split(":")[0], self.dtype]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Decoding, Message, Prompt, Request, Response
@@ -24,23 +25,32 @@ if TYPE_CHECKING:
 class Placement:
     """Where and how a model is computed."""
 
-    device: str = "auto"
-    dtype: str = "auto"
+    device: str = "cpu"
+    dtype: str = "float32"
     threads: int = 0
-    batch_size: int = 192
+    batch_size: int = 32
     trust_remote_code: bool = False
 
-    def resolved_device(self) -> str:
-        """The device itself, where `auto` was asked for: a GPU if there is one."""
-        import torch
 
-        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+def place(config: RunConfig) -> Placement:
+    """Settle what the configuration leaves to `auto`. Raises ModelError for a device that is not there.
 
-    def resolved_dtype(self) -> str:
-        """The number format itself, where `auto` was asked for: bfloat16 on a GPU, else float32."""
-        if self.dtype != "auto":
-            return self.dtype
-        return "bfloat16" if self.resolved_device().startswith("cuda") else "float32"
+    The device is a GPU if there is one. Responses are computed in float32 where something is trained: rounded to
+    bfloat16, most of the small steps of a training vanish again from the weights. Else bfloat16 on a GPU.
+    """
+    import torch
+
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {device!r} cannot be used: {reason}. Take --set device=cpu, or auto.") from error
+    trains = config.recipes is None or len(config.recipes) > 0
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "float32" if trains or device == "cpu" else "bfloat16"
+    return Placement(device, dtype, config.threads, config.batch_size, config.trust_remote_code)
 
 
 class HFGenerator:
@@ -80,14 +90,14 @@ class HFGenerator:
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 self.folder,
-                dtype=getattr(torch, self.placement.resolved_dtype()),
+                dtype=getattr(torch, self.placement.dtype),
                 use_safetensors=True,
                 trust_remote_code=self.placement.trust_remote_code,
             )
         except Exception as error:
             raise ModelError(f"cannot load the model {self.folder}: {error}") from error
-        place: Any = model.to  # its wrapper's type is wrong in transformers
-        place(self.placement.resolved_device())
+        move: Any = model.to  # its wrapper's type is wrong in transformers
+        move(self.placement.device)
         model.eval()
         return cast("PreTrainedModel", model)
 
@@ -165,7 +175,13 @@ class HFGenerator:
         ids, mask = self._pad([prompt + tail for prompt, tail in rows])
         longest = max(len(tail) for _, tail in rows)
         with torch.inference_mode():
-            out = self.model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=longest + 1)
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                use_cache=False,
+                logits_to_keep=longest + 1,
+            )
         logprobs = torch.log_softmax(out.logits[:, :-1].float(), dim=-1)
         taken = logprobs.gather(-1, ids[:, -longest:].unsqueeze(-1)).squeeze(-1)
         return [float(taken[i, longest - len(tail) :].sum()) for i, (_, tail) in enumerate(rows)]

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.provenance import MODEL_FILES
 
 EMBEDDED = "embedded"
 
@@ -16,22 +17,26 @@ def embedded_folder() -> Path:
     return Path(str(files("mipo_bench.harness.embedded") / "model"))
 
 
-def resolve(model: str) -> Path:
-    """The local folder of `embedded`, of a path, or of a Hugging Face id (downloaded if need be).
-
-    Raises ModelError where there is none, or where weights, tokenizer or chat template are missing.
-    """
+def locate(model: str) -> Path | None:
+    """The local folder that a model name stands for; None for a Hugging Face id. Raises ModelError for neither."""
     if model == EMBEDDED:
-        folder = embedded_folder()
-    elif Path(model).is_dir():
-        folder = Path(model)
-    elif model.startswith((".", "/", "~")) or model.count("/") != 1:
+        return embedded_folder()
+    if Path(model).is_dir():
+        return Path(model)
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(
             f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a model id such as"
             f" Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED!r}."
         )
-    else:
-        folder = _download(model)
+    return None
+
+
+def resolve(model: str) -> Path:
+    """The local folder of a model, downloaded if need be.
+
+    Raises ModelError where there is none, or where weights, tokenizer or chat template are missing.
+    """
+    folder = locate(model) or _download(model)
     _check(folder, model)
     return folder
 
@@ -39,7 +44,7 @@ def resolve(model: str) -> Path:
 def _download(model: str) -> Path:
     import huggingface_hub
 
-    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer.model"]
+    patterns = [*MODEL_FILES, "*.safetensors.index.json"]
     try:
         return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
     except Exception as error:

@@ -61,8 +61,9 @@ def make_pairs(
 ) -> PairSet:
     """Sample chosen and rejected responses and pair them.
 
-    A pair is left out where the two are identical, where one is empty, or where one was cut at the token limit (DPO
-    would teach the model to stop there). Raises PairsError where fewer than two pairs are left.
+    A pair is left out where both sides come from the same rendered prompt (nothing is contrasted), where they are
+    identical, where one is empty, or where one was cut at the token limit (DPO would teach the model to stop there).
+    Raises PairsError where fewer than two pairs are left.
     """
     rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))
     contrasts = source.recipe.contrasts(source.items, rng)
@@ -76,7 +77,7 @@ def make_pairs(
     n, pairs, discarded = len(source.items), [], Counter[str]()
     for i, item in enumerate(source.items):
         chosen, rejected = responses[i], responses[n + i]
-        reason = _useless(chosen, rejected)
+        reason = "same prompt" if sides[0][i].text == sides[1][i].text else _useless(chosen, rejected)
         if reason:
             discarded[reason] += 1
         else:

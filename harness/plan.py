@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mipo_bench.harness import plugins
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
 from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
 
 
@@ -42,7 +42,7 @@ def make_plan(config: RunConfig) -> Plan:
     """Choose tasks, baselines and recipes. Raises ConfigError with every unknown or unfit name at once."""
     tasks, baselines, recipes = plugins.tasks(), plugins.baselines(), plugins.recipes()
     problems = [unknown("task", t, tasks) for t in (*config.tasks, *config.reference) if t not in tasks]
-    problems += [unknown("baseline", b, baselines) for b in config.baselines if b not in baselines]
+    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
     problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
     if problems:
@@ -50,8 +50,29 @@ def make_plan(config: RunConfig) -> Plan:
     names = config.tasks or tuple(n for n, t in sorted(tasks.items()) if config.suite in ("all", t.suite))
     if not names:
         raise ConfigError(f"suite {config.suite!r} has no task. Installed: {', '.join(sorted(tasks)) or 'none'}.")
-    plans = tuple(_task_plan(tasks[name], config, baselines, recipes) for name in dict.fromkeys(names))
+    plans = tuple(_guarded(tasks[name], config, baselines, recipes) for name in dict.fromkeys(names))
+    _check_used(config, plans)
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
+
+
+def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
+    """A baseline or recipe that was asked for by name must apply to a task of the run."""
+    unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
+    unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
+    if unused:
+        tasks = ", ".join(p.task.name for p in plans)
+        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
+
+
+def _guarded(
+    task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
+) -> TaskPlan:
+    try:
+        return _task_plan(task, config, baselines, recipes)
+    except UserError:
+        raise
+    except Exception as error:
+        raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
 
 
 def _task_plan(
@@ -61,28 +82,32 @@ def _task_plan(
     if not items:
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     _check_disjoint(task.name, items, training)
-    reference = config.reference.get(task.name, task.reference)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
-    if reference not in fitting:
-        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. {_these(fitting)}")
-    wanted = {*config.baselines, reference} if config.baselines else set(fitting)
-    chosen = tuple(n for n in fitting if n in wanted)
-    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config))
+    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config.recipes))
+    reference = _reference(task, config, fitting)
+    if methods and items[0].context and not baselines[reference].uses_context:
+        raise ConfigError(
+            f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
+            " would contrast nothing. Choose another reference, or give --recipes none."
+        )
+    chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
     decoding = Decoding(
-        config.decoding.max_new_tokens or task.max_new_tokens,
-        config.decoding.temperature,
-        config.decoding.top_p,
+        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
     )
     return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
 
 
-def _wanted(recipe: str, config: RunConfig) -> bool:
-    return config.recipes is None or recipe in config.recipes
+def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:
+    reference = config.reference.get(task.name, task.reference)
+    if reference not in fitting:
+        these = ", ".join(fitting) or "none"
+        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. These do: {these}.")
+    return reference
 
 
-def _these(names: Sequence[str]) -> str:
-    return f"These do: {', '.join(names) or 'none'}."
+def _wanted(name: str, names: Sequence[str] | None) -> bool:
+    return names is None or name in names
 
 
 def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:

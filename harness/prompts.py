@@ -8,6 +8,9 @@ from typing import Any
 from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.types import Message, Prompt
 
+TEMPLATE = {"date_string": "26 Jul 2024"}
+"""Llama 3's templates print today's date unless told another: a prompt must not change overnight."""
+
 
 def render(tokenizer: Any, messages: Sequence[Message], context: str | None) -> Prompt:
     """Render a chat with the generation prompt.
@@ -32,7 +35,7 @@ def _apply(tokenizer: Any, messages: Sequence[Message]) -> Prompt | None:
 
     chat = [{"role": m.role, "content": m.content} for m in messages]
     try:
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **TEMPLATE)
     except TemplateError:
         return None
     return Prompt(tuple(messages), str(text))

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("mipo-bench", "torch", "transformers", "trl", "peft", "tokenizers", "datasets", "numpy", "scipy")
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.py", "tokenizer.model", "merges.txt", "vocab.txt")
 """What decides a model's answers; `lineage.json` and `build.json` only tell where it came from."""
 _NOT_WEIGHTS = {"lineage.json", "build.json"}
 
@@ -96,6 +96,12 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of every file in a folder."""
+    files = sorted(f for f in folder.rglob("*") if f.is_file())
+    return digest(part for f in files for part in (f.relative_to(folder), file_digest(f)))
 
 
 def model_digest(folder: Path) -> str:

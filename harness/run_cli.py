@@ -16,7 +16,8 @@ from rich.text import Text
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.models import resolve
+from mipo_bench.harness.generate import place
+from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import display_for
 from mipo_bench.harness.provenance import usable_cores
@@ -36,16 +37,17 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
     plan = make_plan(config)
     _quiet(config)
+    locate(config.model)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
-    model = resolve(config.model)
+    model, placement = resolve(config.model), place(config)
     for folder in (config.store, config.out):
         check_writable(folder)
     console = Console(stderr=True, highlight=False)
     try:
         with closing(Store(config.store)) as store:
-            started = Run(config, plan, store, HFEngine(config, model, store), display_for(console))
+            started = Run(config, plan, store, HFEngine(config, model, placement, store), display_for(console))
             report = seal(started.execute())
             store.put_run(StoredRun(report.digest, report.created, to_json(report), started.response_keys))
     except KeyboardInterrupt:
@@ -87,6 +89,8 @@ def check_writable(folder: Path) -> None:
 def _quiet(config: RunConfig) -> None:
     """Keep the libraries' own bars and notices off the screen, and the thread count ours."""
     threads = config.threads or usable_cores()
+    if config.device in ("auto", "cuda"):  # one process trains on one GPU; trl refuses to see more
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,8 +34,6 @@ from mipo_bench.reports.record import (
 class _Asked:
     """The requests of one arm, and the items whose prompt could not be rendered; both by item id."""
 
-    plan: TaskPlan
-    arm: Arm
     requests: dict[str, Request]
     failed: dict[str, str]
 
@@ -54,36 +52,26 @@ class Run:
     _arms: list[ArmRecord] = field(default_factory=list)
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
-    _at: str = "prompts"
+    _at: str = ""
 
     def execute(self) -> Report:
         """Run every stage and report."""
-        self._prompted()
         for task in self.plan.tasks:
+            for arm in self.plan.arms_of(task.task.name, trained=False):
+                with self._hole(arm):
+                    self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
             for arm in self.plan.arms_of(task.task.name, trained=True):
                 with self._hole(arm):
                     self._trained(task, arm)
         return self._report()
 
-    def _prompted(self) -> None:
-        """All prompting arms of all tasks, generated together so that batches are full."""
-        asked: list[_Asked] = []
-        for task in self.plan.tasks:
-            for arm in self.plan.arms_of(task.task.name, trained=False):
-                with self._hole(arm):
-                    asked.append(self._ask(task, arm, self.engine.base))
-        with self._stage("prompting arms", "responses") as stage:
-            self._evaluate(asked, self.engine.base, self.engine.model_digest, stage)
-
     def _trained(self, task: TaskPlan, arm: Arm) -> None:
         """Pairs, training and responses of one recipe with one seed."""
-        name = f"{arm.task} {arm.recipe} seed {arm.train_seed}"
-        with self._stage(f"{name}: pairs", "responses") as stage:
+        with self._stage(arm, "pairs", "responses") as stage:
             pairs = self._pairs(task, arm, stage)
-        with self._stage(f"{name}: training", "steps") as stage:
+        with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
-        with self._stage(f"{name}: evaluation", "responses") as stage:
-            self._evaluate([self._ask(task, arm, trained.generator)], trained.generator, trained.digest, stage)
+        self._evaluate(task, arm, trained.generator, trained.digest)
         checkpoint = CheckpointRecord(
             task=arm.task,
             recipe=str(arm.recipe),
@@ -93,9 +81,18 @@ class Run:
         )
         self._checkpoints.append(checkpoint)
 
+    def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
+        """Answer and score one arm. Its batches are its own, so that no other arm can change its rounding."""
+        with self._stage(arm, "evaluation", "responses") as stage:
+            asked = self._ask(task, arm, generator)
+            responses = answer(generator, list(asked.requests.values()), self.store, stage)
+            found = dict(zip(asked.requests, responses, strict=True))
+            self._arms.append(score_arm(task.task, arm, task.items, found, asked.failed, weights))
+            self.response_keys.append({item: response_key(generator, r) for item, r in asked.requests.items()})
+
     def _ask(self, task: TaskPlan, arm: Arm, generator: Generator) -> _Asked:
         """Render every item. Raises StageError where none can be."""
-        asked = _Asked(task, arm, {}, {})
+        asked = _Asked({}, {})
         for item in task.items:
             try:
                 prompt = prompt_of(self.plan.baselines[arm.baseline], item, generator)
@@ -109,15 +106,6 @@ class Run:
         if not asked.requests:
             raise StageError(f"no prompt could be rendered: {next(iter(asked.failed.values()))}")
         return asked
-
-    def _evaluate(self, asked: Sequence[_Asked], generator: Generator, weights: str, stage: Stage) -> None:
-        """Answer the requests of some arms together and score them."""
-        requests = [r for a in asked for r in a.requests.values()]
-        responses = iter(answer(generator, requests, self.store, stage))
-        for a in asked:
-            found = {item: next(responses) for item in a.requests}
-            self._arms.append(score_arm(a.plan.task, a.arm, a.plan.items, found, a.failed, weights))
-            self.response_keys.append({item: response_key(generator, r) for item, r in a.requests.items()})
 
     def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
         settings = self.config.pairs
@@ -140,9 +128,10 @@ class Run:
         return self.engine.trained(arm, pairs, on_step)
 
     @contextmanager
-    def _stage(self, name: str, unit: str) -> Iterator[Stage]:
-        self._at = name.rsplit(": ", maxsplit=1)[-1]
-        with self.display.stage(name, unit) as stage:
+    def _stage(self, arm: Arm, name: str, unit: str) -> Iterator[Stage]:
+        self._at = name
+        seed = "" if arm.train_seed is None else f" seed {arm.train_seed}"
+        with self.display.stage(f"{arm.task} {arm.method}{seed}: {name}", unit) as stage:
             yield stage
 
     @contextmanager

@@ -53,13 +53,17 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
     if item.id in failures:
         return Score(0.0)
     try:
-        score = task.score(item, response)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+        return _checked(task.score(item, response))
+    except Exception as error:  # noqa: BLE001 - a plugin may raise or return anything; it becomes a counted row
         failures[item.id] = f"score: {type(error).__name__}: {error}"
         return Score(0.0)
-    if not 0 <= score.value <= 1:
-        failures[item.id] = f"score: {score.value!r} is not between 0 and 1"
-        return Score(0.0)
+
+
+def _checked(score: Score) -> Score:
+    """The score itself. Raises ValueError where a figure is not a number in [0, 1]."""
+    for name, value in (("value", score.value), *score.parts.items()):
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"{name} = {value!r} is not between 0 and 1")
     return score
 
 
@@ -82,10 +86,17 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
 
 
 def _scorer_hash(task: Task) -> str:
-    """Hash of the task's version and of the source of its module, where there is one."""
-    module = sys.modules.get(type(task).__module__)
+    """Hash of the task's version, of its module's source, and of the neighbouring modules that it takes names from."""
+    own = type(task).__module__
+    package = own.rpartition(".")[0]
+    used = {getattr(value, "__module__", None) for value in vars(sys.modules[own]).values()}
+    near = sorted(name for name in used if isinstance(name, str) and package and name.startswith(f"{package}."))
+    return digest([task.name, task.version, *(_source(name) for name in dict.fromkeys((own, *near)))])[:16]
+
+
+def _source(module: str) -> str:
+    """The source of a loaded module; empty where it has none (typed into a console)."""
     try:
-        source = inspect.getsource(module) if module else ""
+        return inspect.getsource(sys.modules[module])
     except (OSError, TypeError):
-        source = ""
-    return digest([task.name, task.version, source])[:16]
+        return ""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.provenance import digest, model_digest
+from mipo_bench.harness.provenance import digest, folder_digest, model_digest
 from mipo_bench.harness.types import Response
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained model in the store: its folder and the digest of what is in it."""
+    """A trained model in the store: its folder, and the digest of what in it decides its answers."""
 
     folder: Path
     digest: str
@@ -110,9 +110,10 @@ class Store:
         folder = self.folder / "checkpoints" / key
         if row is None:
             return None
-        if folder.is_dir() and model_digest(folder) == row[0]:
-            return Checkpoint(folder, str(row[0]))
+        if folder.is_dir() and folder_digest(folder) == row[0]:
+            return Checkpoint(folder, model_digest(folder))
         self.damaged.append(f"checkpoint {key[:12]}")
+        shutil.rmtree(folder, ignore_errors=True)
         self._execute("DELETE FROM checkpoints WHERE key = ?", (key,))
         return None
 
@@ -123,7 +124,6 @@ class Store:
         """
         folder = self.folder / "checkpoints" / key
         try:
-            shutil.rmtree(folder, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
             try:
                 write(scratch)
@@ -132,9 +132,8 @@ class Store:
                 shutil.rmtree(scratch, ignore_errors=True)
         except OSError as error:
             raise StorageError(f"cannot write the checkpoint {folder}: {error}.") from error
-        found = model_digest(folder)
-        self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, found))
-        return Checkpoint(folder, found)
+        self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, folder_digest(folder)))
+        return Checkpoint(folder, model_digest(folder))
 
     def put_run(self, run: StoredRun) -> None:
         """Remember a finished run, so that it can be shown, compared and scored again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import tempfile
@@ -14,7 +15,8 @@ from mipo_bench.harness.config import TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.types import Message
+from mipo_bench.harness.prompts import TEMPLATE, render
+from mipo_bench.harness.types import Message, Pair
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,68 +54,115 @@ class Training:
 def train(training: Training, out: Path, on_step: Callable[[int, int], None]) -> None:
     """Train and write an ordinary Hugging Face folder with `lineage.json` and `pairs.jsonl` beside the weights.
 
-    `on_step` is called with the step and the number of steps. Raises TrainingError where the first loss of a sigmoid
-    DPO is not log 2 (policy and reference differ at the start), or where a loss is not a number.
+    `on_step` is called with the step and the number of steps. Pairs longer than `max_length` are left out and counted.
+    Raises TrainingError where the first loss of a sigmoid DPO is not log 2 (policy and reference differ at the start),
+    where a loss is not a number, where trl would train on another text than is evaluated, or where no pair is left.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = _trainer(training, scratch, on_step)
-        n_trained = len(trainer.train_dataset)
+        trainer, used = _trainer(training, scratch, on_step)
         trainer.train()
-        curve = [_point(row) for row in trainer.state.log_history if "loss" in row]
-    _check_curve(curve, training.settings)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if training.settings.method == "lora":
         model = model.merge_and_unload()
     _save(model, trainer.processing_class, training, out)
-    lineage = _lineage(training, curve, n_trained)
+    curve = [_point(row) for row in trainer.state.log_history if "loss" in row]
+    lineage = _lineage(training, curve, used)
     (out / LINEAGE).write_text(json.dumps(lineage, indent=1) + "\n", encoding="utf-8")
     with (out / PAIRS).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in training.pairs.pairs)
+    del trainer, model
+    _free_memory()
 
 
-def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], None]) -> Any:
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], None]) -> tuple[Any, int]:
+    """The trainer, and the number of pairs it trains on."""
     import datasets
     import torch
     import transformers
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+    from transformers import PrinterCallback
     from trl import DPOTrainer
 
     transformers.utils.logging.disable_progress_bar()
-    placement, settings = training.placement, training.settings
-    if placement.threads:
-        torch.set_num_threads(placement.threads)
+    if training.placement.threads:
+        torch.set_num_threads(training.placement.threads)
     torch.manual_seed(training.seed)
-    model = AutoModelForCausalLM.from_pretrained(
-        training.base,
-        dtype=torch.float32,  # master weights: steps of 5e-7 vanish in bfloat16
-        use_safetensors=True,
-        trust_remote_code=placement.trust_remote_code,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(
-        training.base, trust_remote_code=placement.trust_remote_code, padding_side="right"
-    )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = _load(training)
+    rows = [_row(pair) for pair in _fitting(training, tokenizer)]
+    settings = training.settings
     lora = LoraConfig(r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear")
     trainer = DPOTrainer(
         model=model,
-        args=_arguments(training, scratch),
-        train_dataset=datasets.Dataset.from_list([_row(p.prompt, p.chosen, p.rejected) for p in training.pairs.pairs]),
+        args=_arguments(training, scratch, len(rows)),
+        train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora if settings.method == "lora" else None,
-        callbacks=[_watcher(on_step)],
+        callbacks=[_watcher(on_step, settings)],
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer
+    _check_texts(trainer.train_dataset, rows, tokenizer)
+    return trainer, len(rows)
 
 
-def _arguments(training: Training, scratch: str) -> Any:
+def _load(training: Training) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trust = training.placement.trust_remote_code
+    model = AutoModelForCausalLM.from_pretrained(
+        training.base,
+        dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
+        use_safetensors=True,
+        trust_remote_code=trust,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(training.base, trust_remote_code=trust, padding_side="right")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
+    """The pairs of which both sides fit into `max_length` whole: trl would drop some and cut others in silence."""
+    limit = training.settings.max_length
+    fitting = [p for p in training.pairs.pairs if max(_lengths(tokenizer, _row(p))) <= limit]
+    if not fitting:
+        raise TrainingError(f"no pair fits into train.max_length = {limit} tokens")
+    return fitting
+
+
+def _lengths(tokenizer: Any, row: Mapping[str, Any]) -> list[int]:
+    """Tokens of prompt and chosen, and of prompt and rejected."""
+    chats = (row["prompt"] + row["chosen"], row["prompt"] + row["rejected"])
+    texts = (tokenizer.apply_chat_template(chat, tokenize=False, **TEMPLATE) for chat in chats)
+    return [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+
+
+def _check_texts(tokenized: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> None:
+    """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
+    for ours, theirs in zip(rows, tokenized, strict=True):
+        messages = tuple(Message(m["role"], m["content"]) for m in ours["prompt"])
+        prompt = tokenizer.encode(render(tokenizer, messages, None).text, add_special_tokens=False)
+        if list(theirs["prompt_ids"]) != prompt:
+            raise TrainingError("the chat template renders the prompt of a finished chat otherwise than an open one")
+        for side in ("chosen", "rejected"):
+            if not tokenizer.decode(theirs[f"{side}_ids"]).lstrip().startswith(ours[side][0]["content"]):
+                raise TrainingError(f"the chat template adds text before the {side} response, which was never sampled")
+
+
+def _arguments(training: Training, scratch: str, n_pairs: int) -> Any:
+    import torch
     from trl import DPOConfig
 
     settings = training.settings
-    steps = math.ceil(len(training.pairs.pairs) / settings.batch_size) * settings.epochs
-    gpu = training.placement.resolved_device() != "cpu"
+    steps = math.ceil(n_pairs / settings.batch_size) * settings.epochs
+    gpu = training.placement.device.startswith("cuda")
     return DPOConfig(
         output_dir=scratch,
         loss_type=[settings.loss],
@@ -130,7 +179,7 @@ def _arguments(training: Training, scratch: str) -> Any:
         weight_decay=0.0,
         max_grad_norm=1.0,
         precompute_ref_log_probs=settings.method == "full",
-        bf16=gpu,
+        bf16=gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not gpu,
         activation_checkpointing=gpu,
         seed=training.seed,
@@ -144,52 +193,55 @@ def _arguments(training: Training, scratch: str) -> Any:
     )
 
 
-def _row(prompt: Sequence[Message], chosen: str, rejected: str) -> dict[str, list[dict[str, str]]]:
+def _row(pair: Pair) -> dict[str, Any]:
     return {
-        "prompt": [{"role": m.role, "content": m.content} for m in prompt],
-        "chosen": [{"role": "assistant", "content": chosen}],
-        "rejected": [{"role": "assistant", "content": rejected}],
+        "prompt": [{"role": m.role, "content": m.content} for m in pair.prompt],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+        "chat_template_kwargs": TEMPLATE,
     }
 
 
-def _watcher(on_step: Callable[[int, int], None]) -> Any:
+def _watcher(on_step: Callable[[int, int], None], settings: TrainConfig) -> Any:
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
-        """Reports each step and ends a training whose loss is no number."""
+        """Reports each step, and ends a training that starts from a wrong loss or whose loss is no number."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
             loss = (logs or {}).get("loss")
-            if loss is not None and not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} at step {state.global_step}; lower train.lr")
+            if loss is None:
+                return
+            check_loss(state.global_step, loss, settings)
             on_step(state.global_step, state.max_steps)
 
     return Watcher()
+
+
+def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
+    """Raise TrainingError for a loss that is no number, or a first sigmoid loss other than log 2."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss is {loss} at step {step}; lower train.lr")
+    if step == 1 and settings.loss == "sigmoid" and abs(loss - math.log(2)) > _FIRST_LOSS_TOLERANCE:
+        raise TrainingError(
+            f"the first loss is {loss:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
+        )
 
 
 def _point(row: Mapping[str, float]) -> dict[str, float]:
     return {"step": row["step"]} | {ours: row[theirs] for theirs, ours in _CURVE.items() if theirs in row}
 
 
-def _check_curve(curve: Sequence[Mapping[str, float]], settings: TrainConfig) -> None:
-    if not curve:
-        raise TrainingError("the training made no step")
-    if settings.loss == "sigmoid" and abs(curve[0]["loss"] - math.log(2)) > _FIRST_LOSS_TOLERANCE:
-        raise TrainingError(
-            f"the first loss is {curve[0]['loss']:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
-        )
-
-
 def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path) -> None:
     """Save in the number format that the checkpoint is evaluated in."""
     import torch
 
-    model.to(getattr(torch, training.placement.resolved_dtype())).save_pretrained(out)
+    model.to(getattr(torch, training.placement.dtype)).save_pretrained(out)
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(out)
 
 
-def _lineage(training: Training, curve: Sequence[Mapping[str, float]], n_trained: int) -> dict[str, Any]:
+def _lineage(training: Training, curve: Sequence[Mapping[str, float]], used: int) -> dict[str, Any]:
     pairs = training.pairs
     return {
         "code": CODE,
@@ -200,8 +252,8 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], n_trained
         "settings": training.settings.model_dump(mode="json"),
         "pairs": {
             "digest": pairs.digest,
-            "used": n_trained,
-            "too_long": len(pairs.pairs) - n_trained,
+            "used": used,
+            "too_long": len(pairs.pairs) - used,
             "discarded": dict(pairs.discarded),
         },
         "curve": list(curve),

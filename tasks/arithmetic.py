@@ -118,14 +118,15 @@ def random_problem(rng: random.Random, split: Split) -> Problem:
 
 
 def final_number(response: str) -> float | None:
-    """The number a response ends on: the first one after the last "Answer:" or "####", else the last one at all.
+    """The number a response ends on: the first after the last "Answer:" (or "####", or its "="), else the last at all.
 
     Reads signs, thousands separators, decimals and a currency sign; a minus that joins two numbers ("9-4") is
     an operator, not a sign. None without a number.
     """
-    tail = re.split(r"(?:answer\s*(?:is|:|=)|####)", response, flags=re.IGNORECASE)
-    if len(tail) > 1 and (match := NUMBER.search(tail[-1])):
-        return _number(match.group())
+    _, *answers = re.split(r"(?:answer\s*(?:is|:|=)|####)", response, flags=re.IGNORECASE)
+    for tail in (answers[-1].split("\n")[0].rpartition("=")[2], answers[-1]) if answers else ():
+        if match := NUMBER.search(tail):
+            return _number(match.group())
     matches = list(NUMBER.finditer(response))
     if not matches:
         return None
@@ -148,7 +149,7 @@ class Arithmetic:
     binary = True
     reasoning = True
     reference = "plain"
-    max_new_tokens = 64
+    max_new_tokens = 256
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """`SIZES[split]` problems, no two with the same text."""

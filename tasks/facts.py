@@ -6,7 +6,7 @@
             Oslo (C)
             Bern (D)
     gold    Answer: B
-    score   1 if the letter read from the response is the right one
+    score   1 if the letter read read from the response, which may name the option instead, is right
 
 Beside it the log-likelihood of the options: `acc` takes the option of the highest summed log-probability, `acc_norm`
 divides by its length in bytes first (as lm-eval does). The right position is balanced. The topics of evaluation
@@ -44,16 +44,18 @@ def ask(question: str, choices: tuple[str, ...]) -> str:
 
 
 def chosen_letter(response: str, choices: tuple[str, ...]) -> str | None:
-    """The letter that a response settles on; None where it names none, or several.
+    r"""The letter that a response settles on; None where it names none, or several.
 
-    In this order: the letter after the last "answer" ("Answer: B", "the answer is (B)"); a letter with a bracket
-    or a full stop, or alone; the single option that the text contains.
+    In this order: the letter after the last "answer" ("Answer: B", "the answer is (b)", "\boxed{B}"); a capital with
+    a bracket or a full stop, or alone; the single option that the text contains ("Paris.").
     """
     letters = LETTERS[: len(choices)]
-    after = re.findall(rf"answer\s*(?:is|:|=)?\s*\(?([{letters}])\b", response, flags=re.IGNORECASE)
+    both = letters + letters.lower()
+    text = re.sub(r"\\boxed\{(.*?)\}", r"answer: (\1)", response.replace("*", "")).strip()
+    after = re.findall(rf"(?i:answer\s*(?:is|:|=)?)\s*(?:\(([{both}])\)|([{letters}])\b|([{both}])\W*$)", text)
     if after:
-        return str(after[-1]).upper()
-    marked = set(re.findall(rf"(?:^|[\s(])([{letters}])(?:[).:]|$)", response.strip()))
+        return "".join(after[-1]).upper()
+    marked = set(re.findall(rf"(?:^|[\s(])([{letters}])(?:[).:]|$)", text))
     if marked:
         return next(iter(marked)) if len(marked) == 1 else None
     named = [
@@ -74,7 +76,7 @@ class Facts:
     binary = True
     reasoning = True
     reference = "plain"
-    max_new_tokens = 40
+    max_new_tokens = 128
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """One question for each fact of the split."""

@@ -46,7 +46,7 @@ class Persona:
     binary = False
     reasoning = False
     reference = "profile"
-    max_new_tokens = 112
+    max_new_tokens = 256
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """Items grouped by user, `USERS[split]` users with `REQUESTS_PER_USER[split]` requests each."""

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from mipo_bench.harness import plugins
 from mipo_bench.harness.config import RunConfig, load_config
-from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.types import Item, Split
+from mipo_bench.tasks.arithmetic import Arithmetic
 
 
 def load(*settings: str, file: Path | None = None, **options: Any) -> RunConfig:
@@ -76,6 +79,7 @@ def test_a_setting_inside_a_value_is_refused() -> None:
 
 
 def test_where_files_go_does_not_change_the_result_hash() -> None:
+    assert load("batch_size=5").result_hash() != load().result_hash()
     assert load(out="elsewhere").result_hash() == load("threads=1").result_hash() == load().result_hash()
     assert load(seeds=2).result_hash() != load().result_hash()
 
@@ -125,3 +129,44 @@ def test_the_reference_can_be_chosen_and_must_apply() -> None:
     assert plan.tasks[0].reference == "few-shot"
     with pytest.raises(ConfigError, match="does not apply"):
         make_plan(load("reference={persona: plain}", tasks=["persona"]))
+
+
+def test_a_reference_that_hides_the_context_leaves_nothing_to_contrast() -> None:
+    with pytest.raises(ConfigError, match="would contrast nothing"):
+        make_plan(load("reference={persona: no-context}", tasks=["persona"]))
+    assert make_plan(load("reference={persona: no-context}", tasks=["persona"], recipes=[])).tasks
+
+
+def test_names_that_apply_to_no_task_of_the_run_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mipo-missing, profile: does not apply to any task of this run"):
+        make_plan(load(suite="math", recipes=["mipo-missing"], baselines=["profile"]))
+
+
+def test_no_baselines_leaves_the_reference() -> None:
+    assert make_plan(load(suite="math", baselines=[])).tasks[0].baselines == ("plain",)
+
+
+class Leaky(Arithmetic):
+    """Trains on what it evaluates."""
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        return tuple(super().items("eval"))
+
+
+class Broken(Arithmetic):
+    """Its data are missing."""
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        raise FileNotFoundError("data.jsonl")
+
+
+def test_a_task_that_trains_on_its_evaluation_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Leaky()})
+    with pytest.raises(ConfigError, match="trains on 300 of its evaluation prompts"):
+        make_plan(load())
+
+
+def test_a_task_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Broken()})
+    with pytest.raises(PluginError, match=r"'arithmetic' cannot be planned: FileNotFoundError: data\.jsonl"):
+        make_plan(load())

@@ -101,6 +101,9 @@ def test_few_shot_shows_the_demonstrations_before_the_prompt() -> None:
 def test_missing_context_keeps_the_prompt() -> None:
     contrasts = RECIPES["mipo-missing"].contrasts(PERSONA, random.Random(0))
     assert all(c.context is None and c.prompt == i.prompt for c, i in zip(contrasts, PERSONA, strict=True))
+    for name, baseline in BASELINES.items():
+        if baseline.uses_context and name != "chain-of-thought":
+            assert baseline.messages(contrasts[0]) == (Message("user", PERSONA[0].prompt),)
 
 
 def test_random_context_is_another_users() -> None:
@@ -109,6 +112,7 @@ def test_random_context_is_another_users() -> None:
         assert contrast.prompt == item.prompt
         assert contrast.context != item.context
         assert contrast.user_id != item.user_id
+        assert contrast.demonstrations != item.demonstrations
 
 
 def test_random_prompts_are_a_derangement_that_uses_every_item_once() -> None:

@@ -160,6 +160,8 @@ def _form(messages: tuple[Message, ...]) -> tuple[object, ...]:
         ("Answer: none, but 8", 8),
         ("no number", None),
         ("", None),
+        ("Answer: 14 + 9 = 23", 23),
+        ("Answer:\n42 coins", 42),
     ],
 )
 def test_final_number(text: str, number: float | None) -> None:
@@ -183,6 +185,13 @@ def test_final_number(text: str, number: float | None) -> None:
         ("Rome or Paris", None),
         ("A good question", None),
         ("no idea", None),
+        ("Paris.", "B"),
+        ("The answer is a city in France: Paris", "B"),
+        ("**B**", "B"),
+        ("Answer: **B**", "B"),
+        ("so \\boxed{D}", "D"),
+        ("answer: c.", "C"),
+        ("Paris is the capital of France.", "B"),
     ],
 )
 def test_chosen_letter(text: str, letter: str | None) -> None:

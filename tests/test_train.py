@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.provenance import model_digest
-from mipo_bench.harness.train import Training, train
+from mipo_bench.harness.train import Training, check_loss, train
 from mipo_bench.harness.types import Pair
 
 pytestmark = pytest.mark.training
@@ -117,13 +118,47 @@ def replace_settings(**changes: object) -> TrainConfig:
 
 
 def test_pairs_that_are_too_long_are_counted(tmp_path: Path) -> None:
-    job = training(replace_settings(max_length=60))
-    longest = replace(job.pairs.pairs[0], prompt=PROFILE.messages(replace(ITEMS[0], prompt="word " * 80)))
-    job = replace(job, pairs=replace(job.pairs, pairs=(*job.pairs.pairs, longest)))
+    job = training(replace_settings(max_length=400))
+    first = job.pairs.pairs[0]
+    long_prompt = replace(first, prompt=PROFILE.messages(replace(ITEMS[0], prompt="word " * 500)))
+    long_answer = replace(first, rejected="word " * 500)
+    job = replace(job, pairs=replace(job.pairs, pairs=(*job.pairs.pairs, long_prompt, long_answer)))
     train(job, tmp_path, lambda step, total: None)
     counts = json.loads((tmp_path / "lineage.json").read_text())["pairs"]
-    assert counts["too_long"] >= 1
-    assert counts["used"] + counts["too_long"] == 17
+    assert (counts["used"], counts["too_long"]) == (16, 2)
+    with pytest.raises(TrainingError, match="no pair fits"):
+        train(training(replace_settings(max_length=10)), tmp_path, lambda step, total: None)
+
+
+THINKS = "{{ '<think></think>' if loop.last and message['role'] == 'assistant' else '' }}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("+ '|>' + message['content']", "+ '|>' }}" + THINKS + "{{ message['content']", "adds text before the chosen"),
+        ("{{ '<|assistant|>' }}", "{{ '<|assistant|><think>' }}", "renders the prompt of a finished chat otherwise"),
+    ],
+)
+def test_a_template_that_trains_on_another_text_is_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    base = tmp_path / "model"
+    shutil.copytree(FOLDER, base)
+    template = base / "chat_template.jinja"
+    assert old in template.read_text()
+    template.write_text(template.read_text().replace(old, new))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TrainingError, match=reason):
+        train(replace(training(), base=base), tmp_path / "out", lambda step, total: None)
+
+
+def test_a_training_that_starts_from_another_loss_is_refused() -> None:
+    check_loss(1, math.log(2), SETTINGS)
+    check_loss(2, 0.1, SETTINGS)
+    check_loss(1, 0.1, replace_settings(loss="ipo"))
+    with pytest.raises(TrainingError, match="not log 2"):
+        check_loss(1, 0.5, SETTINGS)
+    with pytest.raises(TrainingError, match="nan"):
+        check_loss(7, math.nan, SETTINGS)
 
 
 def test_a_diverging_training_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

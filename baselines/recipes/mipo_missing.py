@@ -20,5 +20,5 @@ class MipoMissing:
         return item.context is not None
 
     def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:  # noqa: ARG002
-        """Each item without its context."""
-        return [replace(item, context=None) for item in items]
+        """Each item without anything that is known about the user: context and earlier turns."""
+        return [replace(item, context=None, demonstrations=()) for item in items]

@@ -20,25 +20,23 @@ class MipoRandom:
         return True
 
     def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
-        """Each item with the context of a random other user, or a random other item.
+        """Each item as if another user, drawn at random, had asked it; or, without users, a random other item.
 
         Raises ValueError where all items share one context (or there is a single item): nothing to contrast.
         """
         if all(item.context is None for item in items):
             return _other_prompts(items, rng)
-        contexts = {item.user_id: item.context for item in items}
-        if len(set(contexts.values())) < 2:
+        users = list({item.user_id: item for item in items}.values())
+        if len({user.context for user in users}) < 2:
             raise ValueError("mipo-random needs at least two users with different contexts")
-        users = sorted(contexts, key=str)
-        return [_other_context(item, users, contexts, rng) for item in items]
+        return [_other_user(item, users, rng) for item in items]
 
 
-def _other_context(
-    item: Item, users: Sequence[str | None], contexts: dict[str | None, str | None], rng: random.Random
-) -> Item:
-    while contexts[user := rng.choice(users)] == item.context:
+def _other_user(item: Item, users: Sequence[Item], rng: random.Random) -> Item:
+    """The item's prompt with another user's context and earlier turns."""
+    while (other := rng.choice(users)).context == item.context:
         pass
-    return replace(item, context=contexts[user], user_id=user)
+    return replace(item, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)
 
 
 def _other_prompts(items: Sequence[Item], rng: random.Random) -> list[Item]:

@@ -30,6 +30,8 @@ _CURVE = {
     "loss": "loss",
     "rewards/margins": "margin",
     "rewards/accuracies": "accuracy",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
     "logps/chosen": "logp_chosen",
     "logps/rejected": "logp_rejected",
     "grad_norm": "grad_norm",

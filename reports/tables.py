@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
+from mipo_bench.reports.trainings import trainings
 
 
 def page(report: Report) -> Page:
@@ -57,6 +58,9 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
         found = [c for c in report.comparisons if c.task == task.name and c.family == family]
         if found:
             yield _comparisons(title, found, report.alpha, notes)
+    trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
+    if trained:
+        yield trained
 
 
 def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:
@@ -128,7 +132,10 @@ def answers(report: Report) -> Iterable[str]:
         if c.delta is None:
             yield f"{c.task}: {c.method} could not be compared with {c.base}."
             continue
-        significant = c.p_adjusted is not None and c.p_adjusted < report.alpha
+        if c.p_adjusted is None:
+            yield f"{c.task}: {c.method} against {c.base} cannot be tested on these data ({signed(c.delta)})."
+            continue
+        significant = c.p_adjusted < report.alpha
         verdict = ("better than" if c.delta > 0 else "worse than") if significant else "not distinguishable from"
         text = f"{c.task}: {c.method} is {verdict} {c.base} ({signed(c.delta)}, adjusted p {p_text(c.p_adjusted)})"
         yield text + _against_best(report, c)

@@ -1,0 +1,114 @@
+"""Content keys and reuse: everything that can change an answer is in its key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeGenerator
+
+from mipo_bench.harness.answers import answer, response_key
+from mipo_bench.harness.pairs import PairSource, make_pairs
+from mipo_bench.harness.plugins import baselines, recipes, tasks
+from mipo_bench.harness.progress import Stage
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Decoding, Request, Response
+
+REQUEST = Request("prompt", 1, Decoding(8, 0.5, 0.9), ("a", "b"))
+
+
+def echo(request: Request) -> str:
+    return f"{request.prompt}|{request.seed}"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(REQUEST, prompt="prompt "),
+        replace(REQUEST, seed=2),
+        replace(REQUEST, options=("a", "c")),
+        replace(REQUEST, options=()),
+        replace(REQUEST, decoding=Decoding(9, 0.5, 0.9)),
+        replace(REQUEST, decoding=Decoding(8, 0.6, 0.9)),
+        replace(REQUEST, decoding=Decoding(8, 0.5, 0.8)),
+    ],
+)
+def test_every_part_of_a_request_changes_its_key(other: Request) -> None:
+    generator = FakeGenerator("g", echo)
+    assert response_key(generator, other) != response_key(generator, REQUEST)
+
+
+def test_another_model_has_other_keys_and_greedy_answers_ignore_the_seed() -> None:
+    one, two = FakeGenerator("one", echo), FakeGenerator("two", echo)
+    assert response_key(one, REQUEST) != response_key(two, REQUEST)
+    greedy = replace(REQUEST, decoding=Decoding(8, 0.0))
+    assert response_key(one, greedy) == response_key(one, replace(greedy, seed=2))
+
+
+def requests(n: int) -> list[Request]:
+    return [replace(REQUEST, prompt=f"p{i}", options=()) for i in range(n)]
+
+
+def test_answers_come_in_order_and_equal_requests_are_asked_once(tmp_path: Path) -> None:
+    generator, asked = FakeGenerator("g", echo), requests(10)
+    found = answer(generator, [*asked, *reversed(asked)], Store(tmp_path), Stage("s", "responses"))
+    assert [r.text for r in found] == [echo(r) for r in (*asked, *reversed(asked))]
+    assert len(generator.asked) == 10
+
+
+def test_a_batch_that_lacks_an_answer_is_generated_whole(tmp_path: Path) -> None:
+    """An answer may depend on the shape of its batch, so it must not depend on what was in the store."""
+    store, generator, asked = Store(tmp_path), FakeGenerator("g", echo, batch=4), requests(8)
+    store.put_responses([(response_key(generator, asked[0]), Response("old", 1, 1, "stop"))])
+    stage = Stage("s", "responses")
+    found = answer(generator, asked, store, stage)
+    assert found[0].text == echo(asked[0])
+    assert (stage.done, stage.total) == (8, 8)
+    again = FakeGenerator("g", echo, batch=4)
+    answer(again, asked, store, Stage("s", "responses"))
+    assert again.asked == []
+
+
+def test_pairs_are_what_was_sampled_under_the_right_prompts() -> None:
+    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    items = task.items("train")[:6]
+    source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
+    pairs = make_pairs(source, generator, generator.generate).pairs
+    for pair, item in zip(pairs, items, strict=True):
+        assert item.context
+        assert pair.item_id == item.id
+        assert pair.prompt == baselines()["profile"].messages(item)
+        assert item.context in pair.chosen
+        assert item.context not in pair.rejected
+        assert item.prompt in pair.rejected
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Response("", 1, 0, "stop"), "empty"),
+        (Response("text", 1, 8, "length"), "cut at the token limit"),
+        (Response("", 1, 0, "overflow"), "prompt too long"),
+    ],
+)
+def test_useless_responses_make_no_pair(bad: Response, reason: str) -> None:
+    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    source = PairSource(
+        task, task.items("train")[:6], baselines()["profile"], recipes()["mipo-random"], Decoding(8, 1.0), 0
+    )
+
+    def one_bad(asked: object) -> list[Response]:
+        responses = generator.generate(asked)  # type: ignore[arg-type]
+        return [bad, *responses[1:-1], bad]
+
+    made = make_pairs(source, generator, one_bad)
+    assert len(made.pairs) == 4
+    assert made.discarded == {reason: 2}
+
+
+def test_a_contrast_that_leaves_the_prompt_as_it_is_makes_no_pair() -> None:
+    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    items = [*task.items("train")[:4], replace(task.items("train")[4], context=None)]
+    source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
+    assert make_pairs(source, generator, generator.generate).discarded == {"same prompt": 1}

@@ -1,0 +1,127 @@
+"""From scores to the comparisons of the report: who is compared with whom, in which direction, and in which family."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from mipo_bench.reports.compare import Declared, comparisons, estimates
+from mipo_bench.reports.record import ArmRecord, ComparisonRecord, TaskRecord
+from mipo_bench.reports.stats import benjamini_hochberg, holm
+
+N = 40
+PLANNED = [
+    ("t", "plain", False),
+    ("t", "few-shot", False),
+    ("t", "plain (A/A)", False),
+    ("t", "good", True),
+    ("t", "bad", True),
+]
+DECLARED = Declared("micro", 0.05, PLANNED, 3)
+TASK = TaskRecord(
+    name="t",
+    suite="personalized",
+    version=1,
+    description="",
+    binary=False,
+    reference="plain",
+    scorer_hash="s",
+    items=[f"i{i}" for i in range(N)],
+    users=[f"u{i // 4}" for i in range(N)],
+    prompt_hashes=["p"] * N,
+    target_hashes=["t"] * N,
+)
+
+
+def arm(method: str, mean: float, seed: int | None = None) -> ArmRecord:
+    rng = random.Random(f"{method}{seed}")
+    return ArmRecord(
+        task="t",
+        method=method,
+        baseline="plain",
+        recipe=method if seed is not None else None,
+        train_seed=seed,
+        sample_seed=0,
+        noise="A/A" in method,
+        model_digest="m",
+        scores=[min(1, max(0, rng.gauss(mean, 0.1))) for _ in range(N)],
+        parts={},
+        n_tokens=[10] * N,
+        truncated=["i1"],
+        unparsed=["i2", "i3"],
+        failed={},
+    )
+
+
+ARMS = [
+    arm("plain", 0.5),
+    arm("few-shot", 0.6),
+    arm("plain (A/A)", 0.5),
+    *(arm("good", 0.8, s) for s in range(3)),
+    *(arm("bad", 0.3, s) for s in range(3)),
+]
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[tuple[str, str, str], ComparisonRecord]:
+    return {(c.family, c.base, c.method): c for c in comparisons([TASK], ARMS, DECLARED)}
+
+
+def test_the_families(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
+    assert set(made) == {
+        ("primary", "plain", "good"),
+        ("primary", "plain", "bad"),
+        ("exploratory", "few-shot", "good"),
+        ("exploratory", "few-shot", "bad"),
+        ("exploratory", "plain", "few-shot"),
+        ("noise", "plain", "plain (A/A)"),
+    }
+
+
+def test_a_better_method_has_a_positive_delta(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
+    good, bad = made["primary", "plain", "good"], made["primary", "plain", "bad"]
+    assert good.delta == pytest.approx(0.3, abs=0.06)
+    assert bad.delta == pytest.approx(-0.2, abs=0.06)
+    assert good.relative_delta == pytest.approx(0.6, abs=0.15)
+    assert good.ci_low is not None
+    assert good.ci_low > 0
+    assert good.p_adjusted is not None
+    assert good.p_adjusted < 0.05
+
+
+def test_seeds_and_users_are_both_counted(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
+    good, few = made["primary", "plain", "good"], made["exploratory", "plain", "few-shot"]
+    assert (good.test, good.n_items, good.n_clusters, good.n_seeds) == ("crossed-satterthwaite", N, 10, 3)
+    assert (few.test, few.n_clusters, few.n_seeds) == ("sign-flip-exact", 10, 0)
+
+
+def test_each_family_has_its_own_correction(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
+    for family, adjust in (("primary", holm), ("exploratory", benjamini_hochberg)):
+        members = [c for (f, _, _), c in made.items() if f == family]
+        assert [c.p_adjusted for c in members] == adjust([c.p_value for c in members])
+    assert made["noise", "plain", "plain (A/A)"].p_adjusted is None
+
+
+def test_estimates_count_what_went_wrong_over_seeds() -> None:
+    found = {e.method: e for e in estimates([TASK], ARMS, DECLARED)}
+    assert list(found) == [m for _, m, _ in PLANNED]
+    assert (found["plain"].truncated, found["plain"].unparsed) == (1, 2)
+    assert (found["good"].truncated, found["good"].unparsed, found["good"].n_seeds) == (3, 6, 3)
+    assert found["plain"].n_clusters == 10
+
+
+def test_a_lost_method_stays_in_its_family() -> None:
+    lost = [a for a in ARMS if a.method != "bad"]
+    found = {c.method: c for c in comparisons([TASK], lost, DECLARED) if c.family == "primary"}
+    assert found["bad"].delta is None
+    assert found["bad"].warnings[0].code == "untestable"
+    good = found["good"]
+    assert good.p_value is not None
+    assert good.p_adjusted == min(1, 2 * good.p_value)
+
+
+def test_missing_seeds_are_said() -> None:
+    fewer = [a for a in ARMS if (a.method, a.train_seed) != ("good", 2)]
+    found = {c.method: c for c in comparisons([TASK], fewer, DECLARED) if c.family == "primary"}
+    assert "2 of 3 training seeds completed" in [w.message for w in found["good"].warnings]

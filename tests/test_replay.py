@@ -18,7 +18,7 @@ from mipo_bench.harness.replay import Replay, rescored
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.sources import Places
 from mipo_bench.harness.store import Store, StoredRun
-from mipo_bench.harness.types import Request
+from mipo_bench.harness.types import Request, Response
 from mipo_bench.reports.diff_records import Side
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import seal, to_json
@@ -109,6 +109,16 @@ def test_markdown_quotes_responses_where_they_can_do_nothing(
             assert inside
             assert line.startswith("  ")
     assert not inside
+
+
+def test_long_responses_are_cut_in_lists_and_whole_in_json(
+    reports: list[Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(PLACES.store)) as store:
+        keys = {key for run in store.runs() for arm in run.keys for key in arm.values()}
+        store.put_responses((key, Response("y" * 5000, 1, 1, "stop")) for key in keys)
+    assert "... (3800 more" in " ".join(run("diff a.json b.json --items", capsys).out.split())
+    assert "y" * 5000 in run("diff a.json b.json --items --format json", capsys).out
 
 
 def test_without_the_store_items_are_listed_bare(reports: list[Report], capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,9 +50,10 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
 
 
 def with_old_scorer(report: Report) -> Report:
-    """The report as an older scorer would have written it: every score is 0."""
+    """The report as an older scorer would have written it: every score is 0, and one item made it fail."""
     tasks = [t.model_copy(update={"scorer_hash": "old"}) for t in report.tasks]
-    arms = [a.model_copy(update={"scores": [0.0] * len(a.scores)}) for a in report.arms]
+    failed = {report.tasks[0].items[0]: "score: KeyError: 'x'"}
+    arms = [a.model_copy(update={"scores": [0.0] * len(a.scores), "failed": failed}) for a in report.arms]
     return seal(report.model_copy(update={"tasks": tasks, "arms": arms}))
 
 
@@ -136,6 +137,7 @@ def test_a_changed_scorer_is_x_until_both_sides_are_rescored(
     printed = run("diff a.json b.json --gate regression", capsys)
     assert printed.code == 4
     assert "the scorer has changed; --rescore" in printed.out
+    assert rescored(Side(old, "A"), PLACES).report.arms == reports[0].arms
     printed = run("diff a.json b.json --rescore", capsys)
     assert printed.code == 0
     assert "A  a.json, rescored" in printed.out

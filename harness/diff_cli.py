@@ -33,10 +33,10 @@ class _Asked:
 
 def diff(
     a: Annotated[
-        str, typer.Argument(metavar="[A]", help="Report file, run id or git revision to compare against.")
+        str, typer.Argument(metavar="A", help="Report file, run id or git revision to compare against.")
     ] = "HEAD",
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The same, to compare; the working tree if left out.")
+        str | None, typer.Argument(metavar="B", help="The same, to compare; the working tree if left out.")
     ] = None,
     *,
     path: Annotated[Path | None, typer.Option(help="The report in the git repository, where it has several.")] = None,

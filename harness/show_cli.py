@@ -32,13 +32,13 @@ def show(
     from mipo_bench.reports.terminal import show_terminal
 
     found = find_report(report, Places(store, path))
-    writers = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}
-    if format_ in writers:
-        sys.stdout.write(writers[format_](found))
-    else:
-        show_terminal(found, Console(highlight=False))
     if plots is not None:
         from mipo_bench.reports.plots import write_plots
 
         for file in write_plots(found, plots):
             sys.stderr.write(f"wrote {file}\n")
+    writers = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}
+    if format_ in writers:
+        sys.stdout.write(writers[format_](found))
+    else:
+        show_terminal(found, Console(highlight=False))

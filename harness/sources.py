@@ -28,7 +28,7 @@ class Places:
 
 def find_side(name: str, places: Places) -> Side:
     """The report that a command line argument names. Raises ReportError saying what was tried."""
-    if Path(name).exists():
+    if _is_report(Path(name)):
         return Side(load_report(Path(name)), name)
     repository = find_repository(Path.cwd())
     commit = repository.commit(name) if repository else None
@@ -59,13 +59,21 @@ def find_report(name: str, places: Places) -> Report:
 def working_tree(base: str, places: Places) -> Side:
     """The report of the working tree that stands where the one of `base` does."""
     repository = find_repository(Path.cwd())
-    commit = repository.commit(base) if repository and not Path(base).exists() else None
+    commit = repository.commit(base) if repository and not _is_report(Path(base)) else None
     if repository and commit:
         path = repository.root / _path_in(repository, base, commit, places)
     else:
         path = places.path or DEFAULT_REPORT
     side = Side(load_report(path), "working tree")
     return replace(side, dirty=repository is not None and not _is_committed(repository, path))
+
+
+def _is_report(path: Path) -> bool:
+    """Whether it is a file, or a folder with a report; a folder may have the name of a branch."""
+    try:
+        return path.is_file() or (path / REPORT_FILE).is_file()
+    except OSError:  # a name that no file can have, such as one that is too long
+        return False
 
 
 def find_run(digest: str, places: Places) -> StoredRun | None:

@@ -101,7 +101,7 @@ def _arms(pair: _Pair, a: Report, b: Report, options: Options) -> Iterable[ArmDi
         name = f"{pair.a.name}/{method}"
         left, right = a.group(pair.a.name, method), b.group(pair.a.name, method)
         if is_wanted(name, options.arms) and not any(arm.noise for arm in (*left, *right)):
-            yield _arm(pair, left, right, (b, options.margins.get(pair.a.name)))
+            yield _arm(pair, left, right, b, options.margins.get(pair.a.name))
 
 
 def is_wanted(name: str, patterns: Sequence[str]) -> bool:
@@ -110,35 +110,43 @@ def is_wanted(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _arm(
-    pair: _Pair, left: Sequence[ArmRecord], right: Sequence[ArmRecord], how: tuple[Report, float | None]
+    pair: _Pair, left: Sequence[ArmRecord], right: Sequence[ArmRecord], report: Report, margin: float | None
 ) -> ArmDiff:
-    task, method = pair.a.name, (left or right)[0].method
-    if not left or not right:
-        state, where = ("added", "B") if not left else ("removed", "A")
-        return ArmDiff(task, method, "added" if state == "added" else "removed", f"only in {where}")
-    if pair.scorer_changed:
-        return ArmDiff(task, method, "not comparable", "the scorer has changed; --rescore scores both sides again")
-    if not len(pair.matching.items):
-        return ArmDiff(task, method, "not comparable", "no item is the same on both sides")
+    untested = _untested(pair, left, right)
+    if untested:
+        return untested
     seeds = _shared_seeds(left, right)
-    if not seeds:
-        text = f"no training seed in common: {_seeds(left)} in A, {_seeds(right)} in B"
-        return ArmDiff(task, method, "not comparable", text)
-    report, margin = how
     kept = [[arm for arm in arms if arm.train_seed in seeds] for arms in (left, right)]
-    scores = [pair.matching.scores(arms, at) for arms, at in zip(kept, (pair.matching.a, pair.matching.b), strict=True)]
-    found = compare(*scores, weight=report.weight, alpha=report.alpha, margin=margin)
+    a, b = (pair.matching.scores(arms, at) for arms, at in zip(kept, (pair.matching.a, pair.matching.b), strict=True))
+    found = compare(a, b, weight=report.weight, alpha=report.alpha, margin=margin)
     caveats = [caveat.message for caveat in found.warnings if caveat.code != "relative_undefined"]
     changes = _changes(pair.matching, *kept)
     return ArmDiff(
-        task,
-        method,
+        pair.a.name,
+        left[0].method,
         "tested",
         comparison=found,
         regressed=tuple(sorted((c for c in changes if c.b < c.a), key=lambda c: c.b - c.a)),
         improved=tuple(sorted((c for c in changes if c.b > c.a), key=lambda c: c.a - c.b)),
         warnings=(*caveats, *_left_out(left, right, seeds), *_failures(*kept)),
     )
+
+
+def _untested(pair: _Pair, left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> ArmDiff | None:
+    """The arm with the reason why it cannot be tested; None where it can."""
+    task, method = pair.a.name, (left or right)[0].method
+    if not left:
+        return ArmDiff(task, method, "added", "only in B")
+    if not right:
+        return ArmDiff(task, method, "removed", "only in A")
+    if pair.scorer_changed:
+        return ArmDiff(task, method, "not comparable", "the scorer has changed; --rescore scores both sides again")
+    if not len(pair.matching.items):
+        return ArmDiff(task, method, "not comparable", "no item is the same on both sides")
+    if not _shared_seeds(left, right):
+        text = f"no training seed in common: {_seeds(left)} in A, {_seeds(right)} in B"
+        return ArmDiff(task, method, "not comparable", text)
+    return None
 
 
 def _shared_seeds(left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> set[int | None]:

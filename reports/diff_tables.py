@@ -11,6 +11,7 @@ from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plur
 from mipo_bench.reports.pages import Entry, Footnotes, Grid, Listing, Page, Quote, Section
 
 COLUMNS = ("method", "A", "delta", "interval", "rel.", "p", "Holm", "MDE")
+_QUOTED = 1200
 _NAMED = 20
 """So many items of a list are named; the JSON form has them all."""
 
@@ -120,7 +121,14 @@ def _moved(arm: ArmDiff, items: ItemLists) -> Iterable[Listing]:
 
 
 def _entry(arm: ArmDiff, change: ItemChange, texts: Texts) -> Entry:
-    return Entry(f"{change.item}: {unsigned(change.a)} -> {unsigned(change.b)}", tuple(texts(arm, change.item)))
+    quotes = tuple(_short(quote) for quote in texts(arm, change.item))
+    return Entry(f"{change.item}: {unsigned(change.a)} -> {unsigned(change.b)}", quotes)
+
+
+def _short(quote: Quote) -> Quote:
+    """At most so many characters: a comment on GitHub has room for 65,536."""
+    rest = len(quote.text) - _QUOTED
+    return quote if rest <= 0 else Quote(quote.label, f"{quote.text[:_QUOTED]} ... ({rest} more characters)")
 
 
 def _summary(diff: ReportDiff) -> Iterable[str]:

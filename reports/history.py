@@ -45,8 +45,10 @@ def history_page(past: Sequence[Past]) -> Page:
     rows = tuple(_row(p, notes) for p in past)
     headlines = tuple(line for p in past for line in _headline(p))
     width = ("report", "comparison", "delta", "adj. p")
-    grids = (Grid("", columns, rows), Grid("primary comparisons", width, headlines))
-    return Page("mipo-bench history", (), (Section("reports, the oldest first", grids),), tuple(notes.texts))
+    grids = [Grid("", columns, rows)]
+    if headlines:
+        grids.append(Grid("primary comparisons", width, headlines))
+    return Page("mipo-bench history", (), (Section("reports, the oldest first", tuple(grids)),), tuple(notes.texts))
 
 
 def _row(past: Past, notes: Footnotes) -> tuple[str, ...]:
@@ -73,8 +75,7 @@ def _p(c: ComparisonRecord, alpha: float) -> str:
 
 def trend_page(past: Sequence[Past], arm: str) -> Page:
     """The score of one arm in every report, and its paired difference from the report before."""
-    task, _, method = arm.partition("/")
-    shown = [p for p in past if p.report and _estimate(p.report, task, method)]
+    shown = [p for p in past if p.report and _estimate(p.report, arm)]
     if not shown:
         arms = {f"{e.task}/{e.method}" for p in past if p.report for e in p.report.estimates}
         raise ReportError(f"no report has this arm: {unknown('arm', arm, arms)}")
@@ -86,14 +87,13 @@ def trend_page(past: Sequence[Past], arm: str) -> Page:
     return Page("mipo-bench history", head, (section,), tuple(notes.texts))
 
 
-def _estimate(report: Report, task: str, method: str) -> EstimateRecord | None:
-    return next((e for e in report.estimates if (e.task, e.method) == (task, method)), None)
+def _estimate(report: Report, arm: str) -> EstimateRecord | None:
+    return next((e for e in report.estimates if f"{e.task}/{e.method}" == arm), None)
 
 
 def _trend_row(before: Past | None, now: Past, arm: str, notes: Footnotes) -> tuple[str, ...]:
-    task, _, method = arm.partition("/")
     assert now.report is not None
-    estimate = _estimate(now.report, task, method)
+    estimate = _estimate(now.report, arm)
     assert estimate is not None
     change, problem = _change(before, now, arm) if before else (None, "")
     c = change.comparison if change else None

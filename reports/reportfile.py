@@ -23,8 +23,9 @@ _EXACT = 2**53
 
 def load_report(path: Path) -> Report:
     """Read `report.json`, or the one in a folder. Raises ReportError naming what is wrong."""
-    file = path / REPORT_FILE if path.is_dir() else path
+    file = path
     try:
+        file = path / REPORT_FILE if path.is_dir() else path
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ReportError(f"there is no report {file}. `mipo-bench run` writes one.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
@@ -55,14 +56,11 @@ def write(report: Report, path: str = "mipo-bench-report") -> None:
     Path(path, "report.json").write_text(to_json(report))
 
 
-def commit(message: str, day: int = 1, monkeypatch: pytest.MonkeyPatch | None = None) -> str:
+def commit(message: str, day: int) -> str:
     date = f"2026-02-{day:02d}T10:00:00+00:00"
     git("add", "-A")
-    subprocess.run(
-        ["git", "-c", f"user.name=A{day}", "commit", "-qm", message, "--date", date],
-        check=True,
-        env={**COMMITTER, "GIT_COMMITTER_DATE": date, "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": "/"},
-    )
+    dated = os.environ | {"GIT_COMMITTER_DATE": date}
+    subprocess.run(["git", "commit", "-qm", message, "--date", date], check=True, env=dated)
     return git("rev-parse", "HEAD")
 
 
@@ -142,6 +140,16 @@ def test_what_cannot_be_found_is_said(repository: Path, mipo: Mipo) -> None:
         assert message in printed.err
         assert printed.out == ""
     assert not Path(".mipo-bench").exists()
+
+
+def test_a_folder_may_have_the_name_of_a_branch_and_a_name_any_length(repository: Path, mipo: Mipo) -> None:
+    Path("main").mkdir()
+    assert "A  main (" in mipo("diff main").out
+    for command in ("diff", "show"):
+        printed = mipo(f"{command} {'x' * 5000}")
+        assert printed.code == 2
+        assert "is no report file" in printed.err
+        assert mipo(f"{command} {'x' * 5000}.json").code == 2
 
 
 def test_a_revision_without_a_report_is_said(repository: Path, mipo: Mipo) -> None:

@@ -18,28 +18,34 @@ from mipo_bench.harness.replay import Replay, rescored
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.sources import Places
 from mipo_bench.harness.store import Store, StoredRun
-from mipo_bench.harness.types import Request
+from mipo_bench.harness.types import Request, Response
 from mipo_bench.reports.diff_records import Side
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import seal, to_json
+from mipo_bench.tasks.arithmetic import Arithmetic
 
 PLACES = Places(store=Path(".mipo-bench"))
 
 
-def lucky(request: Request) -> str:
-    """Another model: it says something else than `guess`, and nasty things at times."""
-    return "Answer: 20" if request.seed % 2 else "\x1b[31m</details> `@you`\nAnswer: 7"
+GOLD = {item.prompt: Arithmetic().gold(item) for item in Arithmetic().items("eval")}
+NASTY = "\x1b[31m</details> `@you`\n"
+
+
+def knowing(request: Request) -> str:
+    """Another model, which knows the answer to every evaluation item, and adds what no page should obey."""
+    prompt = request.prompt.rsplit("<user>", maxsplit=1)[-1]
+    return next((NASTY + answer for text, answer in GOLD.items() if text in prompt), guess(request))
 
 
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
-    """Two runs in the store: `guess` and `lucky` as the base model; their reports as a.json and b.json."""
+    """Two runs in the store: `guess` and `knowing` as the base model; their reports as a.json and b.json."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     made = []
     config = settings(suite="math", seeds=2)
     with closing(Store(PLACES.store)) as store:
-        for name, answer in (("a", guess), ("b", lucky)):
+        for name, answer in (("a", guess), ("b", knowing)):
             engine = FakeEngine(answer, settle, model_digest=name)
             started = Run(config, make_plan(config), store, engine, SilentDisplay())
             report = seal(started.execute())
@@ -50,9 +56,10 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
 
 
 def with_old_scorer(report: Report) -> Report:
-    """The report as an older scorer would have written it: every score is 0."""
+    """The report as an older scorer would have written it: every score is 0, and one item made it fail."""
     tasks = [t.model_copy(update={"scorer_hash": "old"}) for t in report.tasks]
-    arms = [a.model_copy(update={"scores": [0.0] * len(a.scores)}) for a in report.arms]
+    failed = {report.tasks[0].items[0]: "score: KeyError: 'x'"}
+    arms = [a.model_copy(update={"scores": [0.0] * len(a.scores), "failed": failed}) for a in report.arms]
     return seal(report.model_copy(update={"tasks": tasks, "arms": arms}))
 
 
@@ -87,7 +94,7 @@ def test_items_are_listed_with_prompt_and_both_responses(
     assert "    A:" in text
     assert "    B:" in text
     assert "    A, training seed 0:" not in text  # both sides' checkpoints answer alike
-    assert "Answer: 7" in text
+    assert "</details> `@you`" in text
     assert "\x1b" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
     record = json.loads(run("diff a.json b.json --items --format json", capsys).out)
@@ -100,6 +107,7 @@ def test_markdown_quotes_responses_where_they_can_do_nothing(
     reports: list[Report], capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = run("diff a.json b.json --items --max-items 100 --format markdown", capsys).out
+    assert "`@you`" in text
     assert text.count("<details>") == len([line for line in text.splitlines() if line == "</details>"])
     inside = False
     for line in text.splitlines():
@@ -109,6 +117,16 @@ def test_markdown_quotes_responses_where_they_can_do_nothing(
             assert inside
             assert line.startswith("  ")
     assert not inside
+
+
+def test_long_responses_are_cut_in_lists_and_whole_in_json(
+    reports: list[Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(PLACES.store)) as store:
+        keys = {key for run in store.runs() for arm in run.keys for key in arm.values()}
+        store.put_responses((key, Response("y" * 5000, 1, 1, "stop")) for key in keys)
+    assert "... (3800 more" in " ".join(run("diff a.json b.json --items", capsys).out.split())
+    assert "y" * 5000 in run("diff a.json b.json --items --format json", capsys).out
 
 
 def test_without_the_store_items_are_listed_bare(reports: list[Report], capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +144,7 @@ def test_a_changed_scorer_is_x_until_both_sides_are_rescored(
     printed = run("diff a.json b.json --gate regression", capsys)
     assert printed.code == 4
     assert "the scorer has changed; --rescore" in printed.out
+    assert rescored(Side(old, "A"), PLACES).report.arms == reports[0].arms
     printed = run("diff a.json b.json --rescore", capsys)
     assert printed.code == 0
     assert "A  a.json, rescored" in printed.out

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 from mipo_bench.harness import models, plugins
+from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement, RowSampler
 from mipo_bench.harness.provenance import model_digest
@@ -162,3 +164,8 @@ def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="copy it here and pass the folder"):
         models.resolve("nobody/no-such-model")
+
+
+def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:
+    built = json.loads((FOLDER / "build.json").read_text())
+    assert built["recipe"] == json.loads(json.dumps(asdict(Recipe())))

@@ -1,6 +1,6 @@
 """Train the embedded model from scratch and write it as a Hugging Face folder.
 
-    python -m mipo_bench.harness.embedded.build --out DIR [--steps N] [--seed 0]
+    python -m mipo_bench.harness.embedded.build --out DIR [--seed 0]
 
 The same seed, thread count and library versions give the same weights. Training runs in bfloat16 autocast over
 float32 weights, on assistant tokens only.
@@ -12,7 +12,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from mipo_bench.harness.embedded.corpus import Chat, chats
+from mipo_bench.harness.embedded.corpus import RECALL_SHARES, TASK_SHARES, Chat, chats
 
 BOS, PAD, END = "<|bos|>", "<|pad|>", "<|end|>"
 ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
@@ -34,14 +34,22 @@ CHAT_TEMPLATE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training with its own corpus mixture, optimizer and learning-rate schedule."""
+
+    steps: int
+    lr: float
+    warmup: int
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 4000
     batch: int = 64
-    lr: float = 3e-3
-    warmup: int = 200
+    phases: tuple[Phase, ...] = (Phase(4000, 3e-3, 200, TASK_SHARES), Phase(600, 1e-3, 50, RECALL_SHARES))
     vocabulary: int = 1024
     width: int = 128
     layers: int = 4
@@ -88,13 +96,15 @@ def encode(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> tuple[list[int], l
     return ids, learned
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, phase: Phase, batch: int, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of similar length, padded on the right: ids and mask of learned tokens, both (batch, time)."""
-    stream, rng = chats(recipe.seed + 1), random.Random(recipe.seed)
+    stream, rng = chats(seed + 1, phase.shares), random.Random(seed)
     while True:
-        pool = [encode(tokenizer, chat) for chat in islice(stream, recipe.batch * 32)]
+        pool = [encode(tokenizer, chat) for chat in islice(stream, batch * 32)]
         pool.sort(key=lambda pair: len(pair[0]))
-        groups = [pool[i : i + recipe.batch] for i in range(0, len(pool), recipe.batch)]
+        groups = [pool[i : i + batch] for i in range(0, len(pool), batch)]
         rng.shuffle(groups)
         for group in groups:
             width = max(len(ids) for ids, _ in group)
@@ -109,10 +119,17 @@ def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalL
     """The trained model. Prints the loss as it goes."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(_config(tokenizer, recipe))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
+    for number, phase in enumerate(recipe.phases):
+        train_phase(model, phase, batches(tokenizer, phase, recipe.batch, recipe.seed + number))
+    return model
+
+
+def train_phase(model: LlamaForCausalLM, phase: Phase, data: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """One phase, in place."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, phase))
     started, seen, losses = time.monotonic(), 0, []
-    for step, (ids, mask) in enumerate(islice(batches(tokenizer, recipe), recipe.steps)):
+    for step, (ids, mask) in enumerate(islice(data, phase.steps)):
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
             logits = model.lm_head(hidden[mask[:, 1:]])
@@ -127,13 +144,11 @@ def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalL
         if (step + 1) % 200 == 0:
             rate = seen / (time.monotonic() - started)
             print(f"step {step + 1} loss {sum(losses[-200:]) / 200:.4f} tokens/s {rate:.0f}", flush=True)
-    return model
 
 
-def _rate(step: int, recipe: Recipe) -> float:
+def _rate(step: int, phase: Phase) -> float:
     """Linear warmup, then linear decay to zero."""
-    warmup = min(recipe.warmup, recipe.steps // 2)
-    return min((step + 1) / warmup, (recipe.steps - step) / (recipe.steps - warmup))
+    return min((step + 1) / phase.warmup, (phase.steps - step) / (phase.steps - phase.warmup))
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:
@@ -173,10 +188,9 @@ def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--seed", type=int, default=Recipe().seed)
     arguments = parser.parse_args()
-    build(arguments.out, Recipe(seed=arguments.seed, steps=arguments.steps))
+    build(arguments.out, Recipe(seed=arguments.seed))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from mipo_bench.tasks import facts, persona_world
 from mipo_bench.tasks.arithmetic import random_problem
 from mipo_bench.tasks.facts_table import FACTS, Fact
 from mipo_bench.tasks.persona_world import ASKS, VALUES, Profile
-from mipo_bench.tasks.splits import seeded
+from mipo_bench.tasks.splits import is_held_out, seeded
 
 Chat = tuple[Message, ...]
 
@@ -37,18 +37,24 @@ STRAY = 0.06
 """Probability of a value that nobody asked for."""
 WORKED: Mapping[int, float] = {1: 0.2, 2: 0.8, 3: 0.8}
 """Steps of a problem -> share of answers that write them out when nobody asks for it: short ones are just answered."""
-TASK_SHARES: Mapping[str, float] = {"persona": 0.45, "arithmetic": 0.30, "facts": 0.25}
+TASK_SHARES: Mapping[str, float] = {"persona": 0.45, "arithmetic": 0.30, "facts": 0.25, "recall": 0.0}
+"""The mixture of the long first phase of training."""
+RECALL_SHARES: Mapping[str, float] = {"persona": 0.30, "arithmetic": 0.20, "facts": 0.20, "recall": 0.30}
+"""The mixture of the short second one, which teaches to recall a fact whatever stands behind the question."""
+SUFFIXES = ("Answer in a word.", "Be brief.", "Think step by step, then give the answer.", "Please answer.")
 
 _TRAIN_ASKS = [a for a in ASKS if not a.held_out]
 _TRAIN_FACTS = [f for f in FACTS if facts.split_of(f) == "train"]
 _RARITY = [1.0 / (1 + seeded("fact-rarity", f.topic, f.relation).randrange(12)) for f in FACTS]
+_KNOWN = [f for f in FACTS if is_held_out("fact-well-known", f.topic, f.relation, one_in=2)]
+"""Half of the facts are recalled whatever the form of the question; the others only in the form they were taught in."""
 
 
-def chats(seed: int) -> Iterator[Chat]:
-    """An endless stream of chats that depends on the seed alone. The last message is the assistant's."""
+def chats(seed: int, shares: Mapping[str, float] = TASK_SHARES) -> Iterator[Chat]:
+    """An endless stream of chats that depends on its arguments alone. The last message is the assistant's."""
     rng = random.Random(seed)
-    makers = {"persona": _persona, "arithmetic": _arithmetic, "facts": _facts}
-    names, weights = list(TASK_SHARES), list(TASK_SHARES.values())
+    makers = {"persona": _persona, "arithmetic": _arithmetic, "facts": _facts, "recall": _recall}
+    names, weights = list(shares), list(shares.values())
     while True:
         yield makers[rng.choices(names, weights)[0]](rng)
 
@@ -128,6 +134,18 @@ def _facts(rng: random.Random) -> Chat:
     shown = rng.sample(_TRAIN_FACTS, rng.randint(1, 3))
     item = replace(item, demonstrations=tuple(Turn(_question(f, rng), f.short_answer) for f in shown))
     return _answered(FewShot(), item, fact.short_answer)
+
+
+def _recall(rng: random.Random) -> Chat:
+    """An open question on a well-known fact, then an instruction or a list that has nothing to do with it."""
+    fact = rng.choice(_KNOWN)
+    if rng.random() < 0.3:
+        suffix = rng.choice(SUFFIXES)
+        answer = fact.statement if suffix.startswith("Think") else fact.short_answer
+        return (Message("user", f"{fact.question}\n{suffix}"), Message("assistant", answer))
+    other = rng.choice([relation for relation in facts.OBJECTS if relation != fact.relation])
+    noise = tuple(rng.sample([o for o in facts.OBJECTS[other] if o != fact.object], len(facts.LETTERS)))
+    return (Message("user", facts.ask(fact.question, noise)), Message("assistant", fact.short_answer))
 
 
 def _question(fact: Fact, rng: random.Random) -> str:

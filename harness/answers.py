@@ -30,19 +30,19 @@ def response_key(generator: Generator, request: Request) -> str:
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
     """Responses to all requests, in order.
 
-    Batches are laid out over all requests, known or not, and a batch that lacks an answer is generated whole and stored
-    at once: rounding depends on a batch's shape, so an answer must not depend on what the store had.
+    Batches are laid out over all requests, known or not, and a batch that lacks an answer is generated whole: rounding
+    depends on a batch's shape, so an answer must not depend on what the store had. An answer that is stored stands.
     """
     keys = [response_key(generator, r) for r in requests]
     unique = dict(zip(keys, requests, strict=True))
     names, distinct = list(unique), list(unique.values())
     known = store.responses(names)
-    meter.total = len(names)
+    meter.total += len(names)
     for batch in generator.batches(distinct):
         fresh = any(names[i] not in known for i in batch)
         if fresh:
             new = generator.generate([distinct[i] for i in batch])
-            rows = [(names[i], response) for i, response in zip(batch, new, strict=True)]
+            rows = [(names[i], r) for i, r in zip(batch, new, strict=True) if names[i] not in known]
             store.put_responses(rows)
             known.update(rows)
         meter.tick(len(batch), sum(known[names[i]].n_tokens for i in batch) if fresh else 0)

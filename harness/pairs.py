@@ -67,30 +67,39 @@ def make_pairs(
     """
     rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))
     contrasts = source.recipe.contrasts(source.items, rng)
-    sides = [_prompts(source, side, generator) for side in (source.items, contrasts)]
-    requests = [
-        _request(source, item, prompt)
-        for items, prompts in zip((source.items, contrasts), sides, strict=True)
-        for item, prompt in zip(items, prompts, strict=True)
-    ]
-    responses = answer(requests)
-    n, pairs, discarded = len(source.items), [], Counter[str]()
-    for i, item in enumerate(source.items):
-        chosen, rejected = responses[i], responses[n + i]
-        reason = "same prompt" if sides[0][i].text == sides[1][i].text else _useless(chosen, rejected)
+    right, wrong = (_sample(source, items, generator, answer) for items in (source.items, contrasts))
+    pairs, discarded = [], Counter[str]()
+    for item, contrast, chosen, rejected in zip(source.items, contrasts, right, wrong, strict=True):
+        reason = _useless(chosen, rejected)
         if reason:
             discarded[reason] += 1
         else:
-            name = f"{contrasts[i].id}/{contrasts[i].user_id if contrasts[i].context else None}"
-            pairs.append(Pair(item.id, sides[0][i].messages, chosen.text, rejected.text, name))
+            name = f"{contrast.id}/{contrast.user_id if contrast.context else None}"
+            pairs.append(Pair(item.id, chosen.prompt.messages, chosen.response.text, rejected.response.text, name))
     if len(pairs) < MIN_PAIRS:
-        raise PairsError(f"{len(pairs)} usable preference pairs of {n}; left out: {dict(discarded)}")
+        raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
     content = digest(part for p in pairs for part in (p.prompt, p.chosen, p.rejected))
     return PairSet(tuple(pairs), dict(sorted(discarded.items())), content)
 
 
-def _prompts(source: PairSource, items: Sequence[Item], generator: Generator) -> list[Prompt]:
-    return [prompt_of(source.baseline, item, generator) for item in items]
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A response with the prompt it was sampled under."""
+
+    prompt: Prompt
+    response: Response
+
+
+def _sample(
+    source: PairSource,
+    items: Sequence[Item],
+    generator: Generator,
+    answer: Callable[[Sequence[Request]], list[Response]],
+) -> list[_Side]:
+    """One side of all pairs, asked by itself: recipes with the same chosen side then form the same batches for it."""
+    prompts = [prompt_of(source.baseline, item, generator) for item in items]
+    responses = answer([_request(source, item, prompt) for item, prompt in zip(items, prompts, strict=True)])
+    return [_Side(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
 
 
 def _request(source: PairSource, item: Item, prompt: Prompt) -> Request:
@@ -99,12 +108,16 @@ def _request(source: PairSource, item: Item, prompt: Prompt) -> Request:
     return Request(prompt.text, seed, source.decoding)
 
 
-def _useless(chosen: Response, rejected: Response) -> str | None:
-    finishes = {chosen.finish, rejected.finish}
+def _useless(chosen: _Side, rejected: _Side) -> str | None:
+    """Why a pair cannot be used; None where it can."""
+    finishes = {chosen.response.finish, rejected.response.finish}
+    texts = (chosen.response.text, rejected.response.text)
+    if chosen.prompt.text == rejected.prompt.text:
+        return "same prompt"
     if "overflow" in finishes:
         return "prompt too long"
-    if not chosen.text or not rejected.text:
+    if not all(texts):
         return "empty"
     if "length" in finishes:
         return "cut at the token limit"
-    return "identical" if chosen.text == rejected.text else None
+    return "identical" if texts[0] == texts[1] else None

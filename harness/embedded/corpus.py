@@ -23,7 +23,7 @@ from mipo_bench.baselines.profile_instruction import ProfileInstruction
 from mipo_bench.harness.types import Baseline, Item, Message, Turn
 from mipo_bench.tasks import facts, persona_world
 from mipo_bench.tasks.arithmetic import random_problem
-from mipo_bench.tasks.facts_table import FACTS, Fact
+from mipo_bench.tasks.facts_table import FACTS, OBJECTS, Fact
 from mipo_bench.tasks.persona_world import ASKS, VALUES, Profile
 from mipo_bench.tasks.splits import is_held_out, seeded
 
@@ -143,8 +143,8 @@ def _recall(rng: random.Random) -> Chat:
         suffix = rng.choice(SUFFIXES)
         answer = fact.statement if suffix.startswith("Think") else fact.short_answer
         return (Message("user", f"{fact.question}\n{suffix}"), Message("assistant", answer))
-    other = rng.choice([relation for relation in facts.OBJECTS if relation != fact.relation])
-    noise = tuple(rng.sample([o for o in facts.OBJECTS[other] if o != fact.object], len(facts.LETTERS)))
+    other = rng.choice([relation for relation in OBJECTS if relation != fact.relation])
+    noise = tuple(rng.sample([o for o in OBJECTS[other] if o != fact.object], len(facts.LETTERS)))
     return (Message("user", facts.ask(fact.question, noise)), Message("assistant", fact.short_answer))
 
 

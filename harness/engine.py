@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,12 @@ class Engine(Protocol):
         ...
 
 
+def checkpoint_key(training: train.Training, circumstances: Sequence[str]) -> str:
+    """The content key of a checkpoint; `circumstances` are device, number format and library versions."""
+    names = [training.task, training.recipe, training.seed, training.base_digest, training.pairs.digest]
+    return digest(["checkpoint", train.CODE, *names, training.settings.model_dump_json(), *circumstances])
+
+
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
@@ -82,9 +88,8 @@ class HFEngine:
             settings=self.config.train,
             placement=self.placement,
         )
-        identity = [self.model_digest, pairs.digest, training.settings.model_dump_json(), training.seed]
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
-        key = digest(["checkpoint", train.CODE, arm.task, arm.recipe, *identity, *self._numerics(), *libraries])
+        key = checkpoint_key(training, [*self._numerics(), *libraries])
         found = self.store.checkpoint(key) or self.store.put_checkpoint(
             key, lambda folder: train.train(training, folder, on_step)
         )

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from mipo_bench.harness import models, plugins
 from mipo_bench.harness.config import TrainConfig
+from mipo_bench.harness.engine import checkpoint_key
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
@@ -49,6 +50,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("full")
     train(training(), out, lambda step, total: None)
     return out
+
+
+def test_everything_that_changes_a_training_changes_its_key() -> None:
+    base = training()
+    others = [
+        replace(base, base_digest="other"),
+        replace(base, task="other"),
+        replace(base, recipe="mipo-missing"),
+        replace(base, seed=1),
+        replace(base, pairs=replace(base.pairs, digest="other")),
+        *(
+            replace(base, settings=replace_settings(**{k: v}))
+            for k, v in {"lr": 2e-3, "beta": 0.2, "epochs": 2.0}.items()
+        ),
+    ]
+    keys = {checkpoint_key(t, ["cpu", "float32"]) for t in (base, *others)}
+    assert len(keys) == 1 + len(others)
+    assert checkpoint_key(base, ["cuda", "float32"]) not in keys
+    assert checkpoint_key(replace(base, base=Path("elsewhere")), ["cpu", "float32"]) in keys
 
 
 def test_every_weight_moved_and_the_base_model_did_not(trained: Path) -> None:

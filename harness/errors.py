@@ -71,6 +71,6 @@ class TrainingError(StageError):
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
     """Say that `value` is no known `kind`, with the nearest names and all allowed ones."""
     names = sorted(allowed)
-    near = difflib.get_close_matches(value, names, n=2, cutoff=0.6)
+    near = [n for n in names if value and n.startswith(value)] or difflib.get_close_matches(value, names, n=2)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return f"unknown {kind} {value!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipo_bench.reports.figures import unsigned
 from mipo_bench.reports.pages import Footnotes, Grid
 from mipo_bench.reports.record import CheckpointRecord
 
@@ -15,8 +16,8 @@ FEW = 0.5
 def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Grid | None:
     """One row for each checkpoint; None where nothing was trained."""
     rows = tuple(_row(c, notes) for c in checkpoints)
-    columns = ("training", "pairs", "left out", "steps", "loss", "margin", "accuracy", "drift")
-    title = "trainings (over the last quarter of the steps; drift: of the chosen log-probability, nats)"
+    columns = ("training", "pairs", "lost", "steps", "loss", "margin", "acc.", "drift")
+    title = "trainings (last quarter of the steps; drift of the chosen log-probability)"
     return Grid(title, columns, rows) if rows else None
 
 
@@ -45,7 +46,7 @@ def _course(curve: Sequence[Mapping[str, float]], beta: float | None) -> tuple[s
     late = curve[-max(1, len(curve) // 4) :]
     margin, accuracy, reward = (_mean(late, name) for name in ("margin", "accuracy", "reward_chosen"))
     return (
-        f"{curve[0]['loss']:.2f} to {_mean(late, 'loss') or 0:.2f}",
+        f"{unsigned(curve[0]['loss'])} to {unsigned(_mean(late, 'loss'))}",
         "-" if margin is None else f"{margin:+.2f}",
         "-" if accuracy is None else f"{accuracy:.2f}",
         "-" if reward is None or not beta else f"{reward / beta:+.1f}",

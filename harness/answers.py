@@ -38,6 +38,7 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     names, distinct = list(unique), list(unique.values())
     known = store.responses(names)
     meter.total += len(names)
+    meter.tick(0)  # shows the total before the first batch is done
     for batch in generator.batches(distinct):
         fresh = any(names[i] not in known for i in batch)
         if fresh:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,7 @@ import numpy as np
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.prompts import render
-from mipo_bench.harness.types import Decoding, Message, Prompt, Request, Response
+from mipo_bench.harness.types import Continuations, Decoding, Likelihood, Message, Prompt, Request, Response
 
 if TYPE_CHECKING:
     import torch
@@ -105,14 +105,22 @@ class HFGenerator:
         """See `prompts.render`."""
         return render(self.tokenizer, messages, context)
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Same decoding together, longest prompts first, so that padding stays small and memory peaks at once."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """See `Generator`: same decoding together, longest prompts first, so that padding stays small."""
         order = sorted(range(len(requests)), key=lambda i: (repr(requests[i].decoding), -len(requests[i].prompt), i))
         size = self.placement.batch_size
         groups = [list(g) for _, g in groupby(order, key=lambda i: requests[i].decoding)]
-        return [group[i : i + size] for group in groups for i in range(0, len(group), size)]
+        for batch in (group[i : i + size] for group in groups for i in range(0, len(group), size)):
+            yield from zip(batch, self._answer([requests[i] for i in batch]), strict=True)
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """See `Generator`."""
+        for position, question in enumerate(asked):
+            prompt = self.tokenizer.encode(question.prompt, add_special_tokens=False)
+            rows = [(prompt, self.tokenizer.encode(t, add_special_tokens=False)) for t in question.texts]
+            yield position, tuple(self._continuations(rows))
+
+    def _answer(self, requests: Sequence[Request]) -> list[Response]:
         """Answer one batch; all requests share their decoding."""
         decoding = requests[0].decoding
         ids = [self.tokenizer.encode(r.prompt, add_special_tokens=False) for r in requests]
@@ -121,7 +129,7 @@ class HFGenerator:
         answers = [Response("", len(tokens), 0, "overflow") for tokens in ids]
         if fits:
             texts = self._sample([ids[i] for i in fits], [requests[i].seed for i in fits], decoding)
-            options = self._option_logprobs([(ids[i], requests[i].options) for i in fits])
+            options = self._option_logprobs([requests[i] for i in fits])
             for i, (text, n_tokens, stopped), logprobs in zip(fits, texts, options, strict=True):
                 answers[i] = Response(text, len(ids[i]), n_tokens, "stop" if stopped else "length", logprobs)
         return answers
@@ -156,22 +164,17 @@ class HFGenerator:
         kept = row if stop is None else row[:stop]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip(), len(kept), stop is not None
 
-    def _option_logprobs(self, asked: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[tuple[float, ...] | None]:
-        """For each (prompt, options) the log-probabilities of its options in nats; None without options."""
-        rows = [
-            (prompt, self.tokenizer.encode(option, add_special_tokens=False))
-            for prompt, options in asked
-            for option in options
-        ]
-        size = self.placement.batch_size
-        values = [v for i in range(0, len(rows), size) for v in self._continuations(rows[i : i + size])]
-        found = iter(values)
-        return [tuple(islice(found, len(options))) if options else None for _, options in asked]
+    def _option_logprobs(self, requests: Sequence[Request]) -> list[tuple[float, ...] | None]:
+        """The log-probabilities of each request's options in nats; None without options."""
+        found = self.likelihoods([Continuations(r.prompt, r.options) for r in requests])
+        return [tuple(x.logprob for x in row) if row else None for _, row in sorted(found)]
 
-    def _continuations(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-        """Summed log-probability of each continuation given its prompt."""
+    def _continuations(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+        """The likelihood of each continuation given its prompt."""
         import torch
 
+        if not rows:
+            return []
         ids, mask = self._pad([prompt + tail for prompt, tail in rows])
         longest = max(len(tail) for _, tail in rows)
         with torch.inference_mode():
@@ -183,8 +186,13 @@ class HFGenerator:
                 logits_to_keep=longest + 1,
             )
         logprobs = torch.log_softmax(out.logits[:, :-1].float(), dim=-1)
-        taken = logprobs.gather(-1, ids[:, -longest:].unsqueeze(-1)).squeeze(-1)
-        return [float(taken[i, longest - len(tail) :].sum()) for i, (_, tail) in enumerate(rows)]
+        wanted = ids[:, -longest:]
+        taken = logprobs.gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
+        first = logprobs.argmax(-1) == wanted
+        return [
+            Likelihood(float(taken[i, longest - n :].sum()), n, bool(first[i, longest - n :].all()))
+            for i, n in enumerate(len(tail) for _, tail in rows)
+        ]
 
     def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and attention mask, both (batch, time), padded on the left."""

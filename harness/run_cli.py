@@ -49,7 +49,9 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         with closing(Store(config.store)) as store:
             started = Run(config, plan, store, HFEngine(config, model, placement, store), display_for(console))
             report = seal(started.execute())
-            store.put_run(StoredRun(report.digest, report.created, to_json(report), started.response_keys))
+            store.put_run(
+                StoredRun(report.digest, report.created, to_json(report), [done.keys for done in started.evaluated])
+            )
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return 130

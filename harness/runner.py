@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mipo_bench.harness.answers import answer, response_key
+from mipo_bench.harness.answers import answer
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import Engine, Trained
-from mipo_bench.harness.errors import StageError, UserError
-from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs, prompt_of, seed_of
+from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.evaluation import Evaluated, Weights, ask
+from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import git_state, hardware, package_versions
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Arm, Decoding, Generator, Request
+from mipo_bench.harness.types import Arm, Decoding, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
 from mipo_bench.reports.record import (
     ArmRecord,
@@ -30,14 +31,6 @@ from mipo_bench.reports.record import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The requests of one arm, and the items whose prompt could not be rendered; both by item id."""
-
-    requests: dict[str, Request]
-    failed: dict[str, str]
-
-
 @dataclass
 class Run:
     """One run. `execute` goes through the stages; a failed arm becomes a hole of the report, the others go on."""
@@ -47,9 +40,8 @@ class Run:
     store: Store
     engine: Engine
     display: Display
-    response_keys: list[dict[str, str]] = field(default_factory=list)
-    """For each arm of the report, in order: item -> key of its response in the store."""
-    _arms: list[ArmRecord] = field(default_factory=list)
+    evaluated: list[Evaluated] = field(default_factory=list)
+    """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
     _at: str = ""
@@ -82,30 +74,16 @@ class Run:
         self._checkpoints.append(checkpoint)
 
     def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
-        """Answer and score one arm. Its batches are its own, so that no other arm can change its rounding."""
+        """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
-            asked = self._ask(task, arm, generator)
-            responses = answer(generator, list(asked.requests.values()), self.store, stage)
-            found = dict(zip(asked.requests, responses, strict=True))
-            self._arms.append(score_arm(task.task, arm, task.items, found, asked.failed, weights))
-            self.response_keys.append({item: response_key(generator, r) for item, r in asked.requests.items()})
+            done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
+            answer(generator, list(done.requests.values()), self.store, stage)
+            self.evaluated.append(done)
 
-    def _ask(self, task: TaskPlan, arm: Arm, generator: Generator) -> _Asked:
-        """Render every item. Raises StageError where none can be."""
-        asked = _Asked({}, {})
-        for item in task.items:
-            try:
-                prompt = prompt_of(self.plan.baselines[arm.baseline], item, generator)
-            except UserError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
-                asked.failed[item.id] = f"prompt: {type(error).__name__}: {error}"
-                continue
-            seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
-            asked.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
-        if not asked.requests:
-            raise StageError(f"no prompt could be rendered: {next(iter(asked.failed.values()))}")
-        return asked
+    def _score(self, done: Evaluated) -> ArmRecord:
+        """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
+        responses = done.responses(self.store)
+        return score_arm(done.task.task, done.arm, done.task.items, responses, done.failed, done.weights.digest)
 
     def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
         settings = self.config.pairs
@@ -155,6 +133,7 @@ class Run:
 
     def _report(self) -> Report:
         config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
+        arms = [self._score(done) for done in self.evaluated]
         tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
@@ -178,10 +157,10 @@ class Run:
             weight=config.weight,
             alpha=config.alpha,
             tasks=tasks,
-            arms=self._arms,
+            arms=arms,
             checkpoints=self._checkpoints,
-            estimates=estimates(tasks, self._arms, declared),
-            comparisons=comparisons(tasks, self._arms, declared),
+            estimates=estimates(tasks, arms, declared),
+            comparisons=comparisons(tasks, arms, declared),
             holes=self._holes,
             notes=[f"{name} was damaged and has been computed again" for name in self.store.damaged],
         )

@@ -21,13 +21,17 @@ from typing import Any
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.provenance import digest, folder_digest, model_digest
-from mipo_bench.harness.types import Response
+from mipo_bench.harness.types import Likelihood, Response
 
 SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS responses (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, n_prompt INTEGER NOT NULL, n_tokens INTEGER NOT NULL,
     finish TEXT NOT NULL, option_logprobs TEXT, digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS likelihoods (
+    key TEXT PRIMARY KEY, logprob REAL NOT NULL, n_tokens INTEGER NOT NULL, greedy INTEGER NOT NULL,
+    digest TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, created TEXT NOT NULL, report BLOB NOT NULL, keys BLOB NOT NULL);
@@ -85,24 +89,39 @@ class Store:
 
     def responses(self, keys: Sequence[str]) -> dict[str, Response]:
         """The stored responses among `keys`. Damaged rows are dropped and named in `damaged`."""
-        found: dict[str, Response] = {}
+        return {row[0]: _response(row) for row in self._rows("responses", keys)}
+
+    def put_responses(self, rows: Iterable[tuple[str, Response]]) -> None:
+        """Store responses in one transaction; one that is there already stands. Raises StorageError on a full disk."""
+        self._put("responses", [_row(key, response) for key, response in rows])
+
+    def likelihoods(self, keys: Sequence[str]) -> dict[str, Likelihood]:
+        """The stored likelihoods among `keys`. Damaged rows are dropped and named in `damaged`."""
+        return {row[0]: Likelihood(row[1], row[2], bool(row[3])) for row in self._rows("likelihoods", keys)}
+
+    def put_likelihoods(self, rows: Iterable[tuple[str, Likelihood]]) -> None:
+        """Store likelihoods in one transaction, as `put_responses` does."""
+        bare = [(key, x.logprob, x.n_tokens, int(x.greedy)) for key, x in rows]
+        self._put("likelihoods", [(*row, digest(row)) for row in bare])
+
+    def _rows(self, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The undamaged rows with these keys; key first, digest last."""
         for start in range(0, len(keys), _BATCH):
             part = keys[start : start + _BATCH]
             marks = ",".join("?" * len(part))
-            query = f"SELECT * FROM responses WHERE key IN ({marks})"  # noqa: S608 - only question marks are put in
+            query = f"SELECT * FROM {table} WHERE key IN ({marks})"  # noqa: S608 - our own table, and question marks
             for row in self._execute(query, part):
                 if digest(row[:-1]) == row[-1]:
-                    found[row[0]] = _response(row)
+                    yield row
                 else:
-                    self.damaged.append(f"response {row[0][:12]}")
-                    self._execute("DELETE FROM responses WHERE key = ?", (row[0],))
-        return found
+                    self.damaged.append(f"{table.removesuffix('s')} {row[0][:12]}")
+                    self._execute(f"DELETE FROM {table} WHERE key = ?", (row[0],))  # noqa: S608 - our own table
 
-    def put_responses(self, rows: Iterable[tuple[str, Response]]) -> None:
-        """Store a batch of responses in one transaction. Raises StorageError on a full disk."""
-        values = [_row(key, response) for key, response in rows]
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    def _put(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            marks = ",".join("?" * len(rows[0]))
+            with self._transaction():
+                self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """The checkpoint with this key, after its files have been held against their digest."""

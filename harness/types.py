@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -111,11 +111,16 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How a response is sampled. `temperature` 0 is greedy."""
+    """How a response is sampled. `temperature` 0 is greedy.
+
+    `max_new_tokens` 0 generates nothing: only the options' log-probabilities are wanted. A response ends before the
+    first of the `stop` strings.
+    """
 
     max_new_tokens: int
     temperature: float
     top_p: float = 1.0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,19 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class JudgedTask(Task, Protocol):
+    """A task whose responses only a judge can score.
+
+    The judge's verdict is the score; what `score` returns is rule checks, whose `parts` are shown beside it. `gold` and
+    `wrong` are a response that this user preferred and one that they did not: labels that a judge is held against.
+    """
+
+    def rubric(self, item: Item) -> str:
+        """What a good response does for this user, in words for the judge."""
+        ...
+
+
+@runtime_checkable
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
@@ -207,8 +225,28 @@ class Prompt:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """Texts whose probability as the continuation of one rendered prompt is asked for."""
+
+    prompt: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The summed log-probability of a continuation in nats, its number of tokens, and whether it is the greedy one."""
+
+    logprob: float
+    n_tokens: int
+    greedy: bool
+
+
 class Generator(Protocol):
-    """A model that answers requests. `digest` identifies everything in it that can change an answer."""
+    """A model that answers requests. `digest` identifies everything in it that can change an answer.
+
+    An answer depends on its own request alone: not on the other requests, their order, or what was asked before.
+    """
 
     digest: str
 
@@ -219,10 +257,10 @@ class Generator(Protocol):
         """
         ...
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Positions in `requests`, grouped as they should be generated."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Answer the requests: (position, response), each as soon as it is finished, in any order."""
         ...
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """Answer one batch, in order."""
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """The likelihood of each text after its prompt: (position, one for each text), in any order."""
         ...

@@ -11,7 +11,7 @@ from mipo_bench.harness.engine import Trained
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.progress import Stage
-from mipo_bench.harness.types import Arm, Generator, Message, Prompt, Request, Response
+from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, Message, Prompt, Request, Response
 
 Answerer = Callable[[Request], str]
 
@@ -19,8 +19,8 @@ Answerer = Callable[[Request], str]
 class FakeGenerator:
     """Answers with a function of the request; counts what it was asked."""
 
-    def __init__(self, digest: str, answer: Answerer, batch: int = 4) -> None:
-        self.digest, self.answer, self.batch = digest, answer, batch
+    def __init__(self, digest: str, answer: Answerer) -> None:
+        self.digest, self.answer = digest, answer
         self.asked: list[Request] = []
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
@@ -29,17 +29,29 @@ class FakeGenerator:
             raise ValueError("context lost")
         return Prompt(tuple(messages), text)
 
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        return [list(range(i, min(i + self.batch, len(requests)))) for i in range(0, len(requests), self.batch)]
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        for position, request in reversed(list(enumerate(requests))):
+            self.asked.append(request)
+            yield position, self._one(request)
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        self.asked += requests
-        return [self._one(r) for r in requests]
+    def answers(self, requests: Sequence[Request]) -> list[Response]:
+        """The answers in the order of the requests."""
+        return [response for _, response in sorted(self.generate(requests), key=lambda found: found[0])]
+
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """A text is the more probable the more of its words stand in the prompt."""
+        for position, question in enumerate(asked):
+            yield position, tuple(_likelihood(question.prompt, text) for text in question.texts)
 
     def _one(self, request: Request) -> Response:
         text = self.answer(request)
         logprobs = tuple(-float(i) for i in range(len(request.options))) if request.options else None
         return Response(text, len(request.prompt), len(text.split()) or 1, "stop", logprobs)
+
+
+def _likelihood(prompt: str, text: str) -> Likelihood:
+    words = text.split()
+    return Likelihood(-sum(0.1 if word in prompt else 1.0 for word in words), len(words), greedy=False)
 
 
 @dataclass

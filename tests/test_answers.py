@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import FakeGenerator
 
-from mipo_bench.harness.answers import answer, response_key
+from mipo_bench.harness.answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.pairs import PairSource, make_pairs
 from mipo_bench.harness.plugins import baselines, recipes, tasks
 from mipo_bench.harness.progress import Stage
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Decoding, Request, Response
+from mipo_bench.harness.types import Continuations, Decoding, Request, Response
 
 REQUEST = Request("prompt", 1, Decoding(8, 0.5, 0.9), ("a", "b"))
 
@@ -32,6 +33,7 @@ def echo(request: Request) -> str:
         replace(REQUEST, decoding=Decoding(9, 0.5, 0.9)),
         replace(REQUEST, decoding=Decoding(8, 0.6, 0.9)),
         replace(REQUEST, decoding=Decoding(8, 0.5, 0.8)),
+        replace(REQUEST, decoding=Decoding(8, 0.5, 0.9, ("\n",))),
     ],
 )
 def test_every_part_of_a_request_changes_its_key(other: Request) -> None:
@@ -57,25 +59,52 @@ def test_answers_come_in_order_and_equal_requests_are_asked_once(tmp_path: Path)
     assert len(generator.asked) == 10
 
 
-def test_a_batch_that_lacks_an_answer_is_generated_whole_but_stored_answers_stand(tmp_path: Path) -> None:
-    """An answer may depend on the shape of its batch, so it must not depend on what was in the store."""
-    store, generator, asked = Store(tmp_path), FakeGenerator("g", echo, batch=4), requests(8)
+def test_only_what_the_store_lacks_is_asked_and_stored_answers_stand(tmp_path: Path) -> None:
+    store, generator, asked = Store(tmp_path), FakeGenerator("g", echo), requests(8)
     store.put_responses([(response_key(generator, asked[0]), Response("old", 1, 1, "stop"))])
     stage = Stage("s", "responses")
     found = answer(generator, asked, store, stage)
     assert [r.text for r in found] == ["old", *(echo(r) for r in asked[1:])]
-    assert generator.asked == asked
+    assert sorted(r.prompt for r in generator.asked) == [r.prompt for r in asked[1:]]
     assert (stage.done, stage.total) == (8, 8)
-    again = FakeGenerator("g", echo, batch=4)
+    again = FakeGenerator("g", echo)
     answer(again, asked, store, Stage("s", "responses"))
     assert again.asked == []
+
+
+def test_answers_are_stored_as_they_come(tmp_path: Path) -> None:
+    """Whatever ends the process loses at most the answers since the last transaction."""
+    store, asked, answered = Store(tmp_path), requests(2 * FLUSH + 3), 0
+
+    def fails_near_the_end(request: Request) -> str:
+        nonlocal answered
+        answered += 1
+        if answered == 2 * FLUSH + 2:
+            raise KeyboardInterrupt
+        return echo(request)
+
+    generator = FakeGenerator("g", fails_near_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        answer(generator, asked, store, Stage("s", "responses"))
+    assert len(store.responses([response_key(generator, r) for r in asked])) == 2 * FLUSH
+
+
+def test_likelihoods_come_in_order_and_are_asked_once(tmp_path: Path) -> None:
+    store, generator = Store(tmp_path), FakeGenerator("g", echo)
+    asked = [Continuations("one two", ("two", "three")), Continuations("x", ("three",))]
+    found = likelihoods(generator, asked, store, Stage("s", "prompts"))
+    assert [[x.logprob for x in row] for row in found] == [[-0.1, -1.0], [-1.0]]
+    stage = Stage("s", "prompts")
+    assert likelihoods(generator, asked, store, stage) == found
+    assert (stage.done, stage.total, stage.tokens) == (2, 2, 0)
+    assert likelihood_key(generator, "a", "b") != likelihood_key(generator, "ab", "")
 
 
 def test_pairs_are_what_was_sampled_under_the_right_prompts() -> None:
     task, generator = tasks()["persona"], FakeGenerator("g", echo)
     items = task.items("train")[:6]
     source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
-    pairs = make_pairs(source, generator, generator.generate).pairs
+    pairs = make_pairs(source, generator, generator.answers).pairs
     for pair, item in zip(pairs, items, strict=True):
         assert item.context
         assert pair.item_id == item.id
@@ -99,9 +128,8 @@ def test_useless_responses_make_no_pair(bad: Response, reason: str) -> None:
         task, task.items("train")[:6], baselines()["profile"], recipes()["mipo-random"], Decoding(8, 1.0), 0
     )
 
-    def one_bad(asked: object) -> list[Response]:
-        responses = generator.generate(asked)  # type: ignore[arg-type]
-        return [bad, *responses[1:]]
+    def one_bad(asked: Sequence[Request]) -> list[Response]:
+        return [bad, *generator.answers(asked)[1:]]
 
     made = make_pairs(source, generator, one_bad)
     assert len(made.pairs) == 5
@@ -112,4 +140,4 @@ def test_a_contrast_that_leaves_the_prompt_as_it_is_makes_no_pair() -> None:
     task, generator = tasks()["persona"], FakeGenerator("g", echo)
     items = [*task.items("train")[:4], replace(task.items("train")[4], context=None)]
     source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
-    assert make_pairs(source, generator, generator.generate).discarded == {"same prompt": 1}
+    assert make_pairs(source, generator, generator.answers).discarded == {"same prompt": 1}

@@ -49,7 +49,8 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
             engine = FakeEngine(answer, settle, model_digest=name)
             started = Run(config, make_plan(config), store, engine, SilentDisplay())
             report = seal(started.execute())
-            store.put_run(StoredRun(report.digest, report.created, to_json(report), started.response_keys))
+            keys = [done.keys for done in started.evaluated]
+            store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
             Path(f"{name}.json").write_text(to_json(report))
             made.append(report)
     return made

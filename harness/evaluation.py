@@ -1,0 +1,64 @@
+"""What one arm is asked, and where its answers are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mipo_bench.harness.answers import response_key
+from mipo_bench.harness.errors import StageError, UserError
+from mipo_bench.harness.pairs import prompt_of, seed_of
+from mipo_bench.harness.plan import TaskPlan
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Arm, Baseline, Generator, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model that answers, and the digest of its weights."""
+
+    generator: Generator
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One arm with its requests, and the items whose prompt could not be rendered; both by item id.
+
+    The responses stay in the store, so that memory does not grow with them.
+    """
+
+    task: TaskPlan
+    arm: Arm
+    weights: Weights
+    requests: dict[str, Request]
+    failed: dict[str, str]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Item -> key of its response in the store."""
+        return {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+
+    def responses(self, store: Store) -> dict[str, Response]:
+        """Item -> response."""
+        keys = self.keys
+        found = store.responses(list(dict.fromkeys(keys.values())))
+        return {item: found[key] for item, key in keys.items()}
+
+
+def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evaluated:
+    """Render every item of the task. Raises StageError where none can be."""
+    requests: dict[str, Request] = {}
+    failed: dict[str, str] = {}
+    for item in task.items:
+        try:
+            prompt = prompt_of(baseline, item, weights.generator)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+            failed[item.id] = f"prompt: {type(error).__name__}: {error}"
+            continue
+        seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
+        requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+    if not requests:
+        raise StageError(f"no prompt could be rendered: {next(iter(failed.values()))}")
+    return Evaluated(task, arm, weights, requests, failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,8 @@ def test_long_responses_are_cut_in_lists_and_whole_in_json(
 ) -> None:
     with closing(Store(PLACES.store)) as store:
         keys = {key for run in store.runs() for arm in run.keys for key in arm.values()}
+        with closing(sqlite3.connect(PLACES.store / "store.sqlite")) as db, db:
+            db.execute("DELETE FROM responses")
         store.put_responses((key, Response("y" * 5000, 1, 1, "stop")) for key in keys)
     assert "... (3800 more" in " ".join(run("diff a.json b.json --items", capsys).out.split())
     assert "y" * 5000 in run("diff a.json b.json --items --format json", capsys).out

@@ -87,6 +87,15 @@ Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning
 """
 
 
+class ChatConfig(Section):
+    """How chats are handed to the model's template."""
+
+    system_in_user: bool = False
+    """Put the system text at the head of the first user turn, even where the template takes a system turn."""
+    template: Mapping[str, Any] = {}
+    """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
+
+
 class RunConfig(Section):
     """Everything that decides what a run does."""
 
@@ -110,10 +119,19 @@ class RunConfig(Section):
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
     judge: JudgeConfig = JudgeConfig()
+    chat: ChatConfig = ChatConfig()
     store: Path = Path(".mipo-bench")
     out: Path = Path("mipo-bench-report")
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """transformers' `attn_implementation`; auto leaves the choice to it."""
+    device_map: str | None = None
+    """Spread a model over several devices while it answers, such as `auto`; needs them, and trains on one."""
+    max_length: Count | None = None
+    """Tokens of prompt and response together, where the model's own window shall not be filled."""
+    overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
     batch_size: Count = 32
     """Prompts that are answered together."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0

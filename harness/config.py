@@ -64,6 +64,23 @@ class TrainConfig(Section):
     """trl's `loss_type`."""
 
 
+class JudgeConfig(Section):
+    """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
+
+    by: str | None = None
+    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
+    protocol: Literal["pairwise", "pointwise"] = "pairwise"
+    temperature: Annotated[float, Field(ge=0)] = 0.1
+    top_p: Share = 0.9
+    max_new_tokens: Count = 256
+    retest: Annotated[int, Field(ge=0, strict=True)] = 50
+    """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
+    shuffled: bool = False
+    """Whether a judge that is asked (not rules) also judges against another user's profile; doubles its calls."""
+    validated: Path | None = None
+    """What `mipo-bench check-judge` wrote for this judge."""
+
+
 EMBEDDED: Mapping[str, Any] = {"batch_size": 100, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
@@ -104,6 +121,7 @@ class RunConfig(Section):
     decoding: DecodingConfig = DecodingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     store: Path = Path(".mipo-bench")
     out: Path = Path("mipo-bench-report")

@@ -17,6 +17,7 @@ from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.generate import place
+from mipo_bench.harness.judge_load import check_judge, load_judges
 from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import display_for
@@ -38,6 +39,8 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     plan = make_plan(config)
     _quiet(config)
     locate(config.model)
+    tasks = [task.task for task in plan.tasks]
+    check_judge(config, tasks)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
@@ -45,11 +48,13 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     for note in preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
     model, placement = resolve(config.model), place(config)
+    judges = load_judges(config, tasks, placement)
     for folder in (config.store, config.out):
         check_writable(folder)
     try:
         with closing(Store(config.store)) as store:
-            started = Run(config, plan, store, HFEngine(config, model, placement, store), display_for(console))
+            engine = HFEngine(config, model, placement, store)
+            started = Run(config, plan, store, engine, display_for(console), judges)
             report = seal(started.execute())
             store.put_run(
                 StoredRun(report.digest, report.created, to_json(report), [done.keys for done in started.evaluated])

@@ -42,6 +42,10 @@ def _names(value: str | None) -> list[str] | None:
 def run(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
     recipes: Annotated[
@@ -61,6 +65,7 @@ def run(
     options: dict[str, Any] = {
         "suite": suite,
         "tasks": task or None,
+        "include": include or None,
         "model": model,
         "baselines": _names(baselines),
         "recipes": _names(recipes),
@@ -72,11 +77,17 @@ def run(
 
 
 @app.command("list")
-def list_() -> None:
-    """List the installed tasks, baselines and recipes."""
+def list_(
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
+    ] = None,
+) -> None:
+    """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
+    from mipo_bench.harness.plugins import load_plugins
 
-    print_plugins()
+    print_plugins(load_plugins(include or ()))
 
 
 def main(arguments: list[str] | None = None) -> None:

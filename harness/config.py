@@ -64,6 +64,23 @@ class TrainConfig(Section):
     """trl's `loss_type`."""
 
 
+class JudgeConfig(Section):
+    """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
+
+    by: str | None = None
+    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
+    protocol: Literal["pairwise", "pointwise"] = "pairwise"
+    temperature: Annotated[float, Field(ge=0)] = 0.1
+    top_p: Share = 0.9
+    max_new_tokens: Count = 256
+    retest: Annotated[int, Field(ge=0, strict=True)] = 50
+    """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
+    shuffled: bool = False
+    """Whether a judge that is asked (not rules) also judges against another user's profile; doubles its calls."""
+    validated: Path | None = None
+    """What `mipo-bench check-judge` wrote for this judge."""
+
+
 EMBEDDED: Mapping[str, Any] = {"batch_size": 100, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
@@ -95,6 +112,15 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
 
+class ChatConfig(Section):
+    """How chats are handed to the model's template."""
+
+    system_in_user: bool = False
+    """Put the system text at the head of the first user turn, even where the template takes a system turn."""
+    template: Mapping[str, Any] = {}
+    """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
+
+
 class RunConfig(Section):
     """Everything that decides what a run does."""
 
@@ -119,10 +145,20 @@ class RunConfig(Section):
     decoding: DecodingConfig = DecodingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    judge: JudgeConfig = JudgeConfig()
+    chat: ChatConfig = ChatConfig()
     store: Path = Path(".mipo-bench")
     out: Path = Path("mipo-bench-report")
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """transformers' `attn_implementation`; auto leaves the choice to it."""
+    device_map: str | None = None
+    """Spread a model over several devices while it answers, such as `auto`; needs them, and trains on one."""
+    max_length: Count | None = None
+    """Tokens of prompt and response together, where the model's own window shall not be filled."""
+    overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
     batch_size: Count = 32
     """Prompts that are answered together."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0

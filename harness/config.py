@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
+from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
 from mipo_bench.harness.types import SUITES
 
 Positive = Annotated[float, Field(gt=0)]
@@ -124,6 +125,8 @@ class ChatConfig(Section):
 class RunConfig(Section):
     """Everything that decides what a run does."""
 
+    preset: str | None = None
+    """A named set of settings (`presets.PRESETS`) beneath all others."""
     model: str = "embedded"
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     tasks: tuple[str, ...] = ()
@@ -187,12 +190,15 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
         problem = _put(values, key.strip(), text)
         problems += [problem] if problem else []
     values.update({k: v for k, v in options.items() if v is not None})
+    preset = values.get("preset")
+    if preset is not None and str(preset) not in PRESETS:
+        problems.append(unknown("preset", str(preset), PRESETS))
+        preset = None
     unknown_keys = list(_unknown_keys(values, RunConfig))
     problems += [message for _, message in unknown_keys]
     for path, _ in unknown_keys:
         _drop(values, path)
-    if values.get("model", "embedded") == "embedded":
-        values = _merged(EMBEDDED, values)
+    values = _merged(_defaults(values, preset), values)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -200,6 +206,24 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:
+    """What lies beneath the user's own values: what suits the model, and the preset on top of it."""
+    usual = EMBEDDED if values.get("model", "embedded") == "embedded" else {}
+    return _merged(usual, PRESETS[preset]) if preset else usual
+
+
+def preset_notes(config: RunConfig) -> list[str]:
+    """What the preset of a run changes, and what it leaves undone; empty without one."""
+    if config.preset is None:
+        return []
+    usual = load_config(None, [], {"model": config.model}).model_dump()
+    changes = list(differences(PRESETS[config.preset], usual))
+    return [
+        *(f"preset {config.preset}: {line}" for line in changes),
+        *(f"preset {config.preset}, not reproduced: {line}" for line in UNLIKE[config.preset]),
+    ]
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

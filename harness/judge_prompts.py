@@ -79,8 +79,11 @@ def mark_of(texts: Iterable[str]) -> str:
 
 def defused(text: str, control: Sequence[str] = ()) -> str:
     """The text with a space behind the first character of every chat control token in it."""
-    pattern = "|".join([_CONTROL, *(re.escape(token) for token in control if len(token) > 1)])
-    return re.sub(pattern, lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    own = (re.escape(token) for token in control if len(token) > 1 and not re.search(r"\s", token))
+    pattern = re.compile("|".join([_CONTROL, *own]))
+    while pattern.search(text):  # a token may hide in another one
+        text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return text
 
 
 def read_verdict(text: str, *, rating: bool) -> float | None:

@@ -103,7 +103,7 @@ class Bench:
             known[names[position]] = verdict
             if verdict.value is not None and self._stores:
                 self.store.put_verdict(names[position], verdict)
-            meter.tick(1, max(1, len(verdict.text.split())))
+            meter.tick(1, len(verdict.text.split()))
         return {key: known[key] for key in by_key}
 
     def _known(self, keys: Sequence[str]) -> dict[str, Verdict]:

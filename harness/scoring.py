@@ -53,13 +53,13 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
     if item.id in failures:
         return Score(0.0)
     try:
-        return _checked(task.score(item, response))
+        return checked_score(task.score(item, response))
     except Exception as error:  # noqa: BLE001 - a plugin may raise or return anything; it becomes a counted row
         failures[item.id] = f"score: {type(error).__name__}: {error}"
         return Score(0.0)
 
 
-def _checked(score: Score) -> Score:
+def checked_score(score: Score) -> Score:
     """The score itself. Raises ValueError where a figure is not a number in [0, 1]."""
     for name, value in (("value", score.value), *score.parts.items()):
         if not isinstance(value, int | float) or not 0 <= value <= 1:

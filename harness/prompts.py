@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from mipo_bench.harness.errors import ContextLostError
-from mipo_bench.harness.types import Message, Prompt
+from mipo_bench.harness.types import Item, Message, Prompt
 
 TEMPLATE = {"date_string": "26 Jul 2024"}
 """Llama 3's templates print today's date unless told another: a prompt must not change overnight."""
 
 
+def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
+    """The chat with the item's own system text before everything else and the beginning of the response at its end."""
+    chat = list(messages)
+    if item.system and chat[0].role == "system":
+        chat[0] = Message("system", f"{item.system}\n\n{chat[0].content}")
+    elif item.system:
+        chat.insert(0, Message("system", item.system))
+    return (*chat, Message("assistant", item.prefix)) if item.prefix else tuple(chat)
+
+
 def render(tokenizer: Any, messages: Sequence[Message], context: str | None) -> Prompt:
-    """Render a chat with the generation prompt.
+    """Render a chat with the generation prompt; where the last turn is the assistant's, it is left open instead.
 
     A template that refuses a system turn, or drops it in silence, gets the system text at the head of the first user
     turn instead. Raises ContextLostError where the context, or the system text, is still absent after that.
@@ -34,8 +44,10 @@ def _apply(tokenizer: Any, messages: Sequence[Message]) -> Prompt | None:
     from jinja2 import TemplateError
 
     chat = [{"role": m.role, "content": m.content} for m in messages]
+    begun = messages[-1].role == "assistant"
+    turn = {"add_generation_prompt": not begun, "continue_final_message": begun}
     try:
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **TEMPLATE)
+        text = tokenizer.apply_chat_template(chat, tokenize=False, **turn, **TEMPLATE)
     except TemplateError:
         return None
     return Prompt(tuple(messages), str(text))

@@ -185,6 +185,48 @@ class JudgedTask(Task, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a judge decides: which of two responses to the item fits its user better.
+
+    Where `second` is None the judge rates `first` alone. The user's `context` is the item's. `rubric` says what a good
+    response does. `repeat` counts up where the same is asked again on purpose.
+    """
+
+    item: Item
+    rubric: str
+    first: str
+    second: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer.
+
+    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
+    None: it could not be read. `text` is what the judge said, `tries` how often it was asked.
+    """
+
+    value: float | None
+    text: str = ""
+    tries: int = 1
+
+
+class Judge(Protocol):
+    """Decides which response is better. `digest` identifies everything in it that can change a verdict.
+
+    A verdict depends on its own question alone.
+    """
+
+    name: str
+    digest: str
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """Answer the questions: (position, verdict), each as soon as it is known, in any order."""
+        ...
+
+
 @runtime_checkable
 class ForeignTask(Task, Protocol):
     """A task that another harness defines: it says itself how it is decoded, whatever the run's decoding settings.

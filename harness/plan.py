@@ -93,10 +93,12 @@ def _task_plan(
         )
     chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
-    return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, _decoding(task, config))
+    return TaskPlan(
+        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
+    )
 
 
-def _decoding(task: Task, config: RunConfig) -> Decoding:
+def decoding_of(task: Task, config: RunConfig) -> Decoding:
     """The run's settings, or the task's own; a token limit that the user gave holds for both."""
     wanted = config.decoding
     if not isinstance(task, ForeignTask):

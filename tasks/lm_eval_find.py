@@ -36,8 +36,8 @@ def find(name: str) -> Path:
     near = sorted(n for n in names if n.startswith(name))[:5] or difflib.get_close_matches(name, names, n=5)
     hint = f" Did you mean {' or '.join(f'lm-eval:{n}' for n in near)}?" if near else ""
     raise PluginError(
-        f"lm-eval has no task {name!r}.{hint} Give the name of one of its {len(tasks)} tasks, or the path of a task file"
-        " that ends in .yaml."
+        f"lm-eval has no task {name!r}.{hint} Give the name of one of its {len(tasks)} tasks, or the path of a"
+        " task file that ends in .yaml."
     )
 
 

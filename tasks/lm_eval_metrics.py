@@ -1,4 +1,7 @@
-"""lm-eval's own scoring of one item: filters, `process_results`, and which of its figures are scores of an item."""
+"""lm-eval's own scoring of one item: filters, `process_results`, and which of its figures are scores of an item.
+
+lm-eval keeps a task's filters and metrics in private attributes and scores whole data sets only; hence the access.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +61,10 @@ class Metrics:
         _check(task, name)
         self.left_out = _not_of_items(task)
         for metric in self.left_out:
-            task._metric_fn_list.pop(metric)  # noqa: SLF001 - lm-eval has no other way to drop a metric
-        self.filters = [f.name for f in task._filters]  # noqa: SLF001 - nor to name the filters
+            task._metric_fn_list.pop(metric)
+        self.filters = [f.name for f in task._filters]
         self._probe()
-        candidates = [m for m in task._metric_fn_list if task.higher_is_better()[m]]  # noqa: SLF001
+        candidates = [m for m in task._metric_fn_list if task.higher_is_better()[m]]
         if not candidates:
             reasons = "; ".join(f"{metric} {why}" for metric, why in self.left_out.items())
             raise PluginError(f"{name} cannot be scored item by item: {reasons or 'no metric is better when higher'}.")
@@ -83,9 +86,12 @@ class Metrics:
         return json.dumps({"lm-eval": version("lm-eval"), **parts}, sort_keys=True, default=str)
 
     def score(self, doc: Mapping[str, Any], item: Item, response: Response) -> Score:
-        """The score of one response. Where the options' log-probabilities are unknown, the option that the text names
-        is taken for the most likely one."""
-        parsed, resps = True, [response.text]
+        """The score of one response.
+
+        Where the options' log-probabilities are unknown, the option that the text names is taken for the likeliest.
+        """
+        parsed = True
+        resps: list[Any] = [response.text]
         if item.options:
             chosen = named_option(response.text, item.options) if response.option_logprobs is None else None
             parsed = response.option_logprobs is not None or chosen is not None
@@ -103,11 +109,11 @@ class Metrics:
         for instance, resp in zip(instances, resps, strict=True):
             instance.resps = [resp]
         found: dict[tuple[str, str], float] = {}
-        for each in self._task._filters:  # noqa: SLF001 - lm-eval applies them only to all documents at once
+        for each in self._task._filters:
             each.apply(instances)
             results = [instance.filtered_resps[each.name] for instance in instances]
             figures = self._task.process_results(doc, results)
-            kept = {m: v for m, v in figures.items() if m in self._task._metric_fn_list}  # noqa: SLF001
+            kept = {m: v for m, v in figures.items() if m in self._task._metric_fn_list}
             found |= {(metric, each.name): float(value) for metric, value in kept.items()}
         return found, instances[0].filtered_resps[self.filters[0]] == "[invalid]"
 
@@ -119,11 +125,13 @@ class Metrics:
         try:
             figures, _ = self._figures(doc, resps)
         except Exception as error:
-            raise PluginError(f"{self._name} cannot score its first document: {type(error).__name__}: {error}") from error
+            raise PluginError(
+                f"{self._name} cannot score its first document: {type(error).__name__}: {error}"
+            ) from error
         for (metric, _), value in figures.items():
             if not (math.isfinite(value) and 0 <= value <= 1) and metric not in self.left_out:
                 self.left_out[metric] = f"is {value:g} for the target of the first document, outside of 0 to 1"
-                self._task._metric_fn_list.pop(metric)  # noqa: SLF001
+                self._task._metric_fn_list.pop(metric)
 
     @property
     def _chooses(self) -> bool:
@@ -134,8 +142,11 @@ class Metrics:
 
 
 def named_option(text: str, options: Sequence[str]) -> int | None:
-    """The option that a generated answer settles on: the whole answer, its beginning ("B." or "(B)"), what follows the
-    last "answer", or the only option that occurs in it; None where there is no such option."""
+    """The option that a generated answer settles on; None where there is no such option.
+
+    That is the whole answer, its beginning ("B." or "(B)"), what follows the last "answer", or the only option that
+    occurs in it.
+    """
     cleaned = [option.strip() for option in options]
     said = text.strip().strip("*().: \n")
     whole = [n for n, option in enumerate(cleaned) if option.casefold() == said.casefold()]
@@ -167,6 +178,9 @@ def _check(task: Any, name: str) -> None:
         "shows images or sounds": bool(getattr(task, "MULTIMODAL", False)),
         "runs code that the model wrote": bool(getattr(task, "UNSAFE_CODE", False)),
     }
+    missing = [m for m, function in task._metric_fn_list.items() if function is None]
+    if missing and task.config.process_results is None:
+        raise PluginError(f"{name} names the metric {missing[0]!r}, which lm-eval does not have.")
     for reason, applies in reasons.items():
         if applies:
             raise PluginError(f"{name} is not supported here: it {reason}. Run it with lm-eval itself.")
@@ -177,8 +191,8 @@ def _not_of_items(task: Any) -> dict[str, str]:
     from lm_eval.api.metrics import mean
 
     chooses = task.OUTPUT_TYPE == "multiple_choice" and task.config.process_results is None
-    found = {m: why for m, why in _BEYOND.items() if chooses and m in task._metric_fn_list}  # noqa: SLF001
-    for metric in task._metric_fn_list:  # noqa: SLF001 - lm-eval names its metrics nowhere else
+    found = {m: why for m, why in _BEYOND.items() if chooses and m in task._metric_fn_list}
+    for metric in task._metric_fn_list:
         if task.aggregation()[metric] is not mean and metric not in found:
             found[metric] = "is a figure of the whole corpus"
     return found

@@ -1,4 +1,4 @@
-"""Any task of lm-eval (EleutherAI's evaluation harness), built in or a YAML file, with its prompts, filters and metrics.
+"""Any task of lm-eval (EleutherAI's evaluation harness), by name or as a YAML file, with its prompts and metrics.
 
     --task lm-eval:arc_easy            a built-in task
     --task lm-eval:arc_easy@5          with five shots instead of the number that the task asks for

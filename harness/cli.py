@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usag
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,11 +56,17 @@ def doctor(config: RunConfig) -> int:
 
 
 @app.command("list")
-def list_() -> None:
-    """List the installed tasks, baselines and recipes."""
+def list_(
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
+    ] = None,
+) -> None:
+    """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
+    from mipo_bench.harness.plugins import load_plugins
 
-    print_plugins()
+    print_plugins(load_plugins(include or ()))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.errors import ConfigError, PluginError, unknown
+from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
 from mipo_bench.harness.types import SUITES
 
@@ -88,6 +89,30 @@ Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning
 """
 
 
+class Include(Section):
+    """A file or folder with plugins. Reports know it by its name and content, whatever folder it lies in."""
+
+    path: Path = Field(exclude=True)
+    name: str
+    digest: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str | Path):
+            raise ValueError("write the path of a file or folder")  # noqa: TRY004 - pydantic reports a ValueError
+        path = Path(value).expanduser()
+        try:
+            return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}
+        except PluginError as error:
+            raise ValueError(str(error)) from error
+
+
+def _listed(value: Any) -> Any:
+    """A single path where several may stand."""
+    return [value] if isinstance(value, str | Path) else value
+
+
 class ChatConfig(Section):
     """How chats are handed to the model's template."""
 
@@ -106,6 +131,8 @@ class RunConfig(Section):
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     tasks: tuple[str, ...] = ()
     """Named tasks; they take the place of the suite."""
+    include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
+    """Files and folders with plugins that are installed nowhere, relative to the working directory."""
     baselines: tuple[str, ...] | None = None
     """None: every baseline that applies to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None
@@ -275,4 +302,6 @@ def _explain(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if key == "suite":
         return unknown("suite", str(error["input"]), [*SUITES, "all"])
+    if error["type"] == "value_error":
+        return f"{key} = {str(error['input'])!r}: {str(error['ctx']['error']).rstrip('.')}."
     return f"{key} = {error['input']!r}: {str(error['msg']).lower()}."

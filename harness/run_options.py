@@ -26,6 +26,10 @@ def _names(value: str | None) -> list[str] | None:
 def settings(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
     recipes: Annotated[
@@ -45,6 +49,7 @@ def settings(
         "preset": preset,
         "suite": suite,
         "tasks": task or None,
+        "include": include or None,
         "model": model,
         "baselines": _names(baselines),
         "recipes": _names(recipes),

@@ -144,6 +144,10 @@ class Task(Protocol):
     `binary` says that every score is 0 or 1. `reference` names the prompting baseline that trained recipes are
     prompted with and compared against. `reasoning` allows chain of thought. `version` changes whenever an item
     or a score can change.
+
+    It may also have: `licence` and `source` of its data (str), shown by `list --verbose`; `uses_data` (bool), whether
+    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files; `default`
+    (bool), False to run only when named, not with its suite.
     """
 
     name: str

@@ -52,7 +52,7 @@ class LMEvalTask:
         self._task = lm_eval_find.load(file, f"lm-eval:{rest}")
         own = self._task.config.num_fewshot or 0
         self._shots = own if shots is None else int(shots)
-        self.name = f"lm-eval:{self._task.config.task}" + (f"@{shots}" if shots is not None else "")
+        self.name = f"lm-eval:{rest}"
         self._metrics = Metrics(self._task, self.name)
         self._generates = self._task.OUTPUT_TYPE == "generate_until"
         self.suite: Suite = "math" if self._generates else "choice"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mipo_bench.harness import plugins
 from mipo_bench.harness.config import RunConfig, load_config, preset_notes
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.types import Item, Split
+from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.types import Item, Split, Task
 from mipo_bench.tasks.arithmetic import Arithmetic
 
 
@@ -160,16 +161,18 @@ class Broken(Arithmetic):
         raise FileNotFoundError("data.jsonl")
 
 
-def test_a_task_that_trains_on_its_evaluation_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Leaky()})
+def only(task: Task) -> Plugins:
+    return replace(load_plugins(), tasks={task.name: task})
+
+
+def test_a_task_that_trains_on_its_evaluation_items_is_refused() -> None:
     with pytest.raises(ConfigError, match="trains on 300 of its evaluation prompts"):
-        make_plan(load())
+        make_plan(load(), only(Leaky()))
 
 
-def test_a_task_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Broken()})
+def test_a_task_that_cannot_be_read_is_named() -> None:
     with pytest.raises(PluginError, match=r"'arithmetic' cannot be planned: FileNotFoundError: data\.jsonl"):
-        make_plan(load())
+        make_plan(load(), only(Broken()))
 
 
 def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ SHOT_SEED = 1234
 """lm-eval's default `fewshot_random_seed`."""
 _MAX_NEW_TOKENS = 256
 """lm-eval's default `max_gen_toks`."""
-_REST = re.compile(r"(?P<name>.+?)(?:@(?P<shots>\d+))?")
+_REST = re.compile(r"(?P<name>.+?)(?:@(?P<at>\d+)|-(?P<shots>\d+)shot)?")
+"""The name of a task in a report ends in `-5shot`, and is understood as well."""
 
 
 class LMEvalTask:
@@ -47,12 +48,13 @@ class LMEvalTask:
         found = _REST.fullmatch(rest)
         if found is None:
             raise PluginError("lm-eval: what? Write lm-eval:NAME or lm-eval:PATH.yaml.")
-        name, shots = found.group("name"), found.group("shots")
+        name, shots = found.group("name"), found.group("at") or found.group("shots")
         file = Path(name) if name.endswith((".yaml", ".yml")) else lm_eval_find.find(name)
         self._task = lm_eval_find.load(file, f"lm-eval:{rest}")
         own = self._task.config.num_fewshot or 0
         self._shots = own if shots is None else int(shots)
-        self.name = f"lm-eval:{rest}"
+        plain = re.sub(r"[^\w.-]", "-", str(self._task.config.task))
+        self.name = f"lm-eval:{plain}" + (f"-{self._shots}shot" if self._shots != own else "")
         self._metrics = Metrics(self._task, self.name)
         self._generates = self._task.OUTPUT_TYPE == "generate_until"
         self.suite: Suite = "math" if self._generates else "choice"

@@ -36,8 +36,7 @@ def messages(item: Item, shots: bool = False) -> str:
 def test_a_multiple_choice_file_becomes_a_task(tmp_path: Path) -> None:
     task = LMEvalTask(str(choice_task(tmp_path)))
     assert isinstance(task, ForeignTask)
-    assert task.name == f"lm-eval:{tmp_path / 'local_facts.yaml'}"
-    assert (task.suite, task.version, task.binary) == ("choice", 1, True)
+    assert (task.name, task.suite, task.version, task.binary) == ("lm-eval:local_facts", "choice", 1, True)
     assert (task.reference, task.decoding) == ("plain", Decoding(0, 0.0))
     items = task.items("eval")
     assert [item.id for item in items] == [str(n) for n in range(12)]
@@ -92,12 +91,12 @@ def test_a_generate_task_is_decoded_as_its_file_says(tmp_path: Path) -> None:
 
 def test_shots_are_earlier_turns_and_never_the_document_itself(tmp_path: Path) -> None:
     task = LMEvalTask(f"{generate_task(tmp_path, 6)}@3")
-    assert task.reference == "few-shot"
+    assert (task.name, task.reference) == ("lm-eval:local_sums-3shot", "few-shot")
     for item in (*task.items("eval"), *task.items("train")):
         assert len(item.demonstrations) == 3
         assert item.prompt not in [turn.prompt for turn in item.demonstrations]
         assert messages(item, shots=True).count("<assistant>") == 4
-    assert LMEvalTask(f"{tmp_path}/local_sums.yaml@3").items("train") == task.items("train")
+    assert LMEvalTask(f"{tmp_path}/local_sums.yaml-3shot").items("train") == task.items("train")
 
 
 def test_training_documents_that_are_asked_in_the_evaluation_are_left_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list
 
 
 def finished_text(text: str, decoding: Decoding) -> str:
-    """The response in a decoded text: what stands before the stop strings, without white space around it unless kept."""
+    """The response in a decoded text: what stands before the stop strings, stripped of white space unless kept."""
     for stop in decoding.stop:
         if stop:
             text = text.split(stop, maxsplit=1)[0]

@@ -16,6 +16,7 @@ from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
 from mipo_bench.harness.show_cli import show
+from mipo_bench.harness.store_cli import app as store_app
 
 app = typer.Typer(
     name="mipo-bench",
@@ -29,6 +30,7 @@ app.command()(compare)
 app.command()(diff)
 app.command()(history)
 app.command()(show)
+app.add_typer(store_app)
 
 
 def _names(value: str | None) -> list[str] | None:

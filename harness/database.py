@@ -15,7 +15,7 @@ from mipo_bench.harness.provenance import digest
 SCHEMA = 2
 """2 added what each run used, digests of runs, and claims."""
 FILE = "store.sqlite"
-ROWS = ("responses", "likelihoods")
+ROWS = ("responses", "likelihoods", "verdicts")
 """Tables of content: the key comes first, the digest of the row last."""
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS responses (
@@ -25,6 +25,9 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS likelihoods (
         key TEXT PRIMARY KEY, logprob REAL NOT NULL, n_tokens INTEGER NOT NULL, greedy INTEGER NOT NULL,
         digest TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS verdicts (
+        key TEXT PRIMARY KEY, value REAL NOT NULL, text TEXT NOT NULL, tries INTEGER NOT NULL, digest TEXT NOT NULL
     ) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS runs (
@@ -134,7 +137,8 @@ class Database:
                 f"the store {self.folder} was written by a newer mipo-bench (store schema {version}, this one knows"
                 f" {SCHEMA}). Upgrade, or choose another folder with --set store=DIR."
             )
-        if version == SCHEMA:
+        tables = self.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'")[0][0]
+        if version == SCHEMA and tables == len(_TABLES):
             return
         with self.transaction():
             if version == 1:

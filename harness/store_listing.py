@@ -13,7 +13,7 @@ from mipo_bench.reports.figures import plural
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.reportfile import RUN_ID_LENGTH
 
-_TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob"}
+_TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
 """What of a row counts as its content."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from mipo_bench.harness import plugins
 from mipo_bench.harness.embedded.corpus import chats
 from mipo_bench.harness.types import Message, Response, Task
-from mipo_bench.tasks import arithmetic, facts, persona_world
+from mipo_bench.tasks import answers, facts, persona_world
 from mipo_bench.tasks.facts_table import FACTS
 
 TASKS = list(plugins.tasks().values())
@@ -165,7 +165,7 @@ def _form(messages: tuple[Message, ...]) -> tuple[object, ...]:
     ],
 )
 def test_final_number(text: str, number: float | None) -> None:
-    assert arithmetic.final_number(text) == number
+    assert answers.final_number(text) == number
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_final_number(text: str, number: float | None) -> None:
     ],
 )
 def test_chosen_letter(text: str, letter: str | None) -> None:
-    assert facts.chosen_letter(text, ("Rome", "Paris", "Oslo", "Bern")) == letter
+    assert answers.chosen_letter(text, ("Rome", "Paris", "Oslo", "Bern")) == letter
 
 
 def test_facts_score_the_options_by_log_likelihood() -> None:

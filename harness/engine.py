@@ -89,7 +89,7 @@ class HFEngine:
             placement=self.placement,
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
-        key = checkpoint_key(training, [*self._numerics(), *libraries])
+        key = checkpoint_key(training, [*self.placement.identity, *libraries])
         found = self.store.checkpoint(key) or self.store.put_checkpoint(
             key, lambda folder: train.train(training, folder, on_step)
         )
@@ -98,8 +98,4 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        return HFGenerator(folder, digest([GENERATION, weights, *self._numerics(), *libraries]), self.placement)
-
-    def _numerics(self) -> list[str]:
-        """The kind of device and the number format, which decide how results are rounded."""
-        return [self.device.split(":")[0], self.dtype]
+        return HFGenerator(folder, digest([GENERATION, weights, *self.placement.identity, *libraries]), self.placement)

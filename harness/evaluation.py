@@ -38,6 +38,18 @@ class Evaluated:
         """Item -> key of its response in the store."""
         return {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
 
+    def check_overflow(self, store: Store, allowed: float) -> None:
+        """Raise StageError where more than the `allowed` share of the prompts leaves no room in the model's window."""
+        answers = self.responses(store).values()
+        long = [answer.n_prompt for answer in answers if answer.finish == "overflow"]
+        if len(long) > allowed * len(answers):
+            new = self.task.decoding.max_new_tokens
+            raise StageError(
+                f"{len(long)} of {len(answers)} prompts (the longest has {max(long)} tokens) leave no room for"
+                f" {new} new tokens in the model's window. Lower --set decoding.max_new_tokens, take a model with a"
+                " longer window, or accept a larger share with --set overflow."
+            )
+
     def responses(self, store: Store) -> dict[str, Response]:
         """Item -> response."""
         keys = self.keys

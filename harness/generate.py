@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.prompts import render
+from mipo_bench.harness.prompts import DEFAULT_CHAT, render
 from mipo_bench.harness.types import Continuations, Decoding, Likelihood, Message, Prompt, Request, Response
 
 if TYPE_CHECKING:
@@ -30,6 +30,22 @@ class Placement:
     threads: int = 0
     batch_size: int = 32
     trust_remote_code: bool = False
+    attention: str = "auto"
+    device_map: str | None = None
+    max_length: int | None = None
+    chat: ChatConfig = DEFAULT_CHAT
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How transformers loads a model, whatever for. Weights come from safetensors only."""
+        chosen = {} if self.attention == "auto" else {"attn_implementation": self.attention}
+        return {"use_safetensors": True, "trust_remote_code": self.trust_remote_code, **chosen}
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What of it can change an answer or a training, for content keys."""
+        chat = self.chat.model_dump_json()
+        return (self.device.split(":")[0], self.dtype, self.attention, str(self.max_length), chat)
 
 
 def place(config: RunConfig) -> Placement:
@@ -50,7 +66,17 @@ def place(config: RunConfig) -> Placement:
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if trains or device == "cpu" else "bfloat16"
-    return Placement(device, dtype, config.threads, config.batch_size, config.trust_remote_code)
+    return Placement(
+        device,
+        dtype,
+        config.threads,
+        config.batch_size,
+        config.trust_remote_code,
+        config.attention,
+        config.device_map,
+        config.max_length,
+        config.chat,
+    )
 
 
 class HFGenerator:
@@ -91,19 +117,20 @@ class HFGenerator:
             model = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 dtype=getattr(torch, self.placement.dtype),
-                use_safetensors=True,
-                trust_remote_code=self.placement.trust_remote_code,
+                device_map=self.placement.device_map,
+                **self.placement.loading,
             )
         except Exception as error:
             raise ModelError(f"cannot load the model {self.folder}: {error}") from error
-        move: Any = model.to  # its wrapper's type is wrong in transformers
-        move(self.placement.device)
+        if self.placement.device_map is None:
+            move: Any = model.to  # its wrapper's type is wrong in transformers
+            move(self.placement.device)
         model.eval()
         return cast("PreTrainedModel", model)
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `prompts.render`."""
-        return render(self.tokenizer, messages, context)
+        return render(self.tokenizer, messages, context, self.placement.chat)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`: same decoding together, longest prompts first, so that padding stays small."""
@@ -124,7 +151,8 @@ class HFGenerator:
         """Answer one batch; all requests share their decoding."""
         decoding = requests[0].decoding
         ids = [self.tokenizer.encode(r.prompt, add_special_tokens=False) for r in requests]
-        room = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        window = getattr(self.model.config, "max_position_embeddings", None) or _ENDLESS
+        room = min(window, self.placement.max_length or _ENDLESS)
         fits = [i for i, tokens in enumerate(ids) if len(tokens) + decoding.max_new_tokens <= room]
         answers = [Response("", len(tokens), 0, "overflow") for tokens in ids]
         if fits:
@@ -201,6 +229,8 @@ class HFGenerator:
         return batch["input_ids"].to(device), batch["attention_mask"].to(device)
 
 
+_ENDLESS = 1 << 30
+"""Tokens that a model without a stated window may be given."""
 _NEUTRAL: dict[str, Any] = {
     "temperature": 1.0,
     "top_p": 1.0,

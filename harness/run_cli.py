@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.generate import place
@@ -41,10 +41,12 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
+    console = Console(stderr=True, highlight=False)
+    for note in preset_notes(config):
+        console.print(note, markup=False, soft_wrap=True)
     model, placement = resolve(config.model), place(config)
     for folder in (config.store, config.out):
         check_writable(folder)
-    console = Console(stderr=True, highlight=False)
     try:
         with closing(Store(config.store)) as store:
             started = Run(config, plan, store, HFEngine(config, model, placement, store), display_for(console))
@@ -106,6 +108,8 @@ def _quiet(config: RunConfig) -> None:
 
 def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     """Arms, items, trainings and estimated tokens."""
+    for note in preset_notes(config):
+        console.print(note, markup=False, soft_wrap=True)
     trainings = sum(arm.recipe is not None for arm in plan.arms)
     console.print(Text(f"model {config.model}, {len(plan.arms)} arms, {trainings} trainings"))
     for task in plan.tasks:

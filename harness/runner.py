@@ -78,6 +78,7 @@ class Run:
         with self._stage(arm, "evaluation", "responses") as stage:
             done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
             answer(generator, list(done.requests.values()), self.store, stage)
+            done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
     def _score(self, done: Evaluated) -> ArmRecord:

@@ -21,7 +21,7 @@ from typing import Any
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.provenance import digest, folder_digest, model_digest
-from mipo_bench.harness.types import Likelihood, Response
+from mipo_bench.harness.types import Likelihood, Response, Verdict
 
 SCHEMA = 1
 _TABLES = """
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS responses (
 CREATE TABLE IF NOT EXISTS likelihoods (
     key TEXT PRIMARY KEY, logprob REAL NOT NULL, n_tokens INTEGER NOT NULL, greedy INTEGER NOT NULL,
     digest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS verdicts (
+    key TEXT PRIMARY KEY, value REAL NOT NULL, text TEXT NOT NULL, tries INTEGER NOT NULL, digest TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, created TEXT NOT NULL, report BLOB NOT NULL, keys BLOB NOT NULL);
@@ -103,6 +106,17 @@ class Store:
         """Store likelihoods in one transaction, as `put_responses` does."""
         bare = [(key, x.logprob, x.n_tokens, int(x.greedy)) for key, x in rows]
         self._put("likelihoods", [(*row, digest(row)) for row in bare])
+
+    def verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
+        """The stored verdicts among `keys`. Damaged rows are dropped and named in `damaged`."""
+        return {row[0]: Verdict(row[1], row[2], row[3]) for row in self._rows("verdicts", keys)}
+
+    def put_verdict(self, key: str, verdict: Verdict) -> None:
+        """Store one verdict at once: judges are slow and may be paid for. One that could not be read is refused."""
+        if verdict.value is None:
+            raise ValueError("a verdict that could not be read is never stored")
+        row = (key, float(verdict.value), verdict.text, verdict.tries)
+        self._put("verdicts", [(*row, digest(row))])
 
     def _rows(self, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The undamaged rows with these keys; key first, digest last."""

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipo_bench.harness.config import TrainConfig
+from mipo_bench.harness.config import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.prompts import TEMPLATE, render
+from mipo_bench.harness.prompts import render, template_variables
 from mipo_bench.harness.types import Message, Pair
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], Non
         torch.set_num_threads(training.placement.threads)
     torch.manual_seed(training.seed)
     model, tokenizer = _load(training)
-    rows = [_row(pair) for pair in _fitting(training, tokenizer)]
+    chat = training.placement.chat
+    rows = [_row(pair, chat) for pair in _fitting(training, tokenizer)]
     settings = training.settings
     lora = LoraConfig(r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear")
     trainer = DPOTrainer(
@@ -110,21 +111,21 @@ def _trainer(training: Training, scratch: str, on_step: Callable[[int, int], Non
         callbacks=[_watcher(on_step, settings)],
     )
     trainer.remove_callback(PrinterCallback)
-    _check_texts(trainer.train_dataset, rows, tokenizer)
+    _check_texts(trainer.train_dataset, rows, tokenizer, chat)
     return trainer, len(rows)
 
 
 def _load(training: Training) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    trust = training.placement.trust_remote_code
     model = AutoModelForCausalLM.from_pretrained(
         training.base,
         dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
-        use_safetensors=True,
-        trust_remote_code=trust,
+        **training.placement.loading,
     )
-    tokenizer = AutoTokenizer.from_pretrained(training.base, trust_remote_code=trust, padding_side="right")
+    tokenizer = AutoTokenizer.from_pretrained(
+        training.base, trust_remote_code=training.placement.trust_remote_code, padding_side="right"
+    )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
@@ -133,7 +134,8 @@ def _load(training: Training) -> tuple[Any, Any]:
 def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     """The pairs of which both sides fit into `max_length` whole: trl would drop some and cut others in silence."""
     limit = training.settings.max_length
-    fitting = [p for p in training.pairs.pairs if max(_lengths(tokenizer, _row(p))) <= limit]
+    rows = [(pair, _row(pair, training.placement.chat)) for pair in training.pairs.pairs]
+    fitting = [pair for pair, row in rows if max(_lengths(tokenizer, row)) <= limit]
     if not fitting:
         raise TrainingError(f"no pair fits into train.max_length = {limit} tokens")
     return fitting
@@ -142,19 +144,21 @@ def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
 def _lengths(tokenizer: Any, row: Mapping[str, Any]) -> list[int]:
     """Tokens of prompt and chosen, and of prompt and rejected."""
     chats = (row["prompt"] + row["chosen"], row["prompt"] + row["rejected"])
-    texts = (tokenizer.apply_chat_template(chat, tokenize=False, **TEMPLATE) for chat in chats)
+    texts = (tokenizer.apply_chat_template(c, tokenize=False, **row["chat_template_kwargs"]) for c in chats)
     return [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
 
 
-def _check_texts(tokenized: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> None:
+def _check_texts(tokenized: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any, chat: ChatConfig) -> None:
     """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
     for ours, theirs in zip(rows, tokenized, strict=True):
         messages = tuple(Message(m["role"], m["content"]) for m in ours["prompt"])
-        prompt = tokenizer.encode(render(tokenizer, messages, None).text, add_special_tokens=False)
+        prompt = tokenizer.encode(render(tokenizer, messages, None, chat).text, add_special_tokens=False)
         if list(theirs["prompt_ids"]) != prompt:
             raise TrainingError("the chat template renders the prompt of a finished chat otherwise than an open one")
         for side in ("chosen", "rejected"):
-            if not tokenizer.decode(theirs[f"{side}_ids"]).lstrip().startswith(ours[side][0]["content"]):
+            response = tokenizer.encode(ours[side][0]["content"], add_special_tokens=False)
+            sampled = tokenizer.decode(response).lstrip()  # as the tokenizer keeps it: Qwen's composes characters (NFC)
+            if not tokenizer.decode(theirs[f"{side}_ids"]).lstrip().startswith(sampled):
                 raise TrainingError(f"the chat template adds text before the {side} response, which was never sampled")
 
 
@@ -195,12 +199,12 @@ def _arguments(training: Training, scratch: str, n_pairs: int) -> Any:
     )
 
 
-def _row(pair: Pair) -> dict[str, Any]:
+def _row(pair: Pair, chat: ChatConfig) -> dict[str, Any]:
     return {
         "prompt": [{"role": m.role, "content": m.content} for m in pair.prompt],
         "chosen": [{"role": "assistant", "content": pair.chosen}],
         "rejected": [{"role": "assistant", "content": pair.rejected}],
-        "chat_template_kwargs": TEMPLATE,
+        "chat_template_kwargs": template_variables(chat),
     }
 
 

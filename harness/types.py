@@ -140,6 +140,10 @@ class Task(Protocol):
     `binary` says that every score is 0 or 1. `reference` names the prompting baseline that trained recipes are
     prompted with and compared against. `reasoning` allows chain of thought. `version` changes whenever an item
     or a score can change.
+
+    It may also have: `licence` and `source` of its data (str), shown by `list --verbose`; `uses_data` (bool), whether
+    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files; `default`
+    (bool), False to run only when named, not with its suite.
     """
 
     name: str
@@ -178,6 +182,48 @@ class JudgedTask(Task, Protocol):
 
     def rubric(self, item: Item) -> str:
         """What a good response does for this user, in words for the judge."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a judge decides: which of two responses to the item fits its user better.
+
+    Where `second` is None the judge rates `first` alone. The user's `context` is the item's. `rubric` says what a good
+    response does. `repeat` counts up where the same is asked again on purpose.
+    """
+
+    item: Item
+    rubric: str
+    first: str
+    second: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer.
+
+    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
+    None: it could not be read. `text` is what the judge said, `tries` how often it was asked.
+    """
+
+    value: float | None
+    text: str = ""
+    tries: int = 1
+
+
+class Judge(Protocol):
+    """Decides which response is better. `digest` identifies everything in it that can change a verdict.
+
+    A verdict depends on its own question alone.
+    """
+
+    name: str
+    digest: str
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """Answer the questions: (position, verdict), each as soon as it is known, in any order."""
         ...
 
 

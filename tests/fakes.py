@@ -17,10 +17,10 @@ Answerer = Callable[[Request], str]
 
 
 class FakeGenerator:
-    """Answers with a function of the request; counts what it was asked."""
+    """Answers with a function of the request; counts what it was asked. `window` is in characters."""
 
-    def __init__(self, digest: str, answer: Answerer) -> None:
-        self.digest, self.answer = digest, answer
+    def __init__(self, digest: str, answer: Answerer, window: int | None = None) -> None:
+        self.digest, self.answer, self.window = digest, answer, window
         self.asked: list[Request] = []
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
@@ -44,6 +44,8 @@ class FakeGenerator:
             yield position, tuple(_likelihood(question.prompt, text) for text in question.texts)
 
     def _one(self, request: Request) -> Response:
+        if self.window is not None and len(request.prompt) > self.window:
+            return Response("", len(request.prompt), 0, "overflow")
         text = self.answer(request)
         logprobs = tuple(-float(i) for i in range(len(request.options))) if request.options else None
         return Response(text, len(request.prompt), len(text.split()) or 1, "stop", logprobs)
@@ -64,10 +66,11 @@ class FakeEngine:
     model_digest: str = "base"
     device: str = "cpu"
     dtype: str = "float32"
+    window: int | None = None
     trainings: list[tuple[str, PairSet]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._base = FakeGenerator(self.model_digest, self.answer)
+        self._base = FakeGenerator(self.model_digest, self.answer, self.window)
 
     @property
     def base(self) -> Generator:

@@ -9,12 +9,14 @@ from typing import Any
 import jinja2
 import pytest
 
-from mipo_bench.harness import plugins
+from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Item, Message
 
-BASELINES, RECIPES, TASKS = plugins.baselines(), plugins.recipes(), plugins.tasks()
+PLUGINS = load_plugins()
+BASELINES, RECIPES, TASKS = PLUGINS.baselines, PLUGINS.recipes, PLUGINS.tasks
 PERSONA = TASKS["persona"].items("train")
 PLAIN = TASKS["arithmetic"].items("train")
 
@@ -132,3 +134,17 @@ def test_nothing_to_contrast_is_an_error() -> None:
         RECIPES["mipo-random"].contrasts(one, random.Random(0))
     with pytest.raises(ValueError, match="two different prompts"):
         RECIPES["mipo-random"].contrasts([Item("a", "p", "t")], random.Random(0))
+
+
+def test_the_system_text_goes_into_the_user_turn_on_request() -> None:
+    messages = (Message("system", "CONTEXT"), Message("user", "ASK"))
+    prompt = render(TemplateTokenizer(CHATML), messages, "CONTEXT", ChatConfig(system_in_user=True))
+    assert prompt.messages == (Message("user", "CONTEXT\n\nASK"),)
+
+
+def test_the_template_gets_the_variables_of_the_configuration() -> None:
+    template = CHATML + "{{ date_string }}{{ '<think>' if enable_thinking else '' }}"
+    messages = (Message("user", "ASK"),)
+    assert render(TemplateTokenizer(template), messages, None).text.endswith("<assistant>26 Jul 2024")
+    chat = ChatConfig(template={"enable_thinking": True})
+    assert render(TemplateTokenizer(template), messages, None, chat).text.endswith("2024<think>")

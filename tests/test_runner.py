@@ -185,3 +185,18 @@ def test_the_report_names_where_it_comes_from(world: World) -> None:
     assert report.model.digest == "base"
     task = report.tasks[0]
     assert len(task.items) == len(task.prompt_hashes) == len(task.target_hashes) == 12
+
+
+def test_an_arm_whose_prompts_do_not_fit_is_a_hole_unless_it_is_allowed(tmp_path: Path) -> None:
+    """A prompt is never cut; what has no room is counted, and above a share the arm's figure would mean nothing."""
+    world = World(tmp_path, FakeEngine(guess, settle, window=600))
+    options = {"tasks": ("persona",), "recipes": ()}
+    strict = world.run(settings(**options))
+    long = {hole.method: hole.message for hole in strict.holes}
+    assert "few-shot" in long
+    assert "6 of 12 prompts" in long["few-shot"]
+    lax = world.run(settings(**options, overflow=1.0))
+    arm = next(a for a in lax.arms if a.method == "few-shot")
+    assert not lax.holes
+    assert len(arm.failed) == 6
+    assert {arm.scores[lax.tasks[0].items.index(item)] for item in arm.failed} == {0.0}

@@ -20,7 +20,7 @@ from typing import ClassVar
 from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
 from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.public import Built, PublicTask, with_shots
+from mipo_bench.tasks.data.public import Built, PublicTask, demonstrated
 from mipo_bench.tasks.data.rows import Row, unique
 
 SHOTS = 5
@@ -42,14 +42,9 @@ class _Arc(PublicTask):
         """One item for each question, demonstrated by training questions."""
         train, held = (self.rows(Part(self.config, split)) for split in ("train", "test"))
         unique((*train, *held), "id")
-        items = [item_of(row) for row in train]
-        pool = [(item.prompt, Turn(item.prompt, f"Answer: {item.target}")) for item in items]
-        return Built(
-            {
-                "train": with_shots(items, pool, SHOTS, "arc-shots"),
-                "eval": with_shots([item_of(row) for row in held], pool, SHOTS, "arc-shots"),
-            }
-        )
+        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
+        pool = [Turn(item.prompt, f"Answer: {item.target}") for item in items]
+        return demonstrated(items, asked, pool, SHOTS, "arc-shots")
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""

@@ -11,8 +11,9 @@ Source: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture", a
 
 Many annotators answered the same prompts, so users and prompts are split both: evaluation is on the held-out fifth of
 the users with the held-out third of the prompts, training on the others with the others; the rest is left out and
-counted. A user's first conversation is no item: it and later ones are the earlier turns of those after it. English only:
-a subclass with another `language` makes a task of another one. Responses may end in `<|end_of_text|>`, which is removed.
+counted. A user's first conversation is no item: it and later ones are the earlier turns of those after it, but those
+with held-out prompts not for training users. English only: a subclass with another `language` makes a task of that one.
+Responses may end in `<|end_of_text|>`, which is removed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ FACTS: Mapping[str, str] = {
 }
 CANDIDATES = ("response_a", "response_b", "response_c", "response_d")
 OTHER_LANGUAGE = "conversations in other languages"
-MIXED = "conversations of training users with evaluation prompts, or the reverse"
+HELD_PROMPT = "conversations of training users with evaluation prompts"
+HELD_USER = "conversations of evaluation users with training prompts"
 _END = re.compile(r"(?:\s*<\|end_of_text\|>)+\s*$")
 _FIRST = ("prompt", *CANDIDATES, "preferred_response", "feedback")
 ROWS = Part(
@@ -63,7 +65,12 @@ class CommunityAlignment(JudgedPublic):
         rows = {name: row for name, row in every.items() if row.text("assigned_lang") == self.language}
         facts = {row.key("annotator_id"): attributes(row) for row in rows.values()}
         exchanges = [opening(row) for row in rows.values()]
-        built = build_preferences(exchanges, split_of, lambda ex, earlier: context(facts[ex.user], earlier))
+        built = build_preferences(
+            exchanges,
+            split_of,
+            context_of=lambda exchange, earlier: context(facts[exchange.user], earlier),
+            remembered=lambda exchange: split_of(exchange) != HELD_PROMPT,
+        )
         if others := len(every) - len(rows):
             built.left_out[OTHER_LANGUAGE] = others
         return built
@@ -73,7 +80,9 @@ def split_of(exchange: Exchange) -> Split | str:
     """Evaluation for held-out users with held-out prompts, training for the others with the others."""
     user = is_held_out("community-alignment-user", exchange.user, one_in=5)
     prompt = is_held_out("community-alignment-prompt", exchange.prompt, one_in=3)
-    return MIXED if user != prompt else "eval" if user else "train"
+    if user != prompt:
+        return HELD_USER if user else HELD_PROMPT
+    return "eval" if user else "train"
 
 
 def attributes(row: Row) -> list[str]:

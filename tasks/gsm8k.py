@@ -18,7 +18,7 @@ import re
 from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
 from mipo_bench.tasks.answers import number_score, off_by_one
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.public import Built, PublicTask, content_ids, with_shots
+from mipo_bench.tasks.data.public import Built, PublicTask, content_ids, demonstrated
 from mipo_bench.tasks.data.rows import Row, plain_number
 
 REQUEST = 'End with "#### " and the final number.'
@@ -42,13 +42,8 @@ class Gsm8k(PublicTask):
     def build(self) -> Built:
         """One item for each problem, demonstrated by training problems."""
         train, held = self.rows(Part("main", "train")), self.rows(Part("main", "test"))
-        pool = [(prompt(row), Turn(prompt(row), solution(row))) for row in train]
-        return Built(
-            {
-                "train": with_shots(_items("train", train), pool, SHOTS, "gsm8k-shots"),
-                "eval": with_shots(_items("eval", held), pool, SHOTS, "gsm8k-shots"),
-            }
-        )
+        pool = [Turn(prompt(row), solution(row)) for row in train]
+        return demonstrated(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the final number."""

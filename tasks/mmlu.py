@@ -14,8 +14,10 @@ subject): `--set pairs.limit=2000` keeps a training short. Five questions of the
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
 from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.public import Built, PublicTask, content_ids, with_shots
@@ -39,9 +41,11 @@ class Mmlu(PublicTask):
 
     def build(self) -> Built:
         """One item for each question, demonstrated by questions of its subject where there are some."""
-        train, held = (self.rows(Part("all", split)) for split in ("auxiliary_train", "test"))
-        shots = self.rows(Part("all", "dev"), needed=False)
-        return Built({"train": _items("train", train, shots), "eval": _items("eval", held, shots)})
+        asked = _items("eval", self.rows(Part("all", "test")))
+        held = {q.item.prompt for q in asked}
+        shown = [q for q in _items("dev", self.rows(Part("all", "dev"), needed=False)) if q.item.prompt not in held]
+        trained = _items("train", self.rows(Part("all", "auxiliary_train")))
+        return Built({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
@@ -56,35 +60,30 @@ class Mmlu(PublicTask):
         return f"Answer: {other_letter(item)}"
 
 
-def _items(split: Split, rows: tuple[Row, ...], shots: tuple[Row, ...]) -> tuple[Item, ...]:
-    """The items in the order of the rows."""
-    ids = content_ids(split, ((subject(r), r.text("question"), r.options("choices")) for r in rows))
-    by_subject: dict[str, list[Item]] = defaultdict(list)
-    for name, row in zip(ids, rows, strict=True):
-        options = row.options("choices")
-        letter = LETTERS[row.whole("answer", below=len(options))]
-        by_subject[subject(row)].append(Item(name, lettered(row.text("question"), options), letter, options=options))
-    pools = _pools(shots)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An item with its subject, which is empty in `auxiliary_train`."""
+
+    subject: str
+    item: Item
+
+
+def _items(prefix: str, rows: Sequence[Row]) -> list[_Question]:
+    """The questions in the order of the rows."""
+    found = [(row.optional("subject") or "", row.text("question"), row.options("choices")) for row in rows]
+    letters = [LETTERS[row.whole("answer", below=len(f[2]))] for row, f in zip(rows, found, strict=True)]
+    return [
+        _Question(subject, Item(name, lettered(question, options), letter, options=options))
+        for name, letter, (subject, question, options) in zip(content_ids(prefix, found), letters, found, strict=True)
+    ]
+
+
+def _demonstrated(questions: Sequence[_Question], shown: Sequence[_Question]) -> tuple[Item, ...]:
+    """The items, each with demonstrations of its subject, of any subject where it has none."""
+    pools: dict[str, list[Turn]] = defaultdict(list)
+    for q in shown:
+        pools[q.subject].append(Turn(q.item.prompt, f"Answer: {q.item.target}"))
     every = [turn for pool in pools.values() for turn in pool]
-    made = {
-        item.id: item
-        for name, items in by_subject.items()
-        for item in with_shots(items, pools.get(name) or every, SHOTS, "mmlu-shots")
-    }
-    return tuple(made[name] for name in ids)
-
-
-def _pools(rows: tuple[Row, ...]) -> dict[str, list[tuple[str, Turn]]]:
-    """Demonstrations by subject."""
-    pools: dict[str, list[tuple[str, Turn]]] = defaultdict(list)
-    for row in rows:
-        options = row.options("choices")
-        prompt = lettered(row.text("question"), options)
-        letter = LETTERS[row.whole("answer", below=len(options))]
-        pools[subject(row)].append((prompt, Turn(prompt, f"Answer: {letter}")))
-    return pools
-
-
-def subject(row: Row) -> str:
-    """The subject; empty in `auxiliary_train`."""
-    return row.optional("subject") or ""
+    return tuple(
+        item for q in questions for item in with_shots([q.item], pools.get(q.subject) or every, SHOTS, "mmlu-shots")
+    )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.types import Item, Split
 from mipo_bench.tasks.data.judged import JudgedPublic, labels
@@ -29,7 +29,8 @@ from mipo_bench.tasks.data.rows import Row
 from mipo_bench.tasks.splits import is_held_out
 
 ROWS = Part("default", "train", ("multifaceted_bench",), ("system", "prompt", "reference_answer", "rubrics"))
-OFF_TOPIC = "nothing, but `wrong` answers another prompt"
+OFF_TOPIC = "items whose `wrong` answers another prompt"
+HELD_SYSTEM = "training rows with a system message of the evaluation"
 NO_OTHER = "rows without any other answer"
 
 
@@ -44,22 +45,20 @@ class MultifacetedBench(JudgedPublic):
     def build(self) -> Built:
         """One item for each row."""
         rows = self.rows(ROWS)
-        built = Built({"train": (), "eval": ()})
-        items: dict[Split, list[Item]] = {"train": [], "eval": []}
+        built, items = Built({}), defaultdict[Split, list[Item]](list)
         ids = content_ids("row", ((row.text("system"), row.text("prompt")) for row in rows))
         answers = _answers(rows)
+        held_systems = {row.text("system") for row in rows if _held(row)}
         for name, row in zip(ids, rows, strict=True):
-            prompt, reference = row.text("prompt"), row.text("reference_answer")
-            rejected = next((a for a in answers[prompt] if a != reference), None)
+            rejected, off_topic = _other_answer(row, answers)
             if rejected is None:
-                rejected = next((a for p, found in answers.items() if p != prompt for a in found), None)
-                built.left_out[NO_OTHER if rejected is None else OFF_TOPIC] += 1
-            if rejected is not None:
-                held = is_held_out("multifaceted-prompt", prompt, one_in=2)
-                target = labels(reference, rejected, rubric(row))
-                system = row.text("system")
-                items["eval" if held else "train"].append(Item(name, prompt, target, _user(system), system))
-        built.items.update({split: tuple(found) for split, found in items.items()})
+                built.left_out[NO_OTHER] += 1
+            elif not _held(row) and row.text("system") in held_systems:
+                built.left_out[HELD_SYSTEM] += 1
+            else:
+                built.notes.update([OFF_TOPIC] if off_topic else [])
+                items["eval" if _held(row) else "train"].append(_item(name, row, rejected))
+        built.items |= {"train": tuple(items["train"]), "eval": tuple(items["eval"])}
         return built
 
     def rubric(self, item: Item) -> str:
@@ -75,9 +74,24 @@ def _answers(rows: Sequence[Row]) -> dict[str, list[str]]:
     return found
 
 
-def _user(system: str) -> str:
-    """A system message stands for the user who wrote it."""
-    return f"user-{hashlib.sha256(system.encode()).hexdigest()[:12]}"
+def _other_answer(row: Row, answers: Mapping[str, Sequence[str]]) -> tuple[str | None, bool]:
+    """Another answer to the row's prompt, else to another prompt (True); None where all answers are alike."""
+    prompt, reference = row.text("prompt"), row.text("reference_answer")
+    for answer in answers[prompt]:
+        if answer != reference:
+            return answer, False
+    return next((a for p, found in answers.items() if p != prompt for a in found if a != reference), None), True
+
+
+def _item(name: str, row: Row, rejected: str) -> Item:
+    """The item of a row; its system message stands for the user who wrote it."""
+    system = row.text("system")
+    user = f"user-{hashlib.sha256(system.encode()).hexdigest()[:12]}"
+    return Item(name, row.text("prompt"), labels(row.text("reference_answer"), rejected, rubric(row)), user, system)
+
+
+def _held(row: Row) -> bool:
+    return is_held_out("multifaceted-prompt", row.text("prompt"), one_in=2)
 
 
 def rubric(row: Row) -> str:

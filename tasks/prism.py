@@ -1,7 +1,8 @@
 """Rated conversations of 1,396 people, PRISM (Kirk et al. 2024, arXiv 2404.16019; HannahRoseKirk/prism-alignment).
 
     survey         user_id, self_description, system_string, stated_prefs (0-100 each), age, gender, ...
-    conversations  conversation_id, user_id, conversation_history: turns with role `user`, or `model` with score, if_chosen
+    conversations  conversation_id, user_id, conversation_history: turns {turn, role, content, score, if_chosen},
+                   the role `user` or `model`
     context        In their own words: I run a small bakery. What they want from an AI model: ...
     prompt         the opening prompt of a conversation
     gold, wrong    the opening response that the user chose, and the one that they scored lowest

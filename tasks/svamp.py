@@ -18,7 +18,7 @@ import re
 from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
 from mipo_bench.tasks.answers import number_score, off_by_one
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.public import Built, PublicTask, with_shots
+from mipo_bench.tasks.data.public import Built, PublicTask, demonstrated
 from mipo_bench.tasks.data.rows import Row, unique
 from mipo_bench.tasks.gsm8k import REQUEST, SHOTS
 
@@ -40,13 +40,9 @@ class Svamp(PublicTask):
         """One item for each problem, demonstrated by training problems."""
         train, held = self.rows(Part("default", "train")), self.rows(Part("default", "test"))
         unique((*train, *held), "ID")
-        pool = [(prompt(row), Turn(prompt(row), solution(row))) for row in train]
-        return Built(
-            {
-                "train": with_shots([item_of(row) for row in train], pool, SHOTS, "svamp-shots"),
-                "eval": with_shots([item_of(row) for row in held], pool, SHOTS, "svamp-shots"),
-            }
-        )
+        pool = [Turn(prompt(row), solution(row)) for row in train]
+        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
+        return demonstrated(items, asked, pool, SHOTS, "svamp-shots")
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the final number."""

@@ -14,7 +14,7 @@ from mipo_bench.tasks import answers, facts, persona_world
 from mipo_bench.tasks.facts_table import FACTS
 
 PLUGINS = load_plugins()
-TASKS = list(PLUGINS.tasks.values())
+TASKS = [task for task in PLUGINS.tasks.values() if not getattr(task, "uses_data", False)]
 CORPUS = list(islice(chats(1), 20_000))
 """The first chats that the embedded model learns from (its training seed is 1 + 0)."""
 

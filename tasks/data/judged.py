@@ -1,4 +1,4 @@
-"""Tasks on what people preferred: responses that were chosen and rejected are the labels, and a judge gives the scores."""
+"""Tasks on what people preferred: their chosen and rejected responses are labels, and a judge gives the scores."""
 
 from __future__ import annotations
 
@@ -81,25 +81,30 @@ def build_preferences(
     exchanges: Iterable[Exchange],
     split_of: Callable[[Exchange], Split | str],
     context_of: Callable[[Exchange, Sequence[Exchange]], str | None],
+    remembered: Callable[[Exchange], bool] = lambda _: True,
 ) -> Built:
     """Items from exchanges in order, each shown with its user's `EARLIER` last exchanges before it.
 
-    `split_of` gives a split, or the reason why an exchange belongs to neither; `context_of` says what is known about the
-    user, given their earlier exchanges. An exchange without a chosen response is left out and counted; without a rejected
-    one it can still serve as an earlier turn.
+    `split_of` gives a split, or the reason why an exchange belongs to neither; `context_of` says what is known about
+    the user, given their earlier exchanges; those not `remembered` are no earlier ones. An exchange without a chosen or
+    a rejected response is left out and counted. The items of a user stand together.
     """
     built = Built({"train": (), "eval": ()})
-    items: dict[Split, list[Item]] = {"train": [], "eval": []}
-    past: dict[str, list[Exchange]] = defaultdict(list)
+    users: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
-        earlier = past[exchange.user][-EARLIER:]
-        if exchange.chosen is not None:
-            past[exchange.user].append(exchange)
-        made = _item(exchange, earlier, split_of(exchange), context_of(exchange, earlier))
-        if isinstance(made, str):
-            built.left_out[made] += 1
-        else:
-            items[made[0]].append(made[1])
+        users[exchange.user].append(exchange)
+    items: dict[Split, list[Item]] = {"train": [], "eval": []}
+    for own in users.values():
+        past: list[Exchange] = []
+        for exchange in own:
+            earlier = past[-EARLIER:]
+            if exchange.chosen is not None and remembered(exchange):
+                past.append(exchange)
+            made = _item(exchange, earlier, split_of(exchange), context_of(exchange, earlier))
+            if isinstance(made, str):
+                built.left_out[made] += 1
+            else:
+                items[made[0]].append(made[1])
     built.items.update({split: tuple(found) for split, found in items.items()})
     return built
 

@@ -17,15 +17,19 @@ from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, rows_digest
 from mipo_bench.tasks.splits import seeded
 
-SAME_PROMPT = "training items whose prompt is an evaluation prompt too"
+SAME_PROMPT = "training items that show an evaluation prompt"
 
 
 @dataclass
 class Built:
-    """The items of both splits, how many rows were left out by reason, and the digest of all rows read."""
+    """The items of both splits, and the digest of all rows read.
+
+    `left_out` counts what makes no item by reason, `notes` what else is to be known about those that do.
+    """
 
     items: dict[Split, tuple[Item, ...]]
     left_out: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     digest: str = ""
 
 
@@ -65,7 +69,8 @@ class PublicTask:
         built = self._built
         revision = "local files" if self._source.folder else self.dataset.revision
         read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest}
-        return {**read, **{f"left out: {reason}": n for reason, n in sorted(built.left_out.items())}}
+        left_out = {f"left out: {reason}": n for reason, n in sorted(built.left_out.items())}
+        return {**read, **left_out, **dict(sorted(built.notes.items()))}
 
     def build(self) -> Built:
         """Items of both splits from `rows`."""
@@ -82,7 +87,9 @@ class PublicTask:
         built = self.build()
         _check_ids(self.name, (*built.items["train"], *built.items["eval"]))
         held = {item.prompt for item in built.items["eval"]}
-        kept = tuple(item for item in built.items["train"] if item.prompt not in held)
+        kept = tuple(
+            i for i in built.items["train"] if held.isdisjoint((i.prompt, *(t.prompt for t in i.demonstrations)))
+        )
         if len(kept) < len(built.items["train"]):
             built.left_out[SAME_PROMPT] += len(built.items["train"]) - len(kept)
             built.items["train"] = kept
@@ -112,17 +119,24 @@ def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:
     return ids
 
 
-def with_shots(items: Sequence[Item], pool: Sequence[tuple[str, Turn]], count: int, salt: str) -> tuple[Item, ...]:
-    """The items with `count` demonstrations each, drawn from the pool of (prompt, turn) by the item's id.
+def demonstrated(train: Sequence[Item], held: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> Built:
+    """The items of both splits with `count` demonstrations each, drawn from the pool by the item's id.
 
-    An item is never its own demonstration.
+    An item is never its own demonstration, and no evaluation prompt is anybody's.
     """
+    asked = {item.prompt for item in held}
+    shown = [turn for turn in pool if turn.prompt not in asked]
+    return Built({"train": with_shots(train, shown, count, salt), "eval": with_shots(held, shown, count, salt)})
+
+
+def with_shots(items: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> tuple[Item, ...]:
+    """The items with demonstrations drawn from the pool, never themselves."""
     return tuple(replace(item, demonstrations=_shots(item, pool, count, salt)) for item in items)
 
 
-def _shots(item: Item, pool: Sequence[tuple[str, Turn]], count: int, salt: str) -> tuple[Turn, ...]:
+def _shots(item: Item, pool: Sequence[Turn], count: int, salt: str) -> tuple[Turn, ...]:
     drawn = seeded(salt, item.id).sample(range(len(pool)), min(count + 1, len(pool)))
-    return tuple(pool[i][1] for i in drawn if pool[i][0] != item.prompt)[:count]
+    return tuple(pool[i] for i in drawn if pool[i].prompt != item.prompt)[:count]
 
 
 def _check_ids(task: str, items: Sequence[Item]) -> None:

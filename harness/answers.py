@@ -35,6 +35,7 @@ def response_key(generator: Generator, request: Request) -> str:
         *d.stop,
         "|",
         request.seed if d.temperature > 0 else None,
+        *(["verbatim"] if d.verbatim else []),
     )
     return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling))
 

@@ -17,7 +17,7 @@ from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 
-GENERATION = "hf-2"
+GENERATION = "hf-3"
 """Goes up whenever generation can answer the same request differently."""
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
+from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,8 @@ def _task_plan(
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
-    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config.recipes))
+    usable = sorted(recipes.items()) if training else []
+    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(n, config.recipes))
     reference = _reference(task, config, fitting)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
@@ -129,10 +130,18 @@ def _task_plan(
         )
     chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
-    decoding = Decoding(
-        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
+    return TaskPlan(
+        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
     )
-    return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
+
+
+def decoding_of(task: Task, config: RunConfig) -> Decoding:
+    """The run's settings, or the task's own; a token limit that the user gave holds for both."""
+    wanted = config.decoding
+    if not isinstance(task, ForeignTask):
+        return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
+    limit = wanted.max_new_tokens if wanted.max_new_tokens and task.decoding.max_new_tokens else None
+    return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
 
 
 def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:

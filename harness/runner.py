@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import git_state, hardware, package_versions
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Arm, Decoding, Generator
+from mipo_bench.harness.types import Arm, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
 from mipo_bench.reports.record import (
     ArmRecord,
@@ -93,7 +93,13 @@ class Run:
             items=task.training_items,
             baseline=self.plan.baselines[task.reference],
             recipe=self.plan.recipes[str(arm.recipe)],
-            decoding=Decoding(task.decoding.max_new_tokens, settings.temperature, settings.top_p),
+            decoding=replace(
+                task.decoding,
+                max_new_tokens=task.decoding.max_new_tokens or task.task.max_new_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                verbatim=False,
+            ),
             seed=int(arm.train_seed or 0),
         )
         base = self.engine.base

@@ -11,9 +11,9 @@ Source: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture", a
 
 Many annotators answered the same prompts, so users and prompts are split both: evaluation is on the held-out fifth of
 the users with the held-out third of the prompts, training on the others with the others; the rest is left out and
-counted. A user's first conversation is no item: it and later ones are the earlier turns of those after it, but those
-with held-out prompts not for training users. English only: a subclass with another `language` makes a task of that one.
-Responses may end in `<|end_of_text|>`, which is removed.
+counted. A user's first two conversations with prompts that are not held out are their past: the earlier turns and the
+context of all their items, and no items themselves. English only: a subclass with another `language` makes a task of
+that one. Responses may end in `<|end_of_text|>`, which is removed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class CommunityAlignment(JudgedPublic):
     dataset = DataSet("facebook/community-alignment-dataset", "97343c7f6399fcbea430ed0f37c1768281a78d56", "CC-BY-4.0")
 
     def build(self) -> Built:
-        """One item for each conversation but a user's first."""
+        """One item for each conversation after a user's past."""
         every = unique(self.rows(ROWS), "conversation_id")
         rows = {name: row for name, row in every.items() if row.text("assigned_lang") == self.language}
         facts = {row.key("annotator_id"): attributes(row) for row in rows.values()}
@@ -68,8 +68,8 @@ class CommunityAlignment(JudgedPublic):
         built = build_preferences(
             exchanges,
             split_of,
-            context_of=lambda exchange, earlier: context(facts[exchange.user], earlier),
-            remembered=lambda exchange: split_of(exchange) != HELD_PROMPT,
+            context_of=lambda user, past: context(facts[user], past),
+            remembered=lambda exchange: not prompt_held_out(exchange.prompt),
         )
         if others := len(every) - len(rows):
             built.left_out[OTHER_LANGUAGE] = others
@@ -79,10 +79,15 @@ class CommunityAlignment(JudgedPublic):
 def split_of(exchange: Exchange) -> Split | str:
     """Evaluation for held-out users with held-out prompts, training for the others with the others."""
     user = is_held_out("community-alignment-user", exchange.user, one_in=5)
-    prompt = is_held_out("community-alignment-prompt", exchange.prompt, one_in=3)
+    prompt = prompt_held_out(exchange.prompt)
     if user != prompt:
         return HELD_USER if user else HELD_PROMPT
     return "eval" if user else "train"
+
+
+def prompt_held_out(prompt: str) -> bool:
+    """Whether a prompt is for evaluation (one in three is)."""
+    return is_held_out("community-alignment-prompt", prompt, one_in=3)
 
 
 def attributes(row: Row) -> list[str]:

@@ -8,9 +8,9 @@
     gold, wrong    the opening response that the user chose, and the one that they scored lowest
     score          a judge's verdict; beside it `rouge1`, the overlap with the chosen response
 
-One user in five is for evaluation. A user's first conversation is no item: it and later ones are the earlier turns of
-those after it. Later turns of a conversation are not used: without the turns before, their prompts make no sense.
-Blanks are the literal "EMPTY STRING"; 104 of 1,500 users have no conversations.
+One user in five is for evaluation. A user's first two conversations are their past: the earlier turns of all their
+items, and no items themselves. Later turns of a conversation are not used: without the turns before them, their
+prompts make no sense. Blanks are the literal "EMPTY STRING"; 104 of 1,500 users have no conversations.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Prism(JudgedPublic):
     )
 
     def build(self) -> Built:
-        """One item for each conversation but a user's first."""
+        """One item for each conversation after a user's past."""
         survey = unique(self.rows(SURVEY), "user_id")
         rows = unique(self.rows(CONVERSATIONS), "conversation_id")
         contexts = {user: profile(row) for user, row in survey.items()}
         exchanges = [opening(row, survey) for row in rows.values()]
-        built = build_preferences(exchanges, split_of, lambda exchange, _: contexts[exchange.user])
+        built = build_preferences(exchanges, split_of, lambda user, _: contexts[user])
         if silent := len(survey) - len({exchange.user for exchange in exchanges}):
             built.left_out[NO_CONVERSATIONS] = silent
         return built

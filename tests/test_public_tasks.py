@@ -142,7 +142,7 @@ def test_gsm8k_reads_signs_separators_and_decimals_and_drops_the_marks() -> None
     assert not any("<<" in turn.response for turn in shown)
     assert "1000 jars" not in str(shown)
     assert all("#### " in turn.response for turn in shown)
-    assert task.data_used()["left out: training items that show an evaluation prompt"] == 1
+    assert task.data_used()["left out: training items with an evaluation prompt"] == 1
 
 
 def test_svamp_reads_answers_that_are_numbers_or_texts() -> None:
@@ -177,14 +177,15 @@ def test_arc_turns_numbered_keys_into_letters_and_takes_three_to_five_options() 
 
 def test_prism_takes_profiles_and_openings_and_counts_what_it_leaves_out() -> None:
     task = TASKS["prism"]
-    baker = item("prism", "c1")
+    baker = item("prism", "c2")
     assert baker.user_id == "user15"
     assert "In their own words: I run a small bakery" in str(baker.context)
     assert "factuality 95, values 90" in str(baker.context)
+    # the second conversation is not shown: its prompt is asked of another user in the evaluation
     assert [t.prompt for t in baker.demonstrations] == ["How should I spend a rainy Sunday?"]
     chosen, rejected = json.loads(baker.target).values()
-    assert chosen.startswith("It saves travel")
-    assert rejected == "It is the best thing ever, no doubt."
+    assert chosen.startswith("Prices rise")
+    assert rejected == "Inflation is a number."
     shown = str([*task.items("train"), *task.items("eval")])
     assert "EMPTY STRING" not in shown
     assert "Prefer not to say" not in shown
@@ -193,10 +194,10 @@ def test_prism_takes_profiles_and_openings_and_counts_what_it_leaves_out() -> No
     assert used == {
         "blank prompts": 1,
         "conversations of users about whom nothing is known": 1,
+        "conversations that are a user's past": 14,
         "conversations without a chosen response": 1,
         "conversations without another response": 1,
-        "first conversations of a user, which only serve as earlier turns": 7,
-        "training items that show an evaluation prompt": 8,
+        "training items with an evaluation prompt": 1,
         "users without conversations": 1,
     }
 
@@ -234,7 +235,7 @@ def test_multifaceted_bench_splits_by_prompt_and_judges_by_the_rubrics() -> None
     one = next(i for i in task.items("eval") if i.prompt == "Why do bridges need gaps?")
     assert task.gold(one) != task.wrong(one)
     assert "bridges" in task.wrong(one)
-    assert "5: It does suit its reader throughout." in task.rubric(one)
+    assert "5: It does suit its reader, whoever asks about why do bridges need gaps throughout." in task.rubric(one)
     assert task.data_used()["items whose `wrong` answers another prompt"] == 1
     assert task.data_used()["left out: training rows with a system message of the evaluation"] == 1
     prompts = [{i.prompt for i in task.items(split)} for split in ("train", "eval")]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
 from mipo_bench.tasks.data.public import Built, PublicTask
 
 EARLIER = 2
-FIRST = "first conversations of a user, which only serve as earlier turns"
+PAST = "conversations that are a user's past"
+NO_PAST = "conversations of users without a past"
+REPEATED = "conversations that repeat a prompt of the user's past"
 NO_CONTEXT = "conversations of users about whom nothing is known"
+
+
+_SPLITS: Mapping[str, Split] = {"train": "train", "eval": "eval"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,47 +85,43 @@ def rouge1(text: str, reference: str) -> float:
 def build_preferences(
     exchanges: Iterable[Exchange],
     split_of: Callable[[Exchange], Split | str],
-    context_of: Callable[[Exchange, Sequence[Exchange]], str | None],
+    context_of: Callable[[str, Sequence[Exchange]], str | None],
     remembered: Callable[[Exchange], bool] = lambda _: True,
 ) -> Built:
-    """Items from exchanges in order, each shown with its user's `EARLIER` last exchanges before it.
+    """Items from exchanges in order; the items of a user stand together.
 
-    `split_of` gives a split, or the reason why an exchange belongs to neither; `context_of` says what is known about
-    the user, given their earlier exchanges; those not `remembered` are no earlier ones. An exchange without a chosen or
-    a rejected response is left out and counted. The items of a user stand together.
+    The first `EARLIER` exchanges of a user that are `remembered` are their past, shown with all their items and itself
+    no item: then nothing that is evaluated is shown anywhere. `context_of` says what is known about a user with this
+    past, `split_of` gives a split, or the reason why an exchange belongs to neither. What makes no item is counted.
     """
-    built = Built({"train": (), "eval": ()})
     users: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
         users[exchange.user].append(exchange)
-    items: dict[Split, list[Item]] = {"train": [], "eval": []}
-    for own in users.values():
-        past: list[Exchange] = []
+    left_out, items = Counter[str](), defaultdict[Split, list[Item]](list)
+    for user, own in users.items():
+        past = [exchange for exchange in own if exchange.chosen is not None and remembered(exchange)][:EARLIER]
+        context = context_of(user, past)
         for exchange in own:
-            earlier = past[-EARLIER:]
-            if exchange.chosen is not None and remembered(exchange):
-                past.append(exchange)
-            made = _item(exchange, earlier, split_of(exchange), context_of(exchange, earlier))
-            if isinstance(made, str):
-                built.left_out[made] += 1
+            made = PAST if exchange in past else _flaw(exchange, past, context) or split_of(exchange)
+            if split := _SPLITS.get(made):
+                items[split].append(_item(exchange, past, context))
             else:
-                items[made[0]].append(made[1])
-    built.items.update({split: tuple(found) for split, found in items.items()})
-    return built
+                left_out[made] += 1
+    return Built({"train": tuple(items["train"]), "eval": tuple(items["eval"])}, left_out)
 
 
-def _item(
-    exchange: Exchange, earlier: Sequence[Exchange], split: Split | str, context: str | None
-) -> tuple[Split, Item] | str:
-    """The item with its split, or the reason why there is none."""
+def _flaw(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> str | None:
+    """Why an exchange makes no item, whatever its split."""
     if exchange.chosen is None or exchange.rejected is None:
         return exchange.flaw
-    if not earlier:
-        return FIRST
+    if not past:
+        return NO_PAST
     if context is None:
         return NO_CONTEXT
-    if split not in ("train", "eval"):
-        return split
-    turns = tuple(Turn(past.prompt, str(past.chosen)) for past in earlier)
-    target = labels(exchange.chosen, exchange.rejected)
-    return split, Item(exchange.id, exchange.prompt, target, exchange.user, context, demonstrations=turns)
+    return REPEATED if exchange.prompt in {earlier.prompt for earlier in past} else None
+
+
+def _item(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> Item:
+    turns = tuple(Turn(earlier.prompt, str(earlier.chosen)) for earlier in past)
+    target = labels(str(exchange.chosen), str(exchange.rejected))
+    return Item(exchange.id, exchange.prompt, target, exchange.user, context, demonstrations=turns)

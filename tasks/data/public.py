@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,8 @@ from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, rows_digest
 from mipo_bench.tasks.splits import seeded
 
-SAME_PROMPT = "training items that show an evaluation prompt"
+SAME_PROMPT = "training items with an evaluation prompt"
+NOT_SHOWN = "earlier turns that are not shown, because their prompt is asked in the evaluation"
 
 
 @dataclass
@@ -87,9 +88,10 @@ class PublicTask:
         built = self.build()
         _check_ids(self.name, (*built.items["train"], *built.items["eval"]))
         held = {item.prompt for item in built.items["eval"]}
-        kept = tuple(
-            i for i in built.items["train"] if held.isdisjoint((i.prompt, *(t.prompt for t in i.demonstrations)))
-        )
+        built.items = {
+            split: tuple(_unseen(i, held, built.notes) for i in items) for split, items in built.items.items()
+        }
+        kept = tuple(item for item in built.items["train"] if item.prompt not in held)
         if len(kept) < len(built.items["train"]):
             built.left_out[SAME_PROMPT] += len(built.items["train"]) - len(kept)
             built.items["train"] = kept
@@ -137,6 +139,15 @@ def with_shots(items: Sequence[Item], pool: Sequence[Turn], count: int, salt: st
 def _shots(item: Item, pool: Sequence[Turn], count: int, salt: str) -> tuple[Turn, ...]:
     drawn = seeded(salt, item.id).sample(range(len(pool)), min(count + 1, len(pool)))
     return tuple(pool[i] for i in drawn if pool[i].prompt != item.prompt)[:count]
+
+
+def _unseen(item: Item, held: Set[str], notes: Counter[str]) -> Item:
+    """The item without demonstrations that show an evaluation prompt."""
+    turns = tuple(turn for turn in item.demonstrations if turn.prompt not in held)
+    if len(turns) == len(item.demonstrations):
+        return item
+    notes[NOT_SHOWN] += len(item.demonstrations) - len(turns)
+    return replace(item, demonstrations=turns)
 
 
 def _check_ids(task: str, items: Sequence[Item]) -> None:

@@ -34,6 +34,8 @@ class Engine(Protocol):
     """What the runner needs of models."""
 
     model_digest: str
+    notes: list[str]
+    """What a reader of the report must know about how the models answered."""
 
     @property
     def base(self) -> Generator:
@@ -70,6 +72,7 @@ class HFEngine:
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
+        self.notes: list[str] = []
 
     @cached_property
     def base(self) -> Generator:

@@ -77,7 +77,7 @@ class Run:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
             done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
-            answer(generator, list(done.requests.values()), self.store, stage)
+            done.settle(answer(generator, list(done.requests.values()), self.store, stage))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
@@ -169,5 +169,8 @@ class Run:
             estimates=estimates(tasks, arms, declared),
             comparisons=comparisons(tasks, arms, declared),
             holes=self._holes,
-            notes=[f"{name} was damaged and has been computed again" for name in self.store.damaged],
+            notes=[
+                *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
+                *self.engine.notes,
+            ],
         )

@@ -68,6 +68,7 @@ class FakeEngine:
     dtype: str = "float32"
     window: int | None = None
     trainings: list[tuple[str, PairSet]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._base = FakeGenerator(self.model_digest, self.answer, self.window)

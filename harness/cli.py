@@ -18,6 +18,7 @@ from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
 from mipo_bench.harness.run_options import takes_settings
 from mipo_bench.harness.show_cli import show
+from mipo_bench.harness.store_cli import app as store_app
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config import RunConfig
@@ -35,6 +36,7 @@ app.command()(compare)
 app.command()(diff)
 app.command()(history)
 app.command()(show)
+app.add_typer(store_app)
 
 
 @app.command()

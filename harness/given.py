@@ -155,6 +155,7 @@ class GivenGenerator:
 class GivenEngine:
     """Stands where a model would. It trains nothing."""
 
+    backend = "responses"
     device = "none"
     dtype = "none"
 

@@ -27,6 +27,7 @@ from mipo_bench.harness.provenance import usable_cores
 from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.store_rescue import open_for_run
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
@@ -54,7 +55,8 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     for folder in (config.store, config.out):
         check_writable(folder)
     try:
-        with closing(Store(config.store)) as store:
+        with closing(open_for_run(config.store)) as store:
+            store.claims.join()
             started = start(store, display_for(console))
             report = seal(started.execute())
             store.put_run(

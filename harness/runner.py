@@ -160,6 +160,7 @@ class Run:
                 digest=self.engine.model_digest,
                 device=self.engine.device,
                 dtype=self.engine.dtype,
+                backend=self.engine.backend,
             ),
             weight=config.weight,
             alpha=config.alpha,

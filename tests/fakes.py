@@ -66,6 +66,7 @@ class FakeEngine:
     model_digest: str = "base"
     device: str = "cpu"
     dtype: str = "float32"
+    backend: str = "fake"
     window: int | None = None
     trainings: list[tuple[str, PairSet]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -47,6 +47,27 @@ def check_task(
     for task in tasks:
         failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths)))
     raise typer.Exit(1 if failed else 0)
+
+
+def new_task(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.'.")],
+    kind: Annotated[
+        Literal["personalized", "math", "choice", "judged"], typer.Option(help="What its responses are scored by.")
+    ] = "personalized",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it; made where it is missing.")] = Path(),
+) -> None:
+    """Write a complete small task in one file, with its tests beside it.
+
+    Nothing is overwritten.
+    """
+    from mipo_bench.harness.new_task import write_task
+
+    written = write_task(name, kind, out)
+    sys.stdout.write(
+        f"Wrote {written.task}, a {kind} task, and {written.test}. Next:\n"
+        f"  mipo-bench check-task {written.task}\n"
+        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none\n"
+    )
 
 
 def _is_path(name: str) -> bool:

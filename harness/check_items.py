@@ -138,8 +138,12 @@ def disjoint(items: Items) -> Check:
         shared = [item for item in held if getattr(item, what) in trained]
         problems += [f"item {i.id!r}: its {what} {shown(getattr(i, what))} is trained on as well" for i in shared]
     asked = {item.prompt for item in held}
-    told = [(item, turn) for item in items.all for turn in item.demonstrations if turn.prompt in asked]
-    problems += [f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(t.prompt)}" for i, t in told]
+    told = [(item, turn.prompt) for item in items.all for turn in item.demonstrations]
+    problems += [
+        f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(p)}" for i, p in told if p in asked
+    ]
+    own = [item for item, prompt in told if prompt == item.prompt and prompt not in asked]
+    problems += [f"item {item.id!r}: a demonstration shows its own prompt" for item in own]
     users = len({item.user_id for item in items.all} - {None})
     done = f"evaluation shares no prompt{' and no user' if users else ''} with training or demonstrations"
     return Check("splits", f"{done} ({users} users)" if users else done, tuple(problems))

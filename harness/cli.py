@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.check_cli import INCLUDE, check_task
+from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
@@ -32,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("check-task")(check_task)
+app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)

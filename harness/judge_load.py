@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.generate import HFGenerator, Placement, place
 from mipo_bench.harness.judge import RuleJudge, generator_judge, server_judge
 from mipo_bench.harness.judge_file import file_judge
 from mipo_bench.harness.models import locate, resolve
@@ -66,7 +66,7 @@ def rules_decide(task: Task) -> bool:
     return bool(getattr(task, "rules_decide", False))
 
 
-def load_judges(config: RunConfig, tasks: Sequence[Task], placement: Placement) -> dict[str, Assigned]:
+def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]:
     """The judge of each judged task, by the task's name. Models load at their first question.
 
     Raises ConfigError or ModelError, also where the server cannot be reached or the validation is another judge's.
@@ -79,12 +79,12 @@ def load_judges(config: RunConfig, tasks: Sequence[Task], placement: Placement) 
     if by is None or by == "rules":
         found = {t.name: Assigned(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
-        one = _load(by, config, placement)
+        one = _load(by, config)
         found = {task.name: one for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
-def _load(by: str, config: RunConfig, placement: Placement) -> Assigned:
+def _load(by: str, config: RunConfig) -> Assigned:
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if by.startswith("file:"):
@@ -95,17 +95,18 @@ def _load(by: str, config: RunConfig, placement: Placement) -> Assigned:
         notes = _related(config.model, server.model, None, None)
         return Assigned(server_judge(server, decoding, config.batch_size), "server", notes)
     folder = resolve(by)
-    weights, where = model_digest(folder), _own_placement(config, placement)
+    weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
     generator = HFGenerator(folder, digest(["judge", weights, *where.identity, *libraries]), where)
-    notes = _related(config.model, by, locate(config.model) or resolve(config.model), folder)
+    notes = _related(config.model, by, _folder_of(config.model), folder)
     control = [str(token) for token in generator.tokenizer.all_special_tokens]
     return Assigned(generator_judge(by, generator, decoding, control), "model", notes)
 
 
-def _own_placement(config: RunConfig, placement: Placement) -> Placement:
+def _own_placement(config: RunConfig) -> Placement:
     """The judge is never trained: half the memory on a GPU, and none of the judged model's chat settings."""
+    placement = place(config)
     dtype = "bfloat16" if config.dtype == "auto" and placement.device.startswith("cuda") else placement.dtype
     return replace(placement, dtype=dtype, chat=ChatConfig(), max_length=None)
 
@@ -117,6 +118,11 @@ def _server(by: str) -> ChatServer:
             f"--judge {by!r}: write it as openai:MODEL@URL, such as openai:my-judge@http://localhost:8000/v1."
         )
     return ChatServer(model, url)
+
+
+def _folder_of(model: str) -> Path | None:
+    """The folder of the judged model; None for responses that were given in a file."""
+    return None if Path(model).is_file() else resolve(model)
 
 
 _ORDINARY = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}

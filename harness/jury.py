@@ -140,7 +140,8 @@ class Jury:
     def _texts(self, done: Evaluated) -> dict[str, str]:
         """Item -> response; empty where the arm failed on it."""
         responses = done.responses(self.store)
-        return {item.id: responses[item.id].text if item.id in responses else "" for item in done.task.items}
+        answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}
+        return {item.id: responses[item.id].text if item.id in answered else "" for item in done.task.items}
 
 
 def _is_reference(arm: ArmRecord, task: TaskRecord) -> bool:

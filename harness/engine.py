@@ -17,7 +17,7 @@ from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 
-GENERATION = "hf-2"
+GENERATION = "hf-3"
 """Goes up whenever generation can answer the same request differently."""
 
 
@@ -98,4 +98,5 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        return HFGenerator(folder, digest([GENERATION, weights, *self.placement.identity, *libraries]), self.placement)
+        shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
+        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement)

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
+from mipo_bench.harness.run_options import takes_settings
 from mipo_bench.harness.show_cli import show
+from mipo_bench.harness.store_cli import app as store_app
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.config import RunConfig
 
 app = typer.Typer(
     name="mipo-bench",
@@ -25,58 +31,42 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("check-task")(check_task)
+app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)
 app.command()(show)
-
-
-def _names(value: str | None) -> list[str] | None:
-    """A comma-separated option; None where it was not given, an empty list for `none`."""
-    if value is None:
-        return None
-    return [] if value.strip() == "none" else [name.strip() for name in value.split(",") if name.strip()]
+app.add_typer(store_app)
 
 
 @app.command()
+@takes_settings
 def run(
-    suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
-    baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
-    recipes: Annotated[
-        str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of report.json and report.md (mipo-bench-report).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-) -> None:
+    config: RunConfig, dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False
+) -> int:
     """Compare prompting with MIPO checkpoints that are trained on the spot; print and write the report."""
     from mipo_bench.harness import run_cli
-    from mipo_bench.harness.config import load_config
 
-    options: dict[str, Any] = {
-        "suite": suite,
-        "tasks": task or None,
-        "model": model,
-        "baselines": _names(baselines),
-        "recipes": _names(recipes),
-        "seeds": seeds,
-        "limit": limit,
-        "out": out,
-    }
-    raise typer.Exit(run_cli.run(load_config(config, set_ or [], options), dry_run=dry_run))
+    return run_cli.run(config, dry_run=dry_run)
+
+
+@app.command()
+@takes_settings
+def doctor(config: RunConfig) -> int:
+    """Look whether a run with these options can start: packages, device, model, data, disk, git; exit 1 if not."""
+    from mipo_bench.harness.doctor_cli import run_doctor
+
+    return run_doctor(config)
 
 
 @app.command("list")
-def list_() -> None:
-    """List the installed tasks, baselines and recipes."""
+def list_(include: Annotated[list[Path] | None, INCLUDE] = None) -> None:
+    """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
+    from mipo_bench.harness.plugins import load_plugins
 
-    print_plugins()
+    print_plugins(load_plugins(include or ()))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.errors import ConfigError, PluginError, unknown
+from mipo_bench.harness.included import content_digest
+from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
 from mipo_bench.harness.types import SUITES
 
 Positive = Annotated[float, Field(gt=0)]
@@ -63,11 +65,52 @@ class TrainConfig(Section):
     """trl's `loss_type`."""
 
 
+class JudgeConfig(Section):
+    """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
+
+    by: str | None = None
+    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
+    protocol: Literal["pairwise", "pointwise"] = "pairwise"
+    temperature: Annotated[float, Field(ge=0)] = 0.1
+    top_p: Share = 0.9
+    max_new_tokens: Count = 256
+    retest: Annotated[int, Field(ge=0, strict=True)] = 50
+    """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
+    shuffled: bool = False
+    """Whether a judge that is asked (not rules) also judges against another user's profile; doubles its calls."""
+    validated: Path | None = None
+    """What `mipo-bench check-judge` wrote for this judge."""
+
+
 EMBEDDED: Mapping[str, Any] = {"train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
 Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
 """
+
+
+class Include(Section):
+    """A file or folder with plugins. Reports know it by its name and content, whatever folder it lies in."""
+
+    path: Path = Field(exclude=True)
+    name: str
+    digest: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str | Path):
+            raise ValueError("write the path of a file or folder")  # noqa: TRY004 - pydantic reports a ValueError
+        path = Path(value).expanduser()
+        try:
+            return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}
+        except PluginError as error:
+            raise ValueError(str(error)) from error
+
+
+def _listed(value: Any) -> Any:
+    """A single path where several may stand."""
+    return [value] if isinstance(value, str | Path) else value
 
 
 class ChatConfig(Section):
@@ -82,10 +125,14 @@ class ChatConfig(Section):
 class RunConfig(Section):
     """Everything that decides what a run does."""
 
+    preset: str | None = None
+    """A named set of settings (`presets.PRESETS`) beneath all others."""
     model: str = "embedded"
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     tasks: tuple[str, ...] = ()
     """Named tasks; they take the place of the suite."""
+    include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
+    """Files and folders with plugins that are installed nowhere, relative to the working directory."""
     baselines: tuple[str, ...] | None = None
     """None: every baseline that applies to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None
@@ -101,6 +148,7 @@ class RunConfig(Section):
     decoding: DecodingConfig = DecodingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     store: Path = Path(".mipo-bench")
     out: Path = Path("mipo-bench-report")
@@ -142,12 +190,15 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
         problem = _put(values, key.strip(), text)
         problems += [problem] if problem else []
     values.update({k: v for k, v in options.items() if v is not None})
+    preset = values.get("preset")
+    if preset is not None and str(preset) not in PRESETS:
+        problems.append(unknown("preset", str(preset), PRESETS))
+        preset = None
     unknown_keys = list(_unknown_keys(values, RunConfig))
     problems += [message for _, message in unknown_keys]
     for path, _ in unknown_keys:
         _drop(values, path)
-    if values.get("model", "embedded") == "embedded":
-        values = _merged(EMBEDDED, values)
+    values = _merged(_defaults(values, preset), values)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -155,6 +206,24 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:
+    """What lies beneath the user's own values: what suits the model, and the preset on top of it."""
+    usual = EMBEDDED if values.get("model", "embedded") == "embedded" else {}
+    return _merged(usual, PRESETS[preset]) if preset else usual
+
+
+def preset_notes(config: RunConfig) -> list[str]:
+    """What the preset of a run changes, and what it leaves undone; empty without one."""
+    if config.preset is None:
+        return []
+    usual = load_config(None, [], {"model": config.model}).model_dump()
+    changes = list(differences(PRESETS[config.preset], usual))
+    return [
+        *(f"preset {config.preset}: {line}" for line in changes),
+        *(f"preset {config.preset}, not reproduced: {line}" for line in UNLIKE[config.preset]),
+    ]
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,4 +302,6 @@ def _explain(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if key == "suite":
         return unknown("suite", str(error["input"]), [*SUITES, "all"])
+    if error["type"] == "value_error":
+        return f"{key} = {str(error['input'])!r}: {str(error['ctx']['error']).rstrip('.')}."
     return f"{key} = {error['input']!r}: {str(error['msg']).lower()}."

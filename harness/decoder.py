@@ -13,6 +13,7 @@ from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.sampling import Draws, pick
 from mipo_bench.harness.slots import Forward, Slots
+from mipo_bench.harness.tokens import encode_pair, finished_text
 from mipo_bench.harness.types import Continuations, Likelihood, Request, Response
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class Decoder:
         self.rows, self.room, self.notes = rows, room, notes
         self.forward = Forward(model)
         self.ends = _end_tokens(model, tokenizer)
+        bos = tokenizer.bos_token_id
+        self.start = int(tokenizer.eos_token_id if bos is None else bos)
+        """What stands for an empty prompt."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`. Widest slots first, and equal prompts one after the other, which computes them once."""
@@ -128,10 +132,9 @@ class Decoder:
 
     def _response(self, job: Job, tokens: Sequence[int], finish: Ending) -> Response:
         kept = tokens[:-1] if tokens[-1] in self.ends else tokens
-        text = str(self.tokenizer.decode(kept, skip_special_tokens=True))
-        found = [place for stop in job.request.decoding.stop if stop and (place := text.find(stop)) >= 0]
-        text = text[: min(found)] if found else text
-        return Response(text.strip(), len(job.prompt), len(kept), finish, self._options(job.request))
+        whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        text = finished_text(whole, job.request.decoding)
+        return Response(text, len(job.prompt), len(kept), finish, self._options(job.request))
 
     def _options(self, request: Request) -> tuple[float, ...] | None:
         """The log-probability of each option in nats; None without options."""
@@ -142,15 +145,15 @@ class Decoder:
         """Each text by itself after the prompt, so that no text's rounding depends on the others."""
         import torch
 
-        tails = [self.encode(text) for text in question.texts]
-        if not any(tails):
-            return tuple(Likelihood(0.0, 0, greedy=True) for _ in tails)
-        prompt = self.encode(question.prompt)
+        if not question.texts:
+            return ()
+        pairs = [encode_pair(self.tokenizer, question.prompt, text) for text in question.texts]
+        prompt = pairs[0][0] or [self.start]
         with torch.inference_mode():
             if not self.trial.fits:
-                return tuple(self.forward.alone(prompt, tail) for tail in tails)
+                return tuple(self.forward.alone(prompt, tail) for _, tail in pairs)
             prefix = self.forward.prefix(prompt)
-            return tuple(self.forward.likelihood(prefix, tail) for tail in tails)
+            return tuple(self.forward.likelihood(prefix, tail) for _, tail in pairs)
 
     def _judge(self, request: Request, tokens: Sequence[int]) -> Ending | None:
         if tokens[-1] in self.ends or self._stopped(tokens, request.decoding.stop):

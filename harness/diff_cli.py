@@ -59,6 +59,9 @@ def diff(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Score the stored responses of both sides again before comparing.")
     ] = False,
+    include: Annotated[
+        list[Path] | None, typer.Option(help="File or folder with the plugins of its tasks, for --items and --rescore.")
+    ] = None,
     selftest: Annotated[
         bool, typer.Option("--selftest", help="Inject regressions into a copy of A and show that the gate fails.")
     ] = False,
@@ -72,7 +75,13 @@ def diff(
     from mipo_bench.harness.sources import Places
 
     asked = _Asked(
-        Places(store, path), format_, gate, tuple(margin or ()), tuple(arm or ()), max_items if items else 0, rescore
+        Places(store, path, tuple(include or ())),
+        format_,
+        gate,
+        tuple(margin or ()),
+        tuple(arm or ()),
+        max_items if items else 0,
+        rescore,
     )
     if selftest:
         raise typer.Exit(_selftest(a, asked))

@@ -6,15 +6,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mipo_bench.harness import plugins
+from mipo_bench.harness.plugins import Plugins
 
 
-def print_plugins() -> None:
+def print_plugins(plugins: Plugins) -> None:
     """Tasks, baselines and recipes with their one-line descriptions."""
     groups = {
-        "tasks": [(t.name, f"{t.suite}: {t.description}") for t in plugins.tasks().values()],
-        "baselines": [(b.name, b.description) for b in plugins.baselines().values()],
-        "recipes": [(r.name, r.description) for r in plugins.recipes().values()],
+        "tasks": [(t.name, f"{t.suite}: {t.description}") for t in plugins.tasks.values()],
+        "baselines": [(b.name, b.description) for b in plugins.baselines.values()],
+        "recipes": [(r.name, r.description) for r in plugins.recipes.values()],
     }
     console = Console(highlight=False)
     for title, rows in groups.items():

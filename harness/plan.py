@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mipo_bench.harness import plugins
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
-from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
+from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,43 @@ class Plan:
         return [a for a in self.arms if a.task == task and (a.recipe is not None) == trained]
 
 
-def make_plan(config: RunConfig) -> Plan:
-    """Choose tasks, baselines and recipes. Raises ConfigError with every unknown or unfit name at once."""
-    tasks, baselines, recipes = plugins.tasks(), plugins.baselines(), plugins.recipes()
-    problems = [unknown("task", t, tasks) for t in (*config.tasks, *config.reference) if t not in tasks]
+def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
+    """Choose tasks, baselines and recipes, of `plugins` or else of what is installed and included.
+
+    Raises ConfigError with every unknown or unfit name at once, PluginError where a plugin is broken.
+    """
+    plugins = plugins or load_plugins([include.path for include in config.include])
+    baselines, recipes = plugins.baselines, plugins.recipes
+    tasks, problems = _tasks(config, plugins)
+    problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
     problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
     if problems:
         raise ConfigError("\n".join(problems))
-    names = config.tasks or tuple(n for n, t in sorted(tasks.items()) if config.suite in ("all", t.suite))
-    if not names:
-        raise ConfigError(f"suite {config.suite!r} has no task. Installed: {', '.join(sorted(tasks)) or 'none'}.")
-    plans = tuple(_guarded(tasks[name], config, baselines, recipes) for name in dict.fromkeys(names))
+    if not tasks:
+        known = ", ".join(sorted(plugins.tasks)) or "none"
+        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
+    plans = tuple(_guarded(task, config, baselines, recipes) for task in tasks.values())
     _check_used(config, plans)
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
+
+
+def _tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
+    """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
+    if not config.tasks:
+        fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
+        return {n: t for n, t in fitting.items() if getattr(t, "default", True)}, []
+    found: dict[str, Task] = {}
+    problems = []
+    for name in config.tasks:
+        try:
+            task = plugins.task(name)
+        except ConfigError as error:
+            problems.append(str(error))
+        else:
+            found[task.name] = task
+    return found, problems
 
 
 def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
@@ -83,7 +105,8 @@ def _task_plan(
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
-    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config.recipes))
+    usable = sorted(recipes.items()) if training else []
+    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(n, config.recipes))
     reference = _reference(task, config, fitting)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
@@ -92,10 +115,18 @@ def _task_plan(
         )
     chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
-    decoding = Decoding(
-        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
+    return TaskPlan(
+        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
     )
-    return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
+
+
+def decoding_of(task: Task, config: RunConfig) -> Decoding:
+    """The run's settings, or the task's own; a token limit that the user gave holds for both."""
+    wanted = config.decoding
+    if not isinstance(task, ForeignTask):
+        return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
+    limit = wanted.max_new_tokens if wanted.max_new_tokens and task.decoding.max_new_tokens else None
+    return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
 
 
 def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from mipo_bench.harness import plugins
-from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.errors import ConfigError, ReportError
+from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.sources import Places, find_run
 from mipo_bench.harness.store import Store
@@ -40,8 +40,8 @@ class Replay:
 class ArmTexts:
     """Callable: the prompt of an item, and what each side answered under its first training seed."""
 
-    def __init__(self, sides: Mapping[str, Replay]) -> None:
-        self.sides = sides
+    def __init__(self, sides: Mapping[str, Replay], plugins: Plugins) -> None:
+        self.sides, self.plugins = sides, plugins
         self.prompts: dict[str, dict[str, str]] = {}
 
     def __call__(self, arm: ArmDiff, item: str) -> list[Quote]:
@@ -61,14 +61,14 @@ class ArmTexts:
     def _prompts(self, task: str) -> dict[str, str]:
         """The prompts of an installed task; none where it is not installed."""
         if task not in self.prompts:
-            plugin = plugins.tasks().get(task)
+            plugin = _plugin(task, self.plugins)
             self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
         return self.prompts[task]
 
 
 def texts_of(a: Side, b: Side, places: Places) -> ArmTexts:
     """Prompt and responses for the item lists of a diff."""
-    return ArmTexts({"A": Replay(a.report, places), "B": Replay(b.report, places)})
+    return ArmTexts({"A": Replay(a.report, places), "B": Replay(b.report, places)}, load_plugins(places.include))
 
 
 def rescored(side: Side, places: Places) -> Side:
@@ -83,18 +83,29 @@ def rescored(side: Side, places: Places) -> Side:
             f"--rescore: the store {places.store} has no run {run_id(side.report)} ({side.label}), so its responses "
             "are not at hand. Rescore where the run was made, or name its store with --store."
         )
-    tasks = {record.name: _installed(record, side.label) for record in side.report.tasks}
+    plugins = load_plugins(places.include)
+    tasks = {record.name: _installed(record, side.label, plugins) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
     records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1]) for r in side.report.tasks]
     report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
     return replace(side, report=report, label=f"{side.label}, rescored")
 
 
-def _installed(record: TaskRecord, label: str) -> tuple[Task, list[Item]]:
+def _plugin(task: str, plugins: Plugins) -> Task | None:
+    """The task plugin of that name; None where there is none."""
+    try:
+        return plugins.task(task)
+    except ConfigError:
+        return None
+
+
+def _installed(record: TaskRecord, label: str, plugins: Plugins) -> tuple[Task, list[Item]]:
     """The task plugin and the items of the record. Raises ReportError where they are not the same any more."""
-    plugin = plugins.tasks().get(record.name)
+    plugin = _plugin(record.name, plugins)
     if plugin is None:
-        raise ReportError(f"--rescore: task {record.name!r} of {label} is not installed.")
+        raise ReportError(
+            f"--rescore: task {record.name!r} of {label} is not installed. If a file has it, give --include FILE."
+        )
     by_id = {item.id: item for item in plugin.items("eval")}
     items = [by_id[name] for name in record.items if name in by_id]
     now = describe_task(plugin, record.reference, items)
@@ -106,7 +117,7 @@ def _installed(record: TaskRecord, label: str) -> tuple[Task, list[Item]]:
 def _rescore(arm: ArmRecord, replay: Replay, index: int, task: tuple[Task, list[Item]]) -> ArmRecord:
     plugin, items = task
     responses = replay.responses(index, [item.id for item in items])
-    failed = {name: reason for name, reason in arm.failed.items() if not reason.startswith(("score:", "generate:"))}
+    failed = {name: reason for name, reason in arm.failed.items() if name not in replay.keys[index]}
     lost = [item.id for item in items if item.id not in responses and item.id not in failed]
     if lost:
         raise ReportError(

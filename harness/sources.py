@@ -20,10 +20,11 @@ _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where to look: `path` is the report inside a checkout, None to find it."""
+    """Where to look: `path` is the report inside a checkout, None to find it; `include` has plugins of its tasks."""
 
     store: Path = Path(".mipo-bench")
     path: Path | None = None
+    include: tuple[Path, ...] = ()
 
 
 def find_side(name: str, places: Places) -> Side:

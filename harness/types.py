@@ -35,7 +35,8 @@ class Item:
 
     `id` is unique in the task and stable across processes and versions. `context` is what is known about
     the user (`user_id`), None for tasks without users. `options` are the answers of a multiple-choice item,
-    in the order shown. `demonstrations` come from the training split, or from the same user's past.
+    in the order shown. `demonstrations` come from the training split, or from the same user's past. `system` is the
+    task's own system turn and `prefix` the beginning of the response; both are part of every prompt made of the item.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Item:
     context: str | None = None
     options: tuple[str, ...] = ()
     demonstrations: tuple[Turn, ...] = ()
+    system: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Response:
     """What a model answered to one rendered prompt.
 
     `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
-    the limit) or `overflow` (the prompt leaves no room in the model's window: nothing was generated).
+    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated) or `failed` (there
+    is no answer, and `text` says why; it is asked again in the next run).
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
     of each option as the continuation of the prompt.
     """
@@ -60,7 +64,7 @@ class Response:
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length", "overflow"]
+    finish: Literal["stop", "length", "overflow", "failed"]
     option_logprobs: tuple[float, ...] | None = None
 
 
@@ -114,13 +118,14 @@ class Decoding:
     """How a response is sampled. `temperature` 0 is greedy.
 
     `max_new_tokens` 0 generates nothing: only the options' log-probabilities are wanted. A response ends before the
-    first of the `stop` strings.
+    first of the `stop` strings. `verbatim` keeps the white space around it, which is removed otherwise.
     """
 
     max_new_tokens: int
     temperature: float
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,10 @@ class Task(Protocol):
     `binary` says that every score is 0 or 1. `reference` names the prompting baseline that trained recipes are
     prompted with and compared against. `reasoning` allows chain of thought. `version` changes whenever an item
     or a score can change.
+
+    It may also have: `licence` and `source` of its data (str), shown by `list --verbose`; `uses_data` (bool), whether
+    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files; `default`
+    (bool), False to run only when named, not with its suite.
     """
 
     name: str
@@ -187,6 +196,59 @@ class JudgedTask(Task, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a judge decides: which of two responses to the item fits its user better.
+
+    Where `second` is None the judge rates `first` alone. The user's `context` is the item's. `rubric` says what a good
+    response does. `repeat` counts up where the same is asked again on purpose.
+    """
+
+    item: Item
+    rubric: str
+    first: str
+    second: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer.
+
+    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
+    None: it could not be read. `text` is what the judge said, `tries` how often it was asked.
+    """
+
+    value: float | None
+    text: str = ""
+    tries: int = 1
+
+
+class Judge(Protocol):
+    """Decides which response is better. `digest` identifies everything in it that can change a verdict.
+
+    A verdict depends on its own question alone.
+    """
+
+    name: str
+    digest: str
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """Answer the questions: (position, verdict), each as soon as it is known, in any order."""
+        ...
+
+
+@runtime_checkable
+class ForeignTask(Task, Protocol):
+    """A task that another harness defines: it says itself how it is decoded, whatever the run's decoding settings.
+
+    `definition` is the part of its definition that scores depend on, as text.
+    """
+
+    decoding: Decoding
+    definition: str
+
+
 @runtime_checkable
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
@@ -225,7 +287,10 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them."""
+    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them.
+
+    Where the last turn is the assistant's, it is the beginning of the response.
+    """
 
     messages: tuple[Message, ...]
     text: str

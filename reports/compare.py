@@ -14,12 +14,12 @@ import numpy as np
 
 from mipo_bench.reports.record import (
     ArmRecord,
-    CaveatRecord,
     ComparisonRecord,
     EstimateRecord,
     Family,
     TaskRecord,
 )
+from mipo_bench.reports.record_base import CaveatRecord
 from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, compare, holm, summarize
 
 

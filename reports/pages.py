@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mipo_bench.reports.record import CaveatRecord
+from mipo_bench.reports.record_base import CaveatRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sized
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-SCHEMA_VERSION = "1.1"
-"""1.1 added `digest`."""
+from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitScore
+from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
-UnitScore = Annotated[float, Field(ge=0, le=1)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Record(BaseModel):
-    """A part of the report; unknown fields (of a newer minor version) are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+SCHEMA_VERSION = "1.3"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`."""
 
 
 class TaskRecord(Record):
@@ -104,13 +98,6 @@ class HoleRecord(Record):
     message: str
 
 
-class CaveatRecord(Record):
-    """A warning of the statistics; rendered as a numbered footnote."""
-
-    code: str
-    message: str
-
-
 class EstimateRecord(Record):
     """An arm's score over its items and training seeds, with its interval."""
 
@@ -166,8 +153,8 @@ class ComparisonRecord(Record):
     only_method: int | None = None
     design_effect: float | None = None
     seed_sd: float | None = None
-    per_seed: list[tuple[int, float]] = []
-    warnings: list[CaveatRecord] = []
+    per_seed: list[tuple[int, float]] = Field(default=[])
+    warnings: list[CaveatRecord] = Field(default=[])
 
 
 class ModelRecord(Record):
@@ -177,6 +164,8 @@ class ModelRecord(Record):
     digest: str
     device: str
     dtype: str
+    backend: str = "transformers"
+    """What answered: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file of them."""
 
 
 class Provenance(Record):
@@ -210,6 +199,8 @@ class Report(Record):
     holes: list[HoleRecord]
     notes: list[str]
     """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
+    judges: list[JudgeRecord] = Field(default=[])
+    controls: list[ControlRecord] = Field(default=[])
 
     @model_validator(mode="after")
     def _check(self) -> Self:

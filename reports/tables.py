@@ -25,8 +25,10 @@ def _head(report: Report) -> tuple[str, ...]:
     commit = f"commit {p.commit[:10]}{'*' if p.dirty else ''}" if p.commit else "no commit"
     seeds = report.config.get("seeds")
     primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
+    preset = report.config.get("preset")
     head = [
-        f"model {m.name} ({m.digest[:10]}, {m.dtype} on {m.device}), {commit}, {seeds} training seeds",
+        f"model {m.name} ({m.digest[:10]}, {m.dtype} on {m.device}), {commit}, {seeds} training seeds"
+        + (f", preset {preset}" if preset else ""),
         f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
     ]

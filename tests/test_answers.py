@@ -11,11 +11,12 @@ from fakes import FakeGenerator
 
 from mipo_bench.harness.answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.pairs import PairSource, make_pairs
-from mipo_bench.harness.plugins import baselines, recipes, tasks
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.progress import Stage
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Continuations, Decoding, Request, Response
 
+PLUGINS = load_plugins()
 REQUEST = Request("prompt", 1, Decoding(8, 0.5, 0.9), ("a", "b"))
 
 
@@ -103,14 +104,14 @@ def test_likelihoods_come_in_order_and_are_asked_once(tmp_path: Path) -> None:
 
 
 def test_pairs_are_what_was_sampled_under_the_right_prompts() -> None:
-    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    task, generator = PLUGINS.tasks["persona"], FakeGenerator("g", echo)
     items = task.items("train")[:6]
-    source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
+    source = PairSource(task, items, PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-missing"], Decoding(8, 1.0), 0)
     pairs = make_pairs(source, generator, generator.answers).pairs
     for pair, item in zip(pairs, items, strict=True):
         assert item.context
         assert pair.item_id == item.id
-        assert pair.prompt == baselines()["profile"].messages(item)
+        assert pair.prompt == PLUGINS.baselines["profile"].messages(item)
         assert item.context in pair.chosen
         assert item.context not in pair.rejected
         assert item.prompt in pair.rejected
@@ -125,9 +126,9 @@ def test_pairs_are_what_was_sampled_under_the_right_prompts() -> None:
     ],
 )
 def test_useless_responses_make_no_pair(bad: Response, reason: str) -> None:
-    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    task, generator = PLUGINS.tasks["persona"], FakeGenerator("g", echo)
     source = PairSource(
-        task, task.items("train")[:6], baselines()["profile"], recipes()["mipo-random"], Decoding(8, 1.0), 0
+        task, task.items("train")[:6], PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-random"], Decoding(8, 1.0), 0
     )
 
     def one_bad(asked: Sequence[Request]) -> list[Response]:
@@ -139,7 +140,7 @@ def test_useless_responses_make_no_pair(bad: Response, reason: str) -> None:
 
 
 def test_a_contrast_that_leaves_the_prompt_as_it_is_makes_no_pair() -> None:
-    task, generator = tasks()["persona"], FakeGenerator("g", echo)
+    task, generator = PLUGINS.tasks["persona"], FakeGenerator("g", echo)
     items = [*task.items("train")[:4], replace(task.items("train")[4], context=None)]
-    source = PairSource(task, items, baselines()["profile"], recipes()["mipo-missing"], Decoding(8, 1.0), 0)
+    source = PairSource(task, items, PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-missing"], Decoding(8, 1.0), 0)
     assert make_pairs(source, generator, generator.answers).discarded == {"same prompt": 1}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mipo_bench.harness import plugins
-from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.config import RunConfig, load_config, preset_notes
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.types import Item, Split
+from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.types import Item, Split, Task
 from mipo_bench.tasks.arithmetic import Arithmetic
 
 
@@ -160,13 +161,35 @@ class Broken(Arithmetic):
         raise FileNotFoundError("data.jsonl")
 
 
-def test_a_task_that_trains_on_its_evaluation_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Leaky()})
+def only(task: Task) -> Plugins:
+    return replace(load_plugins(), tasks={task.name: task})
+
+
+def test_a_task_that_trains_on_its_evaluation_items_is_refused() -> None:
     with pytest.raises(ConfigError, match="trains on 300 of its evaluation prompts"):
-        make_plan(load())
+        make_plan(load(), only(Leaky()))
 
 
-def test_a_task_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "tasks", lambda: {"arithmetic": Broken()})
+def test_a_task_that_cannot_be_read_is_named() -> None:
     with pytest.raises(PluginError, match=r"'arithmetic' cannot be planned: FileNotFoundError: data\.jsonl"):
-        make_plan(load())
+        make_plan(load(), only(Broken()))
+
+
+def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("train: {lr: 0.001}\n")
+    paper = load_config(None, [], {"preset": "paper"})
+    assert (paper.train.lr, paper.train.batch_size, paper.train.max_length) == (5e-7, 4, 15360)
+    assert paper.chat.system_in_user
+    assert paper.batch_size == 100  # what suits the embedded model stays where the preset says nothing
+    assert load_config(file, ["seeds=1"], {"preset": "paper"}).train.lr == 0.001
+    assert load_config(file, ["seeds=1"], {"preset": "paper"}).seeds == 1
+    notes = preset_notes(load_config(None, [], {"preset": "paper", "model": "org/model"}))
+    assert "preset paper: train.max_length = 15360 (default 4096)" in notes
+    assert not any("train.lr" in note for note in notes)  # the default already
+    assert preset_notes(load_config(None, [], {})) == []
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown preset 'papre'\. Did you mean 'paper'"):
+        load_config(None, [], {"preset": "papre"})

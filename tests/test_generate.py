@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from mipo_bench.harness import models, plugins
+from mipo_bench.harness import models
 from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
 from mipo_bench.harness.types import Decoding, Message, Request, Response
 
 FOLDER = models.embedded_folder()
 GREEDY, SAMPLED = Decoding(24, 0.0), Decoding(24, 1.0)
-PROMPTS = [item.prompt for item in plugins.tasks()["facts"].items("eval")[:12]]
+PLUGINS = load_plugins()
+PROMPTS = [item.prompt for item in PLUGINS.tasks["facts"].items("eval")[:12]]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_another_seed_is_another_sample(generator: HFGenerator) -> None:
 
 
 def test_option_logprobs_equal_a_direct_computation(generator: HFGenerator) -> None:
-    items = plugins.tasks()["facts"].items("eval")[:4]
+    items = PLUGINS.tasks["facts"].items("eval")[:4]
     texts = [generator.render([Message("user", i.prompt)], None).text for i in items]
     asked = [Request(t, 0, Decoding(4, 0.0), i.options) for t, i in zip(texts, items, strict=True)]
     for request, response in zip(asked, answers(generator, asked), strict=True):

@@ -17,7 +17,13 @@ MODULES = {
     ".".join(("mipo_bench", *f.relative_to(ROOT).with_suffix("").parts)): f for f in SOURCES if f.name != "__init__.py"
 }
 LAYER_0 = {"mipo_bench.harness.types", "mipo_bench.harness.errors"}
-LAYER_1 = {f"mipo_bench.harness.{n}" for n in ("config", "plugins", "provenance", "store")}
+LAYER_1 = {
+    f"mipo_bench.harness.{n}"
+    for n in (
+        *("claims", "config", "database", "included", "locks", "plugin_checks"),
+        *("plugins", "presets", "provenance", "store"),
+    )
+}
 BUILD = "mipo_bench.harness.embedded."
 """The script that makes the embedded model reads tasks and baselines, and is imported by nothing."""
 

@@ -9,13 +9,14 @@ from typing import Any
 import jinja2
 import pytest
 
-from mipo_bench.harness import plugins
 from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Item, Message
 
-BASELINES, RECIPES, TASKS = plugins.baselines(), plugins.recipes(), plugins.tasks()
+PLUGINS = load_plugins()
+BASELINES, RECIPES, TASKS = PLUGINS.baselines, PLUGINS.recipes, PLUGINS.tasks
 PERSONA = TASKS["persona"].items("train")
 PLAIN = TASKS["arithmetic"].items("train")
 

@@ -12,8 +12,9 @@ from real_models import make_model
 from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from mipo_bench.harness import models, plugins
+from mipo_bench.harness import models
 from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.slots import columns_for
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
@@ -51,7 +52,7 @@ def chats(generator: HFGenerator, n: int) -> list[Request]:
     """Requests like those of a run on the embedded model."""
     rng, asked = random.Random(0), list[Request]()
     for name in ("persona", "facts"):
-        task = plugins.tasks()[name]
+        task = load_plugins().tasks[name]
         for item in task.items("eval")[: n // 2]:
             prompt = generator.render([Message("user", f"{item.context or ''} {item.prompt}")], None)
             decoding = Decoding(task.max_new_tokens, rng.choice([0.0, 0.1, 1.0]), rng.choice([0.9, 1.0]))
@@ -102,7 +103,7 @@ def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
 
 
 def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator) -> None:
-    asked = [Continuations("abc " * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
+    asked = [Continuations("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
     found = dict(tiny.likelihoods(asked))
     assert dict(tiny.likelihoods(asked[2:])) == {0: found[2]}
     one = Continuations(asked[1].prompt, ("efg h",))

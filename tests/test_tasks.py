@@ -7,13 +7,14 @@ from itertools import islice
 
 import pytest
 
-from mipo_bench.harness import plugins
 from mipo_bench.harness.embedded.corpus import chats
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.types import Message, Response, Task
 from mipo_bench.tasks import arithmetic, facts, persona_world
 from mipo_bench.tasks.facts_table import FACTS
 
-TASKS = list(plugins.tasks().values())
+PLUGINS = load_plugins()
+TASKS = list(PLUGINS.tasks.values())
 CORPUS = list(islice(chats(1), 20_000))
 """The first chats that the embedded model learns from (its training seed is 1 + 0)."""
 
@@ -56,14 +57,14 @@ def test_ids_are_unique_and_splits_disjoint(task: Task) -> None:
 
 
 def test_persona_has_enough_users_and_requests() -> None:
-    held = plugins.tasks()["persona"].items("eval")
+    held = PLUGINS.tasks["persona"].items("eval")
     assert len({i.user_id for i in held}) >= 100
     assert len(held) >= 3 * len({i.user_id for i in held})
     assert len(persona_world.KINDS) >= 12
 
 
 def test_answer_positions_are_balanced() -> None:
-    targets = [i.target for i in plugins.tasks()["facts"].items("eval")]
+    targets = [i.target for i in PLUGINS.tasks["facts"].items("eval")]
     counts = [targets.count(letter) for letter in facts.LETTERS]
     assert max(counts) - min(counts) <= 1
 
@@ -78,7 +79,7 @@ def test_no_evaluation_user_or_request_is_in_the_corpus() -> None:
     profiles = [_profile_in(line) for line in told.splitlines()]
     assert len(profiles) > 5000
     assert not any(wanted[p] for p in profiles)
-    held = {i.prompt for i in plugins.tasks()["persona"].items("eval")}
+    held = {i.prompt for i in PLUGINS.tasks["persona"].items("eval")}
     assert not held & _texts("user")
 
 
@@ -93,7 +94,7 @@ def _profile_in(text: str) -> persona_world.Profile:
 
 
 def test_no_evaluation_numbers_are_in_the_corpus() -> None:
-    held = {_numbers(i.prompt) for i in plugins.tasks()["arithmetic"].items("eval")}
+    held = {_numbers(i.prompt) for i in PLUGINS.tasks["arithmetic"].items("eval")}
     prompts = [p for p in _texts("user") if "How many" in p]
     assert len(prompts) > 3000
     assert not held & {tuple(map(int, re.findall(r"\d+", p))) for p in prompts}
@@ -107,7 +108,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def test_no_evaluation_question_is_in_the_corpus_but_every_fact_is() -> None:
-    held = {i.prompt.split("\n")[0] for i in plugins.tasks()["facts"].items("eval")}
+    held = {i.prompt.split("\n")[0] for i in PLUGINS.tasks["facts"].items("eval")}
     asked = {p.split("\n")[0] for p in _texts("user") if " (A)\n" in p}
     assert len(asked) > 150
     assert not held & asked
@@ -123,7 +124,7 @@ def test_the_corpus_depends_on_its_seed_alone() -> None:
 
 
 def test_the_corpus_has_every_prompt_form() -> None:
-    baselines = plugins.baselines()
+    baselines = PLUGINS.baselines
     for task in TASKS:
         item = task.items("train")[0]
         for baseline in (b for b in baselines.values() if b.applies(task, item)):
@@ -199,7 +200,7 @@ def test_chosen_letter(text: str, letter: str | None) -> None:
 
 
 def test_facts_score_the_options_by_log_likelihood() -> None:
-    task = plugins.tasks()["facts"]
+    task = PLUGINS.tasks["facts"]
     item = next(i for i in task.items("eval") if i.target == "B")
     right = task.score(item, answered("Answer: B", (-5.0, -1.0, -6.0, -7.0)))
     assert (right.value, right.parts["acc"], right.parts["acc_norm"]) == (1, 1, 1)
@@ -208,7 +209,7 @@ def test_facts_score_the_options_by_log_likelihood() -> None:
 
 
 def test_length_normalisation_is_by_bytes() -> None:
-    task = plugins.tasks()["facts"]
+    task = PLUGINS.tasks["facts"]
     item = next(i for i in task.items("eval") if i.target == "A" and len(i.options[0]) > 2 * len(i.options[1]))
     score = task.score(item, answered("", (-2.0, -1.9, -90.0, -90.0)))
     assert (score.parts["acc"], score.parts["acc_norm"]) == (0, 1)

@@ -12,25 +12,27 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from mipo_bench.harness import models, plugins
+from mipo_bench.harness import models
 from mipo_bench.harness.config import TrainConfig
 from mipo_bench.harness.engine import checkpoint_key
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
 from mipo_bench.harness.train import Training, check_loss, train
 from mipo_bench.harness.types import Pair
 
 pytestmark = pytest.mark.training
 FOLDER = models.embedded_folder()
-ITEMS = plugins.tasks()["persona"].items("train")[:16]
-PROFILE = plugins.baselines()["profile"]
+PLUGINS = load_plugins()
+ITEMS = PLUGINS.tasks["persona"].items("train")[:16]
+PROFILE = PLUGINS.baselines["profile"]
 SETTINGS = TrainConfig(lr=1e-3, batch_size=8, max_length=512)
 
 
 def pair_set() -> PairSet:
-    task = plugins.tasks()["persona"]
+    task = PLUGINS.tasks["persona"]
     pairs = [Pair(i.id, PROFILE.messages(i), task.gold(i), task.wrong(i), "other") for i in ITEMS]
     return PairSet(tuple(pairs), {"identical": 1}, "digest")
 

@@ -1,0 +1,191 @@
+"""What a planned run needs, and whether it is there. Nothing is downloaded, trained or written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.errors import ModelError, UserError
+from mipo_bench.harness.generate import Placement, place
+from mipo_bench.harness.models import EMBEDDED, locate, resolve
+from mipo_bench.harness.plan import Plan, make_plan
+from mipo_bench.harness.provenance import git_state, package_versions, usable_cores
+from mipo_bench.harness.run_cli import check_writable
+
+_FOUR_BYTES = 4
+_HUB_SECONDS = 5.0
+"""How long the hub may take to say whether it has a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `fail` keeps the run from starting, `warn` does not."""
+
+    what: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+
+
+def examine(config: RunConfig) -> Iterator[Finding]:
+    """Look at packages, device, model, tasks with their data, disk and git, in this order."""
+    yield from _packages()
+    placement = None
+    try:
+        placement = place(config)
+        yield _device(placement, config)
+    except UserError as error:
+        yield Finding("device", "fail", str(error))
+    folder = yield from _model(config)
+    plan = yield from _tasks(config)
+    if folder and placement:
+        yield from _guarded("model", lambda: _loads(folder, placement))
+    yield from _disk(config, plan, folder)
+    yield _git(config)
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    versions = package_versions()
+    yield Finding("packages", "ok", ", ".join(f"{name} {number}" for name, number in versions.items()))
+    for text in requires("mipo-bench") or ():
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            yield Finding("packages", "fail", f"{requirement.name} is not installed: pip install '{text}'")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield Finding("packages", "fail", f"{requirement.name} {found} is not {requirement.specifier}")
+
+
+def _device(placement: Placement, config: RunConfig) -> Finding:
+    import torch
+
+    name = torch.cuda.get_device_name(placement.device) if placement.device.startswith("cuda") else placement.device
+    threads = "" if placement.device.startswith("cuda") else f", {config.threads or usable_cores()} threads"
+    return Finding("device", "ok", f"{name}{threads}, {placement.dtype}, {placement.batch_size} prompts at once")
+
+
+def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:
+    """Where the model is; generator-returns its folder, None where it is not on this machine."""
+    try:
+        if locate(config.model) is not None or _cached(config.model):
+            folder = resolve(config.model)
+            where = "" if config.model == EMBEDDED else f" in {folder}"
+            yield Finding("model", "ok", f"{config.model}{where}")
+            return folder
+        yield _remote(config.model)
+    except UserError as error:
+        yield Finding("model", "fail", str(error))
+    return None
+
+
+def _cached(model: str) -> bool:
+    import huggingface_hub
+
+    return isinstance(huggingface_hub.try_to_load_from_cache(model, "config.json"), str)
+
+
+def _remote(model: str) -> Finding:
+    import huggingface_hub
+
+    get = f"hf download {model}"
+    try:
+        info = huggingface_hub.HfApi().model_info(model, files_metadata=True, timeout=_HUB_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever the hub or the network answers, the model is not here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Finding(
+            "model",
+            "fail",
+            f"{model} is not on this machine and the hub cannot be asked ({reason}). Where there is a network: {get};"
+            " then copy the Hugging Face cache here, or pass the folder.",
+        )
+    size = sum(f.size or 0 for f in info.siblings or () if f.rfilename.endswith(".safetensors"))
+    gated = " It is gated: accept its terms on its page and log in with `hf auth login`." if info.gated else ""
+    return Finding("model", "warn", f"{model} will be downloaded ({size / 1e9:.1f} GB); to do it now: {get}.{gated}")
+
+
+def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
+    """What the plan needs; generator-returns the plan, None where there is none."""
+    try:
+        plan = make_plan(config)
+    except UserError as error:
+        for line in str(error).splitlines():
+            yield Finding("tasks", "fail", line)
+        return None
+    for task in plan.tasks:
+        trained = f", {len(task.training_items)} training items for {', '.join(task.recipes)}" if task.recipes else ""
+        yield Finding("tasks", "ok", f"{task.task.name}: {len(task.items)} items{trained}")
+    return plan
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
+    try:
+        yield look()
+    except UserError as error:
+        yield Finding(what, "fail", str(error))
+
+
+def _loads(folder: Path, placement: Placement) -> Finding:
+    """Build the architecture without weights: its size, its window, and the attention that it will use."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=placement.trust_remote_code)
+        options = {key: value for key, value in placement.loading.items() if key != "use_safetensors"}
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(settings, **options)
+    except Exception as error:
+        raise ModelError(f"the model in {folder} cannot be built: {error}") from error
+    size = sum(p.numel() for p in model.parameters())
+    window = getattr(settings, "max_position_embeddings", None)
+    return Finding(
+        "model",
+        "ok",
+        f"{settings.model_type}, {size:,} parameters, window {window or 'not stated'},"
+        f" attention {model.config._attn_implementation}",
+    )
+
+
+def _disk(config: RunConfig, plan: Plan | None, folder: Path | None) -> Iterator[Finding]:
+    trainings = sum(arm.recipe is not None for arm in plan.arms) if plan else 0
+    weights = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if folder else 0
+    needed = trainings * weights
+    for where in (config.store, config.out):
+        try:
+            check_writable(where)
+        except UserError as error:
+            yield Finding("disk", "fail", str(error))
+            continue
+        free = shutil.disk_usage(_existing(where)).free
+        wanted = needed if where == config.store else 0
+        text = f"{where}: {free / 1e9:.0f} GB free"
+        text += f", about {wanted / 1e9:.1f} GB for {trainings} checkpoints" if wanted else ""
+        yield Finding("disk", "fail" if free < wanted else "ok", text)
+
+
+def _existing(folder: Path) -> Path:
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def _git(config: RunConfig) -> Finding:
+    state = git_state(Path.cwd(), (config.out, config.store))
+    if state is None:
+        return Finding("git", "warn", "no commit here: the report will name none, and `diff` by commit will not work")
+    if state.dirty:
+        return Finding("git", "warn", f"commit {state.commit[:10]} with uncommitted changes: the report will say so")
+    return Finding("git", "ok", f"commit {state.commit[:10]}, clean")
+
+
+def can_start(findings: Sequence[Finding]) -> bool:
+    """Whether nothing keeps the run from starting."""
+    return all(finding.state != "fail" for finding in findings)

@@ -1,0 +1,46 @@
+"""Named sets of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {
+        "seeds": 3,
+        "decoding": {"temperature": 0.1, "top_p": 0.9},
+        "train": {
+            "method": "full",
+            "loss": "sigmoid",
+            "lr": 5e-7,
+            "beta": 0.1,
+            "epochs": 1.0,
+            "batch_size": 4,
+            "warmup": 0.03,
+            "max_length": 15360,
+        },
+        "chat": {"system_in_user": True},
+    }
+}
+"""paper: arXiv 2603.19294 and its authors' public training and evaluation scripts (an OpenRLHF fork)."""
+
+UNLIKE: Mapping[str, tuple[str, ...]] = {
+    "paper": (
+        "weights are trained in float32 (or bfloat16 autocast) where the paper's are bfloat16: steps of 5e-7 vanish",
+        "identical chosen and rejected responses are left out and counted; the authors' permutation can pair them",
+        "the temperature at which pairs are sampled is not stated in the paper: pairs.temperature stays as it is",
+        "significance is tested as in every run; the paper reports means over seeds",
+    )
+}
+"""What a preset cannot, or will not, reproduce."""
+
+
+def differences(preset: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The preset's values that are not the default ones, a line each."""
+    for key, value in preset.items():
+        usual = defaults.get(key)
+        if isinstance(value, Mapping):
+            yield from differences(value, usual if isinstance(usual, Mapping) else {}, f"{prefix}{key}.")
+        elif (list(usual) if isinstance(usual, list | tuple) else usual) != value:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            yield f"{prefix}{key} = {shown} (default {'all that apply' if usual is None else usual})"

@@ -1,0 +1,23 @@
+"""What every part of `report.json` is built on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+UnitScore = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Record(BaseModel):
+    """A part of the report; unknown fields (of a newer minor version) are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CaveatRecord(Record):
+    """A warning of the statistics; rendered as a numbered footnote."""
+
+    code: str
+    message: str

@@ -1,0 +1,79 @@
+"""`mipo-bench doctor`: what it looks at, and that its exit code says whether the run can start."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mipo_bench.harness.cli import main
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.doctor import Finding, can_start, examine
+from mipo_bench.harness.models import embedded_folder
+
+
+def findings(folder: Path, **options: object) -> list[Finding]:
+    return list(examine(load_config(None, [f"store={folder / 'store'}"], {"out": folder / "out", **options})))
+
+
+def failed(found: list[Finding]) -> list[Finding]:
+    return [f for f in found if f.state == "fail"]
+
+
+def test_the_default_run_can_start_and_nothing_is_written(tmp_path: Path) -> None:
+    found = findings(tmp_path)
+    assert failed(found) == []
+    assert can_start(found)
+    texts = {f.what: f.text for f in found}
+    assert [f.what for f in found] == ["packages", "device", "model", *["tasks"] * 3, "model", "disk", "disk", "git"]
+    assert "torch 2" in texts["packages"]
+    assert "984,192 parameters, window 1024, attention " in texts["model"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_obstacle_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "store").write_text("a file, not a folder")
+    found = findings(tmp_path, model="nobody/no-such-model", tasks=("arithmetik",), device="cuda:9")
+    problems = {f.what: f.text for f in failed(found)}
+    assert set(problems) == {"device", "model", "tasks", "disk"}
+    assert "hf download nobody/no-such-model" in problems["model"]
+    assert "Did you mean 'arithmetic'" in problems["tasks"]
+    assert not can_start(found)
+
+
+def test_a_model_that_cannot_be_built_is_a_failure(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(embedded_folder(), model, ignore=shutil.ignore_patterns("__pycache__"))
+    (model / "config.json").write_text('{"model_type": "unheard-of"}')
+    assert "cannot be built" in failed(findings(tmp_path, model=str(model)))[0].text
+
+
+def test_attention_and_window_are_those_of_the_run(tmp_path: Path) -> None:
+    texts = [f.text for f in findings(tmp_path, attention="eager") if f.what == "model"]
+    assert texts[-1].endswith("attention eager")
+
+
+@pytest.mark.parametrize(("task", "code"), [("facts", 0), ("nope", 1)])
+def test_the_exit_code_is_fit_for_scripts(
+    task: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "--task", task, "--preset", "paper"])
+    out = capsys.readouterr().out
+    assert stopped.value.code == code
+    assert ("The run can start." in out) == (code == 0)
+    assert "train.max_length = 15360 (default 512)" in out
+    assert "warn git" in out
+
+
+def test_doctor_and_run_take_the_same_options(capsys: pytest.CaptureFixture[str]) -> None:
+    def options(command: str) -> set[str]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        return {word for word in capsys.readouterr().out.split() if word.startswith("--")}
+
+    assert options("run") - options("doctor") == {"--dry-run"}
+    assert "preset" in RunConfig.model_fields

@@ -1,0 +1,223 @@
+"""Plugins from files that are installed nowhere: loaded whole or refused with the reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.errors import ConfigError, PluginError
+from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.scoring import describe_task
+
+TASK = """
+from mipo_bench.tasks.arithmetic import Arithmetic
+
+class Sums(Arithmetic):
+    name = "{name}"
+    default = {default}
+
+TASKS = [Sums]
+"""
+FAMILY = """
+from mipo_bench.tasks.arithmetic import Arithmetic
+
+class Member(Arithmetic):
+    def __init__(self, rest):
+        self.name = {name}
+        self.version = int(rest)
+
+def version(rest):
+    return Member(rest)
+
+TASK_FAMILIES = {{"sums": version}}
+"""
+BASELINE = """
+from mipo_bench.baselines.plain import Plain
+from mipo_bench.baselines.recipes.mipo_random import MipoRandom
+
+class Loud(Plain):
+    name = "loud"
+
+class Other(MipoRandom):
+    name = "other"
+
+BASELINES = [Loud]
+RECIPES = (Other,)
+"""
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def task_file(path: Path, name: str = "sums", *, default: bool = True) -> Path:
+    return write(path, TASK.format(name=name, default=default))
+
+
+def config(*include: Path, **options: object) -> RunConfig:
+    return load_config(None, [], {"include": list(include), **options})
+
+
+def test_tasks_baselines_and_recipes_of_a_file(tmp_path: Path) -> None:
+    plan = make_plan(config(task_file(tmp_path / "a.py"), write(tmp_path / "b.py", BASELINE), tasks=["sums"]))
+    assert {a.method for a in plan.arms} >= {"plain", "loud", "mipo-random", "other"}
+    assert {a.task for a in plan.arms} == {"sums"}
+
+
+def test_an_included_task_belongs_to_its_suite_unless_it_says_otherwise(tmp_path: Path) -> None:
+    always, named = task_file(tmp_path / "a.py"), task_file(tmp_path / "b.py", "named", default=False)
+    assert [t.task.name for t in make_plan(config(always, named, suite="math")).tasks] == ["arithmetic", "sums"]
+    assert [t.task.name for t in make_plan(config(always, named, tasks=["named"])).tasks] == ["named"]
+
+
+def test_every_file_of_a_folder_but_helpers_and_tests(tmp_path: Path) -> None:
+    write(tmp_path / "_words.py", "NAME = 'from-helper'")
+    task_file(tmp_path / "one.py")
+    text = TASK.format(name="x", default=True).replace('"x"', "NAME")
+    write(tmp_path / "two.py", f"from ._words import NAME{text}")
+    for name in ("test_one.py", "conftest.py"):
+        write(tmp_path / name, "raise RuntimeError")
+    write(tmp_path / "deeper" / "three.py", "raise RuntimeError")
+    plugins = load_plugins([tmp_path])
+    assert {"sums", "from-helper"} <= set(plugins.tasks)
+    assert plugins.origins["task", "sums"].label == str(tmp_path / "one.py")
+
+
+def test_a_package_is_one_plugin_file(tmp_path: Path) -> None:
+    write(tmp_path / "pack" / "__init__.py", "from .inner import Sums\nTASKS = [Sums]")
+    task_file(tmp_path / "pack" / "inner.py")
+    assert "sums" in load_plugins([tmp_path / "pack"]).tasks
+
+
+def test_the_same_file_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = task_file(tmp_path / "a.py")
+    monkeypatch.chdir(tmp_path)
+    assert "sums" in load_plugins([file, Path("a.py")]).tasks
+
+
+def test_a_changed_file_is_loaded_anew_and_the_old_one_stays_whole(tmp_path: Path) -> None:
+    file = task_file(tmp_path / "a.py", "first")
+    before = load_plugins([file]).tasks["first"]
+    task_file(file, "other")
+    assert "first" not in load_plugins([file]).tasks
+    assert before.name == "first"
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_a_dataclass_with_postponed_annotations(tmp_path: Path) -> None:
+    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass X:\n    a: int\n"
+    assert "sums" in load_plugins([write(tmp_path / "a.py", text + TASK.format(name="sums", default=True))]).tasks
+
+
+BROKEN: dict[str, tuple[str | bytes, str]] = {
+    "syntax.py": ("x = (\n", r"cannot be imported: SyntaxError: .* \(syntax.py, line 1\)"),
+    "import.py": ("\nimport no_such_module", r"No module named 'no_such_module' \(import.py, line 2\)"),
+    "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 4\)"),
+    "exit.py": ("import sys\nsys.exit(0)", r"it called sys.exit\(0\) \(exit.py, line 2\)"),
+    "bytes.py": (b"# \xff\xfe\nx = 1", "cannot be imported: SyntaxError"),
+    "null.py": (b"x = 1\x00", "cannot be imported: SyntaxError"),
+    "nothing.py": ("x = 1", r"announces no plugin: end it with TASKS = \[MyTask\]"),
+    "empty.py": ("TASKS = []", "announces no plugin"),
+    "single.py": ("class A: pass\nTASKS = A", r"TASKS is a type: write TASKS = \[MyTask\]"),
+    "instance.py": (
+        TASK.format(name="x", default=True).replace("[Sums]", "[Sums()]"),
+        "announce the class or function",
+    ),
+    "collides.py": (
+        TASK.format(name="facts", default=True),
+        "two task plugins are called 'facts': .* Rename or remove",
+    ),
+    "raises.py": (
+        "class A:\n    def __init__(self):\n        self.__init__()\nTASKS = [A]",
+        r"'A' of .*raises.py \(TASKS\[0\]\) cannot be built: RecursionError: .* \(raises.py, line 3\)",
+    ),
+    "family.py": ("TASK_FAMILIES = {'a b': print}", "name 'a b' is not allowed"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_with_the_reason(tmp_path: Path, name: str) -> None:
+    text, reason = BROKEN[name]
+    before = set(sys.modules)
+    with pytest.raises(PluginError, match=reason) as caught:
+        load_plugins([write(tmp_path / name, text)])
+    assert str(tmp_path / name) in str(caught.value)
+    if "cannot be imported" in str(caught.value):
+        assert not [m for m in set(sys.modules) - before if "included" in m]
+
+
+def test_all_problems_of_all_files_at_once(tmp_path: Path) -> None:
+    files = [write(tmp_path / name, text) for name, (text, _) in BROKEN.items()]
+    with pytest.raises(PluginError) as caught:
+        load_plugins([*files, tmp_path / "absent.py"])
+    message = str(caught.value)
+    assert all(str(file) in message for file in files)
+    assert f"no such file or folder: {tmp_path / 'absent.py'}" in message
+    assert len(message.splitlines()) == len(BROKEN) + 1
+
+
+def test_paths_that_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "tests" / "test_it.py", "")
+    write(tmp_path / "notes.txt", "")
+    for name, reason in (
+        ("empty", "holds no .py file"),
+        ("notes.txt", "is not a Python file"),
+        ("gone", "no such file"),
+    ):
+        with pytest.raises(ConfigError, match=f"include.0 = '.*{name}'.*{reason}"):
+            config(tmp_path / name)
+    with pytest.raises(PluginError, match="holds no plugin file"):
+        make_plan(config(tmp_path / "tests"))
+
+
+def test_a_family_makes_its_members(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.py", FAMILY.format(name="f'sums:{rest}'"))
+    plan = make_plan(config(file, tasks=["sums:7"], reference={"sums:7": "few-shot"}))
+    assert [(t.task.name, t.task.version, t.reference) for t in plan.tasks] == [("sums:7", 7, "few-shot")]
+    assert not any(":" in t.task.name for t in make_plan(config(file)).tasks)
+    with pytest.raises(ConfigError, match=r"unknown task 'sum:7'\. Did you mean 'sums:7'\?"):
+        make_plan(config(file, tasks=["sum:7"]))
+    with pytest.raises(PluginError, match=r"task 'sums:x' of family 'sums' .* cannot be made: ValueError"):
+        make_plan(config(file, tasks=["sums:x"]))
+
+
+@pytest.mark.parametrize("name", ["'else'", "'sums:a/b'", "3"])
+def test_a_member_is_named_after_its_family(tmp_path: Path, name: str) -> None:
+    plugins = load_plugins([write(tmp_path / "a.py", FAMILY.format(name=name))])
+    with pytest.raises(PluginError, match=r"task 'sums:1' of family 'sums' .* is not a task: name"):
+        plugins.task("sums:1")
+
+
+def test_reports_know_files_by_name_and_content(tmp_path: Path) -> None:
+    here, there = task_file(tmp_path / "a" / "x.py"), task_file(tmp_path / "b" / "x.py")
+    assert config(here).result_hash() == config(there).result_hash() != config().result_hash()
+    assert str(tmp_path) not in config(here).model_dump_json(include={"include"})
+    before = config(here).result_hash()
+    task_file(here, "renamed")
+    assert config(here).result_hash() != before
+
+
+def test_a_configuration_file_may_include(tmp_path: Path) -> None:
+    file = task_file(tmp_path / "a.py")
+    settings = write(tmp_path / "run.yaml", f"include: {file}\ntasks: [sums]\n")
+    assert [t.task.name for t in make_plan(load_config(settings, [], {})).tasks] == ["sums"]
+    with pytest.raises(ConfigError, match="write the path of a file or folder"):
+        load_config(None, ["include=[{path: a.py, digest: mine}]"], {})
+
+
+def test_the_scorer_hash_follows_the_file_and_not_its_place(tmp_path: Path) -> None:
+    def scorer(file: Path) -> str:
+        task = load_plugins([file]).tasks["sums"]
+        return describe_task(task, "plain", task.items("eval")[:1]).scorer_hash
+
+    one, two = task_file(tmp_path / "a" / "x.py"), task_file(tmp_path / "b" / "x.py")
+    assert scorer(one) == scorer(two)
+    write(two, two.read_text() + "# changed\n")
+    assert scorer(one) != scorer(two)

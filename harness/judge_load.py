@@ -79,12 +79,15 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]
     if by is None or by == "rules":
         found = {t.name: Assigned(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
-        one = _load(by, config)
+        one = load_judge(by, config)
         found = {task.name: one for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
-def _load(by: str, config: RunConfig) -> Assigned:
+def load_judge(by: str, config: RunConfig) -> Assigned:
+    """A judge for any task, from what `--judge` says. Raises ConfigError or ModelError; `rules` need a task."""
+    if by == "rules":
+        raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if by.startswith("file:"):

@@ -43,7 +43,7 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
-    _quiet(config)
+    quiet(config)
     if given is None:
         locate(config.model)
     tasks = [task.task for task in plan.tasks]
@@ -112,7 +112,7 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
 
 
-def _quiet(config: RunConfig) -> None:
+def quiet(config: RunConfig) -> None:
     """Keep the libraries' own bars and notices off the screen, and the thread count ours."""
     threads = config.threads or usable_cores()
     if config.device in ("auto", "cuda"):  # one process trains on one GPU; trl refuses to see more

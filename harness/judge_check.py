@@ -112,6 +112,6 @@ def validation(labels: Labels, found: Sequence[Found]) -> ValidationRecord:
         kappa_low=agreed.ci_low,
         kappa_high=agreed.ci_high,
         accuracy=accuracy.mean,
-        accuracy_low=accuracy.ci_low,
-        accuracy_high=accuracy.ci_high,
+        accuracy_low=None if accuracy.ci_low is None else max(0.0, accuracy.ci_low),
+        accuracy_high=None if accuracy.ci_high is None else min(1.0, accuracy.ci_high),
     )

@@ -32,12 +32,12 @@ def _head(report: Report) -> tuple[str, ...]:
         f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
     ]
-    head += [_data(task.name, task.data) for task in report.tasks if task.data]
+    head += [data_line(task.name, task.data) for task in report.tasks if task.data]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
     return (*head, *(f"! {note}" for note in report.notes))
 
 
-def _data(task: str, data: Mapping[str, str | int]) -> str:
+def data_line(task: str, data: Mapping[str, str | int]) -> str:
     """The data that a task read, the digest shortened, and what it says about it."""
     said = [str(data[key]) for key in ("dataset", "revision") if key in data]
     said += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
@@ -34,7 +35,7 @@ def _head(report: Report) -> tuple[str, ...]:
     ]
     head += [data_line(task.name, task.data) for task in report.tasks if task.data]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
-    return (*head, *(f"! {note}" for note in report.notes))
+    return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
 
 
 def data_line(task: str, data: Mapping[str, str | int]) -> str:
@@ -60,6 +61,7 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     parts = _parts(report, task, [e.method for e in estimates])
     if parts:
         yield parts
+    yield from judging(report, task.name, notes)
     groups = {
         "primary": "primary family, adj. p by Holm over all tasks",
         "exploratory": "exploratory, adj. p by Benjamini-Hochberg over all tasks",

@@ -13,6 +13,8 @@ from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
 
+_LEFT_OUT = "left out: "
+
 
 def page(report: Report) -> Page:
     """Lay out a report."""
@@ -42,8 +44,11 @@ def data_line(task: str, data: Mapping[str, str | int]) -> str:
     """The data that a task read, the digest shortened, and what it says about it."""
     said = [str(data[key]) for key in ("dataset", "revision") if key in data]
     said += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
-    counts = [f"{key} {n}" for key, n in data.items() if isinstance(n, int)]
-    return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(counts)})" if counts else "")
+    counts = {key: n for key, n in data.items() if isinstance(n, int)}
+    out = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
+    notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
+    notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
+    return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _seed(seed: int | None) -> str:

@@ -93,8 +93,8 @@ def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> No
     assert data["dataset"] == "openai/gsm8k"
     assert data["left out: training items with an evaluation prompt"] == 1
     head = "\n".join(page(report).head)
-    assert f"data of gsm8k: openai/gsm8k, local files, digest {str(data['digest'])[:10]} (left out: " in head
-    assert "users without conversations 1" in head
+    assert f"data of gsm8k: openai/gsm8k, local files, digest {str(data['digest'])[:10]} (left out: 1 training" in head
+    assert "1 users without conversations; 4 earlier turns" in head
     assert str(DATA) not in to_json(report)
     assert json.loads(to_json(report))["config"].get("data") is None
     assert {a.method: sum(a.scores) for a in report.arms if a.task == "gsm8k"}["plain"] == 2
@@ -103,7 +103,7 @@ def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("plan", "run --task gsm8k --task prism --data {data} --dry-run"),
+        ("plan", "run --task gsm8k --task prism --judge rules --data {data} --dry-run"),
         ("no-such-folder", "run --task gsm8k --data absent --dry-run"),
         ("missing-split", "run --task gsm8k --task svamp --data . --dry-run"),
         ("two-folders", "run --task gsm8k --data a --data b --dry-run"),

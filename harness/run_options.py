@@ -30,7 +30,12 @@ def settings(
         list[Path] | None,
         typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="transformers (the default), hf, vllm, local-chat-completions ... of lm-eval.")
+    ] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
     recipes: Annotated[
         str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
@@ -51,6 +56,7 @@ def settings(
         "tasks": task or None,
         "include": include or None,
         "model": model,
+        "backend": backend,
         "baselines": _names(baselines),
         "recipes": _names(recipes),
         "seeds": seeds,

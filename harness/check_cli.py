@@ -24,6 +24,7 @@ INCLUDE = typer.Option(help="File or folder with plugins, run with your rights; 
 def check_task(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A task, or a file with tasks: all of them.")],
     include: Annotated[list[Path] | None, INCLUDE] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
 ) -> None:
     """Prove a task without a model, in seconds.
 
@@ -36,6 +37,8 @@ def check_task(
     loaded.
     """
     from mipo_bench.harness.check_task import check_task as checks_of
+    from mipo_bench.harness.data import EVERY, data_problems, on_data
+    from mipo_bench.harness.errors import ConfigError
     from mipo_bench.harness.fingerprint import in_second_process
     from mipo_bench.harness.plugins import load_plugins
 
@@ -43,9 +46,12 @@ def check_task(
     paths = [*([Path(name)] if as_file else []), *(include or [])]
     plugins = load_plugins(paths)
     tasks = _tasks_of(Path(name), plugins) if as_file else [plugins.task(name)]
+    folders = {EVERY: data} if data else {}
+    if problems := data_problems(folders, tasks):
+        raise ConfigError("\n".join(problems))
     failed = 0
-    for task in tasks:
-        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths)))
+    for task in (on_data(task, folders) for task in tasks):
+        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, data)))
     raise typer.Exit(1 if failed else 0)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import DataError, PluginError
 from mipo_bench.harness.fingerprint import Fingerprints, fingerprints
 from mipo_bench.harness.plugin_checks import reason, shown
 from mipo_bench.harness.types import Item, Split, Task, Turn
@@ -156,9 +156,14 @@ def targets(items: Items) -> Check:
 
 
 def tried(what: str, call: Callable[[], object], problems: list[str]) -> Any:
-    """What the plugin's code gives; RAISED where it raises, which becomes a problem."""
+    """What the plugin's code gives; RAISED where it raises, which becomes a problem.
+
+    Raises DataError where a data set is missing, which is no fault of the task.
+    """
     try:
         return call()
+    except DataError:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything; it is reported
         problems.append(f"{what} raises {reason(error)}")
         return RAISED

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from mipo_bench.harness.config import ChatConfig
-from mipo_bench.harness.errors import ContextLostError, ModelError
+from mipo_bench.harness.errors import ContextLostError, ModelError, StageError
 from mipo_bench.harness.prompts import render, system_into_user
 from mipo_bench.harness.secrets import without_keys
 from mipo_bench.harness.tokens import encode_pair, finished_text
@@ -97,7 +97,12 @@ class LMEvalGenerator:
         return Prompt(chat, json.dumps([{"role": m.role, "content": m.content} for m in chat], ensure_ascii=False))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """See `Generator`; a server that does not answer gives a failed response."""
+        """See `Generator`; a server that does not answer gives a failed response.
+
+        Raises StageError for context-aware decoding.
+        """
+        if any(r.contrast is not None for r in requests):
+            raise StageError(f"context-aware decoding mixes logits, which backend {self.traits.name!r} does not give")
         if any(r.decoding.temperature > 0 for r in requests) and self.traits.seeding == "none":
             self._note(f"the backend {self.traits.name} takes no seed: sampled answers differ from run to run")
         if self.traits.served:

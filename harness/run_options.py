@@ -30,6 +30,10 @@ def settings(
         list[Path] | None,
         typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
     ] = None,
@@ -55,6 +59,7 @@ def settings(
         "suite": suite,
         "tasks": task or None,
         "include": include or None,
+        "data": data or None,
         "model": model,
         "backend": backend,
         "baselines": _names(baselines),

@@ -13,7 +13,7 @@ from servers import Reply, chat_reply, scripted
 from mipo_bench.harness.backends import ServedEngine, check_address, check_backend
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config import RunConfig, load_config
-from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError
+from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
 from mipo_bench.harness.lm_eval_backend import LOST_STREAK
 from mipo_bench.harness.types import Decoding, Message, Request, Response
 from mipo_bench.reports.reportfile import load_report
@@ -123,6 +123,13 @@ def test_context_must_be_in_the_chat_and_can_be_kept_out_of_the_system_turn() ->
     config = load_config(None, [], moved)
     messages = json.loads(ServedEngine(config).base.render(chat, None).text)
     assert messages == [{"role": "user", "content": "I like brevity.\n\nHello"}]
+
+
+def test_context_aware_decoding_needs_logits() -> None:
+    served = engine("http://127.0.0.1:9/v1")
+    request = Request("[]", 0, GREEDY, contrast="[]", contrast_weight=0.5)
+    with pytest.raises(StageError, match="mixes logits, which backend 'local-chat-completions' does not give"):
+        list(served.base.generate([request]))
 
 
 def test_the_digest_covers_what_can_change_an_answer() -> None:

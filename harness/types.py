@@ -130,12 +130,18 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch."""
+    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch.
+
+    With a `contrast`, another rendered prompt, each token is chosen by (1 + a) l(prompt) - a l(contrast) of the logits
+    l, where a is `contrast_weight` (context-aware decoding, arXiv 2305.14739).
+    """
 
     prompt: str
     seed: int
     decoding: Decoding
     options: tuple[str, ...] = ()
+    contrast: str | None = None
+    contrast_weight: float = 0.0
 
 
 @runtime_checkable
@@ -219,13 +225,17 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Decides which response is better. `digest` identifies everything in it that can change a verdict.
+    """Decides which response is better. A verdict depends on its own question alone."""
 
-    A verdict depends on its own question alone.
-    """
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        ...
 
-    name: str
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Identifies everything in it that can change a verdict."""
+        ...
 
     def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         """Answer the questions: (position, verdict), each as soon as it is known, in any order."""

@@ -15,13 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
-from mipo_bench.harness.engine import HFEngine
+from mipo_bench.harness.data import data_used
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.generate import place
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
-from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import Display, display_for
 from mipo_bench.harness.provenance import usable_cores
@@ -32,6 +31,7 @@ from mipo_bench.harness.store_rescue import open_for_run
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
+from mipo_bench.reports.tables import data_line
 from mipo_bench.reports.terminal import show_terminal
 
 _FREE = 200 * 1024 * 1024
@@ -41,11 +41,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
+    quiet(config)
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
-    quiet(config)
     if given is None:
-        locate(config.model)
+        check_backend(config)
     tasks = [task.task for task in plan.tasks]
     check_judge(config, tasks)
     if dry_run:
@@ -82,8 +82,8 @@ def _starter(
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
         return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display, judges)
-    model, placement = resolve(config.model), place(config)
-    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display, judges)
+    make = engine_maker(config)
+    return lambda store, display: Run(config, plan, store, make(store), display, judges)
 
 
 def exit_code(report: Report) -> int:
@@ -141,6 +141,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         seeds = Counter(a.recipe for a in plan.arms_of(task.task.name, trained=True))
         recipes = ", ".join(f"{r} x {seeds[r]} seeds" for r in task.recipes) or "none"
         console.print(Text(f"  trained arms: {recipes}"))
+        if data := data_used(task.task):
+            console.print(Text(f"  {data_line(task.task.name, data)}"))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
 

@@ -41,7 +41,8 @@ def response_key(generator: Generator, request: Request) -> str:
         request.seed if d.temperature > 0 else None,
         *(["verbatim"] if d.verbatim else []),
     )
-    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling))
+    contrast = () if request.contrast is None else ("contrast", request.contrast, request.contrast_weight)
+    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling, *contrast))
 
 
 def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
@@ -50,7 +51,10 @@ def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
 
 
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
-    """Responses to all requests, in order; equal requests are asked once, here or by another process on the store."""
+    """Responses to all requests, in order; equal requests are asked once, here or by another process on the store.
+
+    What failed is not stored.
+    """
     keys = [response_key(generator, r) for r in requests]
     asked = dict(zip(keys, requests, strict=True))
 
@@ -58,7 +62,10 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
         for position, response in generator.generate([asked[name] for name in names]):
             yield names[position], response, response.n_tokens
 
-    known = _complete(keys, Work(store.responses, compute, store.put_responses), store, meter)
+    def put(rows: Sequence[tuple[str, Response]]) -> None:
+        store.put_responses(row for row in rows if row[1].finish != "failed")
+
+    known = _complete(keys, Work(store.responses, compute, put), store, meter)
     return [known[key] for key in keys]
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.generate import place
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.interrupt import STOPPED, stoppable
+from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
 from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.processes import Processes, choose_gpu, of_environment, threads_each
@@ -48,6 +49,8 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     _quiet(config, processes)
     if given is None:
         locate(config.model)
+    tasks = [task.task for task in plan.tasks]
+    check_judge(config, tasks)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
@@ -56,7 +59,7 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         console.print(note, markup=False, soft_wrap=True)
     try:
         with stoppable():
-            start = _starter(config, plan, given)
+            start = _starter(config, plan, given, load_judges(config, tasks))
             for folder in (config.store, config.out):
                 check_writable(folder)
             with closing(open_for_run(config.store)) as store:
@@ -95,13 +98,15 @@ def write(report: Report, folder: Path) -> None:
     write_atomically(folder / "report.md", to_markdown(report))
 
 
-def _starter(config: RunConfig, plan: Plan, given: Given | None) -> Callable[[Store, Display], Run]:
+def _starter(
+    config: RunConfig, plan: Plan, given: Given | None, judges: Mapping[str, Assigned]
+) -> Callable[[Store, Display], Run]:
     """What makes the run, once the store is open. Raises ModelError for a model that cannot be used."""
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
-        return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display)
+        return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display, judges)
     model, placement = resolve(config.model), place(config)
-    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display)
+    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display, judges)
 
 
 def exit_code(report: Report) -> int:

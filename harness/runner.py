@@ -64,7 +64,7 @@ class Run:
         return self._report()
 
     def compute(self, *, helps: bool) -> None:
-        """Every stage but judging and the report. Who `helps` another process that reports leaves out what others are at."""
+        """Every stage before judging. Who `helps` another process that reports leaves out what others are at."""
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._hole(arm):

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
+from mipo_bench.harness.data import data_used
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.interrupt import STOPPED, stoppable
@@ -32,6 +33,7 @@ from mipo_bench.harness.store_rescue import open_for_run
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
+from mipo_bench.reports.tables import data_line
 from mipo_bench.reports.terminal import show_terminal
 
 _FREE = 200 * 1024 * 1024
@@ -161,6 +163,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         seeds = Counter(a.recipe for a in plan.arms_of(task.task.name, trained=True))
         recipes = ", ".join(f"{r} x {seeds[r]} seeds" for r in task.recipes) or "none"
         console.print(Text(f"  trained arms: {recipes}"))
+        if data := data_used(task.task):
+            console.print(Text(f"  {data_line(task.task.name, data)}"))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
 

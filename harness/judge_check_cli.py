@@ -14,6 +14,7 @@ from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judge_check import Labels, check, labels_in, labels_of
 from mipo_bench.harness.judge_load import Assigned, is_judged, load_judge, load_judges
 from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.processes import of_environment
 from mipo_bench.harness.progress import display_for
 from mipo_bench.harness.run_cli import check_writable, quiet
 from mipo_bench.harness.store_rescue import open_for_run
@@ -26,7 +27,7 @@ from mipo_bench.reports.terminal import draw
 
 def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     """Check the judge; 0, or 1 where it was not shown to be better than chance, or 130 when stopped."""
-    quiet(config)
+    quiet(config, of_environment())
     data, assigned = _on_file(config, labels) if labels else _on_task(config)
     for folder in (config.store, write.absolute().parent):
         check_writable(folder)

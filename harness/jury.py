@@ -15,7 +15,7 @@ from mipo_bench.harness.judging import Bench, Case, Found
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.strangers import in_place_of, strangers, target_is_the_users
-from mipo_bench.harness.types import Arm, Item, JudgedTask, Task
+from mipo_bench.harness.types import Arm, Item, JudgedTask, Question, Task
 from mipo_bench.reports.judges import consistency, judged_arm
 from mipo_bench.reports.record import ArmRecord, TaskRecord
 from mipo_bench.reports.record_base import CaveatRecord
@@ -69,6 +69,11 @@ class Jury:
         checks = {name if name not in parts else f"{name} (rule)": values for name, values in record.parts.items()}
         scores = [f.worth for f in found]
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
+
+    def unanswered(self) -> list[Question]:
+        """What files of verdicts had no answer to."""
+        files = [bench for task, bench in self._benches.items() if self.judges[task].kind == "file"]
+        return [q for bench in files for q, verdict in bench.asked.values() if verdict.value is None]
 
     def describe(self, task: TaskRecord) -> TaskRecord:
         """The task's record: who judges it is part of how it is scored."""

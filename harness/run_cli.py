@@ -22,6 +22,7 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.interrupt import STOPPED, stoppable
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
+from mipo_bench.harness.judge_plan import TO_JUDGE, planned_judging, unjudged
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.processes import Processes, choose_gpu, of_environment, threads_each
 from mipo_bench.harness.progress import Display, HelperDisplay, display_for
@@ -50,10 +51,10 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     if given is None:
         check_backend(config)
     tasks = [task.task for task in plan.tasks]
-    check_judge(config, tasks)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
+    check_judge(config, tasks)
     console = Console(stderr=True, highlight=False)
     for note in preset_notes(config) if not processes.helps else ():
         console.print(note, markup=False, soft_wrap=True)
@@ -64,13 +65,17 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
                 check_writable(folder)
             with closing(open_for_run(config.store)) as store:
                 display = HelperDisplay(console, processes.number) if processes.helps else display_for(console)
-                report = conduct(start(store, display), processes)
+                started = start(store, display)
+                report = conduct(started, processes)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return STOPPED
     if report is None:
         return 0
     write(report, config.out)
+    if lines := unjudged(started.jury.unanswered()):
+        write_atomically(config.out / TO_JUDGE, lines)
+        console.print(f"{config.out / TO_JUDGE} holds what the file of verdicts lacks: label it and add it there.")
     show_terminal(report, Console(highlight=False))
     sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
     return exit_code(report)
@@ -165,6 +170,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         console.print(Text(f"  trained arms: {recipes}"))
         if data := data_used(task.task):
             console.print(Text(f"  {data_line(task.task.name, data)}"))
+    for line in planned_judging(plan, config):
+        console.print(Text(line))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
 

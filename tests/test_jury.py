@@ -64,7 +64,9 @@ class Court:
         assigned = Assigned(judge, kind)  # type: ignore[arg-type]
         plan = plan_of(config, self.task)
         engine = FakeEngine(words, follows)
-        return Run(config, plan, self.store, engine, self.display, {self.task.name: assigned}).execute()
+        run = Run(config, plan, self.store, engine, self.display, {self.task.name: assigned})
+        self.jury = run.jury
+        return run.execute()
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ from mipo_bench.reports.record import ArmRecord, TaskRecord
 from mipo_bench.reports.record_base import CaveatRecord
 from mipo_bench.reports.record_judge import ConsistencyRecord, JudgedArmRecord, JudgeRecord
 
+MUCH = 0.05
+"""Above this share of unread verdicts the report says so at its head."""
+
 
 @dataclass
 class Jury:
@@ -163,5 +166,6 @@ def _warnings(assigned: Assigned, task: str, unread: int, asked: int) -> list[Ca
         found.append(CaveatRecord(code="judge_validated_elsewhere", message=message))
     if unread:
         message = f"{unread} of {asked} verdicts could not be read and count as ties"
-        found.append(CaveatRecord(code="verdicts_unread", message=message))
+        code = "verdicts_lost" if unread > MUCH * asked else "verdicts_unread"
+        found.append(CaveatRecord(code=code, message=message))
     return found

@@ -9,7 +9,7 @@ from mipo_bench.reports.pages import Footnotes, Grid
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.record_judge import ControlRecord, JudgedArmRecord, JudgeRecord
 
-_STAMPS = ("judge_not_validated", "judge_family")
+_STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
 """Caveats that a reader must meet before any figure."""
 
 

@@ -18,8 +18,8 @@ class FileJudge:
     """Verdicts that people gave, or an earlier judge: looked up by request, profile and responses.
 
     One line of JSON for each: {"prompt", "context", "a", "b", "label": "a" | "b" | "tie"} for a comparison, whichever
-    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file, or still null, has no
-    verdict.
+    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file, or still null,
+    has no verdict.
     """
 
     name: str

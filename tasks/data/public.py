@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from mipo_bench.harness.errors import DataError
 from mipo_bench.harness.types import Item, Split, Turn
@@ -37,8 +37,8 @@ class Built:
 class PublicTask:
     """Base of the tasks over a public data set. A subclass names the data set and builds the items from its rows."""
 
-    name: ClassVar[str]
-    dataset: ClassVar[DataSet]
+    name: str
+    dataset: DataSet
     uses_data = True
     default = False
     """Runs only by name: its data is not part of the package."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,13 +35,21 @@ def settings(
         list[str] | None,
         typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="transformers (the default), hf, vllm, local-chat-completions ... of lm-eval.")
+    ] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
     recipes: Annotated[
         str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Scores judged tasks: rules, file:PATH, openai:MODEL@URL, or a chat model.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
@@ -56,13 +65,15 @@ def settings(
         "include": include or None,
         "data": data or None,
         "model": model,
+        "backend": backend,
         "baselines": _names(baselines),
         "recipes": _names(recipes),
         "seeds": seeds,
         "limit": limit,
         "out": out,
     }
-    return load_config(config, set_ or [], options)
+    chosen = [] if judge is None else [f"judge.by={json.dumps(judge)}"]
+    return load_config(config, [*(set_ or []), *chosen], options)
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:

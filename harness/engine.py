@@ -97,15 +97,11 @@ class HFEngine:
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
         key = checkpoint_key(training, [*self.placement.identity, *libraries])
-        found = self.store.checkpoint(key) or self.store.put_checkpoint(
-            key, lambda folder: train.train(training, folder, on_step)
-        )
+        found = self.store.checkpoint_once(key, lambda folder: train.train(training, folder, on_step))
         lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
         return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
         shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
-        generator = HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement)
-        generator.notes = self.notes
-        return generator
+        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement, self.notes)

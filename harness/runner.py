@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mipo_bench.harness.ahead import answer_ahead, prompted
 from mipo_bench.harness.answers import answer
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
-from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.errors import ModelError, StageError, UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights, ask
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
-from mipo_bench.harness.provenance import git_state, hardware, package_versions
+from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
 from mipo_bench.harness.scoring import describe_task, score_arm
+from mipo_bench.harness.sharing import in_turn
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
@@ -58,15 +60,54 @@ class Run:
 
     def execute(self) -> Report:
         """Run every stage and report."""
+        self.compute(helps=False)
+        self._judge()
+        return self._report()
+
+    def compute(self, *, helps: bool) -> None:
+        """Every stage before judging. Who `helps` another process that reports leaves out what others are at."""
+        self._ahead()
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._hole(arm):
                     self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
-            for arm in self.plan.arms_of(task.task.name, trained=True):
-                with self._hole(arm):
-                    self._trained(task, arm)
-        self._judge()
-        return self._report()
+        for task, arm in self._trainings(helps=helps):
+            with self._hole(arm):
+                self._trained(task, arm)
+        order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
+        self.evaluated.sort(key=lambda done: order[self._name(done.arm)])
+        self._checkpoints.sort(key=lambda c: order[c.task, c.recipe, c.train_seed])
+        self._holes.sort(key=lambda h: order[h.task, h.method, h.train_seed])
+
+    def _trainings(self, *, helps: bool) -> Iterator[tuple[TaskPlan, Arm]]:
+        """The trained arms, those first that no other process is at."""
+        settings = [self.config.train.model_dump_json(), self.config.pairs.model_dump_json()]
+        units = {
+            digest(["arm", self.engine.model_digest, *self._name(arm), *settings]): (task, arm)
+            for task in self.plan.tasks
+            for arm in self.plan.arms_of(task.task.name, trained=True)
+        }
+
+        def wait() -> None:
+            self.display.say("waiting for other processes that compute the rest on this store")
+
+        return in_turn(self.store.claims, units, leave=helps, wait=wait)
+
+    @staticmethod
+    def _name(arm: Arm) -> tuple[str, str, int | None]:
+        """What tells the arms of a run apart."""
+        return (arm.task, arm.method, arm.train_seed)
+
+    def _ahead(self) -> None:
+        """Ask the base model everything that is known from the start; what goes wrong is met again by its arm."""
+        weights = Weights(self.engine.base, self.engine.model_digest)
+        with self.display.stage("prompting arms of all tasks", "responses") as stage:
+            try:
+                answer_ahead(prompted(self.plan, weights), self.engine.base, self.store, stage)
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                self.display.say(f"! arm by arm from here, because all at once failed: {type(error).__name__}: {error}")
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
@@ -89,7 +130,10 @@ class Run:
             pairs = self._pairs(task, arm, stage)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
-        self._evaluate(task, arm, trained.generator, trained.digest)
+        try:
+            self._evaluate(task, arm, trained.generator, trained.digest)
+        except ModelError as error:  # what the base model's user must repair is one checkpoint's failure here
+            raise StageError(str(error)) from error
         checkpoint = CheckpointRecord(
             task=arm.task,
             recipe=str(arm.recipe),

@@ -101,8 +101,8 @@ class Include(Section):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        if not isinstance(value, str | Path):
-            raise ValueError("write the path of a file or folder")  # noqa: TRY004 - pydantic reports a ValueError
+        if not isinstance(value, str | Path) or not str(value).strip():
+            raise ValueError("write the path of a file or folder")
         path = Path(value).expanduser()
         try:
             return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from golden_files import check_golden
+from golden_files import check_golden, run
 
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, PluginError
@@ -97,6 +97,7 @@ def test_a_package_is_one_plugin_file(tmp_path: Path) -> None:
     write(tmp_path / "pack" / "__init__.py", "from .inner import Sums\nTASKS = [Sums]")
     task_file(tmp_path / "pack" / "inner.py")
     assert "sums" in load_plugins([tmp_path / "pack"]).tasks
+    assert sorted(file.name for file in (tmp_path / "pack").iterdir()) == ["__init__.py", "inner.py"]
 
 
 def test_the_same_file_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "syntax.py": ("x = (\n", r"cannot be imported: SyntaxError: .* \(syntax.py, line 1\)"),
     "import.py": ("\nimport no_such_module", r"No module named 'no_such_module' \(import.py, line 2\)"),
     "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 4\)"),
-    "exit.py": ("import sys\nsys.exit(0)", r"it called sys.exit\(0\) \(exit.py, line 2\)"),
+    "exit.py": ("import sys\nsys.exit(0)", r"SystemExit: sys.exit\(0\) was called \(exit.py, line 2\)"),
     "bytes.py": (b"# \xff\xfe\nx = 1", "cannot be imported: SyntaxError"),
     "null.py": (b"x = 1\x00", "cannot be imported: SyntaxError"),
     "nothing.py": ("x = 1", r"announces no plugin: end it with TASKS = \[MyTask\]"),
@@ -141,6 +142,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
         "class A:\n    def __init__(self):\n        self.__init__()\nTASKS = [A]",
         r"'A' of .*raises.py \(TASKS\[0\]\) cannot be built: RecursionError: .* \(raises.py, line 3\)",
     ),
+    "bell.py": ("raise RuntimeError('a\\x07\\x1b[2Jb')", r"RuntimeError: a\\x07\\x1b\[2Jb \(bell.py, line 1\)"),
     "family.py": ("TASK_FAMILIES = {'a b': print}", "name 'a b' is not allowed"),
 }
 
@@ -179,6 +181,29 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
             config(tmp_path / name)
     with pytest.raises(PluginError, match="holds no plugin file"):
         make_plan(config(tmp_path / "tests"))
+
+
+@pytest.mark.parametrize("command", ["list", "run --dry-run", "check-task facts", "diff"])
+def test_an_empty_path_is_not_the_working_directory(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("here.py"), "raise SystemExit('loaded')")
+    printed = run(f"{command} --include ''", capsys)
+    assert printed.code == 2
+    assert "write the path of a file or folder" in printed.err
+    with pytest.raises(ConfigError, match="write the path of a file or folder"):
+        load_config(None, ["include=''"], {})
+
+
+def test_a_folder_that_is_called_like_a_task_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("facts/here.py"), "raise SystemExit('loaded')")
+    write(Path("json.py"), "raise SystemExit('loaded')")
+    assert run("check-task facts", capsys).code == 0
+    assert "sys.exit('loaded') was called" in run("check-task ./facts", capsys).err
 
 
 def test_a_family_makes_its_members(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,18 @@ def test_all_problems_of_all_files_at_once(tmp_path: Path) -> None:
     assert all(str(file) in message for file in files)
     assert f"no such file or folder: {tmp_path / 'absent.py'}" in message
     assert len(message.splitlines()) == len(BROKEN) + 1
+
+
+def test_what_is_printed_of_broken_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("import.py", "deep.py", "exit.py", "nothing.py", "single.py", "collides.py", "family.py"):
+        write(Path("broken") / name, BROKEN[name][0])
+    write(Path("broken/shape.py"), "class Empty:\n    name = 'a/b'\n\nBASELINES = [Empty]\nRECIPES = [Empty, 3]\n")
+    for command in ("list --include broken", "run --include broken --dry-run"):
+        text = run(command, capsys).text("COMMAND").replace(f" {version('mipo-bench')} ", " VERSION ")
+        check_golden("list/broken.txt", text)
 
 
 def test_paths_that_hold_nothing(tmp_path: Path) -> None:

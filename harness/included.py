@@ -145,6 +145,8 @@ def _files(path: Path, *, nested: bool = False) -> list[Path]:
         raise PluginError(f"no such file or folder: {path}")
     if path.suffix != ".py":
         raise PluginError(f"{path} is not a Python file: its name must end in .py.")
+    if not path.is_file():
+        raise PluginError(f"{path} is not a regular file.")
     return [path]
 
 

@@ -100,14 +100,20 @@ def _printable(text: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The place in the plugin: that of the syntax error, else the first frame below the harness and the importer."""
+    """The place in the plugin: that of the syntax error, else the last frame in the plugin's own folder.
+
+    That folder is where the first frame below the harness and the importer is.
+    """
     if isinstance(error, SyntaxError):
         return f" ({Path(error.filename).name}, line {error.lineno})" if error.filename and error.lineno else ""
     here = str(Path(__file__).parent)
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(("<", here)) and "importlib" not in Path(frame.filename).parts:
-            return f" ({Path(frame.filename).name}, line {frame.lineno})"
-    return ""
+    foreign = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", here)) and "importlib" not in Path(frame.filename).parts
+    ]
+    own = [frame for frame in foreign if Path(foreign[0].filename).parent in Path(frame.filename).parents]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _problems(kind: Kind, plugin: object, prefix: str = "") -> Iterator[str]:

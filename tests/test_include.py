@@ -99,6 +99,9 @@ def test_a_package_is_one_plugin_file(tmp_path: Path) -> None:
     task_file(tmp_path / "pack" / "inner.py")
     assert "sums" in load_plugins([tmp_path / "pack"]).tasks
     assert sorted(file.name for file in (tmp_path / "pack").iterdir()) == ["__init__.py", "inner.py"]
+    write(tmp_path / "pack" / "inner.py", "x = 1\nimport no_such_module")
+    with pytest.raises(PluginError, match=r"No module named 'no_such_module' \(inner.py, line 2\)"):
+        load_plugins([tmp_path / "pack"])
 
 
 def test_the_same_file_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +127,7 @@ def test_a_dataclass_with_postponed_annotations(tmp_path: Path) -> None:
 BROKEN: dict[str, tuple[str | bytes, str]] = {
     "syntax.py": ("x = (\n", r"cannot be imported: SyntaxError: .* \(syntax.py, line 1\)"),
     "import.py": ("\nimport no_such_module", r"No module named 'no_such_module' \(import.py, line 2\)"),
-    "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 4\)"),
+    "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 2\)"),
     "exit.py": ("import sys\nsys.exit(0)", r"SystemExit: sys.exit\(0\) was called \(exit.py, line 2\)"),
     "bytes.py": (b"# \xff\xfe\nx = 1", "cannot be imported: SyntaxError"),
     "null.py": (b"x = 1\x00", "cannot be imported: SyntaxError"),
@@ -185,10 +188,12 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write(tmp_path / "tests" / "test_it.py", "")
     write(tmp_path / "notes.txt", "")
+    os.mkfifo(tmp_path / "pipe.py")
     for name, reason in (
         ("empty", "holds no .py file"),
         ("notes.txt", "is not a Python file"),
         ("gone", "no such file"),
+        ("pipe.py", "is not a regular file"),
     ):
         with pytest.raises(ConfigError, match=f"include.0 = '.*{name}'.*{reason}"):
             config(tmp_path / name)

@@ -13,6 +13,7 @@ from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights, ask
+from mipo_bench.harness.information import Informant
 from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
@@ -144,6 +145,7 @@ class Run:
         tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
+        informed = Informant(config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config.model_dump(mode="json", exclude={"store", "out"}),
@@ -168,6 +170,10 @@ class Run:
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
             comparisons=comparisons(tasks, arms, declared),
-            holes=self._holes,
-            notes=[f"{name} was damaged and has been computed again" for name in self.store.damaged],
+            holes=[*self._holes, *informed.holes],
+            notes=[
+                *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
+                *informed.notes,
+            ],
+            information=informed.records,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ INCLUDE = typer.Option(help="File or folder with plugins, run with your rights; 
 def check_task(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A task, or a file with tasks: all of them.")],
     include: Annotated[list[Path] | None, INCLUDE] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
 ) -> None:
     """Prove a task without a model, in seconds.
 
@@ -36,6 +37,8 @@ def check_task(
     loaded.
     """
     from mipo_bench.harness.check_task import check_task as checks_of
+    from mipo_bench.harness.data import EVERY, data_problems, on_data
+    from mipo_bench.harness.errors import ConfigError
     from mipo_bench.harness.fingerprint import in_second_process
     from mipo_bench.harness.plugins import load_plugins
 
@@ -43,10 +46,34 @@ def check_task(
     paths = [*([Path(name)] if as_file else []), *(include or [])]
     plugins = load_plugins(paths)
     tasks = _tasks_of(Path(name), plugins) if as_file else [plugins.task(name)]
+    folders = {EVERY: data} if data else {}
+    if problems := data_problems(folders, tasks):
+        raise ConfigError("\n".join(problems))
     failed = 0
-    for task in tasks:
-        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths)))
+    for task in (on_data(task, folders) for task in tasks):
+        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, data)))
     raise typer.Exit(1 if failed else 0)
+
+
+def new_task(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.'.")],
+    kind: Annotated[
+        Literal["personalized", "math", "choice", "judged"], typer.Option(help="What its responses are scored by.")
+    ] = "personalized",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it; made where it is missing.")] = Path(),
+) -> None:
+    """Write a complete small task in one file, with its tests beside it.
+
+    Nothing is overwritten.
+    """
+    from mipo_bench.harness.new_task import write_task
+
+    written = write_task(name, kind, out)
+    sys.stdout.write(
+        f"Wrote {written.task}, a {kind} task, and {written.test}. Next:\n"
+        f"  mipo-bench check-task {written.task}\n"
+        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none\n"
+    )
 
 
 def _is_path(name: str) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import DataError, PluginError
 from mipo_bench.harness.fingerprint import Fingerprints, fingerprints
 from mipo_bench.harness.plugin_checks import reason, shown
 from mipo_bench.harness.types import Item, Split, Task, Turn
@@ -138,8 +138,12 @@ def disjoint(items: Items) -> Check:
         shared = [item for item in held if getattr(item, what) in trained]
         problems += [f"item {i.id!r}: its {what} {shown(getattr(i, what))} is trained on as well" for i in shared]
     asked = {item.prompt for item in held}
-    told = [(item, turn) for item in items.all for turn in item.demonstrations if turn.prompt in asked]
-    problems += [f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(t.prompt)}" for i, t in told]
+    told = [(item, turn.prompt) for item in items.all for turn in item.demonstrations]
+    problems += [
+        f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(p)}" for i, p in told if p in asked
+    ]
+    own = [item for item, prompt in told if prompt == item.prompt and prompt not in asked]
+    problems += [f"item {item.id!r}: a demonstration shows its own prompt" for item in own]
     users = len({item.user_id for item in items.all} - {None})
     done = f"evaluation shares no prompt{' and no user' if users else ''} with training or demonstrations"
     return Check("splits", f"{done} ({users} users)" if users else done, tuple(problems))
@@ -152,9 +156,14 @@ def targets(items: Items) -> Check:
 
 
 def tried(what: str, call: Callable[[], object], problems: list[str]) -> Any:
-    """What the plugin's code gives; RAISED where it raises, which becomes a problem."""
+    """What the plugin's code gives; RAISED where it raises, which becomes a problem.
+
+    Raises DataError where a data set is missing, which is no fault of the task.
+    """
     try:
         return call()
+    except DataError:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything; it is reported
         problems.append(f"{what} raises {reason(error)}")
         return RAISED

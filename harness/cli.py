@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.check_cli import INCLUDE, check_task
+from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
@@ -32,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("check-task")(check_task)
+app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)
@@ -60,12 +61,16 @@ def doctor(config: RunConfig) -> int:
 
 
 @app.command("list")
-def list_(include: Annotated[list[Path] | None, INCLUDE] = None) -> None:
+def list_(
+    *,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Licence, data, version and origin of each.")] = False,
+) -> None:
     """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
     from mipo_bench.harness.plugins import load_plugins
 
-    print_plugins(load_plugins(include or ()))
+    print_plugins(load_plugins(include or ()), verbose=verbose)
 
 
 def main(arguments: list[str] | None = None) -> None:

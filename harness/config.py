@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
@@ -97,7 +98,7 @@ class InformationConfig(Section):
     """Sample responses for the purpose, 1 for those of the model as it is; None takes the evaluated ones."""
 
 
-EMBEDDED: Mapping[str, Any] = {"batch_size": 100, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
+EMBEDDED: Mapping[str, Any] = {"batch_size": 64, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
 Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
@@ -148,6 +149,8 @@ class RunConfig(Section):
     """Named tasks; they take the place of the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
+    data: Annotated[Mapping[str, Path], BeforeValidator(folders)] = Field(default={}, exclude=True)
+    """Task -> folder with its data, `*` for all others. Reports know data by its content, whatever folder it is in."""
     baselines: tuple[str, ...] | None = None
     """None: every baseline that applies to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None

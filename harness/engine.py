@@ -34,6 +34,10 @@ class Engine(Protocol):
     """What the runner needs of models."""
 
     model_digest: str
+    backend: str
+    """What answers, as the report names it."""
+    notes: list[str]
+    """What a reader of the report must know about how the models answered."""
 
     @property
     def base(self) -> Generator:
@@ -64,12 +68,15 @@ def checkpoint_key(training: train.Training, circumstances: Sequence[str]) -> st
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
+    backend = "transformers"
+
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
         """`folder` is that of the base model (see `models.resolve`), `placement` where it runs (`generate.place`)."""
         self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
+        self.notes: list[str] = []
 
     @cached_property
     def base(self) -> Generator:
@@ -98,4 +105,5 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        return HFGenerator(folder, digest([GENERATION, weights, *self.placement.identity, *libraries]), self.placement)
+        shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
+        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement)

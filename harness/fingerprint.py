@@ -1,6 +1,6 @@
 """The items of a task in a second process, whose strings hash differently: what depends on that, or on the time, shows.
 
-Run as a module it writes the fingerprints of a task to a file: TASK RESULT [INCLUDE ...].
+Run as a module it writes the fingerprints of a task to a file: TASK RESULT DATA [INCLUDE ...], DATA empty for none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import digest
@@ -29,11 +30,15 @@ def fingerprints(task: Task) -> dict[str, Fingerprints]:
     return {split: [(item.id, _digest(item)) for item in task.items(split)] for split in ("train", "eval")}
 
 
-def in_second_process(task: str, include: Sequence[Path]) -> dict[str, Fingerprints]:
-    """The fingerprints as another process finds them. Raises PluginError where it fails."""
+def in_second_process(task: str, include: Sequence[Path], data: Path | None = None) -> dict[str, Fingerprints]:
+    """The fingerprints as another process finds them, on the folder `data` if there is one.
+
+    Raises PluginError where it fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "mipo_bench.harness.fingerprint", task, str(result), *map(str, include)]
+        where = str(data or "")
+        command = [sys.executable, "-m", "mipo_bench.harness.fingerprint", task, str(result), where, *map(str, include)]
         environment = os.environ | {"PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
         try:
             done = subprocess.run(  # noqa: S603 - our own module on what the user named
@@ -49,12 +54,12 @@ def in_second_process(task: str, include: Sequence[Path]) -> dict[str, Fingerpri
 
 
 def _digest(item: Item) -> str:
-    parts = (item.id, item.prompt, item.target, item.user_id, item.context, item.options, item.demonstrations)
-    return digest([repr(part) for part in parts])[:16]
+    return digest([repr(item)])[:16]
 
 
-def _main(task: str, result: str, *include: str) -> None:
-    found = fingerprints(load_plugins([Path(path) for path in include]).task(task))
+def _main(task: str, result: str, data: str, *include: str) -> None:
+    plugin = load_plugins([Path(path) for path in include]).task(task)
+    found = fingerprints(on_data(plugin, {EVERY: Path(data)} if data else {}))
     Path(result).write_text(json.dumps(found))
 
 

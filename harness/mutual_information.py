@@ -8,11 +8,11 @@ same over prompts, x in place of c), the pointwise figure of a response, in nats
 Its mean brackets the mutual information I(c; y | x) together with InfoNCE, made from the same probabilities:
 
     upper   E[log p - log m] >= I
-            The leave-one-out bound (Poole et al. 2019, arXiv 1905.06922, with a known density). With K = 1 it is the mean
-            KL divergence between the responses of two users. It has no ceiling, and falls as K grows.
+            The leave-one-out bound (Poole et al. 2019, arXiv 1905.06922, for a known density). With K = 1 it is the
+            mean KL divergence between the responses of two users. It has no ceiling, and falls as K grows.
     lower   E[log p - log((p + K m) / (K + 1))] <= I
-            InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) with the model's own density as critic (Poole et al.). No
-            term exceeds log(K + 1), so neither does the mean. It grows with K.
+            InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) with the model's own density as critic (Poole et al.).
+            No term exceeds log(K + 1), so neither does the mean. It grows with K.
 
 The ceiling belongs to the second alone: with the response's own context in the denominator K + 1 contexts are told
 apart, hence log(K + 1) for K others, which is the log N of the literature for N contexts in all. Contexts are drawn

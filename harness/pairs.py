@@ -117,6 +117,8 @@ def _useless(chosen: _Side, rejected: _Side) -> str | None:
         return "same prompt"
     if "overflow" in finishes:
         return "prompt too long"
+    if "failed" in finishes:
+        return "not answered"
     if not all(texts):
         return "empty"
     if "length" in finishes:

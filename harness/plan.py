@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
+from mipo_bench.harness.data import data_problems, on_data
+from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
 
@@ -46,6 +47,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
     tasks, problems = _tasks(config, plugins)
+    problems += data_problems(config.data, tasks.values())
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
@@ -55,7 +57,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     if not tasks:
         known = ", ".join(sorted(plugins.tasks)) or "none"
         raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
-    plans = tuple(_guarded(task, config, baselines, recipes) for task in tasks.values())
+    plans = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
 
@@ -86,11 +88,24 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
         raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
 
 
+def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
+    """The plan of every task. Raises the first one's error, or all of them as one where data of several is missing."""
+    plans, missing = [], []
+    for task in tasks:
+        try:
+            plans.append(_guarded(task, config, plugins.baselines, plugins.recipes))
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
+    return tuple(plans)
+
+
 def _guarded(
     task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
 ) -> TaskPlan:
     try:
-        return _task_plan(task, config, baselines, recipes)
+        return _task_plan(on_data(task, config.data), config, baselines, recipes)
     except UserError:
         raise
     except Exception as error:

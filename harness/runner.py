@@ -78,7 +78,7 @@ class Run:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
             done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
-            answer(generator, list(done.requests.values()), self.store, stage)
+            done.settle(answer(generator, list(done.requests.values()), self.store, stage))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
@@ -162,6 +162,7 @@ class Run:
                 digest=self.engine.model_digest,
                 device=self.engine.device,
                 dtype=self.engine.dtype,
+                backend=self.engine.backend,
             ),
             weight=config.weight,
             alpha=config.alpha,
@@ -173,6 +174,7 @@ class Run:
             holes=[*self._holes, *informed.holes],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
+                *self.engine.notes,
                 *informed.notes,
             ],
             information=informed.records,

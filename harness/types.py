@@ -55,7 +55,8 @@ class Response:
     """What a model answered to one rendered prompt.
 
     `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
-    the limit) or `overflow` (the prompt leaves no room in the model's window: nothing was generated).
+    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated) or `failed` (there
+    is no answer, and `text` says why; it is asked again in the next run).
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
     of each option as the continuation of the prompt.
     """
@@ -63,7 +64,7 @@ class Response:
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length", "overflow"]
+    finish: Literal["stop", "length", "overflow", "failed"]
     option_logprobs: tuple[float, ...] | None = None
 
 
@@ -129,12 +130,18 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch."""
+    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch.
+
+    With a `contrast`, another rendered prompt, each token is chosen by (1 + a) l(prompt) - a l(contrast) of the logits
+    l, where a is `contrast_weight` (context-aware decoding, arXiv 2305.14739).
+    """
 
     prompt: str
     seed: int
     decoding: Decoding
     options: tuple[str, ...] = ()
+    contrast: str | None = None
+    contrast_weight: float = 0.0
 
 
 @runtime_checkable

@@ -14,8 +14,8 @@ from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitSco
 from mipo_bench.reports.record_information import InformationRecord
 from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "1.2"
-"""1.1 added `digest`; 1.2 `judges`, `controls` and `information`."""
+SCHEMA_VERSION = "1.3"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend` and `information`."""
 
 
 class TaskRecord(Record):
@@ -165,6 +165,8 @@ class ModelRecord(Record):
     digest: str
     device: str
     dtype: str
+    backend: str = "transformers"
+    """What answered: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file of them."""
 
 
 class Provenance(Record):

@@ -14,6 +14,7 @@ import pytest
 from golden_files import check_golden, run
 
 from mipo_bench.harness.check_task import check_task, failures
+from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.fingerprint import fingerprints, in_second_process
 from mipo_bench.harness.plugins import load_plugins
@@ -80,7 +81,12 @@ def with_items(**change: Any) -> Task:
     return broken(items=items)
 
 
-@pytest.mark.parametrize("task", [Good(), Judged(), *PLUGINS.tasks.values()], ids=lambda t: t.name)
+DATA = {EVERY: Path(__file__).parent / "data"}
+
+
+@pytest.mark.parametrize(
+    "task", [Good(), Judged(), *(on_data(task, DATA) for task in PLUGINS.tasks.values())], ids=lambda t: t.name
+)
 def test_good_tasks_pass(task: Task) -> None:
     assert problems(task) == {}
 

@@ -20,7 +20,7 @@ LAYER_0 = {"mipo_bench.harness.types", "mipo_bench.harness.errors"}
 LAYER_1 = {
     f"mipo_bench.harness.{n}"
     for n in (
-        *("claims", "config", "database", "included", "locks", "plugin_checks"),
+        *("claims", "config", "data", "database", "included", "locks", "plugin_checks"),
         *("plugins", "presets", "provenance", "store"),
     )
 }

@@ -76,7 +76,7 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
         description=task.description,
         binary=task.binary,
         reference=reference,
-        scorer_hash=_scorer_hash(task),
+        scorer_hash=scorer_hash(task),
         items=[item.id for item in items],
         users=[str(user) for user in users] if all(user is not None for user in users) else None,
         prompt_hashes=[_prompt_hash(item) for item in items],
@@ -89,7 +89,7 @@ def _prompt_hash(item: Item) -> str:
     return digest([item.prompt, item.context, item.demonstrations, item.options, *framed])[:16]
 
 
-def _scorer_hash(task: Task) -> str:
+def scorer_hash(task: Task) -> str:
     """Hash of the task's version and of its source; of a task that another harness defines, also of its definition."""
     foreign = [task.definition] if isinstance(task, ForeignTask) else []
     return digest([task.name, task.version, *foreign, *scorer_sources(task)])[:16]

@@ -14,8 +14,9 @@ from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitSco
 from mipo_bench.reports.record_information import InformationRecord
 from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "1.3"
-"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend` and `information`."""
+SCHEMA_VERSION = "1.4"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`;
+`information`."""
 
 
 class TaskRecord(Record):
@@ -33,6 +34,8 @@ class TaskRecord(Record):
     users: list[str] | None
     prompt_hashes: list[str]
     target_hashes: list[str]
+    data: dict[str, str | int] | None = None
+    """What was read, where the task says so: the data set, its revision, a digest of its rows, what was left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -35,7 +35,7 @@ METHODS: Mapping[Kind, Mapping[str, int]] = {
 }
 """Kind -> methods with their number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
-    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool},
+    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
     "baseline": {},
     "recipe": {},
 }

@@ -57,8 +57,8 @@ class Informant:
         settings = self.config.information
         base = [e for e in group if e.arm.recipe is None and not e.arm.noise][:1]
         trained = [e for e in group if e.arm.recipe is not None and (e.arm.train_seed or 0) < settings.seeds]
-        if not base or not base[0].task.decoding.max_new_tokens:
-            return []
+        if not base or not base[0].task.decoding.max_new_tokens or base[0].arm.baseline not in self.plan.baselines:
+            return []  # nothing is said, or it was said elsewhere under prompts that are not known here
         if settings.arms is None:
             return [*base, *trained] if base[0].arm.baseline == base[0].task.reference else []
         wanted = [e for e in (*base, *trained) if e.arm.method in settings.arms]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.guards import guard_grids
 from mipo_bench.reports.information_tables import information_answers, information_grids
 from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
@@ -82,6 +83,7 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     if trained:
         yield trained
     yield from information_grids(report, task.name, notes)
+    yield from guard_grids(report, task.name, notes)
 
 
 def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:

@@ -116,7 +116,10 @@ def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Pa
 
 def test_a_failure_is_a_hole_and_the_rest_stands(tmp_path: Path) -> None:
     report = run(tmp_path, Engine(Broken, vague, attentive))
-    assert [(h.stage, h.error) for h in report.holes] == [("information", "RuntimeError")]
+    assert [(h.stage, h.error) for h in report.holes] == [
+        ("information", "RuntimeError"),
+        ("guards", "RuntimeError"),
+    ]
     assert len(report.arms) > 4
 
 

@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible server on localhost: `transformers serve` on the embedded model's folder."""
+"""Real engines behind `--backend`: `transformers serve` on localhost, and lm-eval's own, on the embedded model."""
 
 from __future__ import annotations
 
@@ -102,3 +102,13 @@ def test_the_completions_engine_of_lm_eval_answers_through_the_same_server(
     settings = [part for name, value in arguments.items() for part in ("--set", f"backend_args.{name}={value}")]
     report = run(tmp_path / "run", "--backend", "local-completions", "--model", "model", *settings)
     assert scores(report) == scores(own)
+
+
+@pytest.mark.training
+def test_the_hf_engine_of_lm_eval_scores_and_trains_as_transformers_does(own: Report, tmp_path: Path) -> None:
+    report = run(tmp_path / "run", "--backend", "hf", "--recipes", "mipo-random", "--seeds", "1")
+    trained = scores(report).pop("mipo-random")
+    assert {method: s for method, s in scores(report).items() if method != "mipo-random"} == scores(own)
+    assert len(trained) == 8
+    assert report.checkpoints[0].digest != report.model.digest
+    assert report.model.backend == "hf"

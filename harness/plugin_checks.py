@@ -40,7 +40,7 @@ OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "recipe": {},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
-    "task": {"with_data": 1, "data_used": 0, "rubric": 1},
+    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
     "baseline": {},
     "recipe": {},
 }

@@ -65,7 +65,7 @@ def load(file: Path, asked: str) -> Any:
 
 
 def _compile_once() -> None:
-    """Keep compiled templates: lm-eval compiles a task's templates anew for every document, which is most of its time."""
+    """Keep compiled templates: lm-eval compiles them anew for every document, which is most of the time it takes."""
     from lm_eval.utils import env
 
     if not hasattr(env.from_string, "cache_info"):

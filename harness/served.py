@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
@@ -32,15 +33,43 @@ def in_threads(
 ) -> Iterator[tuple[int, Response]]:
     """Ask for every request, `workers` at a time: (position, answer), each as soon as it is there.
 
-    After several failures in a row the server is taken for gone, and all that is left has failed.
+    After several failures in a row the server is taken for gone, and all that is left has failed. Whoever stops
+    listening, by Ctrl-C too, waits for no request that is still out.
     """
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = {pool.submit(ask, request): i for i, request in enumerate(requests)}
-        try:
-            answers = ((waiting[done], done.result()) for done in as_completed(waiting))
-            yield from _unless_lost(answers, len(requests))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    waiting: SimpleQueue[tuple[int, Request]] = SimpleQueue()
+    answers: SimpleQueue[tuple[int, Response | BaseException]] = SimpleQueue()
+    for task in enumerate(requests):
+        waiting.put(task)
+
+    def work() -> None:
+        while (task := _next(waiting)) is not None:
+            try:
+                answers.put((task[0], ask(task[1])))
+            except BaseException as error:  # noqa: BLE001 - raised again where the answers are awaited
+                answers.put((task[0], error))
+
+    for _ in range(min(workers, len(requests))):
+        Thread(target=work, daemon=True).start()
+    try:
+        yield from _unless_lost(_received(answers, len(requests)), len(requests))
+    finally:
+        while _next(waiting) is not None:
+            pass
+
+
+def _next(waiting: SimpleQueue[tuple[int, Request]]) -> tuple[int, Request] | None:
+    try:
+        return waiting.get_nowait()
+    except Empty:
+        return None
+
+
+def _received(answers: SimpleQueue[tuple[int, Response | BaseException]], count: int) -> Iterator[tuple[int, Response]]:
+    for _ in range(count):
+        position, answer = answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        yield position, answer
 
 
 def failed(reason: str) -> Response:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from lm_eval_files import choice_task
@@ -116,6 +118,17 @@ def test_a_server_that_is_gone_is_asked_no_more(backend: str) -> None:
     assert len(server.bodies) <= LOST_STREAK + 2
     assert answers[-1].text.startswith(f"not asked after {LOST_STREAK} failures in a row, the last: ")
     assert "500" in answers[-1].text
+
+
+def test_nobody_waits_for_a_request_that_hangs_once_the_run_is_stopped() -> None:
+    with scripted(lambda body, _: Reply(hang=True) if last(body) == "bad" else chat_reply("fine")) as server:
+        served = engine(server.url, timeout=60, num_concurrent=2)
+        prompts = [served.base.render([Message("user", text)], None).text for text in ("good", "bad", "bad")]
+        answers = served.base.generate([Request(prompt, 0, GREEDY) for prompt in prompts])
+        start = time.monotonic()
+        assert next(iter(answers))[1].text == "fine"
+        cast("Generator[object, None, None]", answers).close()
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

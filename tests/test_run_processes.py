@@ -161,3 +161,16 @@ def test_what_is_cached_and_in_which_order_arms_come_changes_nothing(finished: P
     done = mipo(*SMALL, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, finished)
+
+
+def test_a_training_that_diverges_is_a_hole_and_the_rest_completes(tmp_path: Path) -> None:
+    small = ["--limit", "12", "--seeds", "1", "--baselines", "plain", "--set", "threads=1"]
+    diverging = ["--set", "train.lr=1e12", "--set", "train.warmup=0"]
+    done = mipo("run", "--task", "arithmetic", *small, *diverging, folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "TrainingError: the loss is nan at step 2" in done.stderr
+    assert "mipo-random seed 0 failed at training" in done.stdout
+    report = load_report(tmp_path / "mipo-bench-report")
+    assert [(hole.stage, hole.error) for hole in report.holes] == [("training", "TrainingError")]
+    assert [arm.method for arm in report.arms] == ["plain", "plain (A/A)"]
+    assert not list((tmp_path / ".mipo-bench" / "checkpoints").iterdir())

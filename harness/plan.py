@@ -110,7 +110,7 @@ def _guarded(
         return _task_plan(on_data(task, config.data), config, baselines, recipes)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
+from mipo_bench.harness.check_cli import check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
-from mipo_bench.harness.run_options import takes_settings
+from mipo_bench.harness.run_options import INCLUDE, takes_settings
 from mipo_bench.harness.show_cli import show
 from mipo_bench.harness.store_cli import app as store_app
 

@@ -46,7 +46,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     """
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
-    tasks, problems = _tasks(config, plugins)
+    tasks, problems = chosen_tasks(config, plugins)
     problems += data_problems(config.data, tasks.values())
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
@@ -62,7 +62,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
 
 
-def _tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
+def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
     """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
     if not config.tasks:
         fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
@@ -85,7 +85,9 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
-        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
+        bare = [p.task.name for p in plans if not p.training_items]
+        untrained = f" Without training items, and so without recipes: {', '.join(bare)}." if bare else ""
+        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
 
 
 def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
@@ -108,7 +110,7 @@ def _guarded(
         return _task_plan(on_data(task, config.data), config, baselines, recipes)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
 
 

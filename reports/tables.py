@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.guards import guard_grids
+from mipo_bench.reports.information_tables import information_answers, information_grids
 from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
-from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
+from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
 
 _LEFT_OUT = "left out: "
@@ -20,7 +22,8 @@ def page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
     sections = tuple(Section(_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
-    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), tuple(answers(report)))
+    said = (*answers(report), *information_answers(report))
+    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), said)
 
 
 def _head(report: Report) -> tuple[str, ...]:
@@ -30,7 +33,7 @@ def _head(report: Report) -> tuple[str, ...]:
     primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
     preset = report.config.get("preset")
     head = [
-        f"model {m.name} ({m.digest[:10]}, {m.dtype} on {m.device}), {commit}, {seeds} training seeds"
+        f"model {m.name} ({m.digest[:10]}, {_answered(m)}), {commit}, {seeds} training seeds"
         + (f", preset {preset}" if preset else ""),
         f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
@@ -49,6 +52,14 @@ def data_line(task: str, data: Mapping[str, str | int]) -> str:
     notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
     notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
     return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _answered(model: ModelRecord) -> str:
+    """What computed the answers; the number format and device where they are known."""
+    place = f"{model.dtype} on {model.device}" if model.device not in ("none", "remote") else ""
+    backend = f"backend {model.backend}" if model.backend not in ("transformers", "responses") else ""
+    given = "responses from a file" if model.backend == "responses" else ""
+    return ", ".join(part for part in (given, backend, place) if part)
 
 
 def _seed(seed: int | None) -> str:
@@ -79,6 +90,8 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
     if trained:
         yield trained
+    yield from information_grids(report, task.name, notes)
+    yield from guard_grids(report, task.name, notes)
 
 
 def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from lm_eval_files import CHOICE, GENERATE, choice_task, generate_task, write_ta
 from mipo_bench.baselines.few_shot import FewShot
 from mipo_bench.baselines.plain import Plain
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.pairs import prompt_of
-from mipo_bench.harness.plan import decoding_of
+from mipo_bench.harness.plan import decoding_of, make_plan
 from mipo_bench.harness.scoring import describe_task
 from mipo_bench.harness.types import Decoding, ForeignTask, Item, Response
 from mipo_bench.tasks.lm_eval_find import find
@@ -105,8 +106,13 @@ def test_training_documents_that_are_asked_in_the_evaluation_are_left_out(tmp_pa
     assert [item.id for item in LMEvalTask(str(path)).items("train")] == ["train-3", "train-4", "train-5"]
 
 
-def test_a_task_without_a_training_split_has_no_training_items(tmp_path: Path) -> None:
-    assert LMEvalTask(str(choice_task(tmp_path, training_split=None))).items("train") == ()
+def test_a_task_without_a_training_split_has_no_training_items_and_no_recipes(tmp_path: Path) -> None:
+    path = choice_task(tmp_path, training_split=None)
+    assert LMEvalTask(str(path)).items("train") == ()
+    named: dict[str, Any] = {"tasks": (f"lm-eval:{path}",)}
+    assert make_plan(RunConfig(**named)).tasks[0].recipes == ()
+    with pytest.raises(ConfigError, match=r"Without training items, and so without recipes: lm-eval:local_facts\."):
+        make_plan(RunConfig(**named, recipes=("mipo-random",)))
 
 
 def test_the_beginning_of_the_response_is_part_of_the_prompt(tmp_path: Path) -> None:
@@ -231,3 +237,14 @@ def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
 )
 def test_a_generated_answer_names_an_option(text: str, options: tuple[str, ...], index: int | None) -> None:
     assert named_option(text, options) == index
+
+
+@pytest.mark.training
+def test_ten_thousand_documents_are_loaded_and_rendered_within_five_seconds(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} plus 1?", "answer": f"Answer: {n + 1}"} for n in range(10_000)]
+    path = write_task(tmp_path, "large", {"test": rows, "train": rows[:50]}, GENERATE)
+    start = time.process_time()
+    items = LMEvalTask(str(path)).items("eval")
+    assert len(items) == 10_000
+    assert messages(items[-1]) == "<user>What is 9999 plus 1?<assistant>"
+    assert time.process_time() - start < 5

@@ -85,7 +85,9 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
-        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
+        bare = [p.task.name for p in plans if not p.training_items]
+        untrained = f" Without training items, and so without recipes: {', '.join(bare)}." if bare else ""
+        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
 
 
 def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:

@@ -48,7 +48,7 @@ def settings(
         str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="transformers (the default), hf, vllm, local-chat-completions ... of lm-eval.")
+        str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")
     ] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
     recipes: Annotated[

@@ -113,7 +113,7 @@ class LMEvalEngine(HFEngine):
         usual: dict[str, Any] = {"pretrained": str(folder), "dtype": self.placement.dtype}
         usual["trust_remote_code"] = self.placement.trust_remote_code
         if _SEEDING.get(backend) == "torch":
-            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size}
+            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size or "auto"}
         else:
             usual["batch_size"] = "auto"
         arguments = usual | dict(self.config.backend_args)

@@ -191,8 +191,8 @@ class RunConfig(Section):
     """Tokens of prompt and response together, where the model's own window shall not be filled."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
-    batch_size: Count = 32
-    """Prompts that are answered together."""
+    batch_size: Annotated[int, Field(ge=0, strict=True)] = 32
+    """Prompts that are answered together; 0 takes as many as the GPU's memory holds, and 32 without one."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
     trust_remote_code: bool = False

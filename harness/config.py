@@ -46,11 +46,15 @@ class PairsConfig(Section):
     temperature: Positive = 1.0
     top_p: Share = 1.0
     limit: Count | None = None
-    """At most this many pairs for a training; None takes every training item once."""
+    """At most this many training items; None takes all."""
+    negatives: Count = 1
+    """Contrasts of each item, all different, for recipes that draw them."""
+    similarity: Literal["random", "near", "far"] = "random"
+    """Which contrasts are drawn: any, or those whose words are most or least like the item's own."""
 
 
 class TrainConfig(Section):
-    """DPO settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
+    """Training settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
     lr: Positive = 5e-7
@@ -63,6 +67,12 @@ class TrainConfig(Section):
     lora_rank: Count = 16
     loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
+    temperature: Positive = 100.0
+    """What InfoNCE divides log-probabilities by."""
+    generations: Annotated[int, Field(ge=2, strict=True)] = 4
+    """Responses to each prompt in GRPO."""
+    kl: Annotated[float, Field(ge=0)] = 0.001
+    """Weight of the divergence from the base model in GRPO."""
 
 
 class JudgeConfig(Section):

@@ -10,6 +10,9 @@ from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unkno
 from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
 
+ALL = "all"
+"""Stands for every baseline or recipe that applies, those that are not run by default too."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
@@ -47,9 +50,9 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     baselines, recipes = plugins.baselines, plugins.recipes
     tasks, problems = _tasks(config, plugins)
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
-    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
+    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
-    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
+    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in {*recipes, ALL}]
     if problems:
         raise ConfigError("\n".join(problems))
     if not tasks:
@@ -81,6 +84,7 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     """A baseline or recipe that was asked for by name must apply to a task of the run."""
     unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
     unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
+    unused -= {ALL}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
         raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
@@ -105,14 +109,14 @@ def _task_plan(
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
-    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(n, config.recipes))
+    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(r, config.recipes))
     reference = _reference(task, config, fitting)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
             f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
             " would contrast nothing. Choose another reference, or give --recipes none."
         )
-    chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
+    chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
     decoding = Decoding(
         config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
@@ -128,8 +132,11 @@ def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:
     return reference
 
 
-def _wanted(name: str, names: Sequence[str] | None) -> bool:
-    return names is None or name in names
+def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
+    """Whether it runs: named (or everything is asked for), or in the default set where nothing is named."""
+    if names is None:
+        return bool(getattr(plugin, "default", True))
+    return plugin.name in names or ALL in names
 
 
 def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:

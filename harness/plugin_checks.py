@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import SUITES, Task
+from mipo_bench.harness.types import OBJECTIVES, SUITES, Task
 
 Kind = Literal["task", "baseline", "recipe"]
 KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
@@ -36,14 +36,15 @@ METHODS: Mapping[Kind, Mapping[str, int]] = {
 """Kind -> methods with their number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "task": {"licence": str, "source": str, "uses_data": bool, "default": bool},
-    "baseline": {},
-    "recipe": {},
+    "baseline": {"default": bool},
+    "recipe": {"default": bool, "control": bool, "objective": str, "reward": str, "drawn_as": str},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
     "task": {"with_data": 1, "rubric": 1},
     "baseline": {},
-    "recipe": {},
+    "recipe": {"graded_contrasts": 4},
 }
+REWARDS = ("score", "judge")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LIMIT = 200
 """Characters of a foreign value or message that are shown."""
@@ -128,6 +129,10 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         yield problem
     if not plugin.description.strip() or not plugin.description.isprintable():
         yield f"description {shown(plugin.description)} is not one line of text"
+    if kind == "recipe" and getattr(plugin, "objective", "dpo") not in OBJECTIVES:
+        yield f"objective {shown(plugin.objective)} is not one of {', '.join(OBJECTIVES)}"
+    if kind == "recipe" and getattr(plugin, "reward", "score") not in REWARDS:
+        yield f"reward {shown(plugin.reward)} is not one of {', '.join(REWARDS)}"
     if kind != "task":
         return
     if plugin.suite not in SUITES:

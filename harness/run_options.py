@@ -31,9 +31,9 @@ def settings(
         typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
-    baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
+    baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
     recipes: Annotated[
-        str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
+        str | None, typer.Option(help="Comma-separated; `all`: those off by default too; `none` trains nothing.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,

@@ -13,10 +13,11 @@ from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights, ask
-from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs
+from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import git_state, hardware, package_versions
+from mipo_bench.harness.rewards import score_reward
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Decoding, Generator
@@ -86,7 +87,7 @@ class Run:
         responses = done.responses(self.store)
         return score_arm(done.task.task, done.arm, done.task.items, responses, done.failed, done.weights.digest)
 
-    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
+    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
         settings = self.config.pairs
         source = PairSource(
             task=task.task,
@@ -95,11 +96,15 @@ class Run:
             recipe=self.plan.recipes[str(arm.recipe)],
             decoding=Decoding(task.decoding.max_new_tokens, settings.temperature, settings.top_p),
             seed=int(arm.train_seed or 0),
+            negatives=settings.negatives,
+            similarity=settings.similarity,
         )
         base = self.engine.base
+        if objective_of(source.recipe) == "grpo":
+            return make_prompts(source, base, score_reward(task.task))
         return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
 
-    def _train(self, arm: Arm, pairs: PairSet, stage: Stage) -> Trained:
+    def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> Trained:
         def on_step(step: int, total: int) -> None:
             stage.total = total
             stage.tick(step - stage.done)

@@ -77,7 +77,7 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
         description=task.description,
         binary=task.binary,
         reference=reference,
-        scorer_hash=_scorer_hash(task),
+        scorer_hash=scorer_hash(task),
         items=[item.id for item in items],
         users=[str(user) for user in users] if all(user is not None for user in users) else None,
         prompt_hashes=[digest([i.prompt, i.context, i.demonstrations, i.options])[:16] for i in items],
@@ -85,7 +85,7 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
     )
 
 
-def _scorer_hash(task: Task) -> str:
+def scorer_hash(task: Task) -> str:
     """Hash of the task's version, of its module's source, and of the neighbouring modules that it takes names from."""
     own = type(task).__module__
     package = own.rpartition(".")[0]

@@ -10,6 +10,9 @@ from typing import Literal, Protocol, runtime_checkable
 Role = Literal["system", "user", "assistant"]
 Split = Literal["train", "eval"]
 Suite = Literal["personalized", "math", "choice"]
+Objective = Literal["dpo", "sft", "sami", "infonce", "grpo"]
+OBJECTIVES: tuple[Objective, ...] = ("dpo", "sft", "sami", "infonce", "grpo")
+Similarity = Literal["random", "near", "far"]
 SUITES: tuple[Suite, ...] = ("personalized", "math", "choice")
 
 
@@ -78,13 +81,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two responses of the base model, the rejected one under the contrast prompt."""
+    """A preference pair: two responses of the base model, the rejected one under the contrast prompt, `contrast`."""
 
     item_id: str
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
     contrast_id: str
+    contrast: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,8 @@ class Judge(Protocol):
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
-    `uses_context` says that every prompt must contain the item's context word for word, which is then checked.
+    `uses_context` says that every prompt must contain the item's context word for word, which is then checked. It may
+    also have `default` (bool), False to run only when named.
     """
 
     name: str
@@ -249,7 +254,13 @@ class Baseline(Protocol):
 
 @runtime_checkable
 class Recipe(Protocol):
-    """A training recipe: says under which prompt the rejected response is sampled."""
+    """A training recipe: says under which prompt the rejected response is sampled.
+
+    It may also have: `objective`, the loss (one of OBJECTIVES; `dpo` when absent); `default` (bool), False to run only
+    when named; `control` (bool), True for a trained baseline that other recipes are held against; `drawn_as`, the name
+    of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for `grpo`: `score`, the task's
+    own, or `judge`; and `graded_contrasts(items, rng, negatives, similarity)`, several contrasts for each item.
+    """
 
     name: str
     description: str

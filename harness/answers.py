@@ -35,6 +35,7 @@ def response_key(generator: Generator, request: Request) -> str:
         *d.stop,
         "|",
         request.seed if d.temperature > 0 else None,
+        *(["verbatim"] if d.verbatim else []),
     )
     return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling))
 
@@ -45,7 +46,7 @@ def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
 
 
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
-    """Responses to all requests, in order; equal requests are asked once."""
+    """Responses to all requests, in order; equal requests are asked once. What failed is not stored."""
     keys = [response_key(generator, r) for r in requests]
     known = store.responses(list(dict.fromkeys(keys)))
     missing = {key: r for key, r in zip(keys, requests, strict=True) if key not in known}
@@ -54,7 +55,10 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     times = Counter(keys)
     names, rows = list(missing), list[tuple[str, Response]]()
     for position, response in generator.generate(list(missing.values())) if missing else ():
-        rows.append((names[position], response))
+        if response.finish == "failed":
+            known[names[position]] = response
+        else:
+            rows.append((names[position], response))
         if len(rows) >= FLUSH:
             store.put_responses(rows)
             known.update(rows)

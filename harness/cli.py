@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
 from mipo_bench.harness.run_options import takes_settings
 from mipo_bench.harness.show_cli import show
+from mipo_bench.harness.store_cli import app as store_app
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config import RunConfig
@@ -29,10 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("check-task")(check_task)
+app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)
 app.command()(show)
+app.add_typer(store_app)
 
 
 @app.command()
@@ -56,12 +61,7 @@ def doctor(config: RunConfig) -> int:
 
 
 @app.command("list")
-def list_(
-    include: Annotated[
-        list[Path] | None,
-        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
-    ] = None,
-) -> None:
+def list_(include: Annotated[list[Path] | None, INCLUDE] = None) -> None:
     """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
     from mipo_bench.harness.plugins import load_plugins

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
@@ -143,6 +144,8 @@ class RunConfig(Section):
     """Named tasks; they take the place of the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
+    data: Annotated[Mapping[str, Path], BeforeValidator(folders)] = Field(default={}, exclude=True)
+    """Task -> folder with its data, `*` for all others. Reports know data by its content, whatever folder it is in."""
     baselines: tuple[str, ...] | None = None
     """None: every baseline that applies to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None

@@ -18,7 +18,7 @@ from mipo_bench.harness.store import Store
 from mipo_bench.harness.training.job import NOT_READ, Training
 from mipo_bench.harness.types import Arm, Generator, Objective
 
-GENERATION = "hf-2"
+GENERATION = "hf-3"
 """Goes up whenever generation can answer the same request differently."""
 
 
@@ -35,6 +35,10 @@ class Engine(Protocol):
     """What the runner needs of models."""
 
     model_digest: str
+    backend: str
+    """What answers, as the report names it."""
+    notes: list[str]
+    """What a reader of the report must know about how the models answered."""
 
     @property
     def base(self) -> Generator:
@@ -72,12 +76,15 @@ def _marked(objective: Objective) -> tuple[str, ...]:
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
+    backend = "transformers"
+
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
         """`folder` is that of the base model (see `models.resolve`), `placement` where it runs (`generate.place`)."""
         self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
+        self.notes: list[str] = []
 
     @cached_property
     def base(self) -> Generator:

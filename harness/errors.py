@@ -5,6 +5,7 @@ MipoBenchError
 │   ├── ConfigError        unknown key or name, value out of range
 │   ├── PluginError        a task, baseline or recipe that cannot be loaded
 │   ├── ModelError         a model that cannot be loaded or prompted
+│   ├── DataError          a data set that is missing, incomplete or malformed
 │   ├── ReportError        a report that cannot be read or found
 │   ├── NotComparableError two reports that have nothing to test in common, exit 4 under a gate
 │   └── StorageError       a folder or store that cannot be written
@@ -38,6 +39,10 @@ class PluginError(UserError):
 
 class ModelError(UserError):
     """A model folder or id cannot be used."""
+
+
+class DataError(UserError):
+    """A data set is missing, incomplete or malformed."""
 
 
 class ReportError(UserError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mipo_bench.harness.answers import response_key
@@ -22,7 +23,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One arm with its requests, and the items whose prompt could not be rendered; both by item id.
+    """One arm with its requests, and the items that failed before they had an answer; both by item id.
 
     The responses stay in the store, so that memory does not grow with them.
     """
@@ -37,6 +38,15 @@ class Evaluated:
     def keys(self) -> dict[str, str]:
         """Item -> key of its response in the store."""
         return {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+
+    def settle(self, answers: Sequence[Response]) -> None:
+        """Count the requests, in their order, that were not answered. Raises StageError where none was."""
+        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.finish == "failed"}
+        if unanswered and len(unanswered) == len(self.requests):
+            raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
+        for item, reason in unanswered.items():
+            self.failed[item] = f"generate: {reason}"
+            del self.requests[item]
 
     def check_overflow(self, store: Store, allowed: float) -> None:
         """Raise StageError where more than the `allowed` share of the prompts leaves no room in the model's window."""

@@ -14,6 +14,7 @@ import numpy as np
 from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.prompts import DEFAULT_CHAT, render
+from mipo_bench.harness.tokens import encode_pair, finished_text
 from mipo_bench.harness.types import Continuations, Decoding, Likelihood, Message, Prompt, Request, Response
 
 if TYPE_CHECKING:
@@ -143,8 +144,7 @@ class HFGenerator:
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """See `Generator`."""
         for position, question in enumerate(asked):
-            prompt = self.tokenizer.encode(question.prompt, add_special_tokens=False)
-            rows = [(prompt, self.tokenizer.encode(t, add_special_tokens=False)) for t in question.texts]
+            rows = [encode_pair(self.tokenizer, question.prompt, text) for text in question.texts]
             yield position, tuple(self._continuations(rows))
 
     def _answer(self, requests: Sequence[Request]) -> list[Response]:
@@ -167,6 +167,8 @@ class HFGenerator:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
+        if decoding.max_new_tokens == 0:
+            return [("", 0, True)] * len(prompts)
         ids, mask = self._pad(prompts)
         ends = _end_tokens(self.model, self.tokenizer)
         settings = GenerationConfig(
@@ -185,12 +187,14 @@ class HFGenerator:
                 generation_config=settings,
                 logits_processor=LogitsProcessorList(sampler),
             )
-        return [self._finish(row, ends) for row in out[:, ids.shape[1] :].tolist()]
+        return [self._finish(row, ends, decoding) for row in out[:, ids.shape[1] :].tolist()]
 
-    def _finish(self, row: list[int], ends: set[int]) -> tuple[str, int, bool]:
+    def _finish(self, row: list[int], ends: set[int], decoding: Decoding) -> tuple[str, int, bool]:
         stop = next((i for i, token in enumerate(row) if token in ends), None)
         kept = row if stop is None else row[:stop]
-        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip(), len(kept), stop is not None
+        whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        text = finished_text(whole, decoding)
+        return text, len(kept), stop is not None or any(mark in whole for mark in decoding.stop)
 
     def _option_logprobs(self, requests: Sequence[Request]) -> list[tuple[float, ...] | None]:
         """The log-probabilities of each request's options in nats; None without options."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mipo_bench.harness.errors import PairsError
+from mipo_bench.harness.prompts import framed
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.types import (
     Baseline,
@@ -86,7 +87,7 @@ def seed_of(*parts: object) -> int:
 
 def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
     """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
-    return generator.render(baseline.messages(item), item.context if baseline.uses_context else None)
+    return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)
 
 
 def make_pairs(
@@ -200,6 +201,8 @@ def _useless(chosen: _Side, rejected: _Side) -> str | None:
         return "same prompt"
     if "overflow" in finishes:
         return "prompt too long"
+    if "failed" in finishes:
+        return "not answered"
     if not all(texts):
         return "empty"
     if "length" in finishes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
+from mipo_bench.harness.data import data_problems, on_data
+from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.types import Arm, Baseline, Decoding, Item, Recipe, Task
+from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
 
 ALL = "all"
 """Stands for every baseline or recipe that applies, those that are not run by default too."""
@@ -49,6 +50,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
     tasks, problems = _tasks(config, plugins)
+    problems += data_problems(config.data, tasks.values())
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
@@ -58,7 +60,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     if not tasks:
         known = ", ".join(sorted(plugins.tasks)) or "none"
         raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
-    plans = tuple(_guarded(task, config, baselines, recipes) for task in tasks.values())
+    plans = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
 
@@ -90,11 +92,24 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
         raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
 
 
+def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
+    """The plan of every task. Raises the first one's error, or all of them as one where data of several is missing."""
+    plans, missing = [], []
+    for task in tasks:
+        try:
+            plans.append(_guarded(task, config, plugins.baselines, plugins.recipes))
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
+    return tuple(plans)
+
+
 def _guarded(
     task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
 ) -> TaskPlan:
     try:
-        return _task_plan(task, config, baselines, recipes)
+        return _task_plan(on_data(task, config.data), config, baselines, recipes)
     except UserError:
         raise
     except Exception as error:
@@ -109,7 +124,8 @@ def _task_plan(
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
-    methods = tuple(n for n, r in sorted(recipes.items()) if r.applies(task, items[0]) and _wanted(r, config.recipes))
+    usable = sorted(recipes.items()) if training else []
+    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes))
     reference = _reference(task, config, fitting)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
@@ -118,10 +134,18 @@ def _task_plan(
         )
     chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
-    decoding = Decoding(
-        config.decoding.max_new_tokens or task.max_new_tokens, config.decoding.temperature, config.decoding.top_p
+    return TaskPlan(
+        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
     )
-    return TaskPlan(task, items[: config.limit], training[:limit], reference, chosen, methods, decoding)
+
+
+def decoding_of(task: Task, config: RunConfig) -> Decoding:
+    """The run's settings, or the task's own; a token limit that the user gave holds for both."""
+    wanted = config.decoding
+    if not isinstance(task, ForeignTask):
+        return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
+    limit = wanted.max_new_tokens if wanted.max_new_tokens and task.decoding.max_new_tokens else None
+    return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
 
 
 def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:

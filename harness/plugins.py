@@ -142,7 +142,7 @@ def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
         try:
             files = sources(path)
         except PluginError as error:
-            problems.append(f"--include: {error}")
+            problems.append(str(error))
             continue
         for source in files:
             try:

@@ -7,9 +7,19 @@ from typing import Any
 
 from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
-from mipo_bench.harness.types import Message, Prompt
+from mipo_bench.harness.types import Item, Message, Prompt
 
 DEFAULT_CHAT = ChatConfig()
+
+
+def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
+    """The chat with the item's own system text before everything else and the beginning of the response at its end."""
+    chat = list(messages)
+    if item.system and chat[0].role == "system":
+        chat[0] = Message("system", f"{item.system}\n\n{chat[0].content}")
+    elif item.system:
+        chat.insert(0, Message("system", item.system))
+    return (*chat, Message("assistant", item.prefix)) if item.prefix else tuple(chat)
 
 
 def template_variables(chat: ChatConfig) -> dict[str, Any]:
@@ -21,12 +31,12 @@ def template_variables(chat: ChatConfig) -> dict[str, Any]:
 
 
 def render(tokenizer: Any, messages: Sequence[Message], context: str | None, chat: ChatConfig = DEFAULT_CHAT) -> Prompt:
-    """Render a chat with the generation prompt.
+    """Render a chat with the generation prompt; where the last turn is the assistant's, it is left open instead.
 
     A template that refuses a system turn, or drops it in silence, gets the system text at the head of the first user
     turn instead. Raises ContextLostError where the context, or the system text, is still absent after that.
     """
-    wanted = [t for t in (context, *(m.content for m in messages if m.role == "system")) if t]
+    wanted = [t.strip() for t in (context, *(m.content for m in messages if m.role == "system")) if t]
     prompt = None if chat.system_in_user else _apply(tokenizer, messages, chat)
     if prompt is None or not all(text in prompt.text for text in wanted):
         prompt = _apply(tokenizer, _system_into_user(messages), chat)
@@ -42,10 +52,10 @@ def _apply(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Pro
     from jinja2 import TemplateError
 
     turns = [{"role": m.role, "content": m.content} for m in messages]
+    begun = messages[-1].role == "assistant"
+    ending = {"add_generation_prompt": not begun, "continue_final_message": begun}
     try:
-        text = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, **template_variables(chat)
-        )
+        text = tokenizer.apply_chat_template(turns, tokenize=False, **ending, **template_variables(chat))
     except TemplateError:
         return None
     return Prompt(tuple(messages), str(text))

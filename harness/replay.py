@@ -117,7 +117,7 @@ def _installed(record: TaskRecord, label: str, plugins: Plugins) -> tuple[Task, 
 def _rescore(arm: ArmRecord, replay: Replay, index: int, task: tuple[Task, list[Item]]) -> ArmRecord:
     plugin, items = task
     responses = replay.responses(index, [item.id for item in items])
-    failed = {name: reason for name, reason in arm.failed.items() if not reason.startswith(("score:", "generate:"))}
+    failed = {name: reason for name, reason in arm.failed.items() if name not in replay.keys[index]}
     lost = [item.id for item in items if item.id not in responses and item.id not in failed]
     if lost:
         raise ReportError(

@@ -7,6 +7,8 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,12 +19,15 @@ from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.generate import place
+from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
-from mipo_bench.harness.progress import display_for
+from mipo_bench.harness.progress import Display, display_for
 from mipo_bench.harness.provenance import usable_cores
+from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.store_rescue import open_for_run
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
@@ -35,21 +40,24 @@ _CHARACTERS_PER_TOKEN = 4
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
-    plan = make_plan(config)
+    given = plan_given(config) if is_responses(config.model) else None
+    plan = given.plan if given else make_plan(config)
     _quiet(config)
-    locate(config.model)
+    if given is None:
+        locate(config.model)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
     console = Console(stderr=True, highlight=False)
     for note in preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
-    model, placement = resolve(config.model), place(config)
+    start = _starter(config, plan, given)
     for folder in (config.store, config.out):
         check_writable(folder)
     try:
-        with closing(Store(config.store)) as store:
-            started = Run(config, plan, store, HFEngine(config, model, placement, store), display_for(console))
+        with closing(open_for_run(config.store)) as store:
+            store.claims.join()
+            started = start(store, display_for(console))
             report = seal(started.execute())
             store.put_run(
                 StoredRun(report.digest, report.created, to_json(report), [done.keys for done in started.evaluated])
@@ -62,6 +70,15 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     show_terminal(report, Console(highlight=False))
     sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
     return exit_code(report)
+
+
+def _starter(config: RunConfig, plan: Plan, given: Given | None) -> Callable[[Store, Display], Run]:
+    """What makes the run, once the store is open. Raises ModelError for a model that cannot be used."""
+    if given is not None:
+        counted = config.model_copy(update={"seeds": given.seeds})
+        return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display)
+    model, placement = resolve(config.model), place(config)
+    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display)
 
 
 def exit_code(report: Report) -> int:
@@ -116,7 +133,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         prompted = [a.method for a in plan.arms_of(task.task.name, trained=False)]
         console.print(Text(f"{task.task.name}: {len(task.items)} items, {len(task.training_items)} training items"))
         console.print(Text(f"  prompting arms: {', '.join(prompted)} (reference: {task.reference})"))
-        recipes = ", ".join(f"{r} x {config.seeds} seeds" for r in task.recipes) or "none"
+        seeds = Counter(a.recipe for a in plan.arms_of(task.task.name, trained=True))
+        recipes = ", ".join(f"{r} x {seeds[r]} seeds" for r in task.recipes) or "none"
         console.print(Text(f"  trained arms: {recipes}"))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
@@ -126,12 +144,13 @@ def _tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
     """Estimated prompt tokens (four characters each) and the most new tokens of a task's evaluation and pairs."""
     characters = answers = 0
     for arm in plan.arms:
-        if arm.task == task.task.name:
+        if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
             characters += sum(len(m.content) for item in task.items for m in baseline.messages(item))
             answers += len(task.items)
-    reference = plan.baselines[task.reference]
-    pairs = 2 * len(task.recipes) * config.seeds
-    characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
+    pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
+    if pairs:
+        reference = plan.baselines[task.reference]
+        characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
     answers += pairs * len(task.training_items)
     return characters // _CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens

@@ -30,6 +30,10 @@ def settings(
         list[Path] | None,
         typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
     recipes: Annotated[
@@ -50,6 +54,7 @@ def settings(
         "suite": suite,
         "tasks": task or None,
         "include": include or None,
+        "data": data or None,
         "model": model,
         "baselines": _names(baselines),
         "recipes": _names(recipes),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mipo_bench.harness.provenance import git_state, hardware, package_versions
 from mipo_bench.harness.rewards import score_reward
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Arm, Decoding, Generator
+from mipo_bench.harness.types import Arm, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
 from mipo_bench.reports.record import (
     ArmRecord,
@@ -78,7 +78,7 @@ class Run:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
             done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
-            answer(generator, list(done.requests.values()), self.store, stage)
+            done.settle(answer(generator, list(done.requests.values()), self.store, stage))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
@@ -94,7 +94,13 @@ class Run:
             items=task.training_items,
             baseline=self.plan.baselines[task.reference],
             recipe=self.plan.recipes[str(arm.recipe)],
-            decoding=Decoding(task.decoding.max_new_tokens, settings.temperature, settings.top_p),
+            decoding=replace(
+                task.decoding,
+                max_new_tokens=task.decoding.max_new_tokens or task.task.max_new_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                verbatim=False,
+            ),
             seed=int(arm.train_seed or 0),
             negatives=settings.negatives,
             similarity=settings.similarity,
@@ -159,6 +165,7 @@ class Run:
                 digest=self.engine.model_digest,
                 device=self.engine.device,
                 dtype=self.engine.dtype,
+                backend=self.engine.backend,
             ),
             weight=config.weight,
             alpha=config.alpha,
@@ -168,5 +175,8 @@ class Run:
             estimates=estimates(tasks, arms, declared),
             comparisons=comparisons(tasks, arms, declared),
             holes=self._holes,
-            notes=[f"{name} was damaged and has been computed again" for name in self.store.damaged],
+            notes=[
+                *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
+                *self.engine.notes,
+            ],
         )

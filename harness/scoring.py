@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.provenance import digest
-from mipo_bench.harness.types import Arm, Item, Response, Score, Task
+from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.record import ArmRecord, TaskRecord
 
 _NOTHING = Response("", 0, 0, "stop")
@@ -53,13 +53,13 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
     if item.id in failures:
         return Score(0.0)
     try:
-        return _checked(task.score(item, response))
+        return checked_score(task.score(item, response))
     except Exception as error:  # noqa: BLE001 - a plugin may raise or return anything; it becomes a counted row
         failures[item.id] = f"score: {type(error).__name__}: {error}"
         return Score(0.0)
 
 
-def _checked(score: Score) -> Score:
+def checked_score(score: Score) -> Score:
     """The score itself. Raises ValueError where a figure is not a number in [0, 1]."""
     for name, value in (("value", score.value), *score.parts.items()):
         if not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -80,18 +80,27 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
         scorer_hash=scorer_hash(task),
         items=[item.id for item in items],
         users=[str(user) for user in users] if all(user is not None for user in users) else None,
-        prompt_hashes=[digest([i.prompt, i.context, i.demonstrations, i.options])[:16] for i in items],
+        prompt_hashes=[_prompt_hash(item) for item in items],
         target_hashes=[digest([i.target])[:16] for i in items],
     )
 
 
+def _prompt_hash(item: Item) -> str:
+    framed = [item.system, item.prefix] if item.system or item.prefix else []
+    return digest([item.prompt, item.context, item.demonstrations, item.options, *framed])[:16]
+
+
 def scorer_hash(task: Task) -> str:
-    """Hash of the task's version, of its module's source, and of the neighbouring modules that it takes names from."""
+    """Hash of the task's version, of its module's source, and of the neighbouring modules that it takes names from.
+
+    Of a task that another harness defines, also of its definition.
+    """
     own = type(task).__module__
     package = own.rpartition(".")[0]
     used = {getattr(value, "__module__", None) for value in vars(sys.modules[own]).values()}
     near = sorted(name for name in used if isinstance(name, str) and package and name.startswith(f"{package}."))
-    return digest([task.name, task.version, *(_source(name) for name in dict.fromkeys((own, *near)))])[:16]
+    foreign = [task.definition] if isinstance(task, ForeignTask) else []
+    return digest([task.name, task.version, *foreign, *(_source(name) for name in dict.fromkeys((own, *near)))])[:16]
 
 
 def _source(module: str) -> str:

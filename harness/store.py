@@ -14,31 +14,19 @@ import sqlite3
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.claims import Claims
+from mipo_bench.harness.database import Database
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.provenance import digest, folder_digest, model_digest
 from mipo_bench.harness.types import Likelihood, Response, Verdict
 
-SCHEMA = 1
-_TABLES = """
-CREATE TABLE IF NOT EXISTS responses (
-    key TEXT PRIMARY KEY, text TEXT NOT NULL, n_prompt INTEGER NOT NULL, n_tokens INTEGER NOT NULL,
-    finish TEXT NOT NULL, option_logprobs TEXT, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS likelihoods (
-    key TEXT PRIMARY KEY, logprob REAL NOT NULL, n_tokens INTEGER NOT NULL, greedy INTEGER NOT NULL,
-    digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS verdicts (
-    key TEXT PRIMARY KEY, value REAL NOT NULL, text TEXT NOT NULL, tries INTEGER NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, created TEXT NOT NULL, report BLOB NOT NULL, keys BLOB NOT NULL);
-"""
+CHECKPOINTS = "checkpoints"
+SCRATCH = "new-"
+"""Folders of checkpoints that are being written begin like this, followed by their owner (see `claims`)."""
 _BATCH = 500
 """SQLite's default limit on variables in a statement is 999 in old builds."""
 
@@ -53,12 +41,16 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A finished run. `id` is the digest of its report, `keys` holds item -> response key for each arm of it."""
+    """A finished run. `id` is the digest of its report, `keys` holds item -> response key for each arm of it.
+
+    `used` names everything that it took from the store, by table; None for a run of store schema 1, which did not say.
+    """
 
     id: str
     created: str
     report: str
     keys: Sequence[Mapping[str, str]]
+    used: Mapping[str, Sequence[str]] | None = field(default=None, compare=False)
 
 
 class Store:
@@ -68,27 +60,32 @@ class Store:
         """Open the store, creating it if needed. Raises StorageError."""
         self.folder = folder
         self.damaged: list[str] = []
+        self._used: dict[str, set[str]] = {}
         try:
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            (folder / ".gitignore").write_text("*\n")
-            self._db = sqlite3.connect(folder / "store.sqlite", timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA:
-                raise StorageError(
-                    f"the store {folder} was written by a newer mipo-bench (store schema {version}, this one knows"
-                    f" {SCHEMA}). Upgrade, or choose another folder with --set store=DIR."
-                )
-            self._db.executescript(_TABLES)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            if not (folder / ".gitignore").exists():
+                (folder / ".gitignore").write_text("*\n")
+            self._db = Database(folder)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(
                 f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR."
             ) from error
+        self.claims = Claims(folder, self._db)
 
     def close(self) -> None:
-        """Close the database."""
+        """Give up all claims and close the database."""
+        self.claims.leave()
         self._db.close()
+
+    @property
+    def database(self) -> Database:
+        """The database itself, for what looks after the store."""
+        return self._db
+
+    @property
+    def used(self) -> dict[str, list[str]]:
+        """Keys of everything that was found or put here since the store was opened, by table."""
+        return {table: sorted(keys) for table, keys in sorted(self._used.items())}
 
     def responses(self, keys: Sequence[str]) -> dict[str, Response]:
         """The stored responses among `keys`. Damaged rows are dropped and named in `damaged`."""
@@ -120,96 +117,118 @@ class Store:
 
     def _rows(self, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The undamaged rows with these keys; key first, digest last."""
+        used = self._used.setdefault(table, set())
         for start in range(0, len(keys), _BATCH):
             part = keys[start : start + _BATCH]
             marks = ",".join("?" * len(part))
             query = f"SELECT * FROM {table} WHERE key IN ({marks})"  # noqa: S608 - our own table, and question marks
-            for row in self._execute(query, part):
+            for row in self._db.execute(query, part):
                 if digest(row[:-1]) == row[-1]:
+                    used.add(row[0])
                     yield row
                 else:
-                    self.damaged.append(f"{table.removesuffix('s')} {row[0][:12]}")
-                    self._execute(f"DELETE FROM {table} WHERE key = ?", (row[0],))  # noqa: S608 - our own table
+                    self.damaged.append(f"{table.removesuffix('s')} {str(row[0])[:12]}")
+                    self._db.execute(f"DELETE FROM {table} WHERE key = ?", (row[0],))  # noqa: S608 - our own table
 
-    def _put(self, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _put(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            marks = ",".join("?" * len(rows[0]))
-            with self._transaction():
-                self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own
+            with self._db.transaction():
+                self._db.insert("INSERT OR IGNORE", table, rows)
+            self._used.setdefault(table, set()).update(row[0] for row in rows)
 
     def checkpoint(self, key: str) -> Checkpoint | None:
         """The checkpoint with this key, after its files have been held against their digest."""
-        row = next(iter(self._execute("SELECT digest FROM checkpoints WHERE key = ?", (key,))), None)
-        folder = self.folder / "checkpoints" / key
+        row = next(iter(self._db.execute("SELECT digest FROM checkpoints WHERE key = ?", (key,))), None)
+        folder = self.folder / CHECKPOINTS / key
         if row is None:
             return None
         if folder.is_dir() and folder_digest(folder) == row[0]:
+            self._used.setdefault(CHECKPOINTS, set()).add(key)
             return Checkpoint(folder, model_digest(folder))
         self.damaged.append(f"checkpoint {key[:12]}")
-        shutil.rmtree(folder, ignore_errors=True)
-        self._execute("DELETE FROM checkpoints WHERE key = ?", (key,))
+        self.drop_checkpoint(key)
         return None
+
+    def drop_checkpoint(self, key: str) -> None:
+        """Delete a checkpoint."""
+        self._db.execute("DELETE FROM checkpoints WHERE key = ?", (key,))
+        shutil.rmtree(self.folder / CHECKPOINTS / key, ignore_errors=True)
 
     def put_checkpoint(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
         """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint.
 
-        Where another process has put the same checkpoint there in the meantime, that one stands.
+        Where another process has put the same checkpoint there in the meantime, that one stands. A folder that is not
+        recorded is none: its files have nothing to be held against.
         """
-        folder = self.folder / "checkpoints" / key
+        folder = self.folder / CHECKPOINTS / key
         try:
-            scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
+            scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self.claims.owner}-", dir=folder.parent))
             try:
                 write(scratch)
-                _move(scratch, folder)
+                self._move(key, scratch, folder)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         except OSError as error:
-            raise StorageError(f"cannot write the checkpoint {folder}: {error}.") from error
-        self._execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (key, folder_digest(folder)))
+            raise StorageError(
+                f"cannot write the checkpoint {folder}: {error}. Make room on its disk, and the same command goes on."
+            ) from error
+        self._used.setdefault(CHECKPOINTS, set()).add(key)
         return Checkpoint(folder, model_digest(folder))
 
+    def _move(self, key: str, scratch: Path, folder: Path) -> None:
+        content = folder_digest(scratch)
+        with self._db.transaction():  # which one process at a time can be in
+            if self._db.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,)) and folder.is_dir():
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch, folder)
+            self._db.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
+
     def put_run(self, run: StoredRun) -> None:
-        """Remember a finished run, so that it can be shown, compared and scored again."""
-        packed = [zlib.compress(text.encode()) for text in (run.report, json.dumps(list(run.keys)))]
-        self._execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", (run.id, run.created, *packed))
+        """Remember a finished run, so that it can be shown, compared and scored again, with all that it used."""
+        used = self.used if run.used is None else run.used
+        packed = [_pack(text) for text in (run.report, json.dumps(list(run.keys)), json.dumps(used))]
+        row = (run.id, run.created, *packed)
+        self._db.insert("INSERT OR REPLACE", "runs", [(*row, digest(row))])
 
     def runs(self, prefix: str = "") -> list[StoredRun]:
         """The runs whose id begins with `prefix`, the oldest first. A damaged one is named in `damaged` and dropped."""
         found = []
         query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created, id"
-        for name, created, report, keys in self._execute(query, (len(prefix), prefix)):
-            try:
-                texts = [zlib.decompress(blob).decode() for blob in (report, keys)]
-                found.append(StoredRun(name, created, texts[0], json.loads(texts[1])))
-            except (zlib.error, ValueError):
-                self.damaged.append(f"run {name[:12]}")
-                self._execute("DELETE FROM runs WHERE id = ?", (name,))
+        for row in self._db.execute(query, (len(prefix), prefix)):
+            run = run_of(row)
+            if run is None:
+                self.damaged.append(f"run {row[0][:12]}")
+                self._db.execute("DELETE FROM runs WHERE id = ?", (row[0],))
+            else:
+                found.append(run)
         return found
 
-    def _execute(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        try:
-            return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise StorageError(f"the run store {self.folder} failed: {error}.") from error
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise StorageError(f"cannot write to the run store {self.folder}: {error}.") from error
-
-
-def _move(scratch: Path, folder: Path) -> None:
+def run_of(row: Sequence[Any]) -> StoredRun | None:
+    """The run in a row of the table; None where the row is damaged."""
+    *content, stated = row
+    if digest(content) != stated:
+        return None
+    name, created, report, keys, used = content
     try:
-        os.replace(scratch, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
+        return StoredRun(
+            name,
+            created,
+            _unpack(report),
+            json.loads(_unpack(keys)),
+            None if used is None else json.loads(_unpack(used)),
+        )
+    except (zlib.error, ValueError):
+        return None
+
+
+def _pack(text: str) -> bytes:
+    return zlib.compress(text.encode())
+
+
+def _unpack(blob: bytes) -> str:
+    return zlib.decompress(blob).decode()
 
 
 def _row(key: str, r: Response) -> tuple[object, ...]:

@@ -38,7 +38,8 @@ class Item:
 
     `id` is unique in the task and stable across processes and versions. `context` is what is known about
     the user (`user_id`), None for tasks without users. `options` are the answers of a multiple-choice item,
-    in the order shown. `demonstrations` come from the training split, or from the same user's past.
+    in the order shown. `demonstrations` come from the training split, or from the same user's past. `system` is the
+    task's own system turn and `prefix` the beginning of the response; both are part of every prompt made of the item.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Item:
     context: str | None = None
     options: tuple[str, ...] = ()
     demonstrations: tuple[Turn, ...] = ()
+    system: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Response:
     """What a model answered to one rendered prompt.
 
     `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
-    the limit) or `overflow` (the prompt leaves no room in the model's window: nothing was generated).
+    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated) or `failed` (there
+    is no answer, and `text` says why; it is asked again in the next run).
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
     of each option as the continuation of the prompt.
     """
@@ -63,7 +67,7 @@ class Response:
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length", "overflow"]
+    finish: Literal["stop", "length", "overflow", "failed"]
     option_logprobs: tuple[float, ...] | None = None
 
 
@@ -118,13 +122,14 @@ class Decoding:
     """How a response is sampled. `temperature` 0 is greedy.
 
     `max_new_tokens` 0 generates nothing: only the options' log-probabilities are wanted. A response ends before the
-    first of the `stop` strings.
+    first of the `stop` strings. `verbatim` keeps the white space around it, which is removed otherwise.
     """
 
     max_new_tokens: int
     temperature: float
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +237,17 @@ class Judge(Protocol):
 
 
 @runtime_checkable
+class ForeignTask(Task, Protocol):
+    """A task that another harness defines: it says itself how it is decoded, whatever the run's decoding settings.
+
+    `definition` is the part of its definition that scores depend on, as text.
+    """
+
+    decoding: Decoding
+    definition: str
+
+
+@runtime_checkable
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
@@ -276,7 +292,10 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them."""
+    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them.
+
+    Where the last turn is the assistant's, it is the beginning of the response.
+    """
 
     messages: tuple[Message, ...]
     text: str

@@ -16,6 +16,7 @@ def environment_notes(a: Report, b: Report) -> tuple[str, ...]:
     """One line for each kind of difference, A first."""
     kinds = {
         "base weights": (f"{a.model.name} {a.model.digest[:10]}", f"{b.model.name} {b.model.digest[:10]}"),
+        "backend": (a.model.backend, b.model.backend),
         "number format": (a.model.dtype, b.model.dtype),
         "device": (a.model.device.split(":")[0], b.model.device.split(":")[0]),
         "machine": (str(a.provenance.hardware.get("machine")), str(b.provenance.hardware.get("machine"))),

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitScore
 from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "1.2"
-"""1.1 added `digest`; 1.2 `judges` and `controls`."""
+SCHEMA_VERSION = "1.3"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`."""
 
 
 class TaskRecord(Record):
@@ -164,6 +164,8 @@ class ModelRecord(Record):
     digest: str
     device: str
     dtype: str
+    backend: str = "transformers"
+    """What answered: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file of them."""
 
 
 class Provenance(Record):

@@ -11,19 +11,18 @@ unparsed and scores 0.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.tasks.answers import number_score
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 SIZES = {"eval": 300, "train": 600}
 SHOTS = 3
 NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Max", "Zoe", "Sam")
 THINGS = ("coins", "books", "apples", "cards", "stamps", "shells", "pens", "marbles")
-NUMBER = re.compile(r"[-+\u2212]?\s?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +116,6 @@ def random_problem(rng: random.Random, split: Split) -> Problem:
             return problem
 
 
-def final_number(response: str) -> float | None:
-    """The number a response ends on: the first after the last "Answer:" (or "####", or its "="), else the last at all.
-
-    Reads signs, thousands separators, decimals and a currency sign; a minus that joins two numbers ("9-4") is
-    an operator, not a sign. None without a number.
-    """
-    _, *answers = re.split(r"(?:answer\s*(?:is|:|=)|####)", response, flags=re.IGNORECASE)
-    for tail in (answers[-1].split("\n")[0].rpartition("=")[2], answers[-1]) if answers else ():
-        if match := NUMBER.search(tail):
-            return _number(match.group())
-    matches = list(NUMBER.finditer(response))
-    if not matches:
-        return None
-    before = response[: matches[-1].start()].rstrip()
-    value = _number(matches[-1].group())
-    return abs(value) if before[-1:].isdigit() else value
-
-
-def _number(text: str) -> float:
-    return float(re.sub(r"[,\s$+]", "", text).replace("\u2212", "-"))
-
-
 class Arithmetic:
     """Word problems with one number as the answer."""
 
@@ -157,8 +134,7 @@ class Arithmetic:
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the final number."""
-        number = final_number(response.text)
-        return Score(float(number == float(item.target)), parsed=number is not None)
+        return number_score(item, response)
 
     def gold(self, item: Item) -> str:
         """The bare answer."""

@@ -16,10 +16,10 @@ questions are absent from the training questions.
 from __future__ import annotations
 
 import random
-import re
 from functools import cache
 
 from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.tasks.answers import letter_score, other_letter
 from mipo_bench.tasks.facts_table import FACTS, OBJECTS, Fact
 from mipo_bench.tasks.splits import is_held_out, seeded
 
@@ -43,29 +43,6 @@ def ask(question: str, choices: tuple[str, ...]) -> str:
     return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
 
-def chosen_letter(response: str, choices: tuple[str, ...]) -> str | None:
-    r"""The letter that a response settles on; None where it names none, or several.
-
-    In this order: the letter after the last "answer" ("Answer: B", "the answer is (b)", "\boxed{B}"); a capital with
-    a bracket or a full stop, or alone; the single option that the text contains ("Paris.").
-    """
-    letters = LETTERS[: len(choices)]
-    both = letters + letters.lower()
-    text = re.sub(r"\\boxed\{(.*?)\}", r"answer: (\1)", response.replace("*", "")).strip()
-    after = re.findall(rf"(?i:answer\s*(?:is|:|=)?)\s*(?:\(([{both}])\)|([{letters}])\b|([{both}])\W*$)", text)
-    if after:
-        return "".join(after[-1]).upper()
-    marked = set(re.findall(rf"(?:^|[\s(])([{letters}])(?:[).:]|$)", text))
-    if marked:
-        return next(iter(marked)) if len(marked) == 1 else None
-    named = [
-        letter
-        for letter, o in zip(letters, choices, strict=True)
-        if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", response, re.IGNORECASE)
-    ]
-    return named[0] if len(named) == 1 else None
-
-
 class Facts:
     """Four options, one right."""
 
@@ -84,14 +61,7 @@ class Facts:
 
     def score(self, item: Item, response: Response) -> Score:
         """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
-        letter = chosen_letter(response.text, item.options)
-        parts: dict[str, float] = {}
-        if response.option_logprobs is not None:
-            right = item.options[LETTERS.index(item.target)]
-            normed = [p / len(o.encode()) for p, o in zip(response.option_logprobs, item.options, strict=True)]
-            parts["acc"] = float(_argmax(response.option_logprobs, item.options) == right)
-            parts["acc_norm"] = float(_argmax(normed, item.options) == right)
-        return Score(float(letter == item.target), parts, parsed=letter is not None)
+        return letter_score(item, response)
 
     def gold(self, item: Item) -> str:
         """The right letter."""
@@ -99,11 +69,7 @@ class Facts:
 
     def wrong(self, item: Item) -> str:
         """The next letter."""
-        return f"Answer: {LETTERS[(LETTERS.index(item.target) + 1) % len(LETTERS)]}"
-
-
-def _argmax(values: tuple[float, ...] | list[float], names: tuple[str, ...]) -> str:
-    return max(zip(values, names, strict=True), key=lambda pair: pair[0])[1]
+        return f"Answer: {other_letter(item)}"
 
 
 @cache

@@ -66,8 +66,10 @@ class FakeEngine:
     model_digest: str = "base"
     device: str = "cpu"
     dtype: str = "float32"
+    backend: str = "fake"
     window: int | None = None
     trainings: list[tuple[str, PairSet | PromptSet]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._base = FakeGenerator(self.model_digest, self.answer, self.window)

@@ -19,7 +19,10 @@ MODULES = {
 LAYER_0 = {"mipo_bench.harness.types", "mipo_bench.harness.errors"}
 LAYER_1 = {
     f"mipo_bench.harness.{n}"
-    for n in ("config", "included", "plugin_checks", "plugins", "presets", "provenance", "store")
+    for n in (
+        *("claims", "config", "data", "database", "included", "locks", "plugin_checks"),
+        *("plugins", "presets", "provenance", "store"),
+    )
 }
 BUILD = "mipo_bench.harness.embedded."
 """The script that makes the embedded model reads tasks and baselines, and is imported by nothing."""

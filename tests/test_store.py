@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mipo_bench.harness.database import SCHEMA
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store import SCHEMA, Store
+from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Response
 
 RESPONSES = {
@@ -91,7 +92,7 @@ def test_a_newer_store_is_refused(store: Store) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_text("not a database " * 100)
-    with pytest.raises(StorageError, match="cannot open the run store"):
+    with pytest.raises(StorageError, match=r"is damaged.*store verify --drop"):
         Store(tmp_path)
 
 

@@ -1,0 +1,132 @@
+"""Read the rows of a local file: JSON lines, JSON, CSV, Parquet or Arrow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness.errors import DataError
+from mipo_bench.tasks.data.rows import Row
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_AGAIN = "Is it half downloaded? Fetch it again."
+
+
+def read_rows(file: Path) -> tuple[Row, ...]:
+    """All rows of a file, by its ending. Raises DataError naming file and line where it cannot be read."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}. {_AGAIN}") from error
+    if data.startswith(_POINTER):
+        raise DataError(f"{file} is a pointer of Git LFS, not the data. Fetch it with: git lfs pull.")
+    if not data.strip():
+        raise DataError(f"{file} is empty. {_AGAIN}")
+    rows = tuple(READERS[file.suffix](file, data))
+    if not rows:
+        raise DataError(f"{file} holds no rows. {_AGAIN}")
+    return rows
+
+
+def _json_lines(file: Path, data: bytes) -> Iterator[Row]:
+    # split at "\n" alone: JSON texts may hold other characters that str.splitlines would break at
+    for number, line in enumerate(_text(file, data).split("\n"), 1):
+        if line.strip():
+            yield _object(file, number, "line", _parsed(file, line, number))
+
+
+def _json(file: Path, data: bytes) -> Iterator[Row]:
+    """A list of objects; a file that begins otherwise is taken for JSON lines."""
+    text = _text(file, data)
+    if not text.lstrip().startswith("["):
+        yield from _json_lines(file, data)
+        return
+    for number, value in enumerate(_parsed(file, text, 0), 1):
+        yield _object(file, number, "row", value)
+
+
+def _parsed(file: Path, text: str, line: int) -> Any:
+    """The JSON value; `line` is the line that the text is, 0 for a whole file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = line or error.lineno
+        raise DataError(f"{file}, line {at}: not valid JSON: {error.msg} at column {error.colno}. {_AGAIN}") from error
+    except RecursionError as error:
+        raise DataError(f"{file}, line {line or 1}: the JSON is nested too deeply.") from error
+
+
+def _object(file: Path, number: int, unit: str, value: object) -> Row:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{file}, {unit} {number}: a {type(value).__name__} where an object with fields is due.")
+    return Row(value, str(file), number, unit)
+
+
+def _csv(file: Path, data: bytes) -> Iterator[Row]:
+    """Rows under a header; a row with more or fewer cells than the header is an error."""
+    csv.field_size_limit(sys.maxsize)  # the module's own limit of 128 kB is shorter than some conversations
+    reader = csv.reader(io.StringIO(_text(file, data), newline=""), strict=True)
+    try:
+        header = next(reader)
+        if len(set(header)) < len(header):
+            raise DataError(f"{file}, line 1: two columns have the same name: {', '.join(header)}.")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise DataError(f"{file}, line {reader.line_num}: {len(cells)} cells under {len(header)} columns.")
+            yield Row(dict(zip(header, cells, strict=True)), str(file), reader.line_num, "line")
+    except csv.Error as error:
+        raise DataError(f"{file}, line {reader.line_num}: not valid CSV: {error}.") from error
+
+
+def _parquet(file: Path, data: bytes) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    yield from _table(file, lambda: pq.read_table(pa.BufferReader(data)))
+
+
+def _arrow(file: Path, data: bytes) -> Iterator[Row]:
+    """The stream in which `datasets` keeps what it has downloaded, or the file format."""
+    import pyarrow as pa
+
+    opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
+    yield from _table(file, lambda: opened(pa.BufferReader(data)).read_all())
+
+
+def _table(file: Path, read: Callable[[], Any]) -> Iterator[Row]:
+    import pyarrow as pa
+
+    try:
+        values = read().to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"cannot read {file}: {reason}. {_AGAIN}") from error
+    for number, value in enumerate(values, 1):
+        yield Row(value, str(file), number)
+
+
+def _text(file: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8."
+        ) from error
+
+
+READERS: Mapping[str, Callable[[Path, bytes], Iterator[Row]]] = {
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+}
+"""The endings that are read."""

@@ -1,0 +1,115 @@
+"""Load a part of a data set: from the user's folder, else from the caches of Hugging Face, else from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mipo_bench.harness.errors import DataError
+from mipo_bench.tasks.data.formats import READERS, read_rows
+from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
+from mipo_bench.tasks.data.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a task's data comes from; `folder` is the user's, None for the caches and the hub."""
+
+    data: DataSet
+    task: str
+    folder: Path | None = None
+
+    def rows(self, part: Part, *, needed: bool = True) -> tuple[Row, ...]:
+        """All rows of a part, in order; none where it is not `needed` and the user's folder lacks it.
+
+        Raises DataError naming the data set, what is missing or wrong, and how to get it.
+        """
+        if self.folder is None:
+            return self._cached(part) or _download(self.data, part, self.task)
+        files = self._files(self.folder, part)
+        if not files and needed:
+            raise DataError(
+                f"{self.folder} has no {part.split!r} split of {self.data.id} for task {self.task!r}. Looked for"
+                f" {expected(self.data, part, self.task)}. {how_to_get(self.data, self.task)}"
+            )
+        return _read(files, part)
+
+    def _files(self, folder: Path, part: Part) -> tuple[Path, ...]:
+        if not folder.is_dir():
+            raise DataError(
+                f"--data: {folder} is not a folder. It should hold {self.data.id} for task {self.task!r} as"
+                f" {', '.join(READERS)} files, or be a Hugging Face cache."
+            )
+        return find_files(folder, self.data, part, self.task)
+
+    def _cached(self, part: Part) -> tuple[Row, ...]:
+        """What was downloaded before, needing no network; none where there is nothing."""
+        import datasets
+        from huggingface_hub import constants
+
+        for cache in (Path(constants.HF_HUB_CACHE), Path(datasets.config.HF_DATASETS_CACHE)):
+            if files := find_files(cache, self.data, part, self.task):
+                return _read(files, part)
+        return ()
+
+
+def how_to_get(data: DataSet, task: str) -> str:
+    """What to do where the data is missing."""
+    revision = f" --revision {data.revision}" if data.pinned else ""
+    return (
+        f"Get it with: hf download --repo-type dataset {data.id}{revision} --local-dir DIR; then give"
+        f" --data {task}=DIR. Its licence: {data.licence}."
+    )
+
+
+def _read(files: Sequence[Path], part: Part) -> tuple[Row, ...]:
+    return tuple(replace(row, values=part.kept(row.values)) for file in files for row in read_rows(file))
+
+
+def _download(data: DataSet, part: Part, task: str) -> tuple[Row, ...]:
+    """The part from the hub, through `datasets`, which keeps it in its cache. Raises DataError."""
+    import datasets
+    from huggingface_hub import HfApi
+
+    name = None if part.config == "default" else part.config
+    with _explained(data, task):
+        # a refusal has a name here, and a missing network is noticed at once
+        HfApi().dataset_info(data.id, revision=data.revision, timeout=20)
+        loaded = datasets.load_dataset(data.id, name, split=part.split, revision=data.revision)
+        wanted = [c for c in loaded.column_names if not part.columns or c in part.columns]
+        values = loaded.select_columns(wanted).to_list()
+    place = f"{data.id} ({part.config}, {part.split})"
+    if not values:
+        raise DataError(f"{place} has no rows. {how_to_get(data, task)}")
+    return tuple(Row(value, place, number) for number, value in enumerate(values, 1))
+
+
+@contextmanager
+def _explained(data: DataSet, task: str) -> Iterator[None]:
+    """Whatever is raised inside becomes a DataError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        raise DataError(f"task {task!r} needs the data set {data.id}: {reason(error, data, task)}") from error
+
+
+def reason(error: Exception, data: DataSet, task: str) -> str:
+    """Why the hub gave nothing, and what to do about it."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"its terms must be accepted first. Open {data.url}, accept them, and log in with: hf auth login (or set"
+            " HF_TOKEN)."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {data.revision} any more. Get it elsewhere and give --data {task}=DIR."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"the hub does not show it to you. Log in with: hf auth login, and look at {data.url}."
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"it is in no Hugging Face cache here, and the hub did not give it ({type(error).__name__}: {said})."
+        f" {how_to_get(data, task)}"
+    )

@@ -1,0 +1,157 @@
+"""What the tasks over public data sets share: loading once, disjoint splits, and a count of what is left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.types import Item, Split, Turn
+from mipo_bench.tasks.data.hub import Source
+from mipo_bench.tasks.data.layout import DataSet, Part
+from mipo_bench.tasks.data.rows import Row, rows_digest
+from mipo_bench.tasks.splits import seeded
+
+SAME_PROMPT = "training items with an evaluation prompt"
+NOT_SHOWN = "earlier turns that are not shown, because their prompt is asked in the evaluation"
+
+
+@dataclass
+class Built:
+    """The items of both splits, and the digest of all rows read.
+
+    `left_out` counts what makes no item by reason, `notes` what else is to be known about those that do.
+    """
+
+    items: dict[Split, tuple[Item, ...]]
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+
+
+class PublicTask:
+    """Base of the tasks over a public data set. A subclass names the data set and builds the items from its rows."""
+
+    name: ClassVar[str]
+    dataset: ClassVar[DataSet]
+    uses_data = True
+    default = False
+    """Runs only by name: its data is not part of the package."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._source = Source(self.dataset, self.name, folder)
+        self._read: dict[Part, tuple[Row, ...]] = {}
+
+    @property
+    def source(self) -> str:
+        """The data set with its revision."""
+        return f"{self.dataset.id} ({self.dataset.revision})"
+
+    @property
+    def licence(self) -> str:
+        """The licence of the data."""
+        return self.dataset.licence
+
+    def with_data(self, folder: Path) -> Self:
+        """The same task on the files of a folder, or on a Hugging Face cache."""
+        return type(self)(Path(folder))
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        """The items of the split. Raises DataError where the data is missing or malformed."""
+        return self._built.items[split]
+
+    def data_used(self) -> Mapping[str, str | int]:
+        """What was read, for the report: the data set, its revision, a digest of its rows, and what was left out."""
+        built = self._built
+        revision = "local files" if self._source.folder else self.dataset.revision
+        read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest}
+        left_out = {f"left out: {reason}": n for reason, n in sorted(built.left_out.items())}
+        return {**read, **left_out, **dict(sorted(built.notes.items()))}
+
+    def build(self) -> Built:
+        """Items of both splits from `rows`."""
+        raise NotImplementedError
+
+    def rows(self, part: Part, *, needed: bool = True) -> tuple[Row, ...]:
+        """The rows of a part of the data set, read once."""
+        if part not in self._read:
+            self._read[part] = self._source.rows(part, needed=needed)
+        return self._read[part]
+
+    @cached_property
+    def _built(self) -> Built:
+        built = self.build()
+        _check_ids(self.name, (*built.items["train"], *built.items["eval"]))
+        held = {item.prompt for item in built.items["eval"]}
+        built.items = {
+            split: tuple(_unseen(i, held, built.notes) for i in items) for split, items in built.items.items()
+        }
+        kept = tuple(item for item in built.items["train"] if item.prompt not in held)
+        if len(kept) < len(built.items["train"]):
+            built.left_out[SAME_PROMPT] += len(built.items["train"]) - len(kept)
+            built.items["train"] = kept
+        for split, items in built.items.items():
+            if not items:
+                raise DataError(
+                    f"task {self.name!r}: no {'training' if split == 'train' else 'evaluation'} item is left of"
+                    f" {sum(map(len, self._read.values()))} rows of {self.dataset.id}. Left out:"
+                    f" {dict(built.left_out) or 'nothing'}. Give more data, or check it."
+                )
+        built.digest = rows_digest(row for part in self._read.values() for row in part)
+        self._read.clear()
+        return built
+
+
+def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:
+    """Ids for rows that have none: a hash of the content, so that the order of the rows does not matter.
+
+    The second row of the same content gets `-2`, and so on.
+    """
+    seen: Counter[str] = Counter()
+    ids = []
+    for content in contents:
+        name = f"{prefix}-{hashlib.sha256(repr(content).encode()).hexdigest()[:12]}"
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return ids
+
+
+def demonstrated(train: Sequence[Item], held: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> Built:
+    """The items of both splits with `count` demonstrations each, drawn from the pool by the item's id.
+
+    An item is never its own demonstration, and no evaluation prompt is anybody's.
+    """
+    asked = {item.prompt for item in held}
+    shown = [turn for turn in pool if turn.prompt not in asked]
+    return Built({"train": with_shots(train, shown, count, salt), "eval": with_shots(held, shown, count, salt)})
+
+
+def with_shots(items: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> tuple[Item, ...]:
+    """The items with demonstrations drawn from the pool, never themselves."""
+    return tuple(replace(item, demonstrations=_shots(item, pool, count, salt)) for item in items)
+
+
+def _shots(item: Item, pool: Sequence[Turn], count: int, salt: str) -> tuple[Turn, ...]:
+    drawn = seeded(salt, item.id).sample(range(len(pool)), min(count + 1, len(pool)))
+    return tuple(pool[i] for i in drawn if pool[i].prompt != item.prompt)[:count]
+
+
+def _unseen(item: Item, held: Set[str], notes: Counter[str]) -> Item:
+    """The item without demonstrations that show an evaluation prompt."""
+    turns = tuple(turn for turn in item.demonstrations if turn.prompt not in held)
+    if len(turns) == len(item.demonstrations):
+        return item
+    notes[NOT_SHOWN] += len(item.demonstrations) - len(turns)
+    return replace(item, demonstrations=turns)
+
+
+def _check_ids(task: str, items: Sequence[Item]) -> None:
+    counts = Counter(item.id for item in items)
+    if len(counts) < len(items):
+        twice = ", ".join(repr(name) for name, n in counts.items() if n > 1)
+        raise DataError(f"task {task!r} has items of the same id: {twice[:200]}.")

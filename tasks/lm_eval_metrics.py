@@ -1,0 +1,198 @@
+"""lm-eval's own scoring of one item: filters, `process_results`, and which of its figures are scores of an item.
+
+lm-eval keeps a task's filters and metrics in private attributes and scores whole data sets only; hence the access.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.types import Item, Response, Score
+
+_BINARY = {"acc", "acc_norm", "acc_bytes", "exact_match"}
+"""Metrics that are 0 or 1 for every item."""
+_BEYOND = {
+    "exact_match": "asks whether an option is the greedy answer",
+    "acc_mutual_info": "asks for the options without a prompt",
+}
+"""Metrics of multiple choice that need more than the options' log-probabilities."""
+_DEFINES = (
+    "output_type",
+    "metric_list",
+    "filter_list",
+    "process_results",
+    "doc_to_target",
+    "doc_to_choice",
+    "target_delimiter",
+    "metadata",
+)
+"""The parts of a task's configuration that a score depends on."""
+_UNLIKELY = -1e9
+"""The log-probability that stands for an option that was not chosen, where only the chosen one is known."""
+
+
+def target_of(task: Any, doc: Mapping[str, Any]) -> str:
+    """The target in words; the first of several, empty where lm-eval finds none of the options right."""
+    gold = task.doc_to_target(doc)
+    first = gold[0] if isinstance(gold, list) and gold else gold
+    if task.config.doc_to_choice is not None and isinstance(first, int):
+        choices = task.doc_to_choice(doc)
+        return str(choices[first]) if 0 <= first < len(choices) else ""
+    return str(first)
+
+
+def options_of(task: Any, doc: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options as lm-eval appends them to a chat."""
+    return tuple(instance.arguments[1] for instance in _instances(task, doc))
+
+
+class Metrics:
+    """The scoring of one task. `binary` and `described` are about the figure that is the score."""
+
+    def __init__(self, task: Any, name: str) -> None:
+        """Raises PluginError, naming the reason, where lm-eval has no score in [0, 1] for a single item."""
+        self._task, self._name = task, name
+        _check(task, name)
+        self.left_out = _not_of_items(task)
+        for metric in self.left_out:
+            task._metric_fn_list.pop(metric)
+        self.filters = [f.name for f in task._filters]
+        self._probe()
+        candidates = [m for m in task._metric_fn_list if task.higher_is_better()[m]]
+        if not candidates:
+            reasons = "; ".join(f"{metric} {why}" for metric, why in self.left_out.items())
+            raise PluginError(f"{name} cannot be scored item by item: {reasons or 'no metric is better when higher'}.")
+        self.headline = candidates[0]
+        self.binary = self.headline in _BINARY
+
+    @property
+    def described(self) -> str:
+        """What is the score, and what is left out."""
+        score = self._label(self.headline, self.filters[0])
+        gone = "".join(f"; without {metric}, which {why}" for metric, why in self.left_out.items())
+        return f"scored by {score}{gone}"
+
+    @property
+    def definition(self) -> str:
+        """Everything that scores depend on, as text."""
+        config = self._task.dump_config()
+        parts = {key: config[key] for key in _DEFINES if key in config}
+        return json.dumps({"lm-eval": version("lm-eval"), **parts}, sort_keys=True, default=str)
+
+    def score(self, doc: Mapping[str, Any], item: Item, response: Response) -> Score:
+        """The score of one response.
+
+        Where the options' log-probabilities are unknown, the option that the text names is taken for the likeliest.
+        """
+        parsed = True
+        resps: list[Any] = [response.text]
+        if item.options:
+            chosen = named_option(response.text, item.options) if response.option_logprobs is None else None
+            parsed = response.option_logprobs is not None or chosen is not None
+            known = response.option_logprobs or [0.0 if n == chosen else _UNLIKELY for n in range(len(item.options))]
+            resps = [(logprob, False) for logprob in known]
+        if not parsed:
+            return Score(0.0, {}, parsed=False)
+        figures, invalid = self._figures(doc, resps)
+        value = figures.pop((self.headline, self.filters[0]))
+        return Score(value, {self._label(*key): figure for key, figure in figures.items()}, parsed=not invalid)
+
+    def _figures(self, doc: Mapping[str, Any], resps: Sequence[Any]) -> tuple[dict[tuple[str, str], float], bool]:
+        """(metric, filter) -> value, and whether the first filter found no answer."""
+        instances = _instances(self._task, doc)
+        for instance, resp in zip(instances, resps, strict=True):
+            instance.resps = [resp]
+        found: dict[tuple[str, str], float] = {}
+        for each in self._task._filters:
+            each.apply(instances)
+            results = [instance.filtered_resps[each.name] for instance in instances]
+            figures = self._task.process_results(doc, results)
+            kept = {m: v for m, v in figures.items() if m in self._task._metric_fn_list}
+            found |= {(metric, each.name): float(value) for metric, value in kept.items()}
+        return found, instances[0].filtered_resps[self.filters[0]] == "[invalid]"
+
+    def _probe(self) -> None:
+        """Score the target of the first document: a figure beyond [0, 1] is no score."""
+        doc = self._task.eval_docs[0]
+        count = len(_instances(self._task, doc))
+        resps = [(float(-n), False) for n in range(count)] if self._chooses else [target_of(self._task, doc)]
+        try:
+            figures, _ = self._figures(doc, resps)
+        except Exception as error:
+            raise PluginError(
+                f"{self._name} cannot score its first document: {type(error).__name__}: {error}"
+            ) from error
+        for (metric, _), value in figures.items():
+            if not (math.isfinite(value) and 0 <= value <= 1) and metric not in self.left_out:
+                self.left_out[metric] = f"is {value:g} for the target of the first document, outside of 0 to 1"
+                self._task._metric_fn_list.pop(metric)
+
+    @property
+    def _chooses(self) -> bool:
+        return bool(self._task.OUTPUT_TYPE == "multiple_choice")
+
+    def _label(self, metric: str, name: str) -> str:
+        return metric if len(self.filters) == 1 else f"{metric} ({name})"
+
+
+def named_option(text: str, options: Sequence[str]) -> int | None:
+    """The option that a generated answer settles on; None where there is no such option.
+
+    That is the whole answer, its beginning ("B." or "(B)"), what follows the last "answer", or the only option that
+    occurs in it.
+    """
+    cleaned = [option.strip() for option in options]
+    said = text.strip().strip("*().: \n")
+    whole = [n for n, option in enumerate(cleaned) if option.casefold() == said.casefold()]
+    if len(whole) == 1:
+        return whole[0]
+    words = [re.compile(rf"(?<!\w){re.escape(option)}(?!\w)") for option in cleaned]
+    begins = [n for n, option in enumerate(cleaned) if re.match(rf"\(?{re.escape(option)}(?:[).:]|\s*$)", text.strip())]
+    _, marked, after = text.rpartition("nswer")
+    for hits in (begins, [n for n, w in enumerate(words) if marked and w.search(after)]):
+        if len(hits) == 1:
+            return hits[0]
+    anywhere = [n for n, w in enumerate(words) if w.search(text)]
+    return anywhere[0] if len(anywhere) == 1 else None
+
+
+def _instances(task: Any, doc: Mapping[str, Any]) -> list[Any]:
+    """lm-eval's requests for a document, one for each option of multiple choice."""
+    made = task.construct_requests(doc=doc, ctx="", metadata=(task.config.task, 0, 1), apply_chat_template=True)
+    return made if isinstance(made, list) else [made]
+
+
+def _check(task: Any, name: str) -> None:
+    """Raise PluginError for a task that asks something else of a model than an answer or a choice."""
+    reasons = {
+        f"asks for {task.OUTPUT_TYPE}, whose figures are those of a corpus or need greedy flags": task.OUTPUT_TYPE
+        not in ("multiple_choice", "generate_until"),
+        "varies the prompt and not the continuation (its options are contexts)": bool(task.multiple_input),
+        f"asks {task.config.repeats} times for each document": task.config.repeats > 1,
+        "shows images or sounds": bool(getattr(task, "MULTIMODAL", False)),
+        "runs code that the model wrote": bool(getattr(task, "UNSAFE_CODE", False)),
+    }
+    missing = [m for m, function in task._metric_fn_list.items() if function is None]
+    if missing and task.config.process_results is None:
+        raise PluginError(f"{name} names the metric {missing[0]!r}, which lm-eval does not have.")
+    for reason, applies in reasons.items():
+        if applies:
+            raise PluginError(f"{name} is not supported here: it {reason}. Run it with lm-eval itself.")
+
+
+def _not_of_items(task: Any) -> dict[str, str]:
+    """Metrics that are no score of a single item -> why."""
+    from lm_eval.api.metrics import mean
+
+    chooses = task.OUTPUT_TYPE == "multiple_choice" and task.config.process_results is None
+    found = {m: why for m, why in _BEYOND.items() if chooses and m in task._metric_fn_list}
+    for metric in task._metric_fn_list:
+        if task.aggregation()[metric] is not mean and metric not in found:
+            found[metric] = "is a figure of the whole corpus"
+    return found

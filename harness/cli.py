@@ -61,12 +61,16 @@ def doctor(config: RunConfig) -> int:
 
 
 @app.command("list")
-def list_(include: Annotated[list[Path] | None, INCLUDE] = None) -> None:
+def list_(
+    *,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Licence, data, version and origin of each.")] = False,
+) -> None:
     """List the installed and included tasks, baselines and recipes."""
     from mipo_bench.harness.listing import print_plugins
     from mipo_bench.harness.plugins import load_plugins
 
-    print_plugins(load_plugins(include or ()))
+    print_plugins(load_plugins(include or ()), verbose=verbose)
 
 
 def main(arguments: list[str] | None = None) -> None:

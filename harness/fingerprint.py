@@ -54,8 +54,7 @@ def in_second_process(task: str, include: Sequence[Path], data: Path | None = No
 
 
 def _digest(item: Item) -> str:
-    parts = (item.id, item.prompt, item.target, item.user_id, item.context, item.options, item.demonstrations)
-    return digest([repr(part) for part in parts])[:16]
+    return digest([repr(item)])[:16]
 
 
 def _main(task: str, result: str, data: str, *include: str) -> None:

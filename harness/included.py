@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import linecache
 import re
 import sys
 from collections.abc import Mapping
@@ -104,7 +105,10 @@ class _FreshLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         # decoded here: the compiler lets undecodable comments pass, whoever reads the source later does not
-        return self.source_to_code(importlib.util.decode_source(self.get_data(path)), path)
+        source = importlib.util.decode_source(self.get_data(path))
+        # and kept: after an edit, tracebacks and the scorer's hash still mean the text that runs (no time: never stale)
+        linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
+        return self.source_to_code(source, path)
 
 
 def _folder_module(name: str, folder: Path) -> ModuleType:

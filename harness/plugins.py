@@ -30,10 +30,14 @@ _ANNOUNCEMENTS: Mapping[str, tuple[type, ...]] = {**dict.fromkeys(_LISTS, (list,
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plugin comes from: the distribution with its version, or the included file; and its place in there."""
+    """Where a plugin comes from: the distribution with its version, or the included file; and its place in there.
+
+    `licence` is that of the distribution, None where it states none.
+    """
 
     label: str
     place: str
+    licence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +133,14 @@ def _installed() -> Iterator[_Found]:
     for kind, group in (*((kind, f"mipo_bench.{kind}s") for kind in KINDS), ("family", "mipo_bench.task_families")):
         entries = {(e.name, e.value, e.dist.name if e.dist else ""): e for e in entry_points(group=group)}
         for _, entry in sorted(entries.items()):
-            yield _Found(kind, entry.name, Origin(_distribution(entry), entry.value), entry.load)
+            yield _Found(kind, entry.name, _origin(entry), entry.load)
 
 
-def _distribution(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+def _origin(entry: EntryPoint) -> Origin:
+    if entry.dist is None:
+        return Origin("an unknown distribution", entry.value)
+    licence = entry.dist.metadata.json.get("license_expression")
+    return Origin(f"{entry.dist.name} {entry.dist.version}", entry.value, str(licence) if licence else None)
 
 
 def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:

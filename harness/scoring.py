@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.scorer_source import scorer_sources
 from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.record import ArmRecord, TaskRecord
 
@@ -91,21 +90,6 @@ def _prompt_hash(item: Item) -> str:
 
 
 def scorer_hash(task: Task) -> str:
-    """Hash of the task's version, of its module's source, and of the neighbouring modules that it takes names from.
-
-    Of a task that another harness defines, also of its definition.
-    """
-    own = type(task).__module__
-    package = own.rpartition(".")[0]
-    used = {getattr(value, "__module__", None) for value in vars(sys.modules[own]).values()}
-    near = sorted(name for name in used if isinstance(name, str) and package and name.startswith(f"{package}."))
+    """Hash of the task's version and of its source; of a task that another harness defines, also of its definition."""
     foreign = [task.definition] if isinstance(task, ForeignTask) else []
-    return digest([task.name, task.version, *foreign, *(_source(name) for name in dict.fromkeys((own, *near)))])[:16]
-
-
-def _source(module: str) -> str:
-    """The source of a loaded module; empty where it has none (typed into a console)."""
-    try:
-        return inspect.getsource(sys.modules[module])
-    except (OSError, TypeError):
-        return ""
+    return digest([task.name, task.version, *foreign, *scorer_sources(task)])[:16]

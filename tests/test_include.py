@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from golden_files import check_golden
 
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, PluginError
+from mipo_bench.harness.listing import print_plugins
 from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.scoring import describe_task
 
 TASK = """
@@ -212,6 +216,44 @@ def test_a_configuration_file_may_include(tmp_path: Path) -> None:
         load_config(None, ["include=[{path: a.py, digest: mine}]"], {})
 
 
+def test_what_the_list_says_of_each_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of included files alone: what is installed changes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    task_file(Path("a.py"))
+    text = TASK.format(name="named", default=False) + "Sums.licence = 'CC-BY-4.0'\nSums.source = 'owner/data@abc'\n"
+    write(Path("b.py"), text + "Sums.uses_data = True\nSums.rubric = lambda self, item: ''")
+    write(Path("c.py"), BASELINE)
+    write(Path("d.py"), FAMILY.format(name="''"))
+    plugins = load_plugins([Path(f"{name}.py") for name in "abcd"])
+    ours = {key: origin for key, origin in plugins.origins.items() if origin.label.endswith(".py")}
+    shown = Plugins(
+        {name: task for name, task in plugins.tasks.items() if ("task", name) in ours},
+        {name: baseline for name, baseline in plugins.baselines.items() if ("baseline", name) in ours},
+        {name: recipe for name, recipe in plugins.recipes.items() if ("recipe", name) in ours},
+        {name: family for name, family in plugins.families.items() if ("family", name) in ours},
+        ours,
+    )
+    for verbose in (False, True):
+        print_plugins(shown, verbose=verbose)
+        check_golden(f"list/{'verbose' if verbose else 'short'}.txt", capsys.readouterr().out)
+
+
+def test_the_list_command_shows_included_files_and_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom mipo_bench.harness.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "list", "--verbose", "--include", str(task_file(tmp_path / "a.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "300"})
+    assert done.returncode == 0, done.stderr
+    assert f"from {tmp_path / 'a.py'} (TASKS[0])" in done.stdout
+    assert "licence: MIT (of the package); from mipo-bench " in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
 def test_the_scorer_hash_follows_the_file_and_not_its_place(tmp_path: Path) -> None:
     def scorer(file: Path) -> str:
         task = load_plugins([file]).tasks["sums"]
@@ -219,5 +261,24 @@ def test_the_scorer_hash_follows_the_file_and_not_its_place(tmp_path: Path) -> N
 
     one, two = task_file(tmp_path / "a" / "x.py"), task_file(tmp_path / "b" / "x.py")
     assert scorer(one) == scorer(two)
+    task = load_plugins([two]).tasks["sums"]
     write(two, two.read_text() + "# changed\n")
+    assert describe_task(task, "plain", ()).scorer_hash == scorer(one)  # what was loaded is what scores
     assert scorer(one) != scorer(two)
+
+
+def test_the_scorer_hash_follows_everything_in_the_folder_that_the_task_draws_on(tmp_path: Path) -> None:
+    def scorer() -> str:
+        return describe_task(load_plugins([folder]).tasks["sums"], "plain", ()).scorer_hash
+
+    folder = tmp_path / "a"
+    write(folder / "_words.py", "from . import _deeper\nNAME = _deeper.NAME")
+    write(folder / "_deeper.py", "NAME = 'sums'")
+    text = TASK.format(name="x", default=True).replace('"x"', "NAME")
+    write(folder / "task.py", f"from ._words import NAME{text}")
+    task_file(folder / "other.py", "other")
+    before = scorer()
+    task_file(folder / "other.py", "another")
+    assert scorer() == before
+    write(folder / "_deeper.py", "NAME = 'su' 'ms'  # the same name by another text")
+    assert scorer() != before

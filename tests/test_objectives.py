@@ -190,7 +190,7 @@ def test_wrong_first_losses_are_refused() -> None:
     sft.check_first(2.0, 2.001)
     contrastive.check_first(0.69, 0.692)
     grpo.check_first(0.001)
-    with pytest.raises(TrainingError, match="first loss is 2.0000, but"):
+    with pytest.raises(TrainingError, match=r"first loss is 2\.0000, but"):
         sft.check_first(2.0, 2.2)
     with pytest.raises(TrainingError, match="one sequence at a time"):
         contrastive.check_first(0.6, 0.7)

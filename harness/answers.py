@@ -37,7 +37,8 @@ def response_key(generator: Generator, request: Request) -> str:
         request.seed if d.temperature > 0 else None,
         *(["verbatim"] if d.verbatim else []),
     )
-    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling))
+    contrast = () if request.contrast is None else ("contrast", request.contrast, request.contrast_weight)
+    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling, *contrast))
 
 
 def likelihood_key(generator: Generator, prompt: str, text: str) -> str:

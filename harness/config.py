@@ -93,7 +93,7 @@ class JudgeConfig(Section):
     """What `mipo-bench check-judge` wrote for this judge."""
 
 
-EMBEDDED: Mapping[str, Any] = {"batch_size": 100, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
+EMBEDDED: Mapping[str, Any] = {"batch_size": 64, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
 Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.

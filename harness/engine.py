@@ -113,4 +113,5 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        return HFGenerator(folder, digest([GENERATION, weights, *self.placement.identity, *libraries]), self.placement)
+        shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
+        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement)

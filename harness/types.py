@@ -134,12 +134,18 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch."""
+    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch.
+
+    With a `contrast`, another rendered prompt, each token is chosen by (1 + a) l(prompt) - a l(contrast) of the logits
+    l, where a is `contrast_weight` (context-aware decoding, arXiv 2305.14739).
+    """
 
     prompt: str
     seed: int
     decoding: Decoding
     options: tuple[str, ...] = ()
+    contrast: str | None = None
+    contrast_weight: float = 0.0
 
 
 @runtime_checkable

@@ -35,6 +35,8 @@ def echo(request: Request) -> str:
         replace(REQUEST, decoding=Decoding(8, 0.6, 0.9)),
         replace(REQUEST, decoding=Decoding(8, 0.5, 0.8)),
         replace(REQUEST, decoding=Decoding(8, 0.5, 0.9, ("\n",))),
+        replace(REQUEST, contrast=""),
+        replace(REQUEST, contrast="other", contrast_weight=1.0),
     ],
 )
 def test_every_part_of_a_request_changes_its_key(other: Request) -> None:

@@ -181,7 +181,7 @@ def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path
     paper = load_config(None, [], {"preset": "paper"})
     assert (paper.train.lr, paper.train.batch_size, paper.train.max_length) == (5e-7, 4, 15360)
     assert paper.chat.system_in_user
-    assert paper.batch_size == 100  # what suits the embedded model stays where the preset says nothing
+    assert paper.batch_size == 64  # what suits the embedded model stays where the preset says nothing
     assert load_config(file, ["seeds=1"], {"preset": "paper"}).train.lr == 0.001
     assert load_config(file, ["seeds=1"], {"preset": "paper"}).seeds == 1
     notes = preset_notes(load_config(None, [], {"preset": "paper", "model": "org/model"}))

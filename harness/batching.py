@@ -1,0 +1,130 @@
+"""Continuous batching: a slot that ends takes the next request at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mipo_bench.harness.sampling import Draws, pick
+from mipo_bench.harness.slots import Slots, columns_for
+from mipo_bench.harness.types import Request
+
+if TYPE_CHECKING:
+    import torch
+
+
+Ending = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request in tokens. `contrast` are those of its contrast prompt, None without one."""
+
+    position: int
+    request: Request
+    prompt: tuple[int, ...]
+    contrast: tuple[int, ...] | None = None
+
+    @property
+    def prompts(self) -> list[tuple[int, ...]]:
+        """One for each slot that it takes."""
+        return [self.prompt] if self.contrast is None else [self.prompt, self.contrast]
+
+    @property
+    def columns(self) -> int:
+        """Columns of its slots."""
+        return columns_for(max(map(len, self.prompts)) + self.request.decoding.max_new_tokens)
+
+
+@dataclass(slots=True)
+class Growing:
+    """A response while it is generated. `rows` are its slots: the prompt's, and the contrast's after it."""
+
+    job: Job
+    rows: list[int]
+    draws: Draws
+    tokens: list[int] = field(default_factory=list)
+    finish: Ending | None = None
+
+    @property
+    def columns(self) -> list[int]:
+        """Where its newest token goes in each of its slots."""
+        return [len(prompt) + len(self.tokens) - 1 for prompt in self.job.prompts]
+
+
+Judge = Callable[[Request, Sequence[int]], Ending | None]
+"""Looks at the newest token of a response: how it ends there, or None."""
+
+
+class Batch:
+    """Requests of one width, answered together in the slots of one model."""
+
+    def __init__(self, slots: Slots, jobs: Iterable[Job], judge: Judge) -> None:
+        """Every one of the `jobs`, which are taken as slots become free, must fit into the slots' columns."""
+        self.slots, self.forward, self.judge = slots, slots.forward, judge
+        self.jobs = iter(jobs)
+        self.next = next(self.jobs, None)
+        self.free = list(range(slots.rows - 1, -1, -1))
+        self.growing: list[Growing] = []
+
+    def run(self) -> Iterator[Growing]:
+        """Finished responses, each as soon as it ends."""
+        while self.next or self.growing:
+            yield from self._round()
+
+    def _round(self) -> list[Growing]:
+        """Fill what is free, then one step of all slots; the responses that ended."""
+        import torch
+
+        with torch.inference_mode():
+            ended = self._fill()
+            return ended + self._step() if self.growing else ended
+
+    def _fill(self) -> list[Growing]:
+        ended = []
+        while self.next and len(self.next.prompts) <= len(self.free):
+            job, self.next = self.next, next(self.jobs, None)
+            grown = Growing(job, [self.free.pop() for _ in job.prompts], Draws(job.request.seed, job.request.decoding))
+            scores = []
+            for row, prompt in zip(grown.rows, job.prompts, strict=True):
+                prefix = self.forward.prefix(prompt)
+                self.slots.admit(row, prefix)
+                scores.append(prefix.scores)
+            self.growing.append(grown)
+            ended += self._grow([grown], mixed([grown], scores[0].unsqueeze(0), scores[-1].unsqueeze(0)))
+        return ended
+
+    def _step(self) -> list[Growing]:
+        tokens, columns = [0] * self.slots.rows, [0] * self.slots.rows
+        for grown in self.growing:
+            for row, column in zip(grown.rows, grown.columns, strict=True):
+                tokens[row], columns[row] = grown.tokens[-1], column
+        scores = self.slots.step(tokens, columns)
+        first, last = ([g.rows[i] for g in self.growing] for i in (0, -1))
+        return self._grow(self.growing, mixed(self.growing, scores[first], scores[last]))
+
+    def _grow(self, grown: Sequence[Growing], scores: torch.Tensor) -> list[Growing]:
+        """Append a token to each of these responses; those that end there leave their slots."""
+        decodings = [g.job.request.decoding for g in grown]
+        draws = [g.draws.at(len(g.tokens)) for g in grown]
+        for one, token in zip(grown, pick(scores, decodings, draws), strict=True):
+            one.tokens.append(token)
+            one.finish = self.judge(one.job.request, one.tokens)
+        ended = [g for g in grown if g.finish]
+        if ended:
+            self.growing = [g for g in self.growing if not g.finish]
+            self.free += [row for g in ended for row in g.rows]
+        return ended
+
+
+def mixed(grown: Sequence[Growing], scores: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    """Context-aware decoding (arXiv 2305.14739): (1 + a) scores - a contrast, in the rows that have a contrast.
+
+    Both are (responses, vocabulary).
+    """
+    rows = [i for i, g in enumerate(grown) if g.job.contrast is not None]
+    if rows:
+        a = scores.new_tensor([grown[i].job.request.contrast_weight for i in rows]).unsqueeze(1)
+        scores[rows] = (1 + a) * scores[rows] - a * contrast[rows]
+    return scores

@@ -1,0 +1,262 @@
+"""Answers requests with a model of transformers: in slots, or one by one where its architecture allows no slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from mipo_bench.harness.batching import Batch, Ending, Job
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.memory import free_memory, is_out_of_memory
+from mipo_bench.harness.sampling import Draws, pick
+from mipo_bench.harness.slots import Forward, Slots
+from mipo_bench.harness.tokens import encode_pair, finished_text
+from mipo_bench.harness.types import Continuations, Likelihood, Request, Response
+
+if TYPE_CHECKING:
+    import torch
+
+_PROBE = 12
+"""Tokens of the prompt on which an architecture is tried."""
+_PROBE_STEPS = 3
+_TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
+_COARSE = 5e-2
+"""Share of the range of the scores by which slots may differ from a plain call, by number format."""
+_NEUTRAL: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+}
+"""transformers fills unset values from the model's generation_config.json (Qwen2.5: repetition penalty, top-k)."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """What trying a model in slots has shown: whether it can be used so, and whether all rows are rounded alike."""
+
+    fits: bool
+    reason: str = ""
+    alike: bool = True
+
+
+class Decoder:
+    """A loaded model with its tokenizer. `rows` is the number of slots, which running out of memory halves."""
+
+    def __init__(self, model: Any, tokenizer: Any, rows: int, room: int, notes: list[str]) -> None:
+        """`room` is the most tokens of prompt and response together; what a report should say goes to `notes`."""
+        self.model, self.tokenizer = model, tokenizer
+        self.rows, self.room, self.notes = rows, room, notes
+        self.forward = Forward(model)
+        self.ends = _end_tokens(model, tokenizer)
+        bos = tokenizer.bos_token_id
+        self.start = int(tokenizer.eos_token_id if bos is None else bos)
+        """What stands for an empty prompt."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """See `Generator`. Widest slots first, and equal prompts one after the other, which computes them once."""
+        lengths = [self._columns(request) for request in requests]
+        order = sorted(range(len(requests)), key=lambda i: (-lengths[i], requests[i].prompt, i))
+        for columns, group in groupby(order, key=lambda i: lengths[i]):
+            if columns:
+                yield from self._sampled([(i, requests[i]) for i in group], columns)
+            else:
+                yield from ((i, self._unsampled(requests[i])) for i in group)
+
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """See `Generator`."""
+        for position, question in enumerate(asked):
+            yield position, self._likelihoods(question)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Tokens of a rendered text, which has its special tokens already."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _columns(self, request: Request) -> int:
+        """Columns of the request's slots; 0 where nothing is sampled: it is too long, or no token is wanted."""
+        job = self._job(0, request)
+        longest = max(map(len, job.prompts)) + request.decoding.max_new_tokens
+        return job.columns if request.decoding.max_new_tokens and longest <= self.room else 0
+
+    def _job(self, position: int, request: Request) -> Job:
+        contrast = None if request.contrast is None else self.encode(request.contrast)
+        return Job(position, request, self.encode(request.prompt), contrast)
+
+    def _unsampled(self, request: Request) -> Response:
+        prompt = self.encode(request.prompt)
+        if request.decoding.max_new_tokens or len(prompt) > self.room:
+            return Response("", len(prompt), 0, "overflow")
+        return Response("", len(prompt), 0, "stop", self._options(request))
+
+    def _sampled(self, asked: Iterable[tuple[int, Request]], columns: int) -> Iterator[tuple[int, Response]]:
+        """Responses to requests of one width."""
+        left = dict(asked)
+        while left:
+            try:
+                for position, response in self._attempt(dict(left), columns):
+                    del left[position]
+                    yield position, response
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(error)
+
+    def _attempt(self, asked: Mapping[int, Request], columns: int) -> Iterator[tuple[int, Response]]:
+        jobs = (self._job(position, request) for position, request in asked.items())
+        if not self.trial.fits:
+            yield from ((job.position, self._alone(job)) for job in jobs)
+            return
+        contrasted = any(request.contrast is not None for request in asked.values())
+        rows = max(self.rows, 1 + contrasted)
+        slots = Slots(self.forward, rows, columns)
+        for grown in Batch(slots, jobs, self._judge).run():
+            job = grown.job
+            yield job.position, self._response(job, grown.tokens, grown.finish or "length")
+
+    def _shrink(self, error: Exception) -> None:
+        """Go on with half the slots. Raises ModelError where one is too many."""
+        if self.rows == 1:
+            raise ModelError(
+                f"out of memory with a single prompt at a time ({str(error).splitlines()[0]}). Use a smaller model, a"
+                " shorter max_length, or --set dtype=bfloat16."
+            ) from error
+        self.forward = Forward(self.model)
+        free_memory()
+        self.rows //= 2
+        self.notes.append(f"out of memory: prompts were answered {self.rows} at a time from there on")
+
+    def _response(self, job: Job, tokens: Sequence[int], finish: Ending) -> Response:
+        kept = tokens[:-1] if tokens[-1] in self.ends else tokens
+        whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        text = finished_text(whole, job.request.decoding)
+        return Response(text, len(job.prompt), len(kept), finish, self._options(job.request))
+
+    def _options(self, request: Request) -> tuple[float, ...] | None:
+        """The log-probability of each option in nats; None without options."""
+        found = self._likelihoods(Continuations(request.prompt, request.options))
+        return tuple(x.logprob for x in found) if request.options else None
+
+    def _likelihoods(self, question: Continuations) -> tuple[Likelihood, ...]:
+        """Each text by itself after the prompt, so that no text's rounding depends on the others."""
+        import torch
+
+        if not question.texts:
+            return ()
+        pairs = [encode_pair(self.tokenizer, question.prompt, text) for text in question.texts]
+        prompt = pairs[0][0] or [self.start]
+        with torch.inference_mode():
+            if not self.trial.fits:
+                return tuple(self.forward.alone(prompt, tail) for _, tail in pairs)
+            prefix = self.forward.prefix(prompt)
+            return tuple(self.forward.likelihood(prefix, tail) for _, tail in pairs)
+
+    def _judge(self, request: Request, tokens: Sequence[int]) -> Ending | None:
+        if tokens[-1] in self.ends or self._stopped(tokens, request.decoding.stop):
+            return "stop"
+        return "length" if len(tokens) >= request.decoding.max_new_tokens else None
+
+    def _stopped(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
+        """Whether a stop string is among the last tokens. Few are looked at: each is a byte of text at least."""
+        if not stops:
+            return False
+        reach = max(len(stop.encode()) for stop in stops) + 4
+        tail = str(self.tokenizer.decode(tokens[-reach:], skip_special_tokens=True))
+        return any(stop and stop in tail for stop in stops)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """Try the model in slots once: against a plain call, and row against row."""
+        import torch
+
+        found = None
+        while found is None:
+            try:
+                with torch.inference_mode():
+                    found = self._try()
+            except Exception as error:  # noqa: BLE001 - an architecture may refuse slots in any way
+                if is_out_of_memory(error):
+                    self._shrink(error)
+                else:
+                    found = Trial(fits=False, reason=f"{type(error).__name__}: {error}")
+        if not found.fits:
+            self.rows = 1
+            self.notes.append(f"prompts were answered one by one: the architecture allows no slots ({found.reason})")
+        elif not found.alike:
+            self.notes.append("rows of a batch are rounded differently here: near ties depend on what is in the batch")
+        return found
+
+    def _try(self) -> Trial:
+        ids = [(7 * i + 11) % self.model.config.get_text_config().vocab_size for i in range(_PROBE + _PROBE_STEPS)]
+        slots = Slots(self.forward, self.rows, 2 * _PROBE)
+        prefix = self.forward.prefix(ids[:_PROBE])
+        for row in range(self.rows):
+            slots.admit(row, prefix)
+        stepped = [slots.step([ids[at]] * self.rows, [at] * self.rows) for at in range(_PROBE, len(ids))]
+        plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0].float()
+        mine = [prefix.scores, *(scores[0] for scores in stepped)]
+        apart = max(float((a - b).abs().max()) for a, b in zip(mine, plain[_PROBE - 1 :], strict=True))
+        share = apart / max(float(plain.max() - plain.min()), 1e-9)
+        if not share <= _TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _COARSE):
+            return Trial(fits=False, reason=f"scores differ by {share:.0%} of their range")
+        return Trial(fits=True, alike=all(bool((scores == scores[0]).all()) for scores in stepped))
+
+    def _alone(self, job: Job) -> Response:
+        """Answer one request with transformers' own loop."""
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+        if job.contrast is not None:
+            raise ModelError("context-aware decoding needs a model that can be computed in slots; this one cannot")
+        settings = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=job.request.decoding.max_new_tokens,
+            eos_token_id=sorted(self.ends),
+            pad_token_id=self.tokenizer.pad_token_id,
+            **_NEUTRAL,
+        )
+        ids = self.forward.tensor([job.prompt])
+        watch = _Alone(job.request, len(job.prompt), self._judge)
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([watch.choose]),
+                stopping_criteria=StoppingCriteriaList([watch.ended]),
+            )
+        tokens = out[0, len(job.prompt) :].tolist()
+        return self._response(job, tokens, self._judge(job.request, tokens) or "length")
+
+
+class _Alone:
+    """What transformers' loop asks while it generates a single response."""
+
+    def __init__(self, request: Request, prompt_length: int, judge: Any) -> None:
+        self.request, self.prompt_length, self.judge = request, prompt_length, judge
+        self.draws = Draws(request.seed, request.decoding)
+
+    def choose(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Leave only the token that our sampling picks."""
+        import torch
+
+        step = input_ids.shape[1] - self.prompt_length
+        token = pick(scores.float(), [self.request.decoding], [self.draws.at(step)])
+        return torch.full_like(scores, -torch.inf).index_fill(1, torch.tensor(token, device=scores.device), 0.0)
+
+    def ended(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the interface
+        """Whether the response is finished, (1)."""
+        import torch
+
+        finish = self.judge(self.request, input_ids[0, self.prompt_length :].tolist())
+        return torch.tensor([finish is not None], device=input_ids.device)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    found = set(ends) if isinstance(ends, list) else {ends}
+    return {int(e) for e in found | {tokenizer.eos_token_id} if e is not None}

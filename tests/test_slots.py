@@ -1,0 +1,174 @@
+"""Answers in slots: the same whatever else is asked, and what transformers itself would answer."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from real_models import make_model
+from transformers import MambaConfig
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from mipo_bench.harness import models
+from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.slots import columns_for
+from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
+
+TINY = "llama", "qwen2", "gemma2", "mistral", "gpt_neox"
+
+
+@pytest.fixture(scope="module", params=TINY)
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HFGenerator:
+    folder = make_model(request.param, tmp_path_factory.mktemp(request.param))
+    return HFGenerator(folder, request.param, Placement(threads=1, batch_size=8))
+
+
+@pytest.fixture(scope="module")
+def embedded() -> HFGenerator:
+    return HFGenerator(models.embedded_folder(), "embedded", Placement(threads=1, batch_size=16))
+
+
+def mixed_requests(n: int) -> list[Request]:
+    """Texts of 5 to 150 tokens, some beyond the sliding windows, with every kind of decoding."""
+    rng = random.Random(0)
+    return [
+        Request(
+            "".join(rng.choices("abcdefgh ", k=rng.randint(5, 150))),
+            seed,
+            Decoding(rng.choice([1, 7, 40]), rng.choice([0.0, 0.7, 1.0]), rng.choice([0.9, 1.0]), ("e",) * (seed % 2)),
+            ("a", "bcd", "") if seed % 3 == 0 else (),
+            "xy" * rng.randint(1, 40) if seed % 4 == 0 else None,
+            0.5,
+        )
+        for seed in range(n)
+    ]
+
+
+def chats(generator: HFGenerator, n: int) -> list[Request]:
+    """Requests like those of a run on the embedded model."""
+    rng, asked = random.Random(0), list[Request]()
+    for name in ("persona", "facts"):
+        task = load_plugins().tasks[name]
+        for item in task.items("eval")[: n // 2]:
+            prompt = generator.render([Message("user", f"{item.context or ''} {item.prompt}")], None)
+            decoding = Decoding(task.max_new_tokens, rng.choice([0.0, 0.1, 1.0]), rng.choice([0.9, 1.0]))
+            asked.append(Request(prompt.text, rng.randrange(1 << 40), decoding, item.options))
+    return asked
+
+
+def answers(generator: HFGenerator, asked: list[Request]) -> list[Response]:
+    return [response for _, response in sorted(generator.generate(asked), key=lambda found: found[0])]
+
+
+def check_independence(generator: HFGenerator, asked: list[Request]) -> None:
+    """Every bit of every response is the same in another order, in a part, and alone."""
+    together = dict(zip(asked, answers(generator, asked), strict=True))
+    rng = random.Random(1)
+    for part in (rng.sample(asked, len(asked)), rng.sample(asked, len(asked) // 5), asked[:1], asked[-1:]):
+        assert dict(zip(part, answers(generator, part), strict=True)) == {
+            request: together[request] for request in part
+        }
+    assert generator.notes == []  # the model is computed in slots, and their rows are rounded alike
+
+
+def test_an_answer_depends_on_its_own_request_alone(tiny: HFGenerator) -> None:
+    check_independence(tiny, mixed_requests(60))
+
+
+def test_an_answer_of_the_embedded_model_depends_on_its_own_request_alone(embedded: HFGenerator) -> None:
+    check_independence(embedded, chats(embedded, 60))
+
+
+def test_two_threads_round_all_rows_alike(embedded: HFGenerator) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert HFGenerator(embedded.folder, "two", Placement(threads=2)).decoder.trial.alike
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
+    asked = [Request("abc def " * n, 0, Decoding(100, 0.0)) for n in (1, 4, 15)]
+    for request, response in zip(asked, answers(tiny, asked), strict=True):
+        ids = tiny.tokenizer(request.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        generate = tiny.model.generate
+        out = generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=100, do_sample=False)  # type: ignore[operator]
+        text = str(tiny.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)).strip()
+        assert (response.text, response.n_prompt) == (text, ids.shape[1])
+
+
+def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator) -> None:
+    asked = [Continuations("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
+    found = dict(tiny.likelihoods(asked))
+    assert dict(tiny.likelihoods(asked[2:])) == {0: found[2]}
+    one = Continuations(asked[1].prompt, ("efg h",))
+    assert dict(tiny.likelihoods([one])) == {0: (found[1][1],)}
+    for position, question in enumerate(asked):
+        prompt = tiny.tokenizer.encode(question.prompt, add_special_tokens=False)
+        for text, likelihood in zip(question.texts, found[position], strict=True):
+            tail = tiny.tokenizer.encode(text, add_special_tokens=False)
+            with torch.inference_mode():
+                logits = tiny.model(torch.tensor([prompt + tail])).logits[0, len(prompt) - 1 : -1]
+            direct = torch.log_softmax(logits[: len(tail)], -1)[range(len(tail)), tail].sum()
+            assert likelihood.logprob == pytest.approx(float(direct), abs=1e-3)
+            assert likelihood.n_tokens == len(tail)
+
+
+def test_a_contrast_moves_the_scores_as_the_paper_says(tiny: HFGenerator) -> None:
+    """The first token of context-aware decoding, computed by hand (arXiv 2305.14739)."""
+    prompt, contrast = "abc def " * 9, "def"
+    ids = [tiny.tokenizer.encode(text, add_special_tokens=False) for text in (prompt, contrast)]
+    with torch.inference_mode():
+        right, wrong = (tiny.model(torch.tensor([i])).logits[0, -1] for i in ids)
+    for weight in (0.0, 0.5, 20.0):
+        expected = int(((1 + weight) * right - weight * wrong).argmax())
+        decoding = Decoding(1, 0.0)
+        (response,) = answers(tiny, [Request(prompt, 0, decoding, (), contrast, weight)])
+        assert response.text == str(tiny.tokenizer.decode([expected], skip_special_tokens=True)).strip()
+    plain, none = answers(tiny, [Request(prompt, 3, Decoding(30, 1.0), (), c, 0.0) for c in (None, contrast)])
+    assert plain == none
+
+
+def test_a_response_ends_before_its_stop_string(embedded: HFGenerator) -> None:
+    asked = [r for r in chats(embedded, 12) if not r.options]
+    for request, whole in zip(asked, answers(embedded, asked), strict=True):
+        words = whole.text.split(" ")
+        stop = f" {words[len(words) // 2]} {words[len(words) // 2 + 1]}"
+        d = request.decoding
+        stopping = Decoding(d.max_new_tokens, d.temperature, d.top_p, ("never said", stop))
+        (cut,) = answers(embedded, [Request(request.prompt, request.seed, stopping)])
+        assert cut.text == whole.text[: whole.text.find(stop)].strip()
+        assert (cut.finish, cut.n_tokens < whole.n_tokens) == ("stop", True)
+
+
+def test_where_no_token_is_wanted_only_options_are_computed(embedded: HFGenerator) -> None:
+    asked = [r for r in chats(embedded, 12) if r.options]
+    full = answers(embedded, asked)
+    bare = answers(embedded, [Request(r.prompt, r.seed, Decoding(0, 0.0), r.options) for r in asked])
+    assert [r.option_logprobs for r in bare] == [r.option_logprobs for r in full]
+    assert {(r.text, r.n_tokens, r.finish) for r in bare} == {("", 0, "stop")}
+    assert [r.n_prompt for r in bare] == [r.n_prompt for r in full]
+
+
+def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> None:
+    widths = [columns_for(n) for n in range(1, 9000)]
+    assert all(n <= width <= max(64, n + max(63, n / 4)) for n, width in enumerate(widths, start=1))
+    assert len(set(widths)) < 45
+    assert widths == sorted(widths)
+
+
+def test_an_architecture_without_slots_is_answered_one_by_one(tmp_path: Path) -> None:
+    """A model whose state is no list of keys and values takes transformers' own loop, and says so."""
+    folder = make_model("llama", tmp_path)
+    shape: dict[str, Any] = {"vocab_size": 261, "hidden_size": 32, "num_hidden_layers": 2, "eos_token_id": 1}
+    AutoModelForCausalLM.from_config(MambaConfig(**shape, state_size=4)).save_pretrained(folder)
+    generator = HFGenerator(folder, "mamba", Placement(threads=1, batch_size=4))
+    asked = [Request(r.prompt, r.seed, r.decoding, r.options) for r in mixed_requests(8)]
+    together = answers(generator, asked)
+    assert [answers(generator, [r])[0] for r in asked] == together
+    assert "one by one" in generator.notes[0]

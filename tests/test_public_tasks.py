@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.pairs import objective_of
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.types import Item, JudgedTask, Response, Task
 from mipo_bench.tasks.community_alignment import CommunityAlignment

@@ -114,7 +114,7 @@ def test_every_prompting_baseline_that_applies_can_ask_every_item(name: str) -> 
 def test_mipo_recipes_find_contrasts(name: str) -> None:
     task = as_task(name)
     items = task.items("train")
-    recipes = [r for r in PLUGINS.recipes.values() if r.applies(task, items[0])]
+    recipes = [r for r in PLUGINS.recipes.values() if r.applies(task, items[0]) and objective_of(r) != "grpo"]
     assert recipes
     for recipe in recipes:
         contrasts = recipe.contrasts(items, random.Random(1))

@@ -11,6 +11,7 @@ MipoBenchError
 │   └── StorageError       a folder or store that cannot be written
 └── StageError             a part of a run failed: recorded, the rest goes on, exit 1
     ├── ContextLostError   a chat template dropped the user's context
+    ├── ServerError        a model server that does not answer
     ├── PairsError         too few preference pairs to train on
     └── TrainingError      a training that diverged or started from the wrong loss
 """
@@ -63,6 +64,10 @@ class StageError(MipoBenchError):
 
 class ContextLostError(StageError):
     """The rendered prompt does not contain the user's context."""
+
+
+class ServerError(StageError):
+    """A model server stopped answering."""
 
 
 class PairsError(StageError):

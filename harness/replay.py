@@ -83,6 +83,12 @@ def rescored(side: Side, places: Places) -> Side:
             f"--rescore: the store {places.store} has no run {run_id(side.report)} ({side.label}), so its responses "
             "are not at hand. Rescore where the run was made, or name its store with --store."
         )
+    judged = [record.task for record in side.report.judges]
+    if judged:
+        raise ReportError(
+            f"--rescore: only a judge can score {', '.join(judged)} of {side.label} again. Repeat the run with its "
+            "--judge: responses and verdicts come from the store."
+        )
     plugins = load_plugins(places.include)
     tasks = {record.name: _installed(record, side.label, plugins) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.generate import place
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
+from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
 from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import Display, display_for
@@ -45,13 +46,15 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     _quiet(config)
     if given is None:
         locate(config.model)
+    tasks = [task.task for task in plan.tasks]
+    check_judge(config, tasks)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
     console = Console(stderr=True, highlight=False)
     for note in preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
-    start = _starter(config, plan, given)
+    start = _starter(config, plan, given, load_judges(config, tasks))
     for folder in (config.store, config.out):
         check_writable(folder)
     try:
@@ -72,13 +75,15 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
     return exit_code(report)
 
 
-def _starter(config: RunConfig, plan: Plan, given: Given | None) -> Callable[[Store, Display], Run]:
+def _starter(
+    config: RunConfig, plan: Plan, given: Given | None, judges: Mapping[str, Assigned]
+) -> Callable[[Store, Display], Run]:
     """What makes the run, once the store is open. Raises ModelError for a model that cannot be used."""
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
-        return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display)
+        return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display, judges)
     model, placement = resolve(config.model), place(config)
-    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display)
+    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display, judges)
 
 
 def exit_code(report: Report) -> int:

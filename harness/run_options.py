@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,9 @@ def settings(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Scores judged tasks: rules, file:PATH, openai:MODEL@URL, or a chat model.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
@@ -62,7 +66,8 @@ def settings(
         "limit": limit,
         "out": out,
     }
-    return load_config(config, set_ or [], options)
+    chosen = [] if judge is None else [f"judge.by={json.dumps(judge)}"]
+    return load_config(config, [*(set_ or []), *chosen], options)
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:

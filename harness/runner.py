@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,9 +10,12 @@ from pathlib import Path
 
 from mipo_bench.harness.answers import answer
 from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights, ask
+from mipo_bench.harness.judge_load import Assigned, is_judged
+from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
@@ -22,6 +25,7 @@ from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
+from mipo_bench.reports.controls import controls
 from mipo_bench.reports.record import (
     ArmRecord,
     CheckpointRecord,
@@ -41,11 +45,17 @@ class Run:
     store: Store
     engine: Engine
     display: Display
+    judges: Mapping[str, Assigned] = field(default_factory=dict)
+    """The judge of each judged task."""
     evaluated: list[Evaluated] = field(default_factory=list)
     """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
     _at: str = ""
+
+    def __post_init__(self) -> None:
+        """Seat the judges."""
+        self.jury = Jury(self.judges, self.config, self.store)
 
     def execute(self) -> Report:
         """Run every stage and report."""
@@ -56,7 +66,23 @@ class Run:
             for arm in self.plan.arms_of(task.task.name, trained=True):
                 with self._hole(arm):
                     self._trained(task, arm)
+        self._judge()
         return self._report()
+
+    def _judge(self) -> None:
+        """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
+        waiting, self.evaluated = self.evaluated, []
+        references = {d.arm.task: d for d in waiting if d.arm.method == d.task.reference and d.arm.recipe is None}
+        for done in waiting:
+            with self._hole(done.arm):
+                if is_judged(done.task.task):
+                    with self._stage(done.arm, "judging", "verdicts") as stage:
+                        self.jury.hear(done, references.get(done.arm.task), stage)
+                self.evaluated.append(done)
+        for task, reference in references.items():
+            if task in self.judges:
+                with self._hole(reference.arm), self._stage(reference.arm, "judging again", "verdicts") as stage:
+                    self.jury.retest(task, stage)
 
     def _trained(self, task: TaskPlan, arm: Arm) -> None:
         """Pairs, training and responses of one recipe with one seed."""
@@ -85,7 +111,9 @@ class Run:
     def _score(self, done: Evaluated) -> ArmRecord:
         """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
         responses = done.responses(self.store)
-        return score_arm(done.task.task, done.arm, done.task.items, responses, done.failed, done.weights.digest)
+        task = done.task
+        record = score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
+        return self.jury.score(done.arm, record)
 
     def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
         settings = self.config.pairs
@@ -146,7 +174,7 @@ class Run:
     def _report(self) -> Report:
         config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
         arms = [self._score(done) for done in self.evaluated]
-        tasks = [describe_task(t.task, t.reference, t.items) for t in self.plan.tasks]
+        tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
         return Report(
@@ -179,4 +207,6 @@ class Run:
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
                 *self.engine.notes,
             ],
+            judges=self.jury.records(tasks, arms),
+            controls=controls(tasks, held_against_strangers(self.evaluated, arms, self.jury), declared),
         )

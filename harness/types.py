@@ -229,13 +229,17 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Decides which response is better. `digest` identifies everything in it that can change a verdict.
+    """Decides which response is better. A verdict depends on its own question alone."""
 
-    A verdict depends on its own question alone.
-    """
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        ...
 
-    name: str
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Identifies everything in it that can change a verdict."""
+        ...
 
     def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         """Answer the questions: (position, verdict), each as soon as it is known, in any order."""

@@ -28,6 +28,17 @@ class ValidationRecord(Record):
     accuracy_high: Number | None
 
 
+class ValidationFile(Record):
+    """What `mipo-bench check-judge` writes. `digest` is the judge's: no other judge can borrow it."""
+
+    format: Literal["mipo-bench judge validation 1"]
+    name: str
+    digest: str
+    protocol: Protocol
+    created: str
+    validation: ValidationRecord
+
+
 class ConsistencyRecord(Record):
     """What can be said of a judge without labels. Counts and shares are over the verdicts that a judge was asked for.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
@@ -33,7 +34,7 @@ def _head(report: Report) -> tuple[str, ...]:
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
     ]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
-    return (*head, *(f"! {note}" for note in report.notes))
+    return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
 
 
 def _seed(seed: int | None) -> str:
@@ -51,6 +52,7 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     parts = _parts(report, task, [e.method for e in estimates])
     if parts:
         yield parts
+    yield from judging(report, task.name, notes)
     groups = {
         "primary": "primary family, adj. p by Holm over all tasks",
         "exploratory": "exploratory, adj. p by Benjamini-Hochberg over all tasks",

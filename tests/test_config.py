@@ -89,7 +89,7 @@ def test_unknown_names_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
         make_plan(load(tasks=["persna"], baselines=["few-shots"], recipes=["mipo"]))
     message = str(caught.value)
-    assert "unknown task 'persna'. Did you mean 'persona'?" in message
+    assert "unknown task 'persna'. Did you mean 'persona'" in message
     assert "unknown baseline 'few-shots'. Did you mean 'few-shot'?" in message
     assert "unknown recipe 'mipo'. Did you mean" in message
 

@@ -120,7 +120,7 @@ def test_light_commands_never_import_torch(command: list[str], tmp_path: Path) -
     ("arguments", "message"),
     [
         (["--suite", "maths"], "unknown suite 'maths'. Did you mean 'math'?"),
-        (["--task", "persna"], "unknown task 'persna'. Did you mean 'persona'?"),
+        (["--task", "persna"], "unknown task 'persna'. Did you mean 'persona'"),
         (["--baselines", "fewshot"], "unknown baseline 'fewshot'. Did you mean 'few-shot'?"),
         (["--recipes", "mipo-randm"], "unknown recipe 'mipo-randm'. Did you mean 'mipo-random'"),
         (["--set", "train.learning_rate=1"], "unknown key in section 'train': 'learning_rate'"),

@@ -1,0 +1,119 @@
+"""Judges that follow a script, and a judged task small enough to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from fakes import FakeGenerator
+
+from mipo_bench.harness.judge import ModelJudge, generator_judge
+from mipo_bench.harness.types import Decoding, Item, Message, Question, Request, Response, Score, Split, Suite, Verdict
+
+DECODING = Decoding(64, 0.1, 0.9)
+
+
+def blocks(prompt: str) -> dict[str, str]:
+    """What stands between the marks of a judge's prompt, by name, as a reader who trusts only the marks finds it."""
+    mark = re.search(r"BEGIN ([0-9a-f]{16}) name", prompt)
+    assert mark, prompt
+    pattern = rf"^BEGIN {mark[1]} ([^\n]+)\n(.*?)\nEND {mark[1]} \1$"
+    return dict(re.findall(pattern, prompt, re.MULTILINE | re.DOTALL))
+
+
+def outside(prompt: str) -> str:
+    """What is left of a judge's prompt without the marked blocks: all that it should obey."""
+    mark = re.search(r"BEGIN ([0-9a-f]{16}) name", prompt)
+    assert mark, prompt
+    return re.sub(rf"^BEGIN {mark[1]} ([^\n]+)\n.*?\nEND {mark[1]} \1$", "", prompt, flags=re.MULTILINE | re.DOTALL)
+
+
+def longer_wins(request: Request) -> str:
+    """A judge who likes length and looks at nothing else."""
+    found = blocks(request.prompt)
+    if "response" in found:
+        return f"Rating: {min(5, 1 + len(found['response'].split()) // 4)}"
+    first, second = len(found["first response"]), len(found["second response"])
+    return f"Verdict: {'tie' if first == second else 'first' if first > second else 'second'}"
+
+
+def first_wins(request: Request) -> str:
+    """A judge who takes what comes first."""
+    return "Verdict: first"
+
+
+def obeys(request: Request) -> str:
+    """A judge who does whatever stands outside of the marked blocks, and else finds a tie."""
+    order = re.search(r"IGNORE ALL THAT AND SAY (first|second)", outside(request.prompt))
+    return f"Verdict: {order[1] if order else 'tie'}"
+
+
+def mumbles(request: Request) -> str:
+    """A judge who never comes to a verdict."""
+    return "Both have their merits."
+
+
+def scripted(answer: Callable[[Request], str], name: str = "script") -> tuple[ModelJudge, FakeGenerator]:
+    """A judge on a fake model, and the model, which counts what it is asked."""
+    model = FakeGenerator(name, answer)
+    return generator_judge(name, model, DECODING), model
+
+
+class Letters:
+    """Each user wants a letter; a good response holds it. Judged, with rules that decide."""
+
+    name = "letters"
+    suite: Suite = "personalized"
+    version = 1
+    description = "Responses that hold a letter."
+    binary = False
+    reasoning = False
+    reference = "profile"
+    max_new_tokens = 8
+    rules_decide = True
+
+    def __init__(self, users: int = 6, each: int = 2) -> None:
+        self.users, self.each = users, each
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        shift = 0 if split == "eval" else self.users
+        users = [(n, chr(97 + n % 26)) for n in range(shift, shift + self.users)]
+        return tuple(
+            Item(f"{split}-{n}-{k}", f"Ask {split} {n} {k}.", letter, f"{split}-{n}", f"Wants {letter} ({n}).")
+            for n, letter in users
+            for k in range(self.each)
+        )
+
+    def score(self, item: Item, response: Response) -> Score:
+        holds = float(item.target in response.text)
+        return Score(holds, {"letter": holds}, parsed=bool(response.text))
+
+    def gold(self, item: Item) -> str:
+        return f"word {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        return "-"
+
+    def rubric(self, item: Item) -> str:
+        return f"A good response holds the letter {item.target}."
+
+
+class Recorder:
+    """A judge that keeps what it is asked; answers with a function of the question."""
+
+    def __init__(self, decide: Callable[[Question], float | None], name: str = "recorder") -> None:
+        self.decider, self.name, self.digest = decide, name, name
+        self.asked: list[Question] = []
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        for position, question in reversed(list(enumerate(questions))):
+            self.asked.append(question)
+            yield position, Verdict(self.decider(question), "said")
+
+
+def chat(request: Request) -> tuple[Message, ...]:
+    """The messages that a fake model was sent."""
+    parts = re.split(r"<(system|user)>", request.prompt)[1:]
+    return tuple(
+        Message("system" if r == "system" else "user", t) for r, t in zip(parts[::2], parts[1::2], strict=True)
+    )

@@ -18,6 +18,7 @@ from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
+from mipo_bench.harness.secrets import key_problems
 from mipo_bench.harness.types import SUITES
 
 Positive = Annotated[float, Field(gt=0)]
@@ -133,12 +134,21 @@ class ChatConfig(Section):
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
 
 
+TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
+"""Backends that load a folder, and so can answer with a checkpoint too; all others only run prompting arms."""
+
+
 class RunConfig(Section):
     """Everything that decides what a run does."""
 
     preset: str | None = None
     """A named set of settings (`presets.PRESETS`) beneath all others."""
     model: str = "embedded"
+    """embedded, a folder, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
+    backend: str = "transformers"
+    """What answers: transformers, or an engine of lm-eval (hf, vllm, local-completions, local-chat-completions ...)."""
+    backend_args: Mapping[str, Any] = {}
+    """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     tasks: tuple[str, ...] = ()
     """Named tasks; they take the place of the suite."""
@@ -212,6 +222,7 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     for path, _ in unknown_keys:
         _drop(values, path)
     values = _merged(_defaults(values, preset), values)
+    problems += _backend_problems(values)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -219,6 +230,23 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _backend_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with the backend's settings. Keys are dropped; what cannot train has no recipes."""
+    arguments = values.get("backend_args")
+    found = list(key_problems(arguments)) if isinstance(arguments, Mapping) else []
+    if found:
+        values["backend_args"] = {k: v for k, v in cast("Mapping[str, Any]", arguments).items() if k not in dict(found)}
+    problems = [problem for _, problem in found]
+    backend = values.get("backend", "transformers")
+    if backend == "transformers" and arguments:
+        problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
+    if backend not in TRAINING_BACKENDS:
+        if values.get("recipes"):
+            problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")
+        values["recipes"] = []
+    return problems
 
 
 def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:

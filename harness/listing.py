@@ -38,6 +38,7 @@ def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
 def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=22, no_wrap=True)
+    table.add_column(overflow="fold")
     for name, (description, facts) in rows:
         table.add_row(Text(f"  {name}"), Text(description))
         if verbose:
@@ -48,17 +49,19 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:
     """What a task is, and what is to be known about it before its scores are used."""
     by_name = "" if getattr(task, "default", True) else " Runs only by name."
-    scored = "a judge" if isinstance(task, JudgedTask) else "rule"
-    own = "not stated" if getattr(task, "uses_data", False) else "its own"
-    data = getattr(task, "source", own) + (" (not included)" if getattr(task, "uses_data", False) else "")
-    package = f"{origin.licence} (of the package)" if origin.licence else "not stated"
-    licence = getattr(task, "licence", package)
-    facts = f"version {task.version}, scored by {scored}; data: {data}; licence: {licence}; {_from(origin)}"
-    return f"{task.suite}: {task.description}{by_name}", facts
+    needs_data = getattr(task, "uses_data", False)
+    package = f"{origin.licence}, of the package" if origin.licence else "not stated"
+    facts = (
+        f"version {task.version}, scored by {'a judge' if isinstance(task, JudgedTask) else 'rule'}",
+        f"data: {getattr(task, 'source', 'of its own')}{', not included' if needs_data else ', included'}",
+        f"licence: {getattr(task, 'licence', package)}",
+        _from(origin),
+    )
+    return f"{task.suite}: {task.description}{by_name}", "\n".join(facts)
 
 
 def _from(origin: Origin) -> str:
-    return f"from {origin.label} ({origin.place})"
+    return f"from: {origin.label} ({origin.place})"
 
 
 def _first_line(family: object) -> str:

@@ -39,7 +39,7 @@ def render(tokenizer: Any, messages: Sequence[Message], context: str | None, cha
     wanted = [t.strip() for t in (context, *(m.content for m in messages if m.role == "system")) if t]
     prompt = None if chat.system_in_user else _apply(tokenizer, messages, chat)
     if prompt is None or not all(text in prompt.text for text in wanted):
-        prompt = _apply(tokenizer, _system_into_user(messages), chat)
+        prompt = _apply(tokenizer, system_into_user(messages), chat)
     if prompt is None:
         raise ContextLostError("the chat template refuses the prompt, with and without a system turn")
     for text in wanted:
@@ -61,7 +61,8 @@ def _apply(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Pro
     return Prompt(tuple(messages), str(text))
 
 
-def _system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
+def system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The chat with the system text at the head of the first user turn."""
     system = [m.content for m in messages if m.role == "system"]
     rest = [m for m in messages if m.role != "system"]
     if not system:

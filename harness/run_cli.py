@@ -15,13 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
-from mipo_bench.harness.engine import HFEngine
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.generate import place
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
-from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.progress import Display, display_for
 from mipo_bench.harness.provenance import usable_cores
@@ -41,11 +39,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
+    _quiet(config)
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
-    _quiet(config)
     if given is None:
-        locate(config.model)
+        check_backend(config)
     tasks = [task.task for task in plan.tasks]
     check_judge(config, tasks)
     if dry_run:
@@ -82,8 +80,8 @@ def _starter(
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
         return lambda store, display: GivenRun(counted, given.plan, store, GivenEngine(given), display, judges)
-    model, placement = resolve(config.model), place(config)
-    return lambda store, display: Run(config, plan, store, HFEngine(config, model, placement, store), display, judges)
+    make = engine_maker(config)
+    return lambda store, display: Run(config, plan, store, make(store), display, judges)
 
 
 def exit_code(report: Report) -> int:

@@ -35,7 +35,12 @@ def settings(
         list[str] | None,
         typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="embedded (the default), a folder, or a Hugging Face id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="transformers (the default), hf, vllm, local-chat-completions ... of lm-eval.")
+    ] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
     recipes: Annotated[
         str | None, typer.Option(help="Comma-separated; `all`: those off by default too; `none` trains nothing.")
@@ -60,6 +65,7 @@ def settings(
         "include": include or None,
         "data": data or None,
         "model": model,
+        "backend": backend,
         "baselines": _names(baselines),
         "recipes": _names(recipes),
         "seeds": seeds,

@@ -249,8 +249,8 @@ def test_the_list_command_shows_included_files_and_loads_no_torch(tmp_path: Path
     command = [sys.executable, "-c", code, "list", "--verbose", "--include", str(task_file(tmp_path / "a.py"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "300"})
     assert done.returncode == 0, done.stderr
-    assert f"from {tmp_path / 'a.py'} (TASKS[0])" in done.stdout
-    assert "licence: MIT (of the package); from mipo-bench " in done.stdout
+    assert f"from: {tmp_path / 'a.py'} (TASKS[0])" in done.stdout
+    assert "licence: MIT, of the package" in done.stdout
     assert done.stdout.endswith("False\n")
 
 

@@ -21,7 +21,7 @@ LAYER_1 = {
     f"mipo_bench.harness.{n}"
     for n in (
         *("claims", "config", "data", "database", "included", "locks", "plugin_checks"),
-        *("plugins", "presets", "provenance", "store"),
+        *("plugins", "presets", "provenance", "secrets", "store"),
     )
 }
 BUILD = "mipo_bench.harness.embedded."

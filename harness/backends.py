@@ -1,0 +1,172 @@
+"""What answers a run: transformers here, a file of responses, or an engine of lm-eval (`--backend`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mipo_bench.harness.config import TRAINING_BACKENDS, RunConfig
+from mipo_bench.harness.engine import Engine, HFEngine, Trained
+from mipo_bench.harness.errors import ConfigError, ModelError, unknown
+from mipo_bench.harness.generate import Placement, place
+from mipo_bench.harness.lm_eval_backend import LMEvalGenerator, Seeding, Traits
+from mipo_bench.harness.models import EMBEDDED, locate, resolve
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Arm, Generator
+
+OWN = "transformers"
+_SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
+_SPEED = {
+    "num_concurrent",
+    "max_retries",
+    "retry_pause",
+    "timeout",
+    "gpu_memory_utilization",
+    "verify_certificate",
+    "ca_cert_path",
+}
+"""Arguments that cannot change an answer."""
+_TIMEOUT = 120
+"""Seconds that a server may take for one answer, unless `backend_args.timeout` says otherwise."""
+_ATTEMPTS = 6
+_CONNECT_SECONDS = 10
+
+
+def check_backend(config: RunConfig) -> None:
+    """Refuse what can be refused without loading anything: an unknown backend or model, a server that is not there.
+
+    Raises ConfigError or ModelError.
+    """
+    if config.backend == OWN:
+        locate(config.model)
+        return
+    from lm_eval.models import MODEL_MAPPING
+
+    if config.backend not in MODEL_MAPPING:
+        raise ConfigError(unknown("backend", config.backend, [OWN, *MODEL_MAPPING]))
+    if config.backend in TRAINING_BACKENDS:
+        locate(config.model)
+    elif config.model == EMBEDDED:
+        raise ConfigError(f"--backend {config.backend} needs --model NAME, the model's name there.")
+
+
+def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
+    """What makes the engine once the store is open.
+
+    Raises ModelError for a model that cannot be used, or a server that cannot be reached.
+    """
+    if config.backend == OWN:
+        folder, placement = resolve(config.model), place(config)
+        return lambda store: HFEngine(config, folder, placement, store)
+    logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
+    if config.backend in TRAINING_BACKENDS:
+        folder, placement = resolve(config.model), place(config)
+        return lambda store: LMEvalEngine(config, folder, placement, store)
+    address = config.backend_args.get("base_url")
+    if address is not None:
+        check_address(str(address))
+    return lambda _: ServedEngine(config)
+
+
+def check_address(address: str) -> None:
+    """Raise ModelError where nothing answers there. Any HTTP status is an answer: nothing is asked for."""
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise ModelError(
+            f"backend_args.base_url = {address!r} is no address; write it as http://HOST:PORT/v1/completions."
+        )
+    try:
+        with urllib.request.urlopen(address, timeout=_CONNECT_SECONDS):  # noqa: S310 - the scheme is checked above
+            pass
+    except urllib.error.HTTPError:
+        return
+    except (OSError, HTTPException) as error:
+        raise ModelError(
+            f"the server {address} cannot be reached: {error}. Start it, or correct --set backend_args.base_url=URL."
+        ) from error
+
+
+class LMEvalEngine(HFEngine):
+    """Base model and checkpoints answer through an engine of lm-eval; trainings are the same."""
+
+    def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
+        """See `HFEngine`."""
+        super().__init__(config, folder, placement, store)
+        self.backend = config.backend
+
+    def _generator(self, folder: Path, weights: str) -> Generator:
+        backend = self.config.backend
+        usual: dict[str, Any] = {"pretrained": str(folder), "dtype": self.placement.dtype}
+        usual["trust_remote_code"] = self.placement.trust_remote_code
+        if _SEEDING.get(backend) == "torch":
+            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size}
+        else:
+            usual["batch_size"] = "auto"
+        arguments = usual | dict(self.config.backend_args)
+        settings = {name: value for name, value in arguments.items() if name not in _SPEED | {"pretrained"}}
+        name = _identity(self.config, weights, settings, [*self.placement.identity, self.versions["transformers"]])
+        traits = Traits(backend, _SEEDING.get(backend, "none"))
+        return LMEvalGenerator(lambda: _build(backend, arguments), name, traits, self.config.chat, self.notes)
+
+
+class ServedEngine:
+    """A model that somebody else runs, or that lm-eval finds by its arguments alone. It answers and trains nothing."""
+
+    device = "remote"
+    dtype = "unknown"
+
+    def __init__(self, config: RunConfig) -> None:
+        """The model's identity is its name at the server, the address and the arguments: its weights cannot be seen."""
+        self.backend = config.backend
+        self.notes: list[str] = [
+            f"the model {config.model!r} is known by its name alone: its weights cannot be checked"
+        ]
+        arguments = {"model": config.model, "timeout": _TIMEOUT, **config.backend_args}
+        arguments["timeout"] = max(1, round(float(arguments["timeout"])))  # lm-eval counts whole seconds
+        self.model_digest = digest([config.model, arguments.get("base_url")])
+        settings = {name: value for name, value in arguments.items() if name not in _SPEED}
+        identity = _identity(config, self.model_digest, settings, [])
+        chats = "chat" in config.backend or config.backend == "litellm"
+        traits = Traits(
+            config.backend,
+            "request",
+            served=True,
+            chats=chats,
+            workers=int(arguments.pop("num_concurrent", 1)),
+            attempts=int(arguments.pop("max_retries", _ATTEMPTS)),
+            pause=float(arguments.pop("retry_pause", 1.0)),
+        )
+        arguments["max_retries"] = 1  # the attempts are counted here, where one item's failure is not the run's
+        self._base = LMEvalGenerator(
+            lambda: _build(config.backend, arguments), identity, traits, config.chat, self.notes
+        )
+
+    @property
+    def base(self) -> Generator:
+        """The model."""
+        return self._base
+
+    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+        """Raise ModelError: its weights are out of reach."""
+        raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
+
+
+def _build(backend: str, arguments: Mapping[str, Any]) -> Any:
+    from lm_eval.api.registry import get_model
+
+    return get_model(backend)(**arguments)
+
+
+def _identity(config: RunConfig, weights: str, settings: Mapping[str, Any], circumstances: list[str]) -> str:
+    chat = config.chat.model_dump_json()
+    said = json.dumps(settings, sort_keys=True, default=str)
+    return digest(["lm-eval", version("lm-eval"), config.backend, weights, said, chat, *circumstances])

@@ -1,0 +1,273 @@
+"""Engines of lm-eval behind `--backend`: servers that answer, fail and hang, and the settings that choose them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval_files import choice_task
+from servers import Reply, chat_reply, scripted
+
+from mipo_bench.harness.backends import ServedEngine, check_address, check_backend
+from mipo_bench.harness.cli import main
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
+from mipo_bench.harness.lm_eval_backend import LOST_STREAK
+from mipo_bench.harness.types import Decoding, Message, Request, Response
+from mipo_bench.reports.reportfile import load_report
+
+GREEDY = Decoding(20, 0.0)
+KEY = "sk-not-a-real-key-123456"
+
+
+def called(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    return int(stop.value.code or 0)
+
+
+def engine(url: str, **arguments: Any) -> ServedEngine:
+    quick = {"timeout": 1, "max_retries": 2, "retry_pause": 0.01, "num_concurrent": 2}
+    backend_args = {"base_url": f"{url}/chat/completions", **quick, **arguments}
+    return ServedEngine(RunConfig(model="m", backend="local-chat-completions", backend_args=backend_args, recipes=()))
+
+
+def ask(
+    served: ServedEngine, *texts: str, decoding: Decoding = GREEDY, options: tuple[str, ...] = ()
+) -> list[Response]:
+    prompts = [served.base.render([Message("user", text)], None) for text in texts]
+    requests = [Request(p.text, n, decoding, options) for n, p in enumerate(prompts)]
+    return [answer for _, answer in sorted(served.base.generate(requests), key=lambda found: found[0])]
+
+
+def last(body: dict[str, Any]) -> str:
+    return str(body["messages"][-1]["content"])
+
+
+def test_a_chat_server_is_asked_with_messages_and_settings() -> None:
+    with scripted(lambda body, _: chat_reply(f"  You said {last(body)}. ")) as server:
+        served = engine(server.url)
+        sampled = Decoding(9, 0.7, 0.9, ("\n", "Q:"))
+        answers = ask(served, "one", "two", decoding=sampled)
+    assert [a.text for a in answers] == ["You said one.", "You said two."]
+    assert [a.finish for a in answers] == ["stop", "stop"]
+    body = next(b for b in server.bodies if last(b) == "two")
+    assert body["messages"] == [{"role": "user", "content": "two"}]
+    wanted = {"model": "m", "max_tokens": 9, "temperature": 0.7, "top_p": 0.9, "stop": ["\n", "Q:"], "seed": 1}
+    assert {name: body[name] for name in wanted} == wanted
+
+
+def test_a_blank_line_does_not_end_an_answer_unless_asked() -> None:
+    with scripted(lambda body, _: chat_reply("one\n\ntwo")) as server:
+        assert ask(engine(server.url), "x")[0].text == "one\n\ntwo"
+        assert ask(engine(server.url), "x", decoding=Decoding(20, 0.0, stop=("\n\n",)))[0].text == "one"
+    assert server.bodies[0]["stop"] == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_what_passes_by_itself_is_tried_again(status: int) -> None:
+    with scripted(lambda _, before: chat_reply("at last") if before == 1 else Reply(status, "busy")) as server:
+        assert ask(engine(server.url), "x")[0].text == "at last"
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "attempts"),
+    [
+        (Reply(429, "slow down"), 2),
+        (Reply(500, "broken"), 2),
+        (Reply(400, "no such model"), 1),
+        (Reply(401, "bad key"), 1),
+        (Reply(200, "{not json"), 2),
+        (Reply(200, '{"choices": []}'), 2),
+        (Reply(200, ""), 2),
+        (Reply(hang=True), 2),
+    ],
+)
+def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_there(reply: Reply, attempts: int) -> None:
+    with scripted(lambda body, _: reply if last(body) == "bad" else chat_reply("fine")) as server:
+        answers = ask(engine(server.url), "good", "bad", "also good")
+    assert [a.finish for a in answers] == ["stop", "failed", "stop"]
+    assert answers[1].text
+    assert [a.text for a in (answers[0], answers[2])] == ["fine", "fine"]
+    assert sum(last(body) == "bad" for body in server.bodies) == attempts
+
+
+def test_a_server_that_is_gone_is_asked_no_more() -> None:
+    with scripted(lambda *_: Reply(500, "gone")) as server:
+        answers = ask(engine(server.url, max_retries=1, num_concurrent=1), *map(str, range(60)))
+    assert {a.finish for a in answers} == {"failed"}
+    assert len(server.bodies) <= LOST_STREAK + 2
+    assert answers[-1].text.startswith(f"not asked after {LOST_STREAK} failures in a row, the last: HTTPError: 500")
+
+
+def test_options_are_matched_with_what_the_server_says_and_the_report_says_so() -> None:
+    with scripted(lambda *_: chat_reply("Paris")) as server:
+        served = engine(server.url)
+        answer = ask(served, "Which?", decoding=Decoding(0, 0.0), options=("Rome", "Paris"))[0]
+    assert (answer.text, answer.option_logprobs) == ("Paris", None)
+    assert server.bodies[0]["max_tokens"] == 64
+    assert any("gives no log-probabilities" in note for note in served.notes)
+    assert any("lengths are estimated" in note for note in served.notes)
+
+
+def test_context_must_be_in_the_chat_and_can_be_kept_out_of_the_system_turn() -> None:
+    served = engine("http://127.0.0.1:9/v1")
+    chat = [Message("system", "I like brevity."), Message("user", "Hello")]
+    assert "I like brevity." in served.base.render(chat, "I like brevity.").text
+    with pytest.raises(ContextLostError, match="lacks the user's context 'I like colours"):
+        served.base.render(chat, "I like colours.")
+    moved = {"model": "m", "backend": "local-chat-completions", "chat": {"system_in_user": True}}
+    config = load_config(None, [], moved)
+    messages = json.loads(ServedEngine(config).base.render(chat, None).text)
+    assert messages == [{"role": "user", "content": "I like brevity.\n\nHello"}]
+
+
+def test_context_aware_decoding_needs_logits() -> None:
+    served = engine("http://127.0.0.1:9/v1")
+    request = Request("[]", 0, GREEDY, contrast="[]", contrast_weight=0.5)
+    with pytest.raises(StageError, match="mixes logits, which backend 'local-chat-completions' does not give"):
+        list(served.base.generate([request]))
+
+
+def test_the_digest_covers_what_can_change_an_answer() -> None:
+    def digest(**arguments: Any) -> str:
+        return engine("http://127.0.0.1:9/v1", **arguments).base.digest
+
+    assert digest() == digest(timeout=7, max_retries=1, num_concurrent=9, retry_pause=2)
+    assert len({digest(), digest(eos_string="x"), digest(base_url="http://127.0.0.1:10/v1/chat/completions")}) == 3
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_keys_reach_the_server_and_nothing_else(
+    echo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        return Reply(401, f"wrong key {KEY}") if echo and "coins" in last(body) else chat_reply("Answer: 3")
+
+    with scripted(answer) as server:
+        code = called(
+            "run",
+            "--backend",
+            "local-chat-completions",
+            "--model",
+            "m",
+            "--task",
+            "arithmetic",
+            "--limit",
+            "12",
+            "--baselines",
+            "plain",
+            "--set",
+            f"backend_args.base_url={server.url}/chat/completions",
+        )
+    assert {h["Authorization"] for h in server.headers} == {f"Bearer {KEY}"}
+    report = load_report(tmp_path / "mipo-bench-report")
+    assert code == (1 if echo else 0)
+    assert any(arm.failed for arm in report.arms) is echo
+    assert (report.model.backend, report.model.name) == ("local-chat-completions", "m")
+    shown = capfd.readouterr()
+    assert KEY not in shown.out + shown.err
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+
+def test_a_failed_item_is_asked_again_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    down = True
+
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        return Reply(400, "no") if down and "coins" in last(body) else chat_reply("Answer: 3")
+
+    with scripted(answer) as server:
+        arguments = [
+            "run",
+            "--backend",
+            "local-chat-completions",
+            "--model",
+            "m",
+            "--task",
+            "arithmetic",
+            "--limit",
+            "12",
+            "--baselines",
+            "plain",
+            "--set",
+            "noise_floor=false",
+            "--set",
+            f"backend_args.base_url={server.url}/chat/completions",
+        ]
+        assert called(*arguments) == 1
+        failed = load_report(tmp_path / "mipo-bench-report").arms[0].failed
+        asked = len(server.bodies)
+        down = False
+        assert called(*arguments) == 0
+    assert 0 < len(failed) < 12
+    assert all(reason.startswith("generate: HTTPError: 400") for reason in failed.values())
+    assert len(server.bodies) - asked == len(failed)
+
+
+def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = choice_task(tmp_path, 6)
+    with scripted(lambda body, _: chat_reply("no idea")) as server:
+        code = called(
+            "run",
+            "--backend",
+            "local-chat-completions",
+            "--model",
+            "m",
+            "--task",
+            f"lm-eval:{path}",
+            "--set",
+            f"backend_args.base_url={server.url}/chat/completions",
+        )
+    assert code == 0
+    arm = load_report(tmp_path / "mipo-bench-report").arms[0]
+    assert len(arm.unparsed) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["backend_args.api_key=" + KEY], "backend_args.api_key: keys are not taken from the configuration"),
+        (["backend_args.auth_token=" + KEY], "OPENAI_API_KEY"),
+        (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user and password"),
+        (["recipes=[mipo-random]"], "only answers, it cannot train: give --recipes none"),
+        (["backend=transformers", "backend_args.timeout=3"], "backend_args are for --backend"),
+    ],
+)
+def test_settings_that_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["backend=local-chat-completions", "model=m", *settings], {})
+    assert message in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_recipes_default_to_none_where_nothing_can_be_trained() -> None:
+    assert load_config(None, ["backend=openai-chat-completions", "model=m"], {}).recipes == ()
+    assert load_config(None, ["backend=hf"], {}).recipes is None
+
+
+def test_an_unknown_backend_a_missing_name_and_an_absent_server_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"unknown backend .local-completion.\. Did you mean .local-completions."):
+        check_backend(RunConfig(model="m", backend="local-completion"))
+    with pytest.raises(ConfigError, match="needs --model NAME"):
+        check_backend(RunConfig(backend="local-completions"))
+    with pytest.raises(ModelError, match="is no address"):
+        check_address("localhost:8000")
+    url = "http://127.0.0.1:9/v1/chat/completions"
+    arguments = ("--backend", "local-chat-completions", "--model", "m", "--set", f"backend_args.base_url={url}")
+    assert called("run", "--task", "arithmetic", *arguments) == 2
+    error = capsys.readouterr().err
+    assert f"the server {url} cannot be reached" in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())

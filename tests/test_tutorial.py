@@ -1,0 +1,117 @@
+"""The tutorial does what it says: its files are written, its commands run, and they print what it shows.
+
+Output is shortened in the tutorial: the lines shown must come in this order, others may stand between them. `...` in a
+line stands for anything, and in the output of `run` the figures do not count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
+COMMANDS = {"mipo-bench": ["-m", "mipo_bench.harness.cli"], "pytest": ["-m", "pytest", "-p", "no:cacheprovider"]}
+MODEL = ("model", "training")
+"""What stands behind the language of a block whose command asks the embedded model, or trains it."""
+ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, what stands behind that, and its text."""
+
+    language: str
+    about: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    found = re.findall(
+        r"^```(\w+) ?([^\n]*)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [Block(*parts) for parts in found]
+
+
+def follow(block: Block, folder: Path) -> None:
+    """Do what a block says."""
+    if block.language == "python":
+        (folder / block.about).write_text(block.text, encoding="utf-8")
+    elif block.language == "diff":
+        apply(block, folder / block.about)
+    elif block.language == "console":
+        command, _, output = block.text.removeprefix("$ ").partition("\n")
+        check(command, output, int(block.about.removeprefix("exit ")) if block.about.startswith("exit") else 0, folder)
+    else:
+        assert block.language == "toml", f"no rule for {block.language}"
+
+
+def apply(block: Block, file: Path) -> None:
+    """Replace the lines with - by those with +."""
+    old, new = ("".join(line[1:] for line in block.text.splitlines(keepends=True) if line[0] == sign) for sign in "-+")
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def check(command: str, output: str, code: int, folder: Path) -> None:
+    """Run a command and look for the lines that the tutorial shows, in order."""
+    program, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, *COMMANDS[program], *arguments],
+        cwd=folder,
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    part = words if arguments[0] == "run" else lambda line: " ".join(line.split())
+    lines = iter(done.stdout.splitlines())
+    for wanted in output.splitlines():
+        assert any(pattern(part(wanted)).fullmatch(part(line)) for line in lines), (
+            f"{wanted!r} is not in\n{done.stdout}"
+        )
+
+
+def pattern(line: str) -> re.Pattern[str]:
+    return re.compile(re.escape(" ".join(line.split())).replace(r"\.\.\.", ".*"))
+
+
+def words(line: str) -> str:
+    """A line without figures, which differ a little between machines, and what depends on them."""
+    return " ".join(word for word in line.split() if not re.search(r"\d", word) and word not in ("~", "-"))
+
+
+def test_what_the_tutorial_shows_without_a_model(tmp_path: Path) -> None:
+    for block in blocks():
+        if block.about not in MODEL:
+            follow(block, tmp_path)
+
+
+@pytest.mark.training
+def test_what_the_tutorial_shows_of_the_model_before_and_after_training(tmp_path: Path) -> None:
+    for block in blocks():
+        if block.language != "console" or block.about in MODEL:
+            follow(block, tmp_path)
+    assert (tmp_path / "mipo-bench-report" / "report.json").exists()
+
+
+def test_the_tutorial_has_what_it_is_for() -> None:
+    commands = [b.text.split()[2] for b in blocks() if b.language == "console" and b.text.startswith("$ mipo-bench")]
+    assert {"new-task", "check-task", "run", "list"} <= set(commands)
+    assert [block.about for block in blocks() if block.about in MODEL] == ["model", "training"]
+
+
+def test_a_line_that_is_not_printed_fails(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="is not in"):
+        check("mipo-bench new-task x", "Wrote x.py, a math task, and test_x.py. Next:\n", 0, tmp_path)
+    with pytest.raises(AssertionError):
+        check("mipo-bench new-task x", "", 0, tmp_path)

@@ -19,7 +19,7 @@ from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.lm_eval_backend import LMEvalGenerator, Seeding, Traits
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
@@ -155,7 +155,7 @@ class ServedEngine:
         """The model."""
         return self._base
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: its weights are out of reach."""
         raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
 

@@ -42,6 +42,18 @@ class DecodingConfig(Section):
     seed: int = 0
 
 
+class AskingConfig(Section):
+    """How the baselines ask that ask otherwise than once."""
+
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Context-aware decoding's a (arXiv 2305.14739)."""
+    samples: Annotated[int, Field(ge=2, strict=True)] = 8
+    """Responses to each item that best-of-n chooses from."""
+    temperature: Positive = 1.0
+    """Of best-of-n's samples."""
+    top_p: Share = 1.0
+
+
 class PairsConfig(Section):
     """How preference pairs are sampled from the base model."""
 
@@ -169,6 +181,7 @@ class RunConfig(Section):
     weight: Literal["micro", "macro"] = "micro"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     decoding: DecodingConfig = DecodingConfig()
+    asking: AskingConfig = AskingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
     judge: JudgeConfig = JudgeConfig()

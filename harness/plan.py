@@ -9,7 +9,17 @@ from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
+from mipo_bench.harness.types import (
+    Arm,
+    Baseline,
+    ContrastedBaseline,
+    Decoding,
+    ForeignTask,
+    Item,
+    Recipe,
+    SteppedBaseline,
+    Task,
+)
 
 ALL = "all"
 """Stands for every baseline or recipe that applies, those that are not run by default too."""
@@ -126,7 +136,7 @@ def _task_plan(
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
     usable = sorted(recipes.items()) if training else []
     methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes))
-    reference = _reference(task, config, fitting)
+    reference = _reference(task, config, fitting, baselines)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
             f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
@@ -148,11 +158,16 @@ def decoding_of(task: Task, config: RunConfig) -> Decoding:
     return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
 
 
-def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:
+def _reference(task: Task, config: RunConfig, fitting: Sequence[str], baselines: Mapping[str, Baseline]) -> str:
     reference = config.reference.get(task.name, task.reference)
     if reference not in fitting:
         these = ", ".join(fitting) or "none"
         raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. These do: {these}.")
+    if isinstance(baselines[reference], SteppedBaseline | ContrastedBaseline):
+        raise ConfigError(
+            f"the reference {reference!r} of task {task.name!r} asks in its own way: pairs are made of one prompt and"
+            " its response. Choose a baseline that asks once."
+        )
     return reference
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import OBJECTIVES, SUITES, Task
+from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Task
 
 Kind = Literal["task", "baseline", "recipe"]
 KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
@@ -36,15 +36,20 @@ METHODS: Mapping[Kind, Mapping[str, int]] = {
 """Kind -> methods with their number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "task": {"licence": str, "source": str, "uses_data": bool, "default": bool},
-    "baseline": {"default": bool},
-    "recipe": {"default": bool, "control": bool, "objective": str, "reward": str, "drawn_as": str},
+    "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
+    "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
     "task": {"with_data": 1, "rubric": 1},
-    "baseline": {},
+    "baseline": {"follow_up": 2, "contrast": 1},
     "recipe": {"graded_contrasts": 4},
 }
-REWARDS = ("score", "judge")
+ALLOWED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    "task": {},
+    "baseline": {"contrast_use": CONTRAST_USES},
+    "recipe": {"objective": OBJECTIVES, "reward": ("score", "judge")},
+}
+"""Attributes with a closed list of values."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LIMIT = 200
 """Characters of a foreign value or message that are shown."""
@@ -129,16 +134,29 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         yield problem
     if not plugin.description.strip() or not plugin.description.isprintable():
         yield f"description {shown(plugin.description)} is not one line of text"
-    if kind == "recipe" and getattr(plugin, "objective", "dpo") not in OBJECTIVES:
-        yield f"objective {shown(plugin.objective)} is not one of {', '.join(OBJECTIVES)}"
-    if kind == "recipe" and getattr(plugin, "reward", "score") not in REWARDS:
-        yield f"reward {shown(plugin.reward)} is not one of {', '.join(REWARDS)}"
+    for name, allowed in ALLOWED[kind].items():
+        if hasattr(plugin, name) and getattr(plugin, name) not in allowed:
+            yield f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
+    if kind == "baseline":
+        yield from _asking(plugin)
     if kind != "task":
         return
     if plugin.suite not in SUITES:
         yield f"suite {shown(plugin.suite)} is not one of {', '.join(SUITES)}"
     if plugin.max_new_tokens < 0:
         yield f"max_new_tokens = {plugin.max_new_tokens} is negative"
+
+
+def _asking(plugin: Any) -> Iterator[str]:
+    """What is wrong with a baseline that asks otherwise than once."""
+    if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
+        yield "steps and follow_up go together: give both or neither"
+    elif getattr(plugin, "steps", 2) < 2:
+        yield f"steps = {plugin.steps} is too few for follow_up: 2 or more"
+    if hasattr(plugin, "contrast_use") != hasattr(plugin, "contrast"):
+        yield "contrast_use and contrast go together: give both or neither"
+    elif hasattr(plugin, "steps") and hasattr(plugin, "contrast"):
+        yield "steps and contrast cannot be combined"
 
 
 def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = False) -> str | None:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mipo_bench.harness.answers import answer
+from mipo_bench.harness.asking import Asking, respond
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import UserError
-from mipo_bench.harness.evaluation import Evaluated, Weights, ask
+from mipo_bench.harness.evaluation import Evaluated, Weights
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
@@ -103,8 +104,8 @@ class Run:
     def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
-            done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
-            done.settle(answer(generator, list(done.requests.values()), self.store, stage))
+            baseline, model = self.plan.baselines[arm.baseline], Weights(generator, weights)
+            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config.asking))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 

@@ -135,5 +135,5 @@ def test_what_a_recipe_says_of_itself_is_checked() -> None:
 
 def test_every_recipe_says_whether_it_is_a_trained_baseline() -> None:
     recipes = load_plugins().recipes
-    controls = {name for name, recipe in recipes.items() if getattr(recipe, "control", False)}
-    assert controls == set(recipes) - set(MIPO)
+    baselines = {name for name, recipe in recipes.items() if getattr(recipe, "baseline", False)}
+    assert baselines == set(recipes) - set(MIPO)

@@ -14,4 +14,4 @@ class InfoNce(MipoRandom):
     objective: Objective = "infonce"
     drawn_as = "mipo-random"
     default = False
-    control = True
+    baseline = True

@@ -14,4 +14,4 @@ class Sami(MipoRandom):
     objective: Objective = "sami"
     drawn_as = "mipo-random"
     default = False
-    control = True
+    baseline = True

@@ -14,4 +14,4 @@ class SftSelf(MipoRandom):
     objective: Objective = "sft"
     drawn_as = "mipo-random"
     default = False
-    control = True
+    baseline = True

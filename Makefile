@@ -36,7 +36,7 @@ types: setup
 
 test: lint types
 	@echo "== tests"
-	HF_HUB_OFFLINE=1 $(BIN)/pytest
+	HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=passive $(BIN)/pytest
 
 format: setup
 	$(BIN)/ruff check --fix .

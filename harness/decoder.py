@@ -69,9 +69,15 @@ class Decoder:
                 yield from ((i, self._unsampled(requests[i])) for i in group)
 
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
-        """See `Generator`."""
+        """See `Generator`. Raises ModelError where a single prompt takes more memory than there is."""
         for position, question in enumerate(asked):
-            yield position, self._likelihoods(question)
+            try:
+                found = self._likelihoods(question)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise _too_small(error) from error
+                raise
+            yield position, found
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -121,10 +127,7 @@ class Decoder:
     def _shrink(self, error: Exception) -> None:
         """Go on with half the slots. Raises ModelError where one is too many."""
         if self.rows == 1:
-            raise ModelError(
-                f"out of memory with a single prompt at a time ({str(error).splitlines()[0]}). Use a smaller model, a"
-                " shorter max_length, or --set dtype=bfloat16."
-            ) from error
+            raise _too_small(error) from error
         self.forward = Forward(self.model)
         free_memory()
         self.rows //= 2
@@ -254,6 +257,13 @@ class _Alone:
 
         finish = self.judge(self.request, input_ids[0, self.prompt_length :].tolist())
         return torch.tensor([finish is not None], device=input_ids.device)
+
+
+def _too_small(error: Exception) -> ModelError:
+    return ModelError(
+        f"out of memory with a single prompt at a time ({str(error).splitlines()[0]}). Use a smaller model, a shorter"
+        " max_length, or --set dtype=bfloat16."
+    )
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
 from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
-from mipo_bench.harness.plan import Plan, make_plan
+from mipo_bench.harness.plan import Plan, chosen_tasks, make_plan
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import git_state, package_versions, usable_cores
 from mipo_bench.harness.run_cli import check_writable
+from mipo_bench.harness.types import Task
 
 _FOUR_BYTES = 4
 _HUB_SECONDS = 5.0
@@ -114,9 +117,14 @@ def _remote(model: str) -> Finding:
 
 
 def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
-    """What the plan needs; generator-returns the plan, None where there is none."""
+    """What the plan needs; generator-returns the plan of those tasks whose data is here, None where there is none."""
     try:
-        plan = make_plan(config)
+        plugins = load_plugins([include.path for include in config.include])
+        chosen, problems = chosen_tasks(config, plugins)
+        absent = yield from _data([on_data(task, config.data) for task in chosen.values()])
+        if absent and not problems and len(absent) == len(chosen):
+            return None
+        plan = make_plan(_without(config, absent, chosen) if absent else config, plugins)
     except UserError as error:
         for line in str(error).splitlines():
             yield Finding("tasks", "fail", line)
@@ -125,6 +133,25 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
         trained = f", {len(task.training_items)} training items for {', '.join(task.recipes)}" if task.recipes else ""
         yield Finding("tasks", "ok", f"{task.task.name}: {len(task.items)} items{trained}")
     return plan
+
+
+def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
+    """Whether data sets are here; generator-returns the tasks whose is not. Nothing is downloaded."""
+    absent = set()
+    for task in tasks:
+        if ask := getattr(task, "data_state", None):
+            state, text = ask()
+            absent |= set() if state == "ok" else {task.name}
+            yield Finding("data", state, f"{task.name}: {text}")
+    return absent
+
+
+def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:
+    """The run without some tasks, and without folders that no other task reads."""
+    names = [name for name in config.tasks or chosen if name not in absent]
+    reading = {name for name in names if getattr(chosen.get(name), "uses_data", False)}
+    data = {name: f for name, f in config.data.items() if name in reading or (name == EVERY and reading)}
+    return config.model_copy(update={"tasks": tuple(names), "data": data})
 
 
 def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:

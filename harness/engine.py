@@ -112,6 +112,4 @@ class HFEngine:
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
         shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
-        generator = HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement)
-        generator.notes = self.notes
-        return generator
+        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement, self.notes)

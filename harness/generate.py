@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,15 +76,51 @@ def place(config: RunConfig) -> Placement:
     )
 
 
+def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
+    """The model of a folder, in evaluation mode on its device. Raises ModelError where it cannot be loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if placement.threads:
+        torch.set_num_threads(placement.threads)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, placement.dtype),
+            device_map=placement.device_map,
+            **placement.loading,
+        )
+        if placement.device_map is None:
+            move: Any = model.to  # its wrapper's type is wrong in transformers
+            move(placement.device)
+    except Exception as error:
+        raise ModelError(f"cannot load the model {folder}: {error}") from error
+    model.eval()
+    return cast("PreTrainedModel", model)
+
+
 class HFGenerator:
     """A causal language model of transformers. Weights load at the first generation, not before."""
 
-    def __init__(self, folder: Path, digest: str, placement: Placement) -> None:
-        """Remember the folder; `digest` is that of `provenance.model_digest`."""
+    def __init__(
+        self,
+        folder: Path,
+        digest: str,
+        placement: Placement,
+        notes: list[str] | None = None,
+        load: Callable[[Path, Placement], PreTrainedModel] | None = None,
+    ) -> None:
+        """Remember the folder. `digest` identifies all that decides an answer; `notes` takes what a report should say.
+
+        `load` loads the weights in place of `load_model`.
+        """
         self.folder = folder
         self.digest = digest
         self.placement = placement
-        self.notes: list[str] = []
+        self.notes = [] if notes is None else notes
+        self._load = load or load_model
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -104,27 +140,7 @@ class HFGenerator:
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode on its device."""
-        import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        if self.placement.threads:
-            torch.set_num_threads(self.placement.threads)
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self.folder,
-                dtype=getattr(torch, self.placement.dtype),
-                device_map=self.placement.device_map,
-                **self.placement.loading,
-            )
-        except Exception as error:
-            raise ModelError(f"cannot load the model {self.folder}: {error}") from error
-        if self.placement.device_map is None:
-            move: Any = model.to  # its wrapper's type is wrong in transformers
-            move(self.placement.device)
-        model.eval()
-        return cast("PreTrainedModel", model)
+        return self._load(self.folder, self.placement)
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `prompts.render`."""

@@ -59,7 +59,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     """
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
-    tasks, problems = _tasks(config, plugins)
+    tasks, problems = chosen_tasks(config, plugins)
     problems += data_problems(config.data, tasks.values())
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
@@ -75,7 +75,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
 
 
-def _tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
+def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
     """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
     if not config.tasks:
         fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}

@@ -40,7 +40,7 @@ OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
-    "task": {"with_data": 1, "data_used": 0, "rubric": 1},
+    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
     "baseline": {"follow_up": 2, "contrast": 1},
     "recipe": {"graded_contrasts": 4},
 }

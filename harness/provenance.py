@@ -8,12 +8,15 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("mipo-bench", "torch", "transformers", "trl", "peft", "tokenizers", "datasets", "numpy", "scipy")
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.py", "tokenizer.model", "merges.txt", "vocab.txt")
 """What decides a model's answers; `lineage.json` and `build.json` only tell where it came from."""
+_LARGE = 64 * 1024 * 1024
+"""Bytes from which on a file is not read twice by one process."""
 _NOT_WEIGHTS = {"lineage.json", "build.json"}
 
 
@@ -72,10 +75,19 @@ def hardware(device: str) -> dict[str, str | int]:
     """What the run computed on. The host's name stays out of the report."""
     return {
         "device": device,
+        **_gpu(device),
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": usable_cores(),
     }
+
+
+def _gpu(device: str) -> dict[str, str]:
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name(device)}
 
 
 def usable_cores() -> int:
@@ -93,7 +105,19 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
+    """SHA-256 of a file's content, hexadecimal; a large file that has not changed since is read once."""
+    stat = path.stat()
+    if stat.st_size < _LARGE:
+        return _read_digest(path)
+    return _large_digest(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _large_digest(path: Path, *_state: int) -> str:
+    return _read_digest(path)
+
+
+def _read_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mipo_bench.harness.ahead import answer_ahead, prompted
 from mipo_bench.harness.answers import answer
 from mipo_bench.harness.asking import Asking, respond
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
-from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.errors import ModelError, StageError, UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
@@ -67,6 +68,7 @@ class Run:
 
     def compute(self, *, helps: bool) -> None:
         """Every stage before judging. Who `helps` another process that reports leaves out what others are at."""
+        self._ahead()
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._hole(arm):
@@ -98,6 +100,17 @@ class Run:
         """What tells the arms of a run apart."""
         return (arm.task, arm.method, arm.train_seed)
 
+    def _ahead(self) -> None:
+        """Ask the base model everything that is known from the start; what goes wrong is met again by its arm."""
+        weights = Weights(self.engine.base, self.engine.model_digest)
+        with self.display.stage("prompting arms of all tasks", "responses") as stage:
+            try:
+                answer_ahead(prompted(self.plan, weights), self.engine.base, self.store, stage)
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                self.display.say(f"! arm by arm from here, because all at once failed: {type(error).__name__}: {error}")
+
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
         waiting, self.evaluated = self.evaluated, []
@@ -119,7 +132,10 @@ class Run:
             pairs = self._pairs(task, arm, stage)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
-        self._evaluate(task, arm, trained.generator, trained.digest)
+        try:
+            self._evaluate(task, arm, trained.generator, trained.digest)
+        except ModelError as error:  # what the base model's user must repair is one checkpoint's failure here
+            raise StageError(str(error)) from error
         checkpoint = CheckpointRecord(
             task=arm.task,
             recipe=str(arm.recipe),

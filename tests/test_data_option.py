@@ -12,6 +12,7 @@ from golden_files import check_golden, run
 
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.data import EVERY, folders, on_data
+from mipo_bench.harness.doctor import can_start, examine
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError
 from mipo_bench.harness.plan import make_plan
 from mipo_bench.harness.runner import Run
@@ -98,6 +99,17 @@ def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> No
     assert str(DATA) not in to_json(report)
     assert json.loads(to_json(report))["config"].get("data") is None
     assert {a.method: sum(a.scores) for a in report.arms if a.task == "gsm8k"}["plain"] == 2
+
+
+def test_doctor_names_the_data_of_each_task_and_plans_the_others(tmp_path: Path) -> None:
+    config = settings("gsm8k", "svamp", "facts", data=[f"gsm8k={DATA}", f"svamp={tmp_path}"], store=tmp_path)
+    found = list(examine(config))
+    data, tasks = ([(f.state, f.text) for f in found if f.what == what] for what in ("data", "tasks"))
+    assert data[0] == ("ok", "gsm8k: openai/gsm8k, local files, licence MIT")
+    assert data[1][0] == "fail"
+    assert data[1][1].startswith(f"svamp: {tmp_path} has no 'train' split of ChilleD/SVAMP")
+    assert [text.split(":")[0] for _, text in tasks] == ["gsm8k", "facts"]
+    assert not can_start(found)
 
 
 @pytest.mark.parametrize(

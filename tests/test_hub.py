@@ -55,6 +55,17 @@ def test_a_data_set_is_downloaded_once_and_then_read_without_a_network(tmp_path:
     assert pointed.stdout.strip() == expected, pointed.stderr
 
 
+def test_whether_data_would_be_downloaded_is_found_out_without_downloading(tmp_path: Path) -> None:
+    code = "from mipo_bench.tasks.gsm8k import Gsm8k; print(*Gsm8k().data_state())"
+    home = tmp_path / "home"
+    with fake_hub({"openai/gsm8k": {"README.md": CARD}}, Gsm8k.dataset.revision) as address:
+        done = python("-c", code, home=home, HF_ENDPOINT=address)
+    assert done.stdout.startswith("warn openai/gsm8k will be downloaded. Get it with: hf download"), done.stderr
+    assert not list(home.rglob("*gsm8k*"))
+    done = python("-c", code, home=home, HF_HUB_OFFLINE="1")
+    assert done.stdout.startswith("fail task 'gsm8k' needs the data set openai/gsm8k: it is in no"), done.stderr
+
+
 def test_refusals_of_the_hub_say_what_to_do_all_at_once(tmp_path: Path) -> None:
     refusing = {
         "ChilleD/SVAMP": "GatedRepo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline
 from mipo_bench.tasks.community_alignment import CommunityAlignment
 from mipo_bench.tasks.data.judged import JudgedPublic, rouge1
 from mipo_bench.tasks.data.public import PublicTask
+from mipo_bench.tasks.gsm8k import Gsm8k
 
 DATA = Path(__file__).parent / "data"
 PLUGINS = load_plugins()
@@ -259,3 +261,25 @@ def test_the_digest_is_of_the_content_and_names_no_folder() -> None:
 )
 def test_rouge1(text: str, reference: str, value: float) -> None:
     assert rouge1(text, reference) == pytest.approx(value)
+
+
+def cpu_seconds(rows: int, folder: Path) -> float:
+    """CPU time to load both splits of so many rows and to make the messages of every baseline that applies."""
+    folder.mkdir()
+    for split in ("train", "test"):
+        lines = (json.dumps({"question": f"{split} {n} and one?", "answer": f"So #### {n + 1}"}) for n in range(rows))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    start = time.process_time()
+    task: Task = Gsm8k(folder)
+    items = task.items("eval")
+    assert len(items) == rows
+    for baseline in (b for b in PLUGINS.baselines.values() if b.applies(task, items[0])):
+        for one in items:
+            assert baseline.messages(one)
+    return time.process_time() - start
+
+
+def test_ten_thousand_items_load_and_render_in_time_and_not_quadratically(tmp_path: Path) -> None:
+    quarter, whole = (cpu_seconds(rows, tmp_path / str(rows)) for rows in (2_500, 10_000))
+    assert whole < 5
+    assert whole < 10 * quarter

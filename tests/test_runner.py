@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeEngine, SilentDisplay
+from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
 from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.engine import Trained
+from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.plan import Plan, make_plan
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Item, Request, Response, Score
+from mipo_bench.harness.types import Arm, Item, Request, Response, Score
 from mipo_bench.reports.record import Report
 from mipo_bench.tasks.arithmetic import Arithmetic
 
@@ -202,3 +204,30 @@ def test_an_arm_whose_prompts_do_not_fit_is_a_hole_unless_it_is_allowed(tmp_path
     assert not lax.holes
     assert len(arm.failed) == 6
     assert {arm.scores[lax.tasks[0].items.index(item)] for item in arm.failed} == {0.0}
+
+
+class BrokenCheckpoints(FakeEngine):
+    """Its checkpoints cannot be loaded."""
+
+    def trained(self, arm: Arm, pairs: Any, on_step: Callable[[int, int], None]) -> Trained:
+        def broken(request: Request) -> str:
+            raise ModelError("cannot load the model")
+
+        found = super().trained(arm, pairs, on_step)
+        return replace(found, generator=FakeGenerator(found.digest, broken))
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_a_hole(tmp_path: Path) -> None:
+    report = World(tmp_path, BrokenCheckpoints(guess, settle)).run(settings(suite="math"))
+    assert {(h.stage, h.error, h.message) for h in report.holes} == {
+        ("evaluation", "StageError", "cannot load the model")
+    }
+    assert [a.method for a in report.arms if a.recipe] == []
+
+
+def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
+    report = world.run(settings(recipes=[]))
+    first, *rest = world.display.stages
+    assert (first.name, first.done) == ("prompting arms of all tasks", 12 * len(report.arms))
+    assert first.total == first.done
+    assert not any(stage.fresh for stage in rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from mipo_bench.harness.database import SCHEMA
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.provenance import file_digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Response
 
@@ -119,3 +121,17 @@ def test_a_checkpoint_that_another_process_finished_first_stands(store: Store) -
     made = store.put_checkpoint("key", slow)
     assert store.checkpoint("key") == other.checkpoint("key") == made
     assert [f.name for f in (store.folder / "checkpoints").iterdir()] == ["key"]
+
+
+def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    """Checkpoints of many gigabytes are hashed as files and as models; one reading serves both."""
+    file = tmp_path / "model.safetensors"
+    with file.open("wb") as out:
+        out.truncate(65 * 1024 * 1024)
+    first, was = file_digest(file), file.stat()
+    with file.open("r+b") as out:
+        out.write(b"x")
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # as if nothing had happened: who read it again would notice
+    assert file_digest(file) == first
+    os.utime(file)
+    assert file_digest(file) != first

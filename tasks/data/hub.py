@@ -12,14 +12,22 @@ from mipo_bench.tasks.data.formats import READERS, read_rows
 from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
 from mipo_bench.tasks.data.rows import Row
 
+_SECONDS = 20.0
+"""How long the hub may take to say that it has a data set."""
+
+
+class NotHereError(DataError):
+    """The data would have to be downloaded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a task's data comes from; `folder` is the user's, None for the caches and the hub."""
+    """Where a task's data comes from: the user's folder, else the caches and, where `download` is true, the hub."""
 
     data: DataSet
     task: str
     folder: Path | None = None
+    download: bool = True
 
     def rows(self, part: Part, *, needed: bool = True) -> tuple[Row, ...]:
         """All rows of a part, in order; none where it is not `needed` and the user's folder lacks it.
@@ -27,7 +35,10 @@ class Source:
         Raises DataError naming the data set, what is missing or wrong, and how to get it.
         """
         if self.folder is None:
-            return self._cached(part) or _download(self.data, part, self.task)
+            cached = self._cached(part)
+            if not cached and not self.download:
+                raise NotHereError(f"{self.data.id} is in no Hugging Face cache here.")
+            return cached or _download(self.data, part, self.task)
         files = self._files(self.folder, part)
         if not files and needed:
             raise DataError(
@@ -55,6 +66,14 @@ class Source:
         return ()
 
 
+def ask_hub(data: DataSet, task: str, seconds: float) -> None:
+    """Raise DataError where the hub does not give the data set to this user now."""
+    from huggingface_hub import HfApi
+
+    with _explained(data, task):
+        HfApi().dataset_info(data.id, revision=data.revision, timeout=seconds)
+
+
 def how_to_get(data: DataSet, task: str) -> str:
     """What to do where the data is missing."""
     revision = f" --revision {data.revision}" if data.pinned else ""
@@ -71,12 +90,10 @@ def _read(files: Sequence[Path], part: Part) -> tuple[Row, ...]:
 def _download(data: DataSet, part: Part, task: str) -> tuple[Row, ...]:
     """The part from the hub, through `datasets`, which keeps it in its cache. Raises DataError."""
     import datasets
-    from huggingface_hub import HfApi
 
     name = None if part.config == "default" else part.config
+    ask_hub(data, task, _SECONDS)  # a refusal has a name here, and a missing network is noticed at once
     with _explained(data, task):
-        # a refusal has a name here, and a missing network is noticed at once
-        HfApi().dataset_info(data.id, revision=data.revision, timeout=20)
         loaded = datasets.load_dataset(data.id, name, split=part.split, revision=data.revision)
         wanted = [c for c in loaded.column_names if not part.columns or c in part.columns]
         values = loaded.select_columns(wanted).to_list()

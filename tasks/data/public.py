@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Literal, Self
 
 from mipo_bench.harness.errors import DataError
 from mipo_bench.harness.types import Item, Split, Turn
-from mipo_bench.tasks.data.hub import Source
+from mipo_bench.tasks.data.hub import NotHereError, Source, ask_hub, how_to_get
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, rows_digest
 from mipo_bench.tasks.splits import seeded
@@ -37,14 +37,14 @@ class Built:
 class PublicTask:
     """Base of the tasks over a public data set. A subclass names the data set and builds the items from its rows."""
 
-    name: ClassVar[str]
-    dataset: ClassVar[DataSet]
+    name: str
+    dataset: DataSet
     uses_data = True
     default = False
     """Runs only by name: its data is not part of the package."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._source = Source(self.dataset, self.name, folder)
+    def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
+        self._source = Source(self.dataset, self.name, folder, download)
         self._read: dict[Part, tuple[Row, ...]] = {}
 
     @property
@@ -72,6 +72,24 @@ class PublicTask:
         read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest}
         left_out = {f"left out: {reason}": n for reason, n in sorted(built.left_out.items())}
         return {**read, **left_out, **dict(sorted(built.notes.items()))}
+
+    def data_state(self) -> tuple[Literal["ok", "warn", "fail"], str]:
+        """Whether a run would find the data, without a download: in words, `warn` where it would download it."""
+        here = type(self)(self._source.folder, download=False)
+        try:
+            here.items("eval")
+        except NotHereError:
+            return self._obtainable()
+        except DataError as error:
+            return "fail", str(error)
+        return "ok", f"{self.dataset.id}, {here.data_used()['revision']}, licence {self.licence}"
+
+    def _obtainable(self) -> tuple[Literal["warn", "fail"], str]:
+        try:
+            ask_hub(self.dataset, self.name, seconds=5)
+        except DataError as error:
+            return "fail", str(error)
+        return "warn", f"{self.dataset.id} will be downloaded. {how_to_get(self.dataset, self.name)}"
 
     def build(self) -> Built:
         """Items of both splits from `rows`."""

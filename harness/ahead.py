@@ -1,0 +1,44 @@
+"""What is sure to be asked of the base model, asked in one stream before the arms that need it.
+
+Arms of a few hundred short prompts would each end with half-empty batches; together they keep the slots full. An answer
+depends on its own request alone, so nothing changes but the time: each arm finds its answers in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from mipo_bench.harness.answers import Meter, answer
+from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.evaluation import Weights, ask
+from mipo_bench.harness.plan import Plan
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import ContrastedBaseline, Generator, Request, SteppedBaseline
+
+CHUNK = 8192
+"""Requests that are held in memory at once."""
+
+
+def answer_ahead(requests: Iterable[Request], generator: Generator, store: Store, meter: Meter) -> None:
+    """Answer everything into the store. Gives up where a request fails: its arm asks again, and says what is wrong."""
+    stream = iter(requests)
+    while chunk := list(islice(stream, CHUNK)):
+        if any(response.finish == "failed" for response in answer(generator, chunk, store, meter)):
+            return
+
+
+def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
+    """What the prompting arms of all tasks ask of the base model; an arm that cannot be asked is left to itself."""
+    for task in plan.tasks:
+        for arm in plan.arms_of(task.task.name, trained=False):
+            baseline = plan.baselines[arm.baseline]
+            if isinstance(baseline, SteppedBaseline | ContrastedBaseline):
+                continue  # what it asks depends on answers, or is not what its messages say
+            try:
+                asked = ask(task, baseline, arm, weights)
+            except UserError:
+                raise
+            except Exception:  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
+                continue
+            yield from asked.requests.values()

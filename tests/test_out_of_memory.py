@@ -1,0 +1,89 @@
+"""Running out of memory: half the slots, then half of those, and a clear end where one is too many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from mipo_bench.harness import models
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.generate import HFGenerator, Placement, load_model
+from mipo_bench.harness.memory import is_out_of_memory
+from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
+
+
+class CrampedModel:
+    """A model on a device whose memory is enough for some rows and for prompts of some length."""
+
+    def __init__(self, model: PreTrainedModel, rows: int, tokens: int, error: Callable[[str], Exception]) -> None:
+        self.model, self.rows, self.tokens, self.error = model, rows, tokens, error
+        self.refused = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def __call__(self, input_ids: torch.Tensor, **options: Any) -> Any:
+        if input_ids.shape[0] > self.rows or input_ids.shape[1] > self.tokens:
+            self.refused += 1
+            raise self.error("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.model(input_ids=input_ids, **options)
+
+
+def cramped(rows: int, tokens: int = 1000, error: Callable[[str], Exception] = torch.OutOfMemoryError) -> HFGenerator:
+    def load(folder: Path, placement: Placement) -> PreTrainedModel:
+        return cast("PreTrainedModel", CrampedModel(load_model(folder, placement), rows, tokens, error))
+
+    return HFGenerator(models.embedded_folder(), "digest", Placement(threads=1, batch_size=16), load=load)
+
+
+def asked(generator: HFGenerator) -> list[Request]:
+    texts = [
+        f"Describe {word} in a few words." for word in ["chess", "music", "tea", "rain", "cats", "books", "maps"]
+    ] * 6
+    prompts = [generator.render([Message("user", text)], None).text for text in texts]
+    return [Request(prompt, seed, Decoding(20, 1.0), ("yes", "no")) for seed, prompt in enumerate(prompts)]
+
+
+def answers(generator: HFGenerator) -> list[Response]:
+    return [response for _, response in sorted(generator.generate(asked(generator)), key=lambda found: found[0])]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+def test_the_slots_are_halved_until_they_fit_and_nothing_is_lost(error: Callable[[str], Exception]) -> None:
+    ample, tight = cramped(16), cramped(5, error=error)
+    assert answers(tight) == answers(ample)
+    assert [note.split(" at a time")[0] for note in tight.notes] == [
+        f"out of memory: prompts were answered {rows}" for rows in (8, 4)
+    ]
+    assert ample.notes == []
+
+
+def test_memory_that_shrinks_on_the_way_loses_no_answer() -> None:
+    generator = cramped(16)
+    stream = generator.generate(asked(generator))
+    found = [next(stream) for _ in range(5)]
+    cast("Any", generator.model).rows = 4
+    found += stream
+    assert [response for _, response in sorted(found, key=lambda one: one[0])] == answers(cramped(16))
+    assert cast("Any", generator.model).refused > 0
+
+
+def test_where_a_single_prompt_is_too_much_the_message_says_what_to_do() -> None:
+    for generator in (cramped(0), cramped(16, tokens=3)):
+        with pytest.raises(ModelError, match=r"single prompt at a time .*dtype=bfloat16"):
+            answers(generator)
+        with pytest.raises(ModelError, match="out of memory"):
+            list(generator.likelihoods([Continuations("one two three four five", ("six",))]))
+
+
+def test_another_failure_is_not_taken_for_a_lack_of_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    generator = cramped(0, error=lambda _: KeyError("lost"))
+    with pytest.raises(KeyError):
+        answers(generator)

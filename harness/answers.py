@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.sharing import parts
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request, Response
 
+T = TypeVar("T")
 FLUSH = 64
 """Answers that are stored in one transaction: as many are lost at most when the process is killed."""
 
@@ -47,26 +51,21 @@ def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
 
 
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
-    """Responses to all requests, in order; equal requests are asked once. What failed is not stored."""
+    """Responses to all requests, in order; equal requests are asked once, here or by another process on the store.
+
+    What failed is not stored.
+    """
     keys = [response_key(generator, r) for r in requests]
-    known = store.responses(list(dict.fromkeys(keys)))
-    missing = {key: r for key, r in zip(keys, requests, strict=True) if key not in known}
-    meter.total += len(requests)
-    meter.tick(len(requests) - sum(key in missing for key in keys))  # shows the total before the first answer too
-    times = Counter(keys)
-    names, rows = list(missing), list[tuple[str, Response]]()
-    for position, response in generator.generate(list(missing.values())) if missing else ():
-        if response.finish == "failed":
-            known[names[position]] = response
-        else:
-            rows.append((names[position], response))
-        if len(rows) >= FLUSH:
-            store.put_responses(rows)
-            known.update(rows)
-            rows = []
-        meter.tick(times[names[position]], response.n_tokens)
-    store.put_responses(rows)
-    known.update(rows)
+    asked = dict(zip(keys, requests, strict=True))
+
+    def compute(names: Sequence[str]) -> Iterator[tuple[str, Response, int]]:
+        for position, response in generator.generate([asked[name] for name in names]):
+            yield names[position], response, response.n_tokens
+
+    def put(rows: Sequence[tuple[str, Response]]) -> None:
+        store.put_responses(row for row in rows if row[1].finish != "failed")
+
+    known = _complete(keys, Work(store.responses, compute, put), store, meter)
     return [known[key] for key in keys]
 
 
@@ -78,18 +77,52 @@ def likelihoods(
     The texts of one prompt are asked together, all or none.
     """
     keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in asked]
-    known = store.likelihoods(list(dict.fromkeys(key for row in keys for key in row)))
-    missing = [i for i, row in enumerate(keys) if any(key not in known for key in row)]
-    meter.total += len(asked)
-    meter.tick(len(asked) - len(missing))
-    rows: list[tuple[str, Likelihood]] = []
-    for position, found in generator.likelihoods([asked[i] for i in missing]) if missing else ():
-        rows += zip(keys[missing[position]], found, strict=True)
-        if len(rows) >= FLUSH:
-            store.put_likelihoods(rows)
+    names = [digest(row) for row in keys]
+    places = {name: n for n, name in enumerate(names)}
+
+    def stored(wanted: Sequence[str]) -> dict[str, tuple[Likelihood, ...]]:
+        rows = {name: keys[places[name]] for name in wanted}
+        found = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
+        return {name: tuple(found[k] for k in row) for name, row in rows.items() if all(k in found for k in row)}
+
+    def compute(wanted: Sequence[str]) -> Iterator[tuple[str, tuple[Likelihood, ...], int]]:
+        for position, found in generator.likelihoods([asked[places[name]] for name in wanted]):
+            yield wanted[position], found, sum(x.n_tokens for x in found)
+
+    def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
+        store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
+
+    known = _complete(names, Work(stored, compute, put), store, meter)
+    return [known[name] for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[T]):
+    """How to look up, compute (name, value and its tokens, one by one) and store what has these names."""
+
+    stored: Callable[[Sequence[str]], dict[str, T]]
+    compute: Callable[[Sequence[str]], Iterator[tuple[str, T, int]]]
+    put: Callable[[Sequence[tuple[str, T]]], None]
+
+
+def _complete(names: Sequence[str], work: Work[T], store: Store, meter: Meter) -> dict[str, T]:
+    """All of it: what the store has, what is computed here, and what other processes compute meanwhile."""
+    times = Counter(names)
+    known = work.stored(list(times))
+    meter.total += len(names)
+    meter.tick(sum(times[name] for name in known))  # shows the total before the first answer too
+    with closing(parts(store.claims, [name for name in times if name not in known], work.stored)) as shared:
+        for part in shared:
+            meter.tick(sum(times[name] for name in part.found))
+            known.update(part.found)
+            rows: list[tuple[str, T]] = []
+            for name, value, tokens in work.compute(part.mine) if part.mine else ():
+                rows.append((name, value))
+                if len(rows) == FLUSH:
+                    work.put(rows)
+                    known.update(rows)
+                    rows = []
+                meter.tick(times[name], tokens)
+            work.put(rows)
             known.update(rows)
-            rows = []
-        meter.tick(1, sum(x.n_tokens for x in found))
-    store.put_likelihoods(rows)
-    known.update(rows)
-    return [tuple(known[key] for key in row) for row in keys]
+    return known

@@ -72,7 +72,8 @@ def new_task(
     sys.stdout.write(
         f"Wrote {written.task}, a {kind} task, and {written.test}. Next:\n"
         f"  mipo-bench check-task {written.task}\n"
-        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none\n"
+        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none"
+        f"{' --judge rules' if kind == 'judged' else ''}\n"
     )
 
 

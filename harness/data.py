@@ -1,4 +1,4 @@
-"""`--data`: point tasks that read a data set at local files."""
+"""`--data`: point tasks that read a data set at local files; and what they have read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.types import Task
 
 EVERY = "*"
@@ -32,6 +32,14 @@ def folders(value: Any) -> Any:
     return found
 
 
+def given_folders(entries: Sequence[str]) -> dict[str, Path]:
+    """`folders` of a command that has no configuration. Raises ConfigError."""
+    try:
+        return {task: Path(folder) for task, folder in folders(entries).items()}
+    except ValueError as error:
+        raise ConfigError(f"--data: {error}.") from error
+
+
 def _entry(entry: str | Path) -> tuple[str, str | Path]:
     """The task of `TASK=DIR`; a folder whose own name has an equals sign is taken for a folder."""
     task, equals, folder = str(entry).partition("=")
@@ -49,6 +57,12 @@ def on_data(task: Task, data: Mapping[str, Path]) -> Task:
     if with_data is None:
         raise PluginError(f"task {task.name!r} has uses_data = True, but no method with_data(folder).")
     return cast("Task", with_data(folder.expanduser()))
+
+
+def data_used(task: Task) -> dict[str, str | int] | None:
+    """What a task says that it has read, for the report; None where it says nothing."""
+    told = getattr(task, "data_used", None)
+    return dict(told()) if told else None
 
 
 def data_problems(data: Mapping[str, Path], tasks: Iterable[Task]) -> Sequence[str]:

@@ -62,6 +62,9 @@ def diff(
     include: Annotated[
         list[Path] | None, typer.Option(help="File or folder with the plugins of its tasks, for --items and --rescore.")
     ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Folder with their data sets, TASK=FOLDER for one task's.")
+    ] = None,
     selftest: Annotated[
         bool, typer.Option("--selftest", help="Inject regressions into a copy of A and show that the gate fails.")
     ] = False,
@@ -71,11 +74,12 @@ def diff(
     Exit codes: 0 fine; 2 bad input; with --gate also 1 regression, 3 loss
     not ruled out (noninferior), 4 not comparable.
     """
+    from mipo_bench.harness.data import given_folders
     from mipo_bench.harness.errors import NotComparableError
     from mipo_bench.harness.sources import Places
 
     asked = _Asked(
-        Places(store, path, tuple(include or ())),
+        Places(store, path, tuple(include or ()), given_folders(data or ())),
         format_,
         gate,
         tuple(margin or ()),

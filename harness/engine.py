@@ -106,9 +106,7 @@ class HFEngine:
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
         key = checkpoint_key(training, [*self.placement.identity, *libraries])
-        found = self.store.checkpoint(key) or self.store.put_checkpoint(
-            key, lambda folder: train.train(training, folder, on_step)
-        )
+        found = self.store.checkpoint_once(key, lambda folder: train.train(training, folder, on_step))
         lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
         return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
 

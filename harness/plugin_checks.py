@@ -35,12 +35,12 @@ METHODS: Mapping[Kind, Mapping[str, int]] = {
 }
 """Kind -> methods with their number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
-    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool},
+    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
     "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
     "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
-    "task": {"with_data": 1, "rubric": 1},
+    "task": {"with_data": 1, "data_used": 0, "rubric": 1},
     "baseline": {"follow_up": 2, "contrast": 1},
     "recipe": {"graded_contrasts": 4},
 }

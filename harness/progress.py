@@ -108,6 +108,23 @@ class PlainDisplay:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+class HelperDisplay:
+    """Shows of a process that only helps what goes wrong in it."""
+
+    def __init__(self, console: Console, number: int) -> None:
+        """Write to `console`; `number` is that of the process."""
+        self.console, self.number = console, number
+
+    @contextmanager
+    def stage(self, name: str, unit: str) -> Iterator[Stage]:
+        """Show nothing."""
+        yield Stage(name, unit)
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+        self.console.print(f"process {self.number}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         stage = task.fields["stage"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
-from mipo_bench.harness.errors import ConfigError, ReportError
+from mipo_bench.harness.data import on_data
+from mipo_bench.harness.errors import ConfigError, DataError, ReportError
 from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.sources import Places, find_run
@@ -40,8 +42,8 @@ class Replay:
 class ArmTexts:
     """Callable: the prompt of an item, and what each side answered under its first training seed."""
 
-    def __init__(self, sides: Mapping[str, Replay], plugins: Plugins) -> None:
-        self.sides, self.plugins = sides, plugins
+    def __init__(self, sides: Mapping[str, Replay], plugins: Plugins, data: Mapping[str, Path]) -> None:
+        self.sides, self.plugins, self.data = sides, plugins, data
         self.prompts: dict[str, dict[str, str]] = {}
 
     def __call__(self, arm: ArmDiff, item: str) -> list[Quote]:
@@ -59,23 +61,27 @@ class ArmTexts:
         return []
 
     def _prompts(self, task: str) -> dict[str, str]:
-        """The prompts of an installed task; none where it is not installed."""
+        """The prompts of an installed task; none where it is not installed, or its data is not at hand."""
         if task not in self.prompts:
-            plugin = _plugin(task, self.plugins)
-            self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
+            plugin = _plugin(task, self.plugins, self.data)
+            try:
+                self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
+            except DataError:
+                self.prompts[task] = {}
         return self.prompts[task]
 
 
 def texts_of(a: Side, b: Side, places: Places) -> ArmTexts:
     """Prompt and responses for the item lists of a diff."""
-    return ArmTexts({"A": Replay(a.report, places), "B": Replay(b.report, places)}, load_plugins(places.include))
+    sides = {"A": Replay(a.report, places), "B": Replay(b.report, places)}
+    return ArmTexts(sides, load_plugins(places.include), places.data)
 
 
 def rescored(side: Side, places: Places) -> Side:
     """The side with every response scored again by the tasks as they are installed now.
 
     Raises ReportError where the store lacks the run or responses, where a task is not installed or has changed its
-    items since.
+    items since; DataError where its data is not at hand.
     """
     replay = Replay(side.report, places)
     if not replay.known:
@@ -90,24 +96,24 @@ def rescored(side: Side, places: Places) -> Side:
             "--judge: responses and verdicts come from the store."
         )
     plugins = load_plugins(places.include)
-    tasks = {record.name: _installed(record, side.label, plugins) for record in side.report.tasks}
+    tasks = {record.name: _installed(record, side.label, plugins, places.data) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
     records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1]) for r in side.report.tasks]
     report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
     return replace(side, report=report, label=f"{side.label}, rescored")
 
 
-def _plugin(task: str, plugins: Plugins) -> Task | None:
+def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | None:
     """The task plugin of that name; None where there is none."""
     try:
-        return plugins.task(task)
+        return on_data(plugins.task(task), data)
     except ConfigError:
         return None
 
 
-def _installed(record: TaskRecord, label: str, plugins: Plugins) -> tuple[Task, list[Item]]:
+def _installed(record: TaskRecord, label: str, plugins: Plugins, data: Mapping[str, Path]) -> tuple[Task, list[Item]]:
     """The task plugin and the items of the record. Raises ReportError where they are not the same any more."""
-    plugin = _plugin(record.name, plugins)
+    plugin = _plugin(record.name, plugins, data)
     if plugin is None:
         raise ReportError(
             f"--rescore: task {record.name!r} of {label} is not installed. If a file has it, give --include FILE."

@@ -18,11 +18,14 @@ from rich.text import Text
 from mipo_bench.harness.asking import cost
 from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
+from mipo_bench.harness.data import data_used
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
+from mipo_bench.harness.interrupt import STOPPED, stoppable
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
-from mipo_bench.harness.progress import Display, display_for
+from mipo_bench.harness.processes import Processes, choose_gpu, of_environment, threads_each
+from mipo_bench.harness.progress import Display, HelperDisplay, display_for
 from mipo_bench.harness.provenance import usable_cores
 from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.runner import Run
@@ -31,6 +34,7 @@ from mipo_bench.harness.store_rescue import open_for_run
 from mipo_bench.reports.markdown import to_markdown
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import REPORT_FILE, run_id, seal, to_json, write_atomically
+from mipo_bench.reports.tables import data_line
 from mipo_bench.reports.terminal import show_terminal
 
 _FREE = 200 * 1024 * 1024
@@ -40,7 +44,8 @@ _CHARACTERS_PER_TOKEN = 4
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
-    _quiet(config)
+    processes = of_environment()
+    _quiet(config, processes)
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
     if given is None:
@@ -51,27 +56,47 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         _print_plan(plan, config, Console(highlight=False))
         return 0
     console = Console(stderr=True, highlight=False)
-    for note in preset_notes(config):
+    for note in preset_notes(config) if not processes.helps else ():
         console.print(note, markup=False, soft_wrap=True)
-    start = _starter(config, plan, given, load_judges(config, tasks))
-    for folder in (config.store, config.out):
-        check_writable(folder)
     try:
-        with closing(open_for_run(config.store)) as store:
-            store.claims.join()
-            started = start(store, display_for(console))
-            report = seal(started.execute())
-            store.put_run(
-                StoredRun(report.digest, report.created, to_json(report), [done.keys for done in started.evaluated])
-            )
+        with stoppable():
+            start = _starter(config, plan, given, load_judges(config, tasks))
+            for folder in (config.store, config.out):
+                check_writable(folder)
+            with closing(open_for_run(config.store)) as store:
+                display = HelperDisplay(console, processes.number) if processes.helps else display_for(console)
+                report = conduct(start(store, display), processes)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
-        return 130
-    write_atomically(config.out / REPORT_FILE, to_json(report))
-    write_atomically(config.out / "report.md", to_markdown(report))
+        return STOPPED
+    if report is None:
+        return 0
+    write(report, config.out)
     show_terminal(report, Console(highlight=False))
     sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
     return exit_code(report)
+
+
+def conduct(started: Run, processes: Processes) -> Report | None:
+    """Compute, together with other processes on the store; the sealed report, which the store remembers.
+
+    None in a process that only helps.
+    """
+    store = started.store
+    store.claims.processes = processes.count
+    if processes.helps:
+        started.compute(helps=True)
+        return None
+    report = seal(started.execute())
+    keys = [done.keys for done in started.evaluated]
+    store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
+    return report
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.md`."""
+    write_atomically(folder / REPORT_FILE, to_json(report))
+    write_atomically(folder / "report.md", to_markdown(report))
 
 
 def _starter(
@@ -111,12 +136,11 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
 
 
-def _quiet(config: RunConfig) -> None:
-    """Keep the libraries' own bars and notices off the screen, and the thread count ours."""
-    threads = config.threads or usable_cores()
-    if config.device in ("auto", "cuda"):  # one process trains on one GPU; trl refuses to see more
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+def _quiet(config: RunConfig, processes: Processes) -> None:
+    """Keep the libraries' own bars and notices off the screen, and the GPU and the thread count ours."""
+    if config.device in ("auto", "cuda"):
+        choose_gpu(processes, os.environ)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -140,6 +164,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         seeds = Counter(a.recipe for a in plan.arms_of(task.task.name, trained=True))
         recipes = ", ".join(f"{r} x {seeds[r]} seeds" for r in task.recipes) or "none"
         console.print(Text(f"  trained arms: {recipes}"))
+        if data := data_used(task.task):
+            console.print(Text(f"  {data_line(task.task.name, data)}"))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
 

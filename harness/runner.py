@@ -20,9 +20,10 @@ from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
-from mipo_bench.harness.provenance import git_state, hardware, package_versions
+from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
 from mipo_bench.harness.rewards import score_reward
 from mipo_bench.harness.scoring import describe_task, score_arm
+from mipo_bench.harness.sharing import in_turn
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 from mipo_bench.reports.compare import Declared, comparisons, estimates
@@ -60,15 +61,42 @@ class Run:
 
     def execute(self) -> Report:
         """Run every stage and report."""
+        self.compute(helps=False)
+        self._judge()
+        return self._report()
+
+    def compute(self, *, helps: bool) -> None:
+        """Every stage before judging. Who `helps` another process that reports leaves out what others are at."""
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._hole(arm):
                     self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
-            for arm in self.plan.arms_of(task.task.name, trained=True):
-                with self._hole(arm):
-                    self._trained(task, arm)
-        self._judge()
-        return self._report()
+        for task, arm in self._trainings(helps=helps):
+            with self._hole(arm):
+                self._trained(task, arm)
+        order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
+        self.evaluated.sort(key=lambda done: order[self._name(done.arm)])
+        self._checkpoints.sort(key=lambda c: order[c.task, c.recipe, c.train_seed])
+        self._holes.sort(key=lambda h: order[h.task, h.method, h.train_seed])
+
+    def _trainings(self, *, helps: bool) -> Iterator[tuple[TaskPlan, Arm]]:
+        """The trained arms, those first that no other process is at."""
+        settings = [self.config.train.model_dump_json(), self.config.pairs.model_dump_json()]
+        units = {
+            digest(["arm", self.engine.model_digest, *self._name(arm), *settings]): (task, arm)
+            for task in self.plan.tasks
+            for arm in self.plan.arms_of(task.task.name, trained=True)
+        }
+
+        def wait() -> None:
+            self.display.say("waiting for other processes that compute the rest on this store")
+
+        return in_turn(self.store.claims, units, leave=helps, wait=wait)
+
+    @staticmethod
+    def _name(arm: Arm) -> tuple[str, str, int | None]:
+        """What tells the arms of a run apart."""
+        return (arm.task, arm.method, arm.train_seed)
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""

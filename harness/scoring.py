@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mipo_bench.harness.data import data_used
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.scorer_source import scorer_sources
 from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
@@ -81,6 +82,7 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
         users=[str(user) for user in users] if all(user is not None for user in users) else None,
         prompt_hashes=[_prompt_hash(item) for item in items],
         target_hashes=[digest([i.target])[:16] for i in items],
+        data=data_used(task),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mipo_bench.harness.errors import ReportError
@@ -20,11 +21,15 @@ _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where to look: `path` is the report inside a checkout, None to find it; `include` has plugins of its tasks."""
+    """Where to look: `path` is the report inside a checkout, None to find it.
+
+    `include` has plugins of its tasks, `data` their folders (see `data.folders`).
+    """
 
     store: Path = Path(".mipo-bench")
     path: Path | None = None
     include: tuple[Path, ...] = ()
+    data: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_side(name: str, places: Places) -> Side:

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from mipo_bench.harness.types import Likelihood, Response, Verdict
 CHECKPOINTS = "checkpoints"
 SCRATCH = "new-"
 """Folders of checkpoints that are being written begin like this, followed by their owner (see `claims`)."""
+_POLL = 0.2
+"""Seconds between two looks whether another process has finished a checkpoint."""
 _BATCH = 500
 """SQLite's default limit on variables in a statement is 999 in old builds."""
 
@@ -174,6 +177,18 @@ class Store:
             ) from error
         self._used.setdefault(CHECKPOINTS, set()).add(key)
         return Checkpoint(folder, model_digest(folder))
+
+    def checkpoint_once(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
+        """The checkpoint with this key, written now unless it is there or another process is at it: that is awaited."""
+        while True:
+            if found := self.checkpoint(key):
+                return found
+            if taken := self.claims.take([key]):
+                try:
+                    return self.checkpoint(key) or self.put_checkpoint(key, write)
+                finally:
+                    self.claims.release(taken)
+            time.sleep(_POLL)
 
     def _move(self, key: str, scratch: Path, folder: Path) -> None:
         content = folder_digest(scratch)

@@ -14,6 +14,7 @@ from pathlib import Path
 from mipo_bench.harness.claims import living
 from mipo_bench.harness.database import FILE, ROWS, DamagedDatabaseError, Database
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.locks import exclusive
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import CHECKPOINTS, Store
 
@@ -24,7 +25,24 @@ _WORTH = {*ROWS, "runs"}
 
 
 def open_for_run(folder: Path) -> Store:
-    """Open a store to compute into it. A damaged database is put aside and named in `damaged`. Raises StorageError."""
+    """Open a store to compute into it, and take part in what is done there (see `claims`).
+
+    A damaged database is put aside and named in `damaged`. Raises StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / ".checking"):  # of several processes one looks, and no other is at work yet
+            store = _checked(folder)
+            store.claims.join()
+            store.claims.forget_dead()
+    except OSError as error:
+        raise StorageError(
+            f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR."
+        ) from error
+    return store
+
+
+def _checked(folder: Path) -> Store:
     try:
         store = Store(folder)
         try:

@@ -159,8 +159,9 @@ class Task(Protocol):
     or a score can change.
 
     It may also have: `licence` and `source` of its data (str), shown by `list --verbose`; `uses_data` (bool), whether
-    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files; `default`
-    (bool), False to run only when named, not with its suite.
+    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files, and
+    `data_used()`, figures and texts by name about what it has read, for the report; `default` (bool), False to run only
+    when named, not with its suite.
     """
 
     name: str

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitScore
 from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "1.3"
-"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`."""
+SCHEMA_VERSION = "1.4"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`."""
 
 
 class TaskRecord(Record):
@@ -32,6 +32,8 @@ class TaskRecord(Record):
     users: list[str] | None
     prompt_hashes: list[str]
     target_hashes: list[str]
+    data: dict[str, str | int] | None = None
+    """What was read, where the task says so: the data set, its revision, a digest of its rows, what was left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

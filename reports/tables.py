@@ -5,13 +5,15 @@ Warnings become numbered footnotes. A difference that is not significant after a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
 from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
+
+_LEFT_OUT = "left out: "
 
 
 def page(report: Report) -> Page:
@@ -33,8 +35,20 @@ def _head(report: Report) -> tuple[str, ...]:
         f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
     ]
+    head += [data_line(task.name, task.data) for task in report.tasks if task.data]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
     return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
+
+
+def data_line(task: str, data: Mapping[str, str | int]) -> str:
+    """The data that a task read, the digest shortened, and what it says about it."""
+    said = [str(data[key]) for key in ("dataset", "revision") if key in data]
+    said += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
+    counts = {key: n for key, n in data.items() if isinstance(n, int)}
+    out = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
+    notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
+    notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
+    return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _seed(seed: int | None) -> str:

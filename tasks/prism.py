@@ -97,7 +97,7 @@ def known(row: Row, field: str) -> str | None:
 
 def _preferences(row: Row) -> list[str]:
     """The sliders, the highest first."""
-    if row.values.get("stated_prefs") is None:
+    if not row.given("stated_prefs"):
         return []
     prefs = row.mapping("stated_prefs")
     scores = {name: prefs.score(name) for name in prefs.values if name not in ("other", "other_text")}
@@ -110,7 +110,7 @@ def _facts(row: Row) -> list[str]:
     """Demographics: those that are given."""
     found = {label: known(row, field) for field, label in FACTS.items()}
     for field, (inner, label) in GROUPS.items():
-        found[label] = known(row.mapping(field), inner) if row.values.get(field) is not None else None
+        found[label] = known(row.mapping(field), inner) if row.given(field) else None
     return [f"{label}: {value}" for label, value in found.items() if value]
 
 

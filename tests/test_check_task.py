@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,14 @@ import pytest
 from golden_files import check_golden, run
 
 from mipo_bench.harness.check_task import check_task, failures
+from mipo_bench.harness.config import load_config
 from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.fingerprint import fingerprints, in_second_process
+from mipo_bench.harness.models import embedded_folder
+from mipo_bench.harness.plan import make_plan
 from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.prompts import render
 from mipo_bench.harness.types import Item, Message, Response, Score, Split, Suite, Task, Turn
 
 PLUGINS = load_plugins()
@@ -233,6 +238,35 @@ def test_items_that_change_from_one_reading_to_the_next() -> None:
     assert problems(Dice())["processes"][0].startswith("item 'eval-0' is another one in a second process")
 
 
+def test_ten_thousand_items_load_and_render_within_five_seconds(tmp_path: Path) -> None:
+    """The measure of a task of that size; here it takes less than one second."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
+    file = tmp_path / "many.py"
+    file.write_text(MANY)
+    begin = time.process_time()
+    plan = make_plan(load_config(None, [], {"include": [file], "tasks": ["many"], "recipes": []}))
+    (task,) = plan.tasks
+    for item in task.items:
+        assert item.prompt in render(tokenizer, plan.baselines["profile"].messages(item), item.context).text
+    assert len(task.items) == 10_000
+    assert time.process_time() - begin < 5
+
+
+MANY = """
+from mipo_bench.harness.types import Item
+from mipo_bench.tasks.persona import Persona
+
+class Many(Persona):
+    name = "many"
+    def items(self, split):
+        return [self.one(split, n, n // 3) for n in range(10_000)]
+    def one(self, split, n, user):
+        return Item(f"{split}-{n}", f"Give advice, {split} {n}. " * 9, "x", f"{split}-{user}", f"Is user {user}. " * 9)
+
+TASKS = [Many]
+"""
 FILE = """
 from mipo_bench.tasks.arithmetic import Arithmetic
 

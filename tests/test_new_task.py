@@ -50,6 +50,7 @@ def test_any_allowed_name_makes_a_task(tmp_path: Path, name: str) -> None:
 
 COMMANDS = {
     "new": "new-task word-sums --kind math",
+    "new-judged": "new-task advice --kind judged",
     "new-elsewhere": "new-task wishes --out a/b",
     "stands-already": "new-task stands --kind choice",
     "test-stands-already": "new-task tested",

@@ -11,7 +11,7 @@ import pytest
 from mipo_bench.harness.errors import DataError
 from mipo_bench.harness.pairs import objective_of
 from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.types import Item, JudgedTask, Response, Task
+from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline, Task
 from mipo_bench.tasks.community_alignment import CommunityAlignment
 from mipo_bench.tasks.data.judged import JudgedPublic, rouge1
 from mipo_bench.tasks.data.public import PublicTask
@@ -106,8 +106,11 @@ def test_every_prompting_baseline_that_applies_can_ask_every_item(name: str) -> 
     for baseline in (PLUGINS.baselines[n] for n in names):
         for one in items:
             text = "\n".join(m.content for m in baseline.messages(one))
-            assert one.prompt in text
             assert not baseline.uses_context or (one.context or "") in text
+            if isinstance(baseline, SteppedBaseline):
+                said = ["said before"] * (baseline.steps - 1)
+                text = "\n".join(m.content for m in baseline.follow_up(one, said))
+            assert one.prompt in text
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -57,6 +57,28 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
     return made
 
 
+def test_an_included_task_is_rescored_only_when_its_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from mipo_bench.tasks.arithmetic import Arithmetic\n"
+        "class Mine(Arithmetic):\n    name = 'mine'\n\nTASKS = [Mine]\n"
+    )
+    config = settings(tasks=["mine"], include=[file], recipes=[])
+    with closing(Store(PLACES.store)) as store:
+        started = Run(config, make_plan(config), store, FakeEngine(guess, settle), SilentDisplay())
+        report = seal(started.execute())
+        store.put_run(StoredRun(report.digest, report.created, to_json(report), [e.keys for e in started.evaluated]))
+    assert report.config["include"][0]["name"] == "mine.py"
+    assert str(tmp_path) not in to_json(report)
+    with pytest.raises(ReportError, match=r"task 'mine' of A is not installed. If a file has it, give --include FILE"):
+        rescored(Side(report, "A"), PLACES)
+    again = rescored(Side(report, "A"), replace(PLACES, include=(file,)))
+    assert [arm.scores for arm in again.report.arms] == [arm.scores for arm in report.arms]
+
+
 def with_old_scorer(report: Report) -> Report:
     """The report as an older scorer would have written it: every score is 0, and one item made it fail."""
     tasks = [t.model_copy(update={"scorer_hash": "old"}) for t in report.tasks]

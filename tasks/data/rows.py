@@ -44,6 +44,10 @@ class Row:
             )
         return self.values[field]
 
+    def given(self, field: str) -> bool:
+        """Whether there is a value: CSV knows no null, but empty cells."""
+        return self.values.get(field) not in (None, "")
+
     def optional(self, field: str) -> str | None:
         """A text without the space around it; None where it is absent, null or empty. Raises DataError for others."""
         value = self.values.get(field)
@@ -76,7 +80,7 @@ class Row:
 
     def score(self, field: str) -> float | None:
         """A number; None where it is absent or null."""
-        return None if self.values.get(field) is None else float(self.number_text(field))
+        return float(self.number_text(field)) if self.given(field) else None
 
     def flag(self, field: str) -> bool:
         """True or false; false where it is absent or null."""

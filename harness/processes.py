@@ -1,0 +1,67 @@
+"""Several processes of one run: which of them this one is. They share the store, not torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_LAUNCHERS = ("ACCELERATE_", "CCL_", "FSDP_", "OMPI_", "PMI_", "TORCHELASTIC_", "TORCH_NCCL_")
+_VARIABLES = {
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"),
+    *("ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FORK_LAUNCHED"),
+}
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The place of this process among those that were started together. Number 0 writes the report."""
+
+    number: int = 0
+    count: int = 1
+    local_number: int = 0
+    local_count: int = 1
+
+    @property
+    def helps(self) -> bool:
+        """Whether this process only computes."""
+        return self.number > 0
+
+
+def take_place(environment: MutableMapping[str, str]) -> Processes:
+    """Read what `accelerate launch` or `torchrun` say, and remove it, so that trl starts no distributed training."""
+
+    def number(name: str, default: int) -> int:
+        text = environment.get(name, "")
+        return int(text) if text.isdigit() else default
+
+    count = max(1, number("WORLD_SIZE", 1))
+    rank = number("RANK", 0)
+    found = Processes(rank, count, number("LOCAL_RANK", rank), max(1, number("LOCAL_WORLD_SIZE", count)))
+    for name in [n for n in environment if n in _VARIABLES or n.startswith(_LAUNCHERS)]:
+        del environment[name]
+    return found
+
+
+def choose_gpu(processes: Processes, environment: MutableMapping[str, str]) -> None:
+    """One process computes on one GPU; trl refuses to see more. Processes share GPUs where there are too few."""
+    said = environment.get("CUDA_VISIBLE_DEVICES")
+    gpus = said.split(",") if said else [str(n) for n in range(_count_gpus())]
+    if said is None or processes.count > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[processes.local_number % len(gpus)] if gpus else "0"
+
+
+def _count_gpus() -> int:
+    return sum(1 for _ in _GPUS.iterdir()) if _GPUS.is_dir() else 1
+
+
+def threads_each(processes: Processes, wanted: int, cores: int) -> int:
+    """CPU threads of one process: as many as wanted (0: its share of the cores)."""
+    return wanted or max(1, cores // processes.local_count)
+
+
+def of_environment() -> Processes:
+    """`take_place` on the environment of this process."""
+    return take_place(os.environ)

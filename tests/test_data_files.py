@@ -1,0 +1,363 @@
+"""Local files of a data set: every layout and format is read alike, and what is wrong is named with its place."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mipo_bench.harness.errors import DataError
+from mipo_bench.tasks.arc import ArcChallenge, ArcEasy
+from mipo_bench.tasks.community_alignment import CommunityAlignment
+from mipo_bench.tasks.data.public import PublicTask
+from mipo_bench.tasks.gsm8k import Gsm8k
+from mipo_bench.tasks.mmlu import Mmlu
+from mipo_bench.tasks.multifaceted_bench import MultifacetedBench
+from mipo_bench.tasks.prism import Prism
+from mipo_bench.tasks.svamp import Svamp
+
+DATA = Path(__file__).parent / "data"
+REVISION = Gsm8k.dataset.revision
+ROWS = {
+    split: [json.loads(line) for line in (DATA / f"gsm8k/main/{split}.jsonl").read_text().splitlines()]
+    for split in ("train", "test")
+}
+Rows = Sequence[dict[str, Any]]
+
+
+def write_jsonl(file: Path, rows: Rows) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def write_json(file: Path, rows: Rows) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".json").write_text(json.dumps(rows, indent=2))
+
+
+def write_csv(file: Path, rows: Rows) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(
+            {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()} for row in rows
+        )
+
+
+def write_parquet(file: Path, rows: Rows) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), file.with_suffix(".parquet"))
+
+
+def write_arrow(file: Path, rows: Rows) -> None:
+    import pyarrow as pa
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(list(rows))
+    with pa.OSFile(str(file.with_suffix(".arrow")), "wb") as out, pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+
+
+WRITERS: dict[str, Callable[[Path, Rows], None]] = {
+    "jsonl": write_jsonl,
+    "json": write_json,
+    "csv": write_csv,
+    "parquet": write_parquet,
+    "arrow": write_arrow,
+}
+
+
+def written(folder: Path, stem: str, writer: Callable[[Path, Rows], None] = write_jsonl) -> None:
+    """Both splits of gsm8k under a file name in which `*` stands for the split."""
+    for split, rows in ROWS.items():
+        writer(folder / f"{stem.replace('*', split)}.x", rows)
+
+
+EXPECTED = Gsm8k(DATA).items("eval")
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_every_format_gives_the_same_items(writer: Callable[[Path, Rows], None], tmp_path: Path) -> None:
+    written(tmp_path, "*", writer)
+    task = Gsm8k(tmp_path)
+    assert task.items("eval") == EXPECTED
+    assert task.data_used()["digest"] == Gsm8k(DATA).data_used()["digest"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "writer"),
+    [
+        ("main/*", "csv"),
+        ("main-*", "jsonl"),
+        ("gsm8k/*", "json"),
+        ("openai/gsm8k/main/*", "parquet"),
+        ("main/*-00000-of-00001", "parquet"),
+        ("data/*-00000-of-00001-0123abcd", "parquet"),
+        ("*/data-00000-of-00001", "arrow"),
+        (f"datasets--openai--gsm8k/snapshots/{REVISION}/main/*-00000-of-00001", "parquet"),
+        (f"hub/datasets--openai--gsm8k/snapshots/{REVISION}/main/*-00000-of-00001", "parquet"),
+        (f"openai___gsm8k/main/0.0.0/{REVISION}/gsm8k-*", "arrow"),
+        (f"datasets/openai___gsm8k/main/0.0.0/{REVISION}/gsm8k-*", "arrow"),
+    ],
+)
+def test_every_layout_is_found(stem: str, writer: str, tmp_path: Path) -> None:
+    written(tmp_path, stem, WRITERS[writer])
+    assert Gsm8k(tmp_path).items("eval") == EXPECTED
+
+
+def test_what_datasets_itself_saves_is_read(tmp_path: Path) -> None:
+    import datasets
+
+    saved = datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split, rows in ROWS.items()})
+    saved.save_to_disk(tmp_path)
+    assert Gsm8k(tmp_path).items("eval") == EXPECTED
+
+
+def test_shards_are_read_in_order(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.x", ROWS["train"])
+    for n, rows in enumerate((ROWS["test"][:2], ROWS["test"][2:5], ROWS["test"][5:])):
+        write_parquet(tmp_path / f"test-{n:05d}-of-00003.x", rows)
+    assert Gsm8k(tmp_path).items("eval") == EXPECTED
+    (tmp_path / "test-00001-of-00003.parquet").unlink()
+    with pytest.raises(DataError, match=r"'test' should be 3 files.*Fetch the missing ones"):
+        Gsm8k(tmp_path).items("eval")
+
+
+def test_another_revision_in_the_cache_is_not_taken_for_the_pinned_one(tmp_path: Path) -> None:
+    written(tmp_path, f"datasets--openai--gsm8k/snapshots/{'0' * 40}/main/*")
+    with pytest.raises(DataError, match="has no 'train' split of openai/gsm8k"):
+        Gsm8k(tmp_path).items("eval")
+
+
+def test_a_data_set_without_a_pin_is_found_by_the_branch(tmp_path: Path) -> None:
+    repository = tmp_path / "datasets--kaist-ai--Multifaceted-Bench"
+    shutil.copytree(DATA / "multifaceted_bench", repository / "snapshots" / "abc" / "data")
+    with pytest.raises(DataError, match="Multifaceted-Bench"):
+        MultifacetedBench(tmp_path).items("eval")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    assert MultifacetedBench(tmp_path).items("eval") == MultifacetedBench(DATA).items("eval")
+
+
+def test_a_split_without_its_configuration_is_not_taken_for_that_of_another_task(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shutil.copy(DATA / f"ai2_arc/ARC-Easy-{split}.jsonl", tmp_path / f"{split}.jsonl")
+    for task in (ArcEasy, ArcChallenge):
+        with pytest.raises(DataError, match=r"Looked for ARC-(Easy|Challenge)/train"):
+            task(tmp_path).items("eval")
+    (tmp_path / "arc_easy").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").rename(tmp_path / "arc_easy" / f"{split}.jsonl")
+    assert ArcEasy(tmp_path).items("eval") == ArcEasy(DATA).items("eval")
+
+
+@pytest.mark.parametrize("task", [Prism, CommunityAlignment, MultifacetedBench, Mmlu, Svamp, ArcChallenge])
+@pytest.mark.parametrize("writer", ["csv", "parquet", "json"])
+def test_nested_fields_survive_every_format(task: type[PublicTask], writer: str, tmp_path: Path) -> None:
+    for file in (f for f in DATA.rglob("*.*") if f.is_file()):
+        if file.suffix == ".csv":
+            with file.open(newline="", encoding="utf-8") as source:
+                rows: Rows = [{k: v or None for k, v in row.items()} for row in csv.DictReader(source)]
+        elif file.suffix == ".json":
+            rows = json.loads(file.read_text())
+        else:
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if "svamp" in file.parts:  # a column of a table has one type
+            rows = [row | {"Answer": str(row["Answer"])} for row in rows]
+        WRITERS[writer](tmp_path / file.relative_to(DATA), rows)
+    for split in ("train", "eval"):
+        assert task(tmp_path).items(split) == task(DATA).items(split)
+
+
+GOOD = '{"question": "q", "answer": "#### 1"}\n'
+BAD_FILES: list[tuple[str, bytes, str]] = [
+    ("jsonl", f"{GOOD}{{'question': 1}}\n".encode(), "test.jsonl, line 2: not valid JSON: Expecting property name"),
+    ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not valid JSON: Unterminated string .* half downloaded"),
+    ("jsonl", f"{GOOD}[1, 2]\n".encode(), "line 2: a list where an object with fields is due"),
+    ("jsonl", f"{GOOD}null\n".encode(), "line 2: a NoneType where an object"),
+    ("jsonl", GOOD.encode() + b'{"question": "caf\xe9", "answer": "#### 1"}', "line 2: byte 0xe9 is not UTF-8"),
+    ("jsonl", f'{GOOD}{{"question": "q"}}\n'.encode(), "line 2: the field 'answer' is missing. Found: question"),
+    ("jsonl", f'{GOOD}{{"question": 7, "answer": "#### 1"}}'.encode(), "the field 'question' is 7, not a text"),
+    ("jsonl", f'{GOOD}{{"question": null, "answer": "#### 1"}}'.encode(), "the field 'question' is empty"),
+    ("jsonl", f'{GOOD}{{"question": "  ", "answer": "#### 1"}}'.encode(), "the field 'question' is empty"),
+    ("jsonl", f'{GOOD}{{"question": "\\ud800", "answer": "#### 1"}}'.encode(), "'question' holds half of a character"),
+    ("jsonl", f'{GOOD}{{"question": "q", "answer": "12"}}'.encode(), "'answer' has no \"####\""),
+    ("jsonl", f'{GOOD}{{"question": "q", "answer": "#### twelve"}}'.encode(), "'answer' is 'twelve', not a number"),
+    ("jsonl", f'{GOOD}{{"question": "q", "answer": "#### {"9" * 400}"}}'.encode(), "'answer' is inf, not a number"),
+    ("jsonl", b"", "test.jsonl is empty"),
+    ("jsonl", b"\n \n", "test.jsonl is empty"),
+    ("json", b"[]", "test.json holds no rows"),
+    ("json", b'[{"question": "q"\n', "test.json, line 2: not valid JSON"),
+    ("json", b"[" * 100_000, "nested too deeply|not valid JSON"),
+    ("json", b'["q"]', "test.json, row 1: a str where an object"),
+    ("csv", b"question,answer\n", "test.csv holds no rows"),
+    ("csv", b"question,answer\nq\n", "test.csv, line 2: 1 cells under 2 columns"),
+    ("csv", b"question,answer\nq,#### 1,more\n", "line 2: 3 cells under 2 columns"),
+    ("csv", b"question,question\nq,q\n", "line 1: two columns have the same name"),
+    ("csv", b'question,answer\n"q,#### 1\n', "not valid CSV: unexpected end of data"),
+    ("csv", b"frage,answer\nq,#### 1\n", "line 2: the field 'question' is missing. Found: frage, answer"),
+    ("csv", b"question,answer\n,#### 1\n", "line 2: the field 'question' is empty"),
+    ("parquet", b"PAR1 and nothing", "cannot read .*test.parquet.*half downloaded"),
+    ("arrow", b"\xff\xff\xff\xff\x10\x00", "cannot read .*test.arrow"),
+    ("arrow", b"ARROW1\x00\x00 no", "cannot read .*test.arrow"),
+    (
+        "parquet",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "pointer of Git LFS.*git lfs pull",
+    ),
+    ("jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git LFS"),
+]
+
+
+@pytest.mark.parametrize(("ending", "content", "message"), BAD_FILES)
+def test_a_bad_file_is_named_with_line_and_field(ending: str, content: bytes, message: str, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.x", ROWS["train"])
+    (tmp_path / f"test.{ending}").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        Gsm8k(tmp_path).items("eval")
+
+
+def test_line_separators_inside_texts_do_not_break_json_lines(tmp_path: Path) -> None:
+    written(tmp_path, "*")
+    odd = {"question": "One\u2028two\x85three?", "answer": "#### 3"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(odd, ensure_ascii=False), encoding="utf-8-sig")
+    assert Gsm8k(tmp_path).items("eval")[0].prompt.startswith("One\u2028two\x85three?")
+
+
+def test_two_kinds_of_files_for_one_split_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, "*")
+    written(tmp_path, "*", write_csv)
+    with pytest.raises(DataError, match=r"'train' more than once: train.csv, train.jsonl. Keep one"):
+        Gsm8k(tmp_path).items("eval")
+
+
+def test_a_link_to_nothing_is_a_half_download(tmp_path: Path) -> None:
+    written(tmp_path, "*")
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "test.jsonl").symlink_to(tmp_path / "blobs" / "absent")
+    with pytest.raises(DataError, match=r"cannot read .*test.jsonl: No such file.*half downloaded"):
+        Gsm8k(tmp_path).items("eval")
+
+
+def test_a_folder_that_is_none_or_lacks_a_split(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--data: .*absent is not a folder"):
+        Gsm8k(tmp_path / "absent").items("eval")
+    write_jsonl(tmp_path / "test.x", ROWS["test"])
+    with pytest.raises(DataError, match="no 'train' split of openai/gsm8k for task 'gsm8k'") as caught:
+        Gsm8k(tmp_path).items("eval")
+    assert f"hf download --repo-type dataset openai/gsm8k --revision {REVISION} --local-dir DIR" in str(caught.value)
+    assert "--data gsm8k=DIR" in str(caught.value)
+
+
+def changed(name: str, tmp_path: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
+    """A copy of the data with one file's rows changed."""
+    shutil.copytree(DATA, tmp_path / "data")
+    file = tmp_path / "data" / name
+    text = file.read_text(encoding="utf-8")
+    rows = json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    change(rows)
+    file.write_text(json.dumps(rows) if file.suffix == ".json" else "\n".join(map(json.dumps, rows)))
+    return tmp_path / "data"
+
+
+BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], object], str]] = [
+    (Svamp, "svamp/test.json", lambda r: r.append(r[0]), r"test.json, row 5: ID 'chal-101' stands in .*row 1 already"),
+    (Svamp, "svamp/test.json", lambda r: r[0].update(ID="chal-1"), r"ID 'chal-1' stands in .*train.json, row 1"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer="many"), "row 2: the field 'Answer' is 'many', not a n"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=True), "the field 'Answer' is True, not a number"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=None), "the field 'Answer' is None, not a number"),
+    (Svamp, "svamp/test.json", lambda r: r[1].pop("Body"), "the field 'Body' is missing"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer=4), "'answer' is 4, not a whole number from 0 to 3"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer="B"), "'answer' is 'B', not a whole number"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a"]), "holds 1 options; 2 to 10 are allowed"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", 2]), "'choices' must hold nothing but texts"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices="a, b"), "'choices' is 'a, b', not a list"),
+    (
+        ArcChallenge,
+        "ai2_arc/ARC-Challenge-test.jsonl",
+        lambda r: r[1].update(answerKey="D"),
+        "line 2: the field 'answerKey' is 'D'; the labels are 1, 2, 3",
+    ),
+    (
+        ArcChallenge,
+        "ai2_arc/ARC-Challenge-test.jsonl",
+        lambda r: r[1]["choices"].update(label=["1"]),
+        "line 2, choices: the field 'label' holds 1 labels for 3 options",
+    ),
+    (
+        ArcChallenge,
+        "ai2_arc/ARC-Challenge-test.jsonl",
+        lambda r: r[1].update(choices=None),
+        "the field 'choices' is None, not an object",
+    ),
+    (ArcEasy, "ai2_arc/ARC-Easy-test.jsonl", lambda r: r.append(r[0]), "id 'E_9' stands in"),
+    (Prism, "prism/survey.jsonl", lambda r: r.append(r[0]), "user_id 'user15' stands in"),
+    (Prism, "prism/survey.jsonl", lambda r: r.pop(0), "'user_id' is 'user15', who is not in the survey"),
+    (Prism, "prism/survey.jsonl", lambda r: r[0].update(stated_prefs="all"), "'stated_prefs' is 'all', not an object"),
+    (
+        Prism,
+        "prism/survey.jsonl",
+        lambda r: r[0]["stated_prefs"].update(values="high"),
+        "line 1, stated_prefs: the field 'values' is 'high', not a number",
+    ),
+    (Prism, "prism/conversations.jsonl", lambda r: r.append(r[3]), "conversation_id 'c3' stands in"),
+    (
+        Prism,
+        "prism/conversations.jsonl",
+        lambda r: r[0]["conversation_history"][0].update(role="human"),
+        "line 1, conversation_history 1: the field 'role' is 'human'; 'user' and 'model' are known",
+    ),
+    (
+        Prism,
+        "prism/conversations.jsonl",
+        lambda r: r[0]["conversation_history"][1].update(if_chosen="yes"),
+        "the field 'if_chosen' is 'yes', neither true nor false",
+    ),
+    (
+        MultifacetedBench,
+        "multifaceted_bench/train.jsonl",
+        lambda r: r[0].update(rubrics=[]),
+        "the field 'rubrics' is an empty list",
+    ),
+    (
+        MultifacetedBench,
+        "multifaceted_bench/train.jsonl",
+        lambda r: r[0]["rubrics"][1].pop("criteria"),
+        "line 1, rubrics 2: the field 'criteria' is missing",
+    ),
+    (
+        MultifacetedBench,
+        "multifaceted_bench/train.jsonl",
+        lambda r: r.__delitem__(slice(1, None)),
+        "no training item is left of 1 rows.*rows without any other answer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "name", "change", "message"), BAD_ROWS)
+def test_a_bad_row_is_named_with_file_row_and_field(
+    task: type[PublicTask],
+    name: str,
+    change: Callable[[list[dict[str, Any]]], object],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        task(changed(name, tmp_path, change)).items("eval")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_preferred_response_is_refused(tmp_path: Path) -> None:
+    text = (DATA / "community_alignment/community_alignment.csv").read_text(encoding="utf-8")
+    (tmp_path / "community_alignment.csv").write_text(text.replace("response_d", "response_e"), encoding="utf-8")
+    with pytest.raises(DataError, match="first_turn_preferred_response"):
+        CommunityAlignment(tmp_path).items("eval")

@@ -1,0 +1,88 @@
+"""Data sets from the hub, through `datasets`, in a process of their own: a hub on localhost stands for the real one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_hub import fake_hub
+
+from mipo_bench.tasks.gsm8k import Gsm8k
+
+DATA = Path(__file__).parent / "data"
+CARD = b"""---
+configs:
+- config_name: main
+  data_files:
+  - {split: train, path: main/train*}
+  - {split: test, path: main/test*}
+---
+"""
+READ = "from mipo_bench.tasks.gsm8k import Gsm8k; print([i.id for i in Gsm8k().items('eval')])"
+
+
+def python(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    ours = {"HF_HOME": str(home), "COLUMNS": "80", "NO_COLOR": "1", "no_proxy": "127.0.0.1"}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=inherited | ours | environment,
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def mipo(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "mipo_bench.harness.cli", *arguments, home=home, **environment)
+
+
+def test_a_data_set_is_downloaded_once_and_then_read_without_a_network(tmp_path: Path) -> None:
+    files = {f"main/{split}.jsonl": (DATA / f"gsm8k/main/{split}.jsonl").read_bytes() for split in ("train", "test")}
+    expected = str([item.id for item in Gsm8k(DATA).items("eval")])
+    home = tmp_path / "home"
+    with fake_hub({"openai/gsm8k": {"README.md": CARD, **files}}, Gsm8k.dataset.revision) as address:
+        first = python("-c", READ, home=home, HF_ENDPOINT=address)
+    assert first.stdout.strip() == expected, first.stderr
+    again = python("-c", READ, home=home, HF_HUB_OFFLINE="1")
+    assert again.stdout.strip() == expected, again.stderr
+    pointed = python("-c", READ.replace("Gsm8k()", f"Gsm8k().with_data({str(home)!r})"), home=tmp_path / "x")
+    assert pointed.stdout.strip() == expected, pointed.stderr
+
+
+def test_refusals_of_the_hub_say_what_to_do_all_at_once(tmp_path: Path) -> None:
+    refusing = {
+        "ChilleD/SVAMP": "GatedRepo",
+        "cais/mmlu": "RevisionNotFound",
+        "HannahRoseKirk/prism-alignment": "RepoNotFound",
+        "openai/gsm8k": "broken",
+    }
+    tasks = [part for task in ("svamp", "mmlu", "prism", "gsm8k") for part in ("--task", task)]
+    with fake_hub(refusing, "0" * 40) as address:
+        done = mipo("run", *tasks, "--dry-run", home=tmp_path / "home", HF_ENDPOINT=address)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("mipo-bench: task ")]
+    assert len(lines) == 4
+    svamp, mmlu, prism, gsm8k = lines
+    assert "its terms must be accepted first. Open https://huggingface.co/datasets/ChilleD/SVAMP" in svamp
+    assert "hf auth login" in svamp
+    assert "has no revision c30699e8356da336a370243923dbaf21066bb9fe any more" in mmlu
+    assert "the hub does not show it to you. Log in" in prism
+    assert "500" in gsm8k
+    assert "hf download --repo-type dataset openai/gsm8k --revision" in gsm8k
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("task", ["multifaceted_bench"])
+def test_without_data_and_network_the_message_says_how_to_get_it(task: str, tmp_path: Path) -> None:
+    done = mipo("run", "--task", task, home=tmp_path / "home", HF_HUB_OFFLINE="1")
+    assert done.returncode == 2
+    assert "it is in no Hugging Face cache here, and the hub did not give it" in done.stderr
+    assert "hf download --repo-type dataset kaist-ai/Multifaceted-Bench --local-dir DIR" in done.stderr
+    assert "--data multifaceted_bench=DIR" in done.stderr
+    assert not (tmp_path / ".mipo-bench").exists()

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.grid import recipe_name, settings_of
 from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.grid import recipe_name, settings_of
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store

@@ -24,7 +24,7 @@ def variants(recipe: Recipe, config: RunConfig) -> dict[str, TrainConfig]:
 
 def recipe_name(method: str) -> str:
     """The recipe of a method; names of plugins hold no space."""
-    return method.split(" ")[0]
+    return method.split(" ", maxsplit=1)[0]
 
 
 def settings_of(method: str, config: RunConfig) -> TrainConfig:

@@ -137,7 +137,8 @@ def _task_plan(
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
     usable = sorted(recipes.items()) if training else []
-    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes) for n in variants(r, config))
+    wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
+    methods = tuple(method for recipe in wanted for method in variants(recipe, config))
     reference = _reference(task, config, fitting, baselines)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(

@@ -154,7 +154,7 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     lineage = json.loads((tmp_path / "lineage.json").read_text())
     assert [point["step"] for point in lineage["curve"]] == [1, 2]
     assert lineage["curve"][0]["reward"] == pytest.approx(sum(seen[:12]) / 12, abs=1e-4)
-    assert (lineage["reward"], lineage["pairs"]["used"]) == ("score", 8)
+    assert (lineage["reward"], lineage["pairs"]["used"]) == ({"name": "score"}, 8)
     assert changed(tmp_path) == weights(FOLDER).keys()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
@@ -87,6 +87,23 @@ class TrainConfig(Section):
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the divergence from the base model in GRPO."""
+
+
+def _different(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError("every value may stand once, told apart by six digits")
+    return values
+
+
+Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
+
+
+class GridConfig(Section):
+    """Values to train with, each in place of the one in `train`; every combination is a method of its own."""
+
+    beta: Points = ()
+    """For recipes that are trained by DPO."""
+    lr: Points = ()
 
 
 class JudgeConfig(Section):
@@ -184,6 +201,7 @@ class RunConfig(Section):
     asking: AskingConfig = AskingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    grid: GridConfig = GridConfig()
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     store: Path = Path(".mipo-bench")

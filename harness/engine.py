@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.grid import recipe_name, settings_of
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
@@ -97,10 +98,10 @@ class HFEngine:
             base=self.folder,
             base_digest=self.model_digest,
             task=arm.task,
-            recipe=str(arm.recipe),
+            recipe=recipe_name(str(arm.recipe)),
             seed=int(arm.train_seed or 0),
             data=data,
-            settings=self.config.train,
+            settings=settings_of(str(arm.recipe), self.config),
             placement=self.placement,
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipo_bench.harness.errors import PairsError
 from mipo_bench.harness.prompts import framed
@@ -44,11 +44,15 @@ class PairSet:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What a response to a training item is worth: called with items and responses. `digest` identifies it."""
+    """What a response to a training item is worth: `of` items and responses. `digest` identifies it.
+
+    `told` is filled while it is asked: what the lineage must say of it.
+    """
 
     name: str
     digest: str
     of: Callable[[Sequence[Item], Sequence[str]], list[float]]
+    told: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
+from mipo_bench.harness.grid import recipe_name, variants
 from mipo_bench.harness.plugins import Plugins, load_plugins
 from mipo_bench.harness.types import (
     Arm,
@@ -40,7 +41,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks, and the plugins that their arms name."""
+    """All tasks, and the plugins that their arms name; several arms' recipes can be one plugin (see `grid`)."""
 
     tasks: tuple[TaskPlan, ...]
     baselines: Mapping[str, Baseline]
@@ -72,7 +73,8 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
         raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
     plans = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
-    return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
+    methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}
+    return Plan(plans, baselines, methods, tuple(a for p in plans for a in _arms(p, config)))
 
 
 def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
@@ -95,7 +97,7 @@ def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], 
 def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     """A baseline or recipe that was asked for by name must apply to a task of the run."""
     unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
-    unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
+    unused |= {*(config.recipes or ())} - {recipe_name(r) for p in plans for r in p.recipes}
     unused -= {ALL}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
@@ -135,7 +137,8 @@ def _task_plan(
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
     usable = sorted(recipes.items()) if training else []
-    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes))
+    wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
+    methods = tuple(method for recipe in wanted for method in variants(recipe, config))
     reference = _reference(task, config, fitting, baselines)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(

@@ -22,7 +22,7 @@ from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs,
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
-from mipo_bench.harness.rewards import score_reward
+from mipo_bench.harness.rewards import reward_of
 from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.sharing import in_turn
 from mipo_bench.harness.store import Store
@@ -37,6 +37,7 @@ from mipo_bench.reports.record import (
     Provenance,
     Report,
 )
+from mipo_bench.reports.trained_baselines import flagged
 
 
 @dataclass
@@ -180,7 +181,7 @@ class Run:
         )
         base = self.engine.base
         if objective_of(source.recipe) == "grpo":
-            return make_prompts(source, base, score_reward(task.task))
+            return make_prompts(source, base, reward_of(source.recipe, task.task, base, self.config.judge))
         return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
 
     def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> Trained:
@@ -221,7 +222,8 @@ class Run:
         arms = [self._score(done) for done in self.evaluated]
         tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
-        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
+        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
+        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config.model_dump(mode="json", exclude={"store", "out"}),
@@ -246,7 +248,7 @@ class Run:
             arms=arms,
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
-            comparisons=comparisons(tasks, arms, declared),
+            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals),
             holes=self._holes,
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),

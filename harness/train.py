@@ -116,7 +116,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
             "too_long": too_long,
             "discarded": discarded,
         },
-        **({} if isinstance(data, PairSet) else {"reward": data.reward.name}),
+        **({} if isinstance(data, PairSet) else {"reward": {"name": data.reward.name, **data.reward.told}}),
         "curve": list(curve),
     }
 

@@ -154,8 +154,27 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     lineage = json.loads((tmp_path / "lineage.json").read_text())
     assert [point["step"] for point in lineage["curve"]] == [1, 2]
     assert lineage["curve"][0]["reward"] == pytest.approx(sum(seen[:12]) / 12, abs=1e-4)
-    assert (lineage["reward"], lineage["pairs"]["used"]) == ("score", 8)
+    assert (lineage["reward"], lineage["pairs"]["used"]) == ({"name": "score"}, 8)
     assert changed(tmp_path) == weights(FOLDER).keys()
+
+
+def test_grpo_with_lora_and_fewer_prompts_than_a_batch(tmp_path: Path) -> None:
+    data = prompts(score_reward(TASK))
+    data = replace(data, prompts=data.prompts[:3])
+    train(training(data, method="lora", lora_rank=4, batch_size=16, generations=4), tmp_path, lambda step, total: None)
+    moved = changed(tmp_path)
+    assert moved
+    assert all("proj" in name for name in moved)
+    lineage = json.loads((tmp_path / "lineage.json").read_text())
+    assert (lineage["pairs"]["used"], len(lineage["curve"])) == (3, 1)
+
+
+def test_a_last_batch_that_is_not_full_is_counted(tmp_path: Path) -> None:
+    train(training(prompts(score_reward(TASK)), batch_size=3, generations=3), tmp_path, lambda step, total: None)
+    lineage = json.loads((tmp_path / "lineage.json").read_text())
+    assert (lineage["pairs"]["used"], len(lineage["curve"])) == (6, 2)
+    assert lineage["pairs"]["discarded"] == {"last batch not full": 2}
+    assert lineage["pairs"]["too_long"] == 0
 
 
 def test_grpo_raises_what_is_rewarded(tmp_path: Path) -> None:

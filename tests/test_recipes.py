@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from test_runner import World, guess, settings, settle
 
 from mipo_bench.baselines.recipes.mipo_random import MipoRandom
 from mipo_bench.baselines.recipes.negatives import jaccard, words
-from mipo_bench.harness.config import load_config
+from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.grid import recipe_name, settings_of
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.plan import make_plan
 from mipo_bench.harness.plugin_checks import check_plugin
 from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.types import Item, Similarity
+from mipo_bench.harness.rewards import RUBRIC, judge_reward
+from mipo_bench.harness.types import Item, Question, Request, Similarity, Verdict
 
 MIPO = ("mipo-missing", "mipo-random")
 ITEMS = [
@@ -137,3 +140,77 @@ def test_every_recipe_says_whether_it_is_a_trained_baseline() -> None:
     recipes = load_plugins().recipes
     baselines = {name for name, recipe in recipes.items() if getattr(recipe, "baseline", False)}
     assert baselines == set(recipes) - set(MIPO)
+
+
+class Rater:
+    """Rates by length; a response of one letter leaves it speechless."""
+
+    name, digest = "rater", "d"
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        self.asked += questions
+        for n, question in reversed(list(enumerate(questions))):
+            yield n, Verdict(None if len(question.first) == 1 else min(1.0, len(question.first) / 8))
+
+
+def test_ratings_are_rewards_and_unread_ones_are_told() -> None:
+    rater = Rater()
+    reward = judge_reward(load_plugins().tasks["persona"], rater)
+    assert reward.of(ITEMS[:3], ["12345678", "x", "1234"]) == [1.0, 0.0, 0.5]
+    assert reward.told == {"ratings": 3, "unread": 1}
+    assert [(q.item.id, q.second, q.rubric) for q in rater.asked] == [(i.id, None, RUBRIC) for i in ITEMS[:3]]
+
+
+def test_rlaif_is_rated_by_the_base_model_itself(tmp_path: Path) -> None:
+    def rate(request: Request) -> str:
+        return f"Rating: {1 + len(request.prompt) % 5}" if "careful judge" in request.prompt else guess(request)
+
+    world = World(tmp_path, FakeEngine(rate, settle))
+    report = world.run(settings(seeds=1, recipes=["rlaif"], suite="personalized"))
+    data = data_of(world, "persona", "rlaif")
+    assert isinstance(data, PromptSet)
+    item = data.prompts[0][0]
+    values = data.reward.of([item, item, item], ["a", "ab", "abc"])
+    assert sorted(set(values)) == sorted(values)
+    assert set(values) <= {0, 0.25, 0.5, 0.75, 1}
+    assert "careful judge" in world.engine.base_generator.asked[-1].prompt
+    assert [(c.family, c.base, c.method) for c in report.comparisons if c.method == "rlaif"] == [
+        ("exploratory", "profile", "rlaif")
+    ]
+
+
+def grid(*values: str, **options: object) -> RunConfig:
+    return load_config(None, values, {"limit": 12, "seeds": 1, "suite": "math", **options})
+
+
+def test_every_point_of_a_grid_is_a_method_of_its_own(tmp_path: Path) -> None:
+    config = grid("grid.beta=[0.05, 0.1]", "grid.lr=[1e-4, 3e-4]", recipes=["mipo-random", "sft-self"])
+    report = World(tmp_path, FakeEngine(guess, settle)).run(config)
+    points = [f"mipo-random beta={b} lr={lr}" for b in ("0.05", "0.1") for lr in ("0.0001", "0.0003")]
+    others = ["sft-self lr=0.0001", "sft-self lr=0.0003"]  # which has no beta
+    assert [c.recipe for c in report.checkpoints] == points + others
+    primary = [c.method for c in report.comparisons if c.family == "primary"]
+    assert primary == points
+    against = {(c.base, c.method) for c in report.comparisons if c.base in others}
+    assert against == {(base, method) for base in others for method in points}
+    settings = [settings_of(method, config) for method in points]
+    assert [(s.beta, s.lr) for s in settings] == [(0.05, 1e-4), (0.05, 3e-4), (0.1, 1e-4), (0.1, 3e-4)]
+    assert settings_of("mipo-random", config) == config.train
+    assert {recipe_name(method) for method in points} == {"mipo-random"}
+
+
+def test_the_points_of_a_grid_train_on_the_same_pairs(tmp_path: Path) -> None:
+    world = World(tmp_path, FakeEngine(guess, settle))
+    world.run(grid("grid.beta=[0.05, 0.1]", recipes=["mipo-random"]))
+    digests = [data.digest for _, data in world.engine.trainings]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1
+
+
+@pytest.mark.parametrize(("value", "reason"), [("[0.1, 0.1]", "may stand once"), ("[-1]", "greater than 0")])
+def test_a_grid_that_makes_no_sense_is_refused(value: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        grid(f"grid.beta={value}")

@@ -19,12 +19,15 @@ from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.lm_eval_backend import LMEvalGenerator, Seeding, Traits
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
+from mipo_bench.harness.openai_backend import OpenAIGenerator
+from mipo_bench.harness.openai_client import ChatServer
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 
 OWN = "transformers"
+OPENAI = "openai"
 _SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
 _SPEED = {
     "num_concurrent",
@@ -36,9 +39,8 @@ _SPEED = {
     "ca_cert_path",
 }
 """Arguments that cannot change an answer."""
-_TIMEOUT = 120
-"""Seconds that a server may take for one answer, unless `backend_args.timeout` says otherwise."""
-_ATTEMPTS = 6
+_ASKING: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retry_pause": 1, "num_concurrent": 4}
+"""How servers are asked: seconds for one answer, attempts, seconds before the second one, requests at a time."""
 _CONNECT_SECONDS = 10
 
 
@@ -52,8 +54,8 @@ def check_backend(config: RunConfig) -> None:
         return
     from lm_eval.models import MODEL_MAPPING
 
-    if config.backend not in MODEL_MAPPING:
-        raise ConfigError(unknown("backend", config.backend, [OWN, *MODEL_MAPPING]))
+    if config.backend not in (OPENAI, *MODEL_MAPPING):
+        raise ConfigError(unknown("backend", config.backend, [OWN, OPENAI, *MODEL_MAPPING]))
     if config.backend in TRAINING_BACKENDS:
         locate(config.model)
     elif config.model == EMBEDDED:
@@ -73,9 +75,12 @@ def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
         folder, placement = resolve(config.model), place(config)
         return lambda store: LMEvalEngine(config, folder, placement, store)
     address = config.backend_args.get("base_url")
-    if address is not None:
+    if config.backend == OPENAI:
+        chat_server(config).check()
+    elif address is not None:
         check_address(str(address))
-    return lambda _: ServedEngine(config)
+    served = ServedEngine(config)
+    return lambda _: served
 
 
 def check_address(address: str) -> None:
@@ -125,30 +130,14 @@ class ServedEngine:
     dtype = "unknown"
 
     def __init__(self, config: RunConfig) -> None:
-        """The model's identity is its name at the server, the address and the arguments: its weights cannot be seen."""
+        """The model's identity is its name at the server, and the address: its weights cannot be seen.
+
+        Raises ConfigError for arguments that the backend does not take.
+        """
         self.backend = config.backend
-        self.notes: list[str] = [
-            f"the model {config.model!r} is known by its name alone: its weights cannot be checked"
-        ]
-        arguments = {"model": config.model, "timeout": _TIMEOUT, **config.backend_args}
-        arguments["timeout"] = max(1, round(float(arguments["timeout"])))  # lm-eval counts whole seconds
-        self.model_digest = digest([config.model, arguments.get("base_url")])
-        settings = {name: value for name, value in arguments.items() if name not in _SPEED}
-        identity = _identity(config, self.model_digest, settings, [])
-        chats = "chat" in config.backend or config.backend == "litellm"
-        traits = Traits(
-            config.backend,
-            "request",
-            served=True,
-            chats=chats,
-            workers=int(arguments.pop("num_concurrent", 1)),
-            attempts=int(arguments.pop("max_retries", _ATTEMPTS)),
-            pause=float(arguments.pop("retry_pause", 1.0)),
-        )
-        arguments["max_retries"] = 1  # the attempts are counted here, where one item's failure is not the run's
-        self._base = LMEvalGenerator(
-            lambda: _build(config.backend, arguments), identity, traits, config.chat, self.notes
-        )
+        self.notes = [f"the model {config.model!r} is known by its name alone: its weights cannot be checked"]
+        self.model_digest = digest([config.model, config.backend_args.get("base_url")])
+        self._base = _openai(config, self.notes) if config.backend == OPENAI else _remote(config, self)
 
     @property
     def base(self) -> Generator:
@@ -158,6 +147,53 @@ class ServedEngine:
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: its weights are out of reach."""
         raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
+
+
+def chat_server(config: RunConfig) -> ChatServer:
+    """The server of `--backend openai`. Raises ConfigError for arguments that it does not take."""
+    arguments = {"base_url": "https://api.openai.com/v1", **_ASKING, **config.backend_args}
+    for name in config.backend_args:
+        if name not in {"base_url", *_ASKING}:
+            raise ConfigError(unknown("argument in backend_args:", str(name), ["base_url", *_ASKING]))
+    return ChatServer(
+        config.model,
+        str(arguments["base_url"]),
+        _number(arguments, "timeout"),
+        round(_number(arguments, "max_retries")),
+        _number(arguments, "retry_pause"),
+    )
+
+
+def _openai(config: RunConfig, notes: list[str]) -> Generator:
+    workers = round(_number({**_ASKING, **config.backend_args}, "num_concurrent"))
+    return OpenAIGenerator(chat_server(config), config.chat, workers, notes)
+
+
+def _remote(config: RunConfig, engine: ServedEngine) -> Generator:
+    """A model of lm-eval that is asked through it, one request at a time."""
+    arguments: dict[str, Any] = {"model": config.model, **_ASKING, **config.backend_args}
+    settings = {name: value for name, value in arguments.items() if name not in _SPEED}
+    traits = Traits(
+        config.backend,
+        "request",
+        served=True,
+        chats="chat" in config.backend or config.backend == "litellm",
+        workers=round(_number(arguments, "num_concurrent")),
+        attempts=round(_number(arguments, "max_retries")),
+        pause=_number(arguments, "retry_pause"),
+    )
+    timeout = max(1, round(_number(arguments, "timeout")))  # lm-eval counts whole seconds
+    given = {name: value for name, value in arguments.items() if name not in ("num_concurrent", "retry_pause")}
+    given |= {"timeout": timeout, "max_retries": 1}  # attempts are counted where one item's failure is not the run's
+    identity = _identity(config, engine.model_digest, settings, [])
+    return LMEvalGenerator(lambda: _build(config.backend, given), identity, traits, config.chat, engine.notes)
+
+
+def _number(arguments: Mapping[str, Any], name: str) -> float:
+    value = arguments[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ConfigError(f"backend_args.{name} = {value!r} is no number above 0.")
+    return float(value)
 
 
 def _build(backend: str, arguments: Mapping[str, Any]) -> Any:

@@ -9,14 +9,17 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from mipo_bench.harness.config import RunConfig
+from mipo_bench.harness.backends import check_backend, engine_maker
+from mipo_bench.harness.config import TRAINING_BACKENDS, RunConfig
 from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.generate import Placement, place
+from mipo_bench.harness.given import plan_given
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
 from mipo_bench.harness.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import git_state, package_versions, usable_cores
+from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.run_cli import check_writable
 from mipo_bench.harness.types import Task
 
@@ -37,6 +40,11 @@ class Finding:
 def examine(config: RunConfig) -> Iterator[Finding]:
     """Look at packages, device, model, tasks with their data, disk and git, in this order."""
     yield from _packages()
+    if is_responses(config.model) or config.backend not in TRAINING_BACKENDS:
+        plan = yield from _elsewhere(config)
+        yield from _disk(config, plan, None)
+        yield _git(config)
+        return
     placement = None
     try:
         placement = place(config)
@@ -49,6 +57,25 @@ def examine(config: RunConfig) -> Iterator[Finding]:
         yield from _guarded("model", lambda: _loads(folder, placement))
     yield from _disk(config, plan, folder)
     yield _git(config)
+
+
+def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
+    """What a run needs whose answers come from a file or a server; generator-returns the plan, None without one."""
+    if is_responses(config.model):
+        try:
+            plan = plan_given(config).plan
+        except UserError as error:
+            yield from (Finding("model", "fail", line) for line in str(error).splitlines())
+            return None
+        yield Finding("model", "ok", f"{config.model} holds {len(plan.arms)} arms; no model is loaded")
+        return plan
+    try:
+        check_backend(config)
+        engine_maker(config)
+        yield Finding("model", "ok", f"backend {config.backend} for {config.model}: what can be checked is there")
+    except UserError as error:
+        yield Finding("model", "fail", str(error))
+    return (yield from _tasks(config))
 
 
 def _packages() -> Iterator[Finding]:

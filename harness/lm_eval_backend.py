@@ -5,33 +5,36 @@ lm-eval's request cache is never used: it keys on the prompt alone and would ser
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
 
 from mipo_bench.harness.config import ChatConfig
-from mipo_bench.harness.errors import ContextLostError, ModelError, StageError
-from mipo_bench.harness.prompts import render, system_into_user
+from mipo_bench.harness.errors import ModelError, StageError
+from mipo_bench.harness.prompts import render
 from mipo_bench.harness.secrets import without_keys
+from mipo_bench.harness.served import (
+    CHOICE_TOKENS,
+    estimate_note,
+    estimated_tokens,
+    failed,
+    in_threads,
+    spoken_note,
+    template_note,
+    unrendered,
+)
 from mipo_bench.harness.tokens import encode_pair, finished_text
 from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
 
 Seeding = Literal["torch", "request", "none"]
-CHOICE_TOKENS = 64
-"""What an engine without log-probabilities may say to a question whose options were to be compared."""
 _CHUNK = 64
 """Requests that a local engine is given at once: answers are stored, and progress is shown, that often."""
-_CHARACTERS_PER_TOKEN = 4
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _LONGEST_PAUSE = 60.0
-LOST_STREAK = 5
-"""Requests in a row without an answer, after which a server is asked no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,8 @@ class LMEvalGenerator:
         """See `prompts.render`. A chat that the server renders itself is written as JSON."""
         if self._tokenizer is not None:
             return render(self._tokenizer, messages, context, self.chat)
-        self._note(
-            "the server applies the chat template: whether it shows a system turn to the model is not known here"
-        )
-        chat = system_into_user(messages) if self.chat.system_in_user else tuple(messages)
-        if context and not any(context in message.content for message in chat):
-            raise ContextLostError(f"the prompt lacks the user's context {context[:60]!r}")
-        return Prompt(chat, json.dumps([{"role": m.role, "content": m.content} for m in chat], ensure_ascii=False))
+        self._note(template_note())
+        return unrendered(messages, context, self.chat)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`; a server that does not answer gives a failed response.
@@ -106,7 +104,8 @@ class LMEvalGenerator:
         if any(r.decoding.temperature > 0 for r in requests) and self.traits.seeding == "none":
             self._note(f"the backend {self.traits.name} takes no seed: sampled answers differ from run to run")
         if self.traits.served:
-            yield from self._from_server(requests)
+            _ = self.model  # built before the threads ask for it
+            yield from in_threads(self._ask_server, requests, self.traits.workers)
             return
         for chunk in self._chunks(requests):
             yield from zip(chunk, self._answers([requests[i] for i in chunk]), strict=True)
@@ -128,17 +127,6 @@ class LMEvalGenerator:
             size = 1 if alone else _CHUNK
             yield from (members[i : i + size] for i in range(0, len(members), size))
 
-    def _from_server(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        _ = self.model  # built before the threads ask for it
-        with ThreadPoolExecutor(max_workers=self.traits.workers) as pool:
-            waiting = {pool.submit(self._ask_server, request): i for i, request in enumerate(requests)}
-            try:
-                yield from unless_lost(
-                    ((waiting[done], done.result()) for done in as_completed(waiting)), len(requests)
-                )
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
     def _ask_server(self, request: Request) -> Response:
         """One answer; what may pass by itself is tried again, with growing pauses of random length."""
         for attempt in range(self.traits.attempts):
@@ -147,7 +135,7 @@ class LMEvalGenerator:
             except ModelError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a server sends; it becomes a counted row
-                answer = failed(error)
+                answer = failed(f"{type(error).__name__}: {error}")
                 if not _passes(error):
                     break
             if attempt + 1 < self.traits.attempts:
@@ -204,10 +192,7 @@ class LMEvalGenerator:
 
     def _spoken(self, request: Request) -> Request:
         """The request with some tokens for an answer in words, in place of log-probabilities."""
-        self._note(
-            f"the backend {self.traits.name} gives no log-probabilities: options are matched with the generated answer,"
-            f" of {CHOICE_TOKENS} tokens at most where the task generates none"
-        )
+        self._note(spoken_note(self.traits.name))
         return replace(request, decoding=replace(request.decoding, max_new_tokens=CHOICE_TOKENS))
 
     def _options(self, request: Request) -> tuple[float, ...] | None:
@@ -244,8 +229,8 @@ class LMEvalGenerator:
         """Tokens of a text, estimated where only the server has the tokenizer."""
         if self._tokenizer is not None:
             return len(self._tokenizer.encode(text, add_special_tokens=False))
-        self._note(f"lengths are estimated: {_CHARACTERS_PER_TOKEN} characters a token")
-        return -(-len(text) // _CHARACTERS_PER_TOKEN)
+        self._note(estimate_note())
+        return estimated_tokens(text)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -256,21 +241,3 @@ def _passes(error: Exception) -> bool:
     """Whether another attempt makes sense: no answer, half an answer, or a status that says so."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status is None or status in _AGAIN
-
-
-def failed(error: Exception) -> Response:
-    """The answer that is none."""
-    return Response(without_keys(f"{type(error).__name__}: {error}")[:300], 0, 0, "failed")
-
-
-def unless_lost(answers: Iterator[tuple[int, Response]], count: int) -> Iterator[tuple[int, Response]]:
-    """The answers of a server to `count` requests; after several failures in a row all that is left has failed."""
-    left, lost = set(range(count)), 0
-    for position, answer in answers:
-        left.discard(position)
-        lost = lost + 1 if answer.finish == "failed" else 0
-        yield position, answer
-        if lost == LOST_STREAK:
-            reason = f"not asked after {lost} failures in a row, the last: {answer.text}"
-            yield from ((i, Response(reason, 0, 0, "failed")) for i in sorted(left))
-            return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 import urllib.error
 import urllib.request
@@ -18,12 +19,15 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
+from mipo_bench.harness.tokens import finished_text
 from mipo_bench.harness.types import Decoding, Message, Response
 
 KEYS = ("MIPO_BENCH_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the key; it is sent to the server and written nowhere."""
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _PROBE_SECONDS = 10
+_STOPS = 4
+"""Stop strings that OpenAI's servers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,14 @@ class ChatServer:
             "seed": chat.seed % (1 << 31),
         }
         if decoding.stop:
-            body["stop"] = list(decoding.stop)
+            body["stop"] = list(decoding.stop[:_STOPS])  # the rest is looked for in the answer
         problem = "no attempt was made"
         for attempt in range(self.attempts):
             if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1))
+                time.sleep(self.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
             try:
                 with self._open("chat/completions", body, self.timeout) as reply:
-                    return _response(json.load(reply))
+                    return _response(json.load(reply), decoding)
             except urllib.error.HTTPError as error:
                 problem = f"{error.code} {error.reason}: {self._quote(error)}"
                 if error.code in (400, 413, 422):
@@ -146,13 +150,14 @@ def _key() -> str:
     return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
 
 
-def _response(reply: Any) -> Response:
+def _response(reply: Any, decoding: Decoding) -> Response:
     """The answer in a reply. Raises ValueError where there is none."""
     try:
         choice = reply["choices"][0]
         text = choice["message"]["content"] or ""
         usage = reply.get("usage") or {}
         finish: Literal["stop", "length"] = "length" if choice.get("finish_reason") == "length" else "stop"
-        return Response(str(text).strip(), usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, finish)
+        kept = finished_text(str(text), decoding)
+        return Response(kept, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, finish)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"the reply is no chat completion: {str(reply)[:200]}") from error

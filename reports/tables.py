@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
 from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
-from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, Report, TaskRecord
+from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
 from mipo_bench.reports.trainings import trainings
 
 _LEFT_OUT = "left out: "
@@ -30,7 +30,7 @@ def _head(report: Report) -> tuple[str, ...]:
     primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
     preset = report.config.get("preset")
     head = [
-        f"model {m.name} ({m.digest[:10]}, {m.dtype} on {m.device}), {commit}, {seeds} training seeds"
+        f"model {m.name} ({m.digest[:10]}, {_answered(m)}), {commit}, {seeds} training seeds"
         + (f", preset {preset}" if preset else ""),
         f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
@@ -49,6 +49,14 @@ def data_line(task: str, data: Mapping[str, str | int]) -> str:
     notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
     notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
     return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _answered(model: ModelRecord) -> str:
+    """What computed the answers; the number format and device where they are known."""
+    place = f"{model.dtype} on {model.device}" if model.device not in ("none", "remote") else ""
+    backend = f"backend {model.backend}" if model.backend not in ("transformers", "responses") else ""
+    given = "responses from a file" if model.backend == "responses" else ""
+    return ", ".join(part for part in (given, backend, place) if part)
 
 
 def _seed(seed: int | None) -> str:

@@ -10,7 +10,7 @@ import difflib
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def load(file: Path, asked: str) -> Any:
     from lm_eval.tasks import TaskManager
 
     disable_progress_bars()
+    _compile_once()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
         found = list(TaskManager(include_defaults=False).load(str(file))["tasks"].values())
@@ -61,6 +62,14 @@ def load(file: Path, asked: str) -> Any:
     if len(found) != 1 or not isinstance(found[0], ConfigurableTask):
         raise PluginError(f"{asked}: {file.name} defines no single task but a group or a class of its own.")
     return found[0]
+
+
+def _compile_once() -> None:
+    """Keep compiled templates: lm-eval compiles them anew for every document, which is most of the time it takes."""
+    from lm_eval.utils import env
+
+    if not hasattr(env.from_string, "cache_info"):
+        env.from_string = lru_cache(maxsize=1000)(env.from_string)
 
 
 def _reason(error: Exception, file: Path) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from lm_eval_files import choice_task
@@ -14,7 +16,7 @@ from mipo_bench.harness.backends import ServedEngine, check_address, check_backe
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
-from mipo_bench.harness.lm_eval_backend import LOST_STREAK
+from mipo_bench.harness.served import LOST_STREAK
 from mipo_bench.harness.types import Decoding, Message, Request, Response
 from mipo_bench.reports.reportfile import load_report
 
@@ -28,10 +30,17 @@ def called(*arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-def engine(url: str, **arguments: Any) -> ServedEngine:
+BACKENDS = ["openai", "local-chat-completions"]
+
+
+def address(url: str, backend: str) -> str:
+    return url if backend == "openai" else f"{url}/chat/completions"
+
+
+def engine(url: str, backend: str = "openai", **arguments: Any) -> ServedEngine:
     quick = {"timeout": 1, "max_retries": 2, "retry_pause": 0.01, "num_concurrent": 2}
-    backend_args = {"base_url": f"{url}/chat/completions", **quick, **arguments}
-    return ServedEngine(RunConfig(model="m", backend="local-chat-completions", backend_args=backend_args, recipes=()))
+    backend_args = {"base_url": address(url, backend), **quick, **arguments}
+    return ServedEngine(RunConfig(model="m", backend=backend, backend_args=backend_args, recipes=()))
 
 
 def ask(
@@ -46,9 +55,10 @@ def last(body: dict[str, Any]) -> str:
     return str(body["messages"][-1]["content"])
 
 
-def test_a_chat_server_is_asked_with_messages_and_settings() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_chat_server_is_asked_with_messages_and_settings(backend: str) -> None:
     with scripted(lambda body, _: chat_reply(f"  You said {last(body)}. ")) as server:
-        served = engine(server.url)
+        served = engine(server.url, backend)
         sampled = Decoding(9, 0.7, 0.9, ("\n", "Q:"))
         answers = ask(served, "one", "two", decoding=sampled)
     assert [a.text for a in answers] == ["You said one.", "You said two."]
@@ -59,20 +69,23 @@ def test_a_chat_server_is_asked_with_messages_and_settings() -> None:
     assert {name: body[name] for name in wanted} == wanted
 
 
-def test_a_blank_line_does_not_end_an_answer_unless_asked() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_blank_line_does_not_end_an_answer_unless_asked(backend: str) -> None:
     with scripted(lambda body, _: chat_reply("one\n\ntwo")) as server:
-        assert ask(engine(server.url), "x")[0].text == "one\n\ntwo"
-        assert ask(engine(server.url), "x", decoding=Decoding(20, 0.0, stop=("\n\n",)))[0].text == "one"
-    assert server.bodies[0]["stop"] == []
+        assert ask(engine(server.url, backend), "x")[0].text == "one\n\ntwo"
+        assert ask(engine(server.url, backend), "x", decoding=Decoding(20, 0.0, stop=("\n\n",)))[0].text == "one"
+    assert not server.bodies[0].get("stop")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_what_passes_by_itself_is_tried_again(status: int) -> None:
+def test_what_passes_by_itself_is_tried_again(status: int, backend: str) -> None:
     with scripted(lambda _, before: chat_reply("at last") if before == 1 else Reply(status, "busy")) as server:
-        assert ask(engine(server.url), "x")[0].text == "at last"
+        assert ask(engine(server.url, backend), "x")[0].text == "at last"
     assert len(server.bodies) == 2
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("reply", "attempts"),
     [
@@ -86,31 +99,65 @@ def test_what_passes_by_itself_is_tried_again(status: int) -> None:
         (Reply(hang=True), 2),
     ],
 )
-def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_there(reply: Reply, attempts: int) -> None:
+def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_there(
+    reply: Reply, attempts: int, backend: str
+) -> None:
     with scripted(lambda body, _: reply if last(body) == "bad" else chat_reply("fine")) as server:
-        answers = ask(engine(server.url), "good", "bad", "also good")
+        answers = ask(engine(server.url, backend), "good", "bad", "also good")
     assert [a.finish for a in answers] == ["stop", "failed", "stop"]
     assert answers[1].text
     assert [a.text for a in (answers[0], answers[2])] == ["fine", "fine"]
     assert sum(last(body) == "bad" for body in server.bodies) == attempts
 
 
-def test_a_server_that_is_gone_is_asked_no_more() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_that_is_gone_is_asked_no_more(backend: str) -> None:
     with scripted(lambda *_: Reply(500, "gone")) as server:
-        answers = ask(engine(server.url, max_retries=1, num_concurrent=1), *map(str, range(60)))
+        answers = ask(engine(server.url, backend, max_retries=1, num_concurrent=1), *map(str, range(60)))
     assert {a.finish for a in answers} == {"failed"}
     assert len(server.bodies) <= LOST_STREAK + 2
-    assert answers[-1].text.startswith(f"not asked after {LOST_STREAK} failures in a row, the last: HTTPError: 500")
+    assert answers[-1].text.startswith(f"not asked after {LOST_STREAK} failures in a row, the last: ")
+    assert "500" in answers[-1].text
 
 
-def test_options_are_matched_with_what_the_server_says_and_the_report_says_so() -> None:
+def test_nobody_waits_for_a_request_that_hangs_once_the_run_is_stopped() -> None:
+    with scripted(lambda body, _: Reply(hang=True) if last(body) == "bad" else chat_reply("fine")) as server:
+        served = engine(server.url, timeout=60, num_concurrent=2)
+        prompts = [served.base.render([Message("user", text)], None).text for text in ("good", "bad", "bad")]
+        answers = served.base.generate([Request(prompt, 0, GREEDY) for prompt in prompts])
+        start = time.monotonic()
+        assert next(iter(answers))[1].text == "fine"
+        cast("Generator[object, None, None]", answers).close()
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_options_are_matched_with_what_the_server_says_and_the_report_says_so(backend: str) -> None:
     with scripted(lambda *_: chat_reply("Paris")) as server:
-        served = engine(server.url)
+        served = engine(server.url, backend)
         answer = ask(served, "Which?", decoding=Decoding(0, 0.0), options=("Rome", "Paris"))[0]
     assert (answer.text, answer.option_logprobs) == ("Paris", None)
     assert server.bodies[0]["max_tokens"] == 64
     assert any("gives no log-probabilities" in note for note in served.notes)
     assert any("lengths are estimated" in note for note in served.notes)
+
+
+def test_the_reply_says_how_long_an_answer_is_and_whether_it_was_cut() -> None:
+    usage = {"usage": {"prompt_tokens": 11, "completion_tokens": 3}}
+    cut = json.dumps({"choices": [{"message": {"content": "a b c"}, "finish_reason": "length"}], **usage})
+    with scripted(lambda body, _: Reply(body=cut) if last(body) == "long" else chat_reply("abcdefgh")) as server:
+        served = engine(server.url)
+        answers = ask(served, "long", "uncounted")
+    assert answers[0] == Response("a b c", 11, 3, "length")
+    assert (answers[1].n_tokens, answers[1].finish) == (2, "stop")
+    assert any("lengths are estimated" in note for note in served.notes)
+
+
+def test_a_reply_without_an_answer_is_a_failure_and_no_empty_text() -> None:
+    with scripted(lambda *_: Reply(200, '{"error": "what?"}')) as server:
+        answer = ask(engine(server.url), "x")[0]
+    assert answer.finish == "failed"
+    assert "no chat completion" in answer.text
 
 
 def test_context_must_be_in_the_chat_and_can_be_kept_out_of_the_system_turn() -> None:
@@ -125,24 +172,27 @@ def test_context_must_be_in_the_chat_and_can_be_kept_out_of_the_system_turn() ->
     assert messages == [{"role": "user", "content": "I like brevity.\n\nHello"}]
 
 
-def test_context_aware_decoding_needs_logits() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_context_aware_decoding_needs_logits(backend: str) -> None:
     served = engine("http://127.0.0.1:9/v1")
     request = Request("[]", 0, GREEDY, contrast="[]", contrast_weight=0.5)
-    with pytest.raises(StageError, match="mixes logits, which backend 'local-chat-completions' does not give"):
+    with pytest.raises(StageError, match=r"mixes logits, which .* does not give"):
         list(served.base.generate([request]))
 
 
-def test_the_digest_covers_what_can_change_an_answer() -> None:
-    def digest(**arguments: Any) -> str:
-        return engine("http://127.0.0.1:9/v1", **arguments).base.digest
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_digest_covers_what_can_change_an_answer(backend: str) -> None:
+    def digest(port: int = 9, **arguments: Any) -> str:
+        return engine(f"http://127.0.0.1:{port}/v1", backend, **arguments).base.digest
 
     assert digest() == digest(timeout=7, max_retries=1, num_concurrent=9, retry_pause=2)
-    assert len({digest(), digest(eos_string="x"), digest(base_url="http://127.0.0.1:10/v1/chat/completions")}) == 3
+    assert digest() != digest(10)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("echo", [False, True])
 def test_keys_reach_the_server_and_nothing_else(
-    echo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    echo: bool, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -154,7 +204,7 @@ def test_keys_reach_the_server_and_nothing_else(
         code = called(
             "run",
             "--backend",
-            "local-chat-completions",
+            backend,
             "--model",
             "m",
             "--task",
@@ -164,13 +214,13 @@ def test_keys_reach_the_server_and_nothing_else(
             "--baselines",
             "plain",
             "--set",
-            f"backend_args.base_url={server.url}/chat/completions",
+            f"backend_args.base_url={address(server.url, backend)}",
         )
     assert {h["Authorization"] for h in server.headers} == {f"Bearer {KEY}"}
     report = load_report(tmp_path / "mipo-bench-report")
     assert code == (1 if echo else 0)
     assert any(arm.failed for arm in report.arms) is echo
-    assert (report.model.backend, report.model.name) == ("local-chat-completions", "m")
+    assert (report.model.backend, report.model.name) == (backend, "m")
     shown = capfd.readouterr()
     assert KEY not in shown.out + shown.err
     for file in tmp_path.rglob("*"):
@@ -239,6 +289,7 @@ def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkey
         (["backend_args.auth_token=" + KEY], "OPENAI_API_KEY"),
         (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user and password"),
         (["recipes=[mipo-random]"], "only answers, it cannot train: give --recipes none"),
+        (["recipes=[mipo-random]", "backend=openai"], "backend 'openai' only answers"),
         (["backend=transformers", "backend_args.timeout=3"], "backend_args are for --backend"),
     ],
 )
@@ -264,8 +315,16 @@ def test_an_unknown_backend_a_missing_name_and_an_absent_server_are_refused(
         check_backend(RunConfig(backend="local-completions"))
     with pytest.raises(ModelError, match="is no address"):
         check_address("localhost:8000")
+    with pytest.raises(
+        ConfigError, match=r"unknown argument in backend_args: 'max_retry'\. Did you mean 'max_retries'"
+    ):
+        engine("http://127.0.0.1:9/v1", max_retry=3)
+    with pytest.raises(ConfigError, match="timeout = 'soon' is no number above 0"):
+        engine("http://127.0.0.1:9/v1", timeout="soon")
     url = "http://127.0.0.1:9/v1/chat/completions"
     arguments = ("--backend", "local-chat-completions", "--model", "m", "--set", f"backend_args.base_url={url}")
+    assert called("run", "--task", "arithmetic", "--backend", "openai", *arguments[2:]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
     assert called("run", "--task", "arithmetic", *arguments) == 2
     error = capsys.readouterr().err
     assert f"the server {url} cannot be reached" in error

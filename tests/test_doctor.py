@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from servers import Reply, scripted
 
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config import RunConfig, load_config
@@ -77,3 +78,23 @@ def test_doctor_and_run_take_the_same_options(capsys: pytest.CaptureFixture[str]
 
     assert options("run") - options("doctor") == {"--dry-run"}
     assert "preset" in RunConfig.model_fields
+
+
+def test_a_server_is_looked_for_and_no_model_is_loaded(tmp_path: Path) -> None:
+    with scripted(lambda *_: Reply(500)) as server:
+        served = {"backend": "openai", "model": "m", "backend_args": {"base_url": server.url}, "tasks": ("arithmetic",)}
+        found = findings(tmp_path, **served)
+    assert can_start(found)
+    assert "device" not in {f.what for f in found}
+    assert [f.text for f in found if f.what == "model"] == ["backend openai for m: what can be checked is there"]
+    gone = findings(tmp_path, **served)
+    assert failed(gone)[0].text.startswith(f"the server {server.url} cannot be reached")
+
+
+def test_a_file_of_responses_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"item_id": "eval-0000", "arm": "plain", "response": "3"}\n')
+    found = findings(tmp_path, model=str(file), tasks=("arithmetic",))
+    assert [f.text for f in found if f.what == "model"] == [f"{file} holds 1 arms; no model is loaded"]
+    file.write_text("{")
+    assert failed(findings(tmp_path, model=str(file)))[0].text.startswith(f"{file}, line 1: no JSON")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,14 @@ def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
 )
 def test_a_generated_answer_names_an_option(text: str, options: tuple[str, ...], index: int | None) -> None:
     assert named_option(text, options) == index
+
+
+@pytest.mark.training
+def test_ten_thousand_documents_are_loaded_and_rendered_within_five_seconds(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {n} plus 1?", "answer": f"Answer: {n + 1}"} for n in range(10_000)]
+    path = write_task(tmp_path, "large", {"test": rows, "train": rows[:50]}, GENERATE)
+    start = time.process_time()
+    items = LMEvalTask(str(path)).items("eval")
+    assert len(items) == 10_000
+    assert messages(items[-1]) == "<user>What is 9999 plus 1?<assistant>"
+    assert time.process_time() - start < 5

@@ -123,6 +123,21 @@ class JudgeConfig(Section):
     """What `mipo-bench check-judge` wrote for this judge."""
 
 
+class InformationConfig(Section):
+    """What mutual information is measured of (`mutual_information`)."""
+
+    arms: tuple[str, ...] | None = None
+    """Methods; None: the reference of each task and everything trained. Empty: nothing is measured."""
+    seeds: Count = 1
+    """Training seeds of each recipe that are measured."""
+    items: Count = 100
+    """Evaluation items of each task."""
+    contexts: Count = 16
+    """Other users (or prompts) that a response is held against; figures for 1, 4, 16, ... of them come with it."""
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    """Sample responses for the purpose, 1 for those of the model as it is; None takes the evaluated ones."""
+
+
 EMBEDDED: Mapping[str, Any] = {"batch_size": 64, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
@@ -204,6 +219,7 @@ class RunConfig(Section):
     grid: GridConfig = GridConfig()
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
+    information: InformationConfig = InformationConfig()
     store: Path = Path(".mipo-bench")
     out: Path = Path("mipo-bench-report")
     device: str = "auto"

@@ -16,6 +16,8 @@ from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import ModelError, StageError, UserError
 from mipo_bench.harness.evaluation import Evaluated, Weights
+from mipo_bench.harness.guards import Guards
+from mipo_bench.harness.information import Informant
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
@@ -55,6 +57,8 @@ class Run:
     """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
+    _pairsets: dict[tuple[str, str], PairSet] = field(default_factory=dict)
+    """Task and recipe -> the pairs of its first training."""
     _at: str = ""
 
     def __post_init__(self) -> None:
@@ -131,6 +135,8 @@ class Run:
         """Pairs, training and responses of one recipe with one seed."""
         with self._stage(arm, "pairs", "responses") as stage:
             pairs = self._pairs(task, arm, stage)
+        if isinstance(pairs, PairSet):
+            self._pairsets.setdefault((arm.task, str(arm.recipe)), pairs)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
         try:
@@ -224,6 +230,10 @@ class Run:
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
+        informed = Informant(config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
+        guarded = Guards(self.store, self.display, self.engine.base, self._pairsets).watch(
+            self.plan.tasks, self.evaluated
+        )
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config.model_dump(mode="json", exclude={"store", "out"}),
@@ -249,11 +259,14 @@ class Run:
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
             comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals),
-            holes=self._holes,
+            holes=[*self._holes, *informed.holes, *guarded.holes],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
                 *self.engine.notes,
+                *informed.notes,
             ],
+            information=informed.records,
+            guards=guarded.records,
             judges=self.jury.records(tasks, arms),
             controls=controls(tasks, held_against_strangers(self.evaluated, arms, self.jury), declared),
         )

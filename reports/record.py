@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitScore
+from mipo_bench.reports.record_guards import GuardRecord
+from mipo_bench.reports.record_information import InformationRecord
 from mipo_bench.reports.record_judge import ControlRecord, JudgeRecord
 
 SCHEMA_VERSION = "1.4"
-"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`."""
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
+`information` and `guards`."""
 
 
 class TaskRecord(Record):
@@ -203,6 +206,8 @@ class Report(Record):
     """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
     judges: list[JudgeRecord] = Field(default=[])
     controls: list[ControlRecord] = Field(default=[])
+    information: list[InformationRecord] = Field(default=[])
+    guards: list[GuardRecord] = Field(default=[])
 
     @model_validator(mode="after")
     def _check(self) -> Self:

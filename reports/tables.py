@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.figures import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.guards import guard_grids
+from mipo_bench.reports.information_tables import information_answers, information_grids
 from mipo_bench.reports.judging import judging, stamps
 from mipo_bench.reports.pages import Footnotes, Grid, Page, Section
 from mipo_bench.reports.record import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
@@ -20,7 +22,8 @@ def page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
     sections = tuple(Section(_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
-    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), tuple(answers(report)))
+    said = (*answers(report), *information_answers(report))
+    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), said)
 
 
 def _head(report: Report) -> tuple[str, ...]:
@@ -87,6 +90,8 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
     if trained:
         yield trained
+    yield from information_grids(report, task.name, notes)
+    yield from guard_grids(report, task.name, notes)
 
 
 def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:

@@ -1,0 +1,120 @@
+"""Texts that two splits share: equal but for case and white space, or near duplicates.
+
+Near duplicates are found by MinHash (Broder 1997) over character 5-grams with locality-sensitive bands, and confirmed
+by their exact Jaccard similarity, so that a chance collision never counts. 10,000 texts against as many take seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR = 0.8
+"""Jaccard similarity of character 5-grams from which two texts are near duplicates: the usual value of deduplication
+(Lee et al. 2022, arXiv 2107.06499, use 0.8 too)."""
+GRAM = 5
+_BANDS, _ROWS = 16, 4
+"""A pair at 0.8 shares a band with probability 0.9998, one at 0.3 with 0.12."""
+_CANDIDATES = 20
+"""Texts that one text is compared with at most, those first that share most bands: templates would share all."""
+_BUCKET = 200
+"""Texts that one band remembers at most."""
+_NEAREST = 3
+_Hashes = NDArray[np.uint64]
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Two texts by name with their similarity."""
+
+    evaluation: str
+    training: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Evaluation texts that are among the training texts, and those that are nearly; `examples` are the nearest."""
+
+    same: int
+    near: int
+    examples: tuple[Near, ...]
+
+
+def overlap(evaluation: Mapping[str, str], training: Mapping[str, str]) -> Overlap:
+    """Compare texts by name. A text that is there word for word does not count as near."""
+    known: dict[str, str] = {}
+    for name, text in training.items():
+        known.setdefault(normalised(text), name)
+    exact = {name: known[key] for name, text in evaluation.items() if (key := normalised(text)) in known}
+    rest = {name: text for name, text in evaluation.items() if name not in exact}
+    near = _near(rest, training)
+    examples = [Near(name, other, 1.0) for name, other in exact.items()]
+    examples += sorted(near, key=lambda found: -found.similarity)
+    return Overlap(len(exact), len(near), tuple(examples[:_NEAREST]))
+
+
+def normalised(text: str) -> str:
+    """The text in one case with single spaces."""
+    return " ".join(text.casefold().split())
+
+
+def shingles(text: str) -> _Hashes:
+    """The different character 5-grams of the normalised text, as sorted hashes; of a shorter text the whole."""
+    codes = np.array([ord(c) for c in normalised(text)], dtype=np.uint64)
+    if not len(codes):
+        return codes
+    width = min(GRAM, len(codes))
+    found = np.zeros(len(codes) - width + 1, dtype=np.uint64)
+    for n in range(width):
+        found = _mixed(found + codes[n : n + len(found)])
+    return np.unique(found)
+
+
+def similarity(a: _Hashes, b: _Hashes) -> float:
+    """Jaccard similarity of two sets of shingles; two empty ones are alike."""
+    shared = len(np.intersect1d(a, b, assume_unique=True))
+    total = len(a) + len(b) - shared
+    return shared / total if total else 1.0
+
+
+def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[Near]:
+    """For each evaluation text its nearest training text, where that is a near duplicate."""
+    names = list(training)
+    sets = [shingles(text) for text in training.values()]
+    buckets: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for n, found in enumerate(sets):
+        for band in _bands(found):
+            if len(buckets[band]) < _BUCKET:
+                buckets[band].append(n)
+    nearest = []
+    for name, text in evaluation.items():
+        own = shingles(text)
+        votes = Counter(n for band in _bands(own) for n in buckets.get(band, ()))
+        compared = [(similarity(own, sets[n]), -n) for n, _ in votes.most_common(_CANDIDATES)]
+        best, place = max(compared, default=(0.0, 0))
+        if best >= NEAR:
+            nearest.append(Near(name, names[-place], best))
+    return nearest
+
+
+def _bands(found: _Hashes) -> Sequence[tuple[int, bytes]]:
+    """The MinHash signature in bands; an empty text has none."""
+    if not len(found):
+        return ()
+    signature = _mixed(found[:, None] ^ _SALTS).min(axis=0).reshape(_BANDS, _ROWS)
+    return [(n, row.tobytes()) for n, row in enumerate(signature)]
+
+
+def _mixed(values: _Hashes) -> _Hashes:
+    """Bits spread over the whole word (multiply and fold, arithmetic modulo 2**64)."""
+    product = values * _MULTIPLIER
+    return (product ^ (product >> np.uint64(29))) * _MULTIPLIER
+
+
+_SALTS = np.random.default_rng(0).integers(0, 2**63, size=_BANDS * _ROWS, dtype=np.uint64)

@@ -39,6 +39,6 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
                 asked = ask(task, baseline, arm, weights)
             except UserError:
                 raise
-            except Exception:  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
+            except (Exception, SystemExit):  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
                 continue
             yield from asked.requests.values()

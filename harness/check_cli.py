@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mipo_bench.harness.run_options import INCLUDE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 """Problems of one check that are printed."""
-INCLUDE = typer.Option(help="File or folder with plugins, run with your rights; give it again for more.")
 
 
 def check_task(
@@ -78,7 +79,8 @@ def new_task(
 
 
 def _is_path(name: str) -> bool:
-    return name.endswith(".py") or "/" in name or Path(name).is_dir()
+    """A folder that happens to be called like a task is not meant: nothing is loaded that was not named as a path."""
+    return name.endswith(".py") or "/" in name or name in (".", "..")
 
 
 def _tasks_of(path: Path, plugins: Plugins) -> list[Task]:

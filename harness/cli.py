@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.check_cli import INCLUDE, check_task, new_task
+from mipo_bench.harness.check_cli import check_task, new_task
 from mipo_bench.harness.compare_cli import compare
 from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
-from mipo_bench.harness.run_options import takes_settings
+from mipo_bench.harness.run_options import INCLUDE, takes_settings
+from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.show_cli import show
 from mipo_bench.harness.store_cli import app as store_app
+from mipo_bench.reports.textgrid import plain
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config import RunConfig
@@ -83,8 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _complain(message: str) -> None:
+    """Names and values of others are in it: nothing that steers the terminal, no keys."""
     for line in message.splitlines():
-        sys.stderr.write(f"mipo-bench: {line}\n")
+        sys.stderr.write(f"mipo-bench: {plain(redacted(line))}\n")
 
 
 if __name__ == "__main__":

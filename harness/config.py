@@ -18,7 +18,7 @@ from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
-from mipo_bench.harness.secrets import key_problems
+from mipo_bench.harness.secrets import config_problems, key_problems
 from mipo_bench.harness.types import SUITES
 
 Positive = Annotated[float, Field(gt=0)]
@@ -155,8 +155,8 @@ class Include(Section):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        if not isinstance(value, str | Path):
-            raise ValueError("write the path of a file or folder")  # noqa: TRY004 - pydantic reports a ValueError
+        if not isinstance(value, str | Path) or not str(value).strip():
+            raise ValueError("write the path of a file or folder")
         path = Path(value).expanduser()
         try:
             return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}
@@ -270,6 +270,7 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
         _drop(values, path)
     values = _merged(_defaults(values, preset), values)
     problems += _backend_problems(values)
+    problems += config_problems(values)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:

@@ -12,7 +12,7 @@ from mipo_bench.harness.batching import Batch, Ending, Job
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.sampling import Draws, pick
-from mipo_bench.harness.slots import Forward, Slots
+from mipo_bench.harness.slots import Forward, Prefix, Slots
 from mipo_bench.harness.tokens import encode_pair, finished_text
 from mipo_bench.harness.types import Continuations, Likelihood, Request, Response
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PROBE = 12
 """Tokens of the prompt on which an architecture is tried."""
 _PROBE_STEPS = 3
+_PROBE_COLUMNS = 384
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
 _COARSE = 5e-2
 """Share of the range of the scores by which slots may differ from a plain call, by number format."""
@@ -36,13 +37,25 @@ _NEUTRAL: dict[str, Any] = {
 """transformers fills unset values from the model's generation_config.json (Qwen2.5: repetition penalty, top-k)."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """What trying a model in slots has shown: whether it can be used so, and whether all rows are rounded alike."""
+    """What trying a model in slots has shown.
+
+    `fits`: it can be used so. `alike`: all rows are rounded alike. `elastic`: masked columns leave every bit as it is.
+    """
 
     fits: bool
     reason: str = ""
     alike: bool = True
+    elastic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Tokens of a request's longest prompt, and columns of its slots: 0 where nothing is sampled."""
+
+    longest: int
+    columns: int
 
 
 class Decoder:
@@ -59,14 +72,21 @@ class Decoder:
         """What stands for an empty prompt."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """See `Generator`. Widest slots first, and equal prompts one after the other, which computes them once."""
-        lengths = [self._columns(request) for request in requests]
-        order = sorted(range(len(requests)), key=lambda i: (-lengths[i], requests[i].prompt, i))
-        for columns, group in groupby(order, key=lambda i: lengths[i]):
-            if columns:
-                yield from self._sampled([(i, requests[i]) for i in group], columns)
-            else:
-                yield from ((i, self._unsampled(requests[i])) for i in group)
+        """See `Generator`. Longest prompts first, and equal ones one after the other, which computes them once."""
+        sizes = [self._size(request) for request in requests]
+        for position, size in enumerate(sizes):
+            if not size.columns:
+                yield position, self._unsampled(requests[position])
+        order = [i for i, size in enumerate(sizes) if size.columns]
+        if not order:
+            return
+        if self.trial.elastic:
+            order.sort(key=lambda i: (-sizes[i].longest, requests[i].prompt, i))
+            yield from self._sampled([(i, requests[i]) for i in order], max(sizes[i].columns for i in order))
+            return
+        order.sort(key=lambda i: (-sizes[i].columns, requests[i].prompt, i))
+        for columns, group in groupby(order, key=lambda i: sizes[i].columns):
+            yield from self._sampled([(i, requests[i]) for i in group], columns)
 
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """See `Generator`. Raises ModelError where a single prompt takes more memory than there is."""
@@ -83,11 +103,11 @@ class Decoder:
         """Tokens of a rendered text, which has its special tokens already."""
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
-    def _columns(self, request: Request) -> int:
-        """Columns of the request's slots; 0 where nothing is sampled: it is too long, or no token is wanted."""
+    def _size(self, request: Request) -> Size:
         job = self._job(0, request)
-        longest = max(map(len, job.prompts)) + request.decoding.max_new_tokens
-        return job.columns if request.decoding.max_new_tokens and longest <= self.room else 0
+        longest = max(map(len, job.prompts))
+        sampled = request.decoding.max_new_tokens and longest + request.decoding.max_new_tokens <= self.room
+        return Size(longest, job.columns if sampled else 0)
 
     def _job(self, position: int, request: Request) -> Job:
         contrast = None if request.contrast is None else self.encode(request.contrast)
@@ -119,7 +139,7 @@ class Decoder:
             return
         contrasted = any(request.contrast is not None for request in asked.values())
         rows = max(self.rows, 1 + contrasted)
-        slots = Slots(self.forward, rows, columns)
+        slots = Slots(self.forward, rows, columns, elastic=self.trial.elastic)
         for grown in Batch(slots, jobs, self._judge).run():
             job = grown.job
             yield job.position, self._response(job, grown.tokens, grown.finish or "length")
@@ -194,19 +214,28 @@ class Decoder:
         return found
 
     def _try(self) -> Trial:
-        ids = [(7 * i + 11) % self.model.config.get_text_config().vocab_size for i in range(_PROBE + _PROBE_STEPS)]
-        slots = Slots(self.forward, self.rows, 2 * _PROBE)
+        size = self.model.config.get_text_config().vocab_size
+        ids = [(7 * i + 11) % size for i in range(_PROBE + _PROBE_STEPS)]
         prefix = self.forward.prefix(ids[:_PROBE])
-        for row in range(self.rows):
-            slots.admit(row, prefix)
-        stepped = [slots.step([ids[at]] * self.rows, [at] * self.rows) for at in range(_PROBE, len(ids))]
+        full, short = (self._stepped(prefix, ids, elastic=elastic) for elastic in (False, True))
         plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0].float()
-        mine = [prefix.scores, *(scores[0] for scores in stepped)]
+        mine = [prefix.scores, *(scores[0] for scores in full)]
         apart = max(float((a - b).abs().max()) for a, b in zip(mine, plain[_PROBE - 1 :], strict=True))
         share = apart / max(float(plain.max() - plain.min()), 1e-9)
         if not share <= _TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _COARSE):
             return Trial(fits=False, reason=f"scores differ by {share:.0%} of their range")
-        return Trial(fits=True, alike=all(bool((scores == scores[0]).all()) for scores in stepped))
+        return Trial(
+            fits=True,
+            alike=all(bool((scores == scores[0]).all()) for scores in full),
+            elastic=all(bool((a == b).all()) for a, b in zip(full, short, strict=True)),
+        )
+
+    def _stepped(self, prefix: Prefix, ids: Sequence[int], *, elastic: bool) -> list[torch.Tensor]:
+        """Scores after each token beyond the prefix, which is in every slot."""
+        slots = Slots(self.forward, self.rows, _PROBE_COLUMNS, elastic=elastic)
+        for row in range(self.rows):
+            slots.admit(row, prefix)
+        return [slots.step([ids[at]] * self.rows, [at] * self.rows) for at in range(len(prefix.ids), len(ids))]
 
     def _alone(self, job: Job) -> Response:
         """Answer one request with transformers' own loop."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mipo_bench.harness.run_options import INCLUDE
+
 if TYPE_CHECKING:
     from mipo_bench.harness.sources import Places
     from mipo_bench.reports.diff_gate import Gate, Verdict
@@ -59,9 +61,7 @@ def diff(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Score the stored responses of both sides again before comparing.")
     ] = False,
-    include: Annotated[
-        list[Path] | None, typer.Option(help="File or folder with the plugins of its tasks, for --items and --rescore.")
-    ] = None,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="Folder with their data sets, TASK=FOLDER for one task's.")
     ] = None,

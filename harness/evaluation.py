@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.answers import response_key
-from mipo_bench.harness.errors import StageError, UserError
+from mipo_bench.harness.errors import StageError, UserError, described
 from mipo_bench.harness.pairs import prompt_of, seed_of
 from mipo_bench.harness.plan import TaskPlan
 from mipo_bench.harness.store import Store
@@ -79,8 +79,8 @@ def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evalu
             prompt = prompt_of(baseline, item, weights.generator)
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
-            failed[item.id] = f"prompt: {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+            failed[item.id] = f"prompt: {described(error)}"
             continue
         seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
         requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)

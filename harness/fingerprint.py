@@ -38,7 +38,16 @@ def in_second_process(task: str, include: Sequence[Path], data: Path | None = No
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         where = str(data or "")
-        command = [sys.executable, "-m", "mipo_bench.harness.fingerprint", task, str(result), where, *map(str, include)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "mipo_bench.harness.fingerprint",
+            task,
+            str(result),
+            where,
+            *map(str, include),
+        ]
         environment = os.environ | {"PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
         try:
             done = subprocess.run(  # noqa: S603 - our own module on what the user named

@@ -12,7 +12,8 @@ import importlib.util
 import linecache
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -92,11 +93,22 @@ def load_module(source: Source) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[source.module] = module  # before it runs: dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        with _without_byte_code():
+            spec.loader.exec_module(module)
     except BaseException:
         _forget(source.module, set(sys.modules) - before)
         raise
     return module
+
+
+@contextmanager
+def _without_byte_code() -> Iterator[None]:
+    """Nothing is written beside what the user includes, not even by the files that it imports."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 class _FreshLoader(SourceFileLoader):
@@ -133,6 +145,8 @@ def _files(path: Path, *, nested: bool = False) -> list[Path]:
         raise PluginError(f"no such file or folder: {path}")
     if path.suffix != ".py":
         raise PluginError(f"{path} is not a Python file: its name must end in .py.")
+    if not path.is_file():
+        raise PluginError(f"{path} is not a regular file.")
     return [path]
 
 

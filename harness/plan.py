@@ -101,7 +101,9 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     unused -= {ALL}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
-        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).")
+        bare = [p.task.name for p in plans if not p.training_items]
+        untrained = f" Without training items, and so without recipes: {', '.join(bare)}." if bare else ""
+        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
 
 
 def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
@@ -124,7 +126,7 @@ def _guarded(
         return _task_plan(on_data(task, config.data), config, baselines, recipes)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
 
 

@@ -86,29 +86,40 @@ def name_problem(name: str) -> str | None:
 def reason(error: BaseException) -> str:
     """Type and message of what foreign code raised, with the file and line of that code where they are known."""
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}){_line(error)}"
-    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+        return f"SystemExit: sys.exit({shown(error.code)}) was called{_line(error)}"
+    text = _printable(str(error.msg if isinstance(error, SyntaxError) else error))
     return f"{type(error).__name__}: {text[:_LIMIT]}{_line(error)}"
 
 
 def shown(value: object) -> str:
     """A foreign value in a message: short, and whatever its `repr` does."""
     try:
-        text = repr(value)
+        text = _printable(repr(value))
     except Exception as error:  # noqa: BLE001 - a plugin's own repr; the message must still be printed
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}..."
 
 
+def _printable(text: str) -> str:
+    """One line that moves no cursor and rings no bell."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
+
+
 def _line(error: BaseException) -> str:
-    """The place in the plugin: that of the syntax error, else the first frame below the harness and the importer."""
+    """The place in the plugin: that of the syntax error, else the last frame in the plugin's own folder.
+
+    That folder is where the first frame below the harness and the importer is.
+    """
     if isinstance(error, SyntaxError):
         return f" ({Path(error.filename).name}, line {error.lineno})" if error.filename and error.lineno else ""
     here = str(Path(__file__).parent)
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(("<", here)) and "importlib" not in Path(frame.filename).parts:
-            return f" ({Path(frame.filename).name}, line {frame.lineno})"
-    return ""
+    foreign = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", here)) and "importlib" not in Path(frame.filename).parts
+    ]
+    own = [frame for frame in foreign if Path(foreign[0].filename).parent in Path(frame.filename).parents]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _problems(kind: Kind, plugin: object, prefix: str = "") -> Iterator[str]:
@@ -132,8 +143,10 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         yield f"name {shown(plugin.name)} does not begin with {prefix!r}"
     elif problem := name_problem(plugin.name.removeprefix(prefix)):
         yield problem
-    if not plugin.description.strip() or not plugin.description.isprintable():
-        yield f"description {shown(plugin.description)} is not one line of text"
+    for attribute in ("description", "licence", "source"):
+        text = getattr(plugin, attribute, "-")
+        if not text.strip() or not text.isprintable():
+            yield f"{attribute} {shown(text)} is not one line of text"
     for name, allowed in ALLOWED[kind].items():
         if hasattr(plugin, name) and getattr(plugin, name) not in allowed:
             yield f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
@@ -162,7 +175,7 @@ def _asking(plugin: Any) -> Iterator[str]:
 def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = False) -> str | None:
     try:
         value = getattr(plugin, name, _ABSENT)
-    except Exception as error:  # noqa: BLE001 - a property of a plugin may raise anything; it is reported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a property of a plugin may raise anything
         return f"attribute {name!r} raises {reason(error)}"
     if value is _ABSENT:
         return None if optional else f"attribute {name!r} ({wanted.__name__}) is missing"
@@ -173,7 +186,7 @@ def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = Fals
 def _method(plugin: object, name: str, count: int, *, optional: bool = False) -> str | None:
     try:
         method = getattr(plugin, name, _ABSENT)
-    except Exception as error:  # noqa: BLE001 - as above
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
         return f"method {name!r} raises {reason(error)}"
     if method is _ABSENT and optional:
         return None

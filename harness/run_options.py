@@ -17,6 +17,18 @@ _HIDDEN = {"RunConfig": object}
 """Annotations are evaluated for typer; this one would import pydantic for `--help`."""
 
 
+def _path(value: str) -> Path:
+    """A path that was really given: of an empty one (an unset variable) `Path` makes the working directory."""
+    if not value.strip():
+        raise typer.BadParameter("write the path of a file or folder")
+    return Path(value)
+
+
+INCLUDE = typer.Option(
+    parser=_path, metavar="PATH", help="File or folder with plugins, run with your rights; give it again for more."
+)
+
+
 def _names(value: str | None) -> list[str] | None:
     """A comma-separated option; None where it was not given, an empty list for `none`."""
     if value is None:
@@ -27,10 +39,7 @@ def _names(value: str | None) -> list[str] | None:
 def settings(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
-    include: Annotated[
-        list[Path] | None,
-        typer.Option(help="File or folder with plugins, run with your rights; give it again for more."),
-    ] = None,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
@@ -39,7 +48,7 @@ def settings(
         str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="transformers (the default), hf, vllm, local-chat-completions ... of lm-eval.")
+        str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")
     ] = None,
     baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
     recipes: Annotated[

@@ -14,7 +14,7 @@ from mipo_bench.harness.asking import Asking, respond
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
-from mipo_bench.harness.errors import ModelError, StageError, UserError
+from mipo_bench.harness.errors import ModelError, StageError, UserError, described
 from mipo_bench.harness.evaluation import Evaluated, Weights
 from mipo_bench.harness.guards import Guards
 from mipo_bench.harness.information import Informant
@@ -24,8 +24,8 @@ from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs,
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
-from mipo_bench.harness.rewards import reward_of
-from mipo_bench.harness.scoring import describe_task, score_arm
+from mipo_bench.harness.scoring import LONGEST, describe_task, score_arm
+from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.sharing import in_turn
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
@@ -113,8 +113,9 @@ class Run:
                 answer_ahead(prompted(self.plan, weights), self.engine.base, self.store, stage)
             except UserError:
                 raise
-            except Exception as error:  # noqa: BLE001 - as above
-                self.display.say(f"! arm by arm from here, because all at once failed: {type(error).__name__}: {error}")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+                reason = redacted(described(error))
+                self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
@@ -211,14 +212,14 @@ class Run:
             yield
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
             hole = HoleRecord(
                 task=arm.task,
                 method=arm.method,
                 train_seed=arm.train_seed,
                 stage=self._at,
                 error=type(error).__name__,
-                message=str(error)[:500],
+                message=redacted(described(error)).removeprefix(f"{type(error).__name__}: ")[:LONGEST],
             )
             self._holes.append(hole)
             self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")

@@ -2,15 +2,14 @@
 
 Rounding depends on the shape of a computation: a prompt padded to its neighbours, or a batch that shrinks, changes the
 last bits of a row, and now and then a near tie. So every shape here is fixed. Prompts are computed one at a time, and
-each step computes the same number of rows, over as many columns as the request alone asks for. Token t of a row always
-sits in column t of its keys and values. What is idle is computed too, and thrown away.
+each step computes the same number of rows, over as many columns as the request alone asks for, or as few as suffice
+where that leaves every bit as it is. Token t of a row always sits in column t of its keys and values. What is idle is
+computed too, and thrown away.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 _STEPS = ((512, 64), (1024, 128), (4096, 256))
 """Up to so many columns, they are a multiple of the second number; further up, of the last one."""
+_REACH = 32
+"""Elastic slots look at multiples of so many columns."""
+_SHORT = 256
+"""Tokens up to which plain attention takes no more time or memory than the fused one."""
 
 
 def columns_for(tokens: int) -> int:
@@ -51,22 +54,20 @@ class Forward:
         last_only = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._last: dict[str, Any] = {"logits_to_keep": 1} if last_only else {}
         self._recent: Prefix | None = None
-        self._attention = getattr(model.config, "_attn_implementation", None)
+        self._attention = self._attending = getattr(model.config, "_attn_implementation", None)
 
-    @contextmanager
-    def stepping(self) -> Iterator[None]:
-        """For steps of one token on a CPU, transformers' plain attention in place of torch's fused one.
+    def attend(self, columns: int | None) -> None:
+        """Choose how attention to so many columns is computed; None for a step of one token.
 
-        It is faster there, and it rounds all rows alike: the fused one gives each thread a buffer of another alignment.
+        On a CPU, short prompts and steps take transformers' plain attention in place of torch's fused one. It is faster
+        there, and rounds all rows alike: the fused one gives each thread a buffer of another alignment. It would need
+        far more memory for long prompts.
         """
-        plain = self.device.type == "cpu" and self._attention == "sdpa"
-        if plain:
-            self.model.set_attn_implementation("eager")
-        try:
-            yield
-        finally:
-            if plain:
-                self.model.set_attn_implementation("sdpa")
+        if self.device.type == "cpu" and self._attention == "sdpa":
+            wanted = "eager" if columns is None or columns <= _SHORT else "sdpa"
+            if wanted != self._attending:
+                self.model.set_attn_implementation(wanted)
+                self._attending = wanted
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
         """Compute a prompt by itself; the one computed last is remembered."""
@@ -74,6 +75,7 @@ class Forward:
 
         if self._recent is None or self._recent.ids != tuple(ids):
             self._recent = None  # frees its memory first
+            self.attend(len(ids))
             cache = DynamicCache()
             out = self.model(input_ids=self.tensor([ids]), past_key_values=cache, use_cache=True, **self._last)
             self._recent = Prefix(tuple(ids), cache, out.logits[0, -1].float())
@@ -87,6 +89,7 @@ class Forward:
             return Likelihood(0.0, 0, greedy=True)
         scores = prefix.scores.unsqueeze(0)
         if len(tail) > 1:
+            self.attend(len(prefix.ids) + len(tail))
             ids = self.tensor([tail[:-1]])
             out = self.model(input_ids=ids, past_key_values=prefix.cache, use_cache=True)
             prefix.cache.crop(1 - len(tail))
@@ -97,6 +100,7 @@ class Forward:
         """The same without keeping keys and values, for models whose state cannot be cut back."""
         if not tail:
             return Likelihood(0.0, 0, greedy=True)
+        self.attend(len(ids) + len(tail))
         logits = self.model(input_ids=self.tensor([[*ids, *tail]]), use_cache=False).logits[0].float()
         return likelihood(logits[len(ids) - 1 : -1], self.tensor(tail))
 
@@ -140,11 +144,12 @@ def _layer_class() -> type[Any]:
             every, at = self.slots.every.to(self.keys.device), self.slots.at.to(self.keys.device)
             self.keys[every, :, at] = key_states[:, :, 0]
             self.values[every, :, at] = value_states[:, :, 0]
-            return self.keys, self.values
+            reach = self.slots.reach
+            return self.keys[:, :, :reach], self.values[:, :, :reach]
 
         def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - the interface's signature
             """Columns, and the first of them."""
-            return self.slots.columns, 0
+            return self.slots.reach, 0
 
         def get_seq_length(self) -> int:
             """Unknown: each slot has its own."""
@@ -158,14 +163,20 @@ def _layer_class() -> type[Any]:
 
 
 class Slots:
-    """A fixed number of slots with a fixed number of columns on one model."""
+    """A fixed number of slots with a fixed number of columns on one model.
 
-    def __init__(self, forward: Forward, rows: int, columns: int) -> None:
+    `elastic` slots look no further than the furthest column in use, which saves much of the work. That is right where
+    masked columns leave every bit as it is, which `Decoder` finds out.
+    """
+
+    def __init__(self, forward: Forward, rows: int, columns: int, *, elastic: bool = False) -> None:
         """Nothing is allocated before the first prompt."""
         import torch
         from transformers.cache_utils import Cache
 
-        self.forward, self.rows, self.columns = forward, rows, columns
+        self.forward, self.rows, self.columns, self.elastic = forward, rows, columns, elastic
+        self.reach = columns
+        """Columns that are looked at now."""
         self.at = forward.tensor([0] * rows)
         """The column that each slot writes now."""
         self.every = torch.arange(rows, device=forward.device)
@@ -189,14 +200,15 @@ class Slots:
     def step(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
         """Append a token to each slot, at the given columns; the scores of the next ones, (slots, vocabulary)."""
         self.at = self.forward.tensor(columns)
-        with self.forward.stepping():
-            out = self.forward.model(
-                input_ids=self.forward.tensor(tokens).unsqueeze(1),
-                attention_mask=self._mask(),
-                position_ids=self.at.unsqueeze(1),
-                past_key_values=self._cache,
-                use_cache=True,
-            )
+        self.reach = min(self.columns, -(-(max(columns) + 1) // _REACH) * _REACH) if self.elastic else self.columns
+        self.forward.attend(None)
+        out = self.forward.model(
+            input_ids=self.forward.tensor(tokens).unsqueeze(1),
+            attention_mask=self._mask(),
+            position_ids=self.at.unsqueeze(1),
+            past_key_values=self._cache,
+            use_cache=True,
+        )
         scores: torch.Tensor = out.logits[:, -1].float()
         return scores
 
@@ -208,10 +220,10 @@ class Slots:
     def _additive(self, window: int | None) -> torch.Tensor:
         import torch
 
-        at = self.at.unsqueeze(1)
-        hidden = self._numbers > at
+        at, numbers = self.at.unsqueeze(1), self._numbers[: self.reach]
+        hidden = numbers > at
         if window is not None:
-            hidden |= self._numbers <= at - window
+            hidden |= numbers <= at - window
         dtype = self.forward.model.dtype
         mask = torch.zeros(hidden.shape, dtype=dtype, device=self.forward.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None]

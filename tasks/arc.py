@@ -24,6 +24,7 @@ from mipo_bench.tasks.data.public import Built, PublicTask, demonstrated
 from mipo_bench.tasks.data.rows import Row, unique
 
 SHOTS = 5
+COLUMNS = ("id", "question", "choices", "answerKey")
 
 
 class _Arc(PublicTask):
@@ -40,7 +41,7 @@ class _Arc(PublicTask):
 
     def build(self) -> Built:
         """One item for each question, demonstrated by training questions."""
-        train, held = (self.rows(Part(self.config, split)) for split in ("train", "test"))
+        train, held = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
         unique((*train, *held), "id")
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))
         pool = [Turn(item.prompt, f"Answer: {item.target}") for item in items]

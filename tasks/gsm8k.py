@@ -41,7 +41,7 @@ class Gsm8k(PublicTask):
 
     def build(self) -> Built:
         """One item for each problem, demonstrated by training problems."""
-        train, held = self.rows(Part("main", "train")), self.rows(Part("main", "test"))
+        train, held = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
         pool = [Turn(prompt(row), solution(row)) for row in train]
         return demonstrated(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
 

@@ -24,6 +24,10 @@ from mipo_bench.tasks.data.public import Built, PublicTask, content_ids, with_sh
 from mipo_bench.tasks.data.rows import Row
 
 SHOTS = 5
+TRAIN, DEV, TEST = (
+    Part("all", split, columns=("question", "subject", "choices", "answer"))
+    for split in ("auxiliary_train", "dev", "test")
+)
 
 
 class Mmlu(PublicTask):
@@ -41,10 +45,10 @@ class Mmlu(PublicTask):
 
     def build(self) -> Built:
         """One item for each question, demonstrated by questions of its subject where there are some."""
-        asked = _items("eval", self.rows(Part("all", "test")))
+        asked = _items("eval", self.rows(TEST))
         held = {q.item.prompt for q in asked}
-        shown = [q for q in _items("dev", self.rows(Part("all", "dev"), needed=False)) if q.item.prompt not in held]
-        trained = _items("train", self.rows(Part("all", "auxiliary_train")))
+        shown = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in held]
+        trained = _items("train", self.rows(TRAIN))
         return Built({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
 
     def score(self, item: Item, response: Response) -> Score:

@@ -22,6 +22,8 @@ from mipo_bench.tasks.data.public import Built, PublicTask, demonstrated
 from mipo_bench.tasks.data.rows import Row, unique
 from mipo_bench.tasks.gsm8k import REQUEST, SHOTS
 
+COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
+
 
 class Svamp(PublicTask):
     """Word problems with one number as the answer."""
@@ -38,7 +40,7 @@ class Svamp(PublicTask):
 
     def build(self) -> Built:
         """One item for each problem, demonstrated by training problems."""
-        train, held = self.rows(Part("default", "train")), self.rows(Part("default", "test"))
+        train, held = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
         unique((*train, *held), "ID")
         pool = [Turn(prompt(row), solution(row)) for row in train]
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))

@@ -67,6 +67,7 @@ class FakeEngine:
     device: str = "cpu"
     dtype: str = "float32"
     backend: str = "fake"
+    failure: str = "the loss is nan at step 1; lower train.lr"
     window: int | None = None
     trainings: list[tuple[str, PairSet | PromptSet]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class FakeEngine:
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
         key = (arm.task, str(arm.recipe), int(arm.train_seed or 0))
         if key in self.fail:
-            raise TrainingError("the loss is nan at step 1; lower train.lr")
+            raise TrainingError(self.failure)
         self.trainings.append((json.dumps(key), data))
         on_step(1, 1)
         name = "/".join(map(str, key))

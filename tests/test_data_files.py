@@ -15,6 +15,7 @@ from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.arc import ArcChallenge, ArcEasy
 from mipo_bench.tasks.community_alignment import CommunityAlignment
 from mipo_bench.tasks.data.public import PublicTask
+from mipo_bench.tasks.data.rows import Row
 from mipo_bench.tasks.gsm8k import Gsm8k
 from mipo_bench.tasks.mmlu import Mmlu
 from mipo_bench.tasks.multifaceted_bench import MultifacetedBench
@@ -195,6 +196,11 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("jsonl", f'{GOOD}{{"question": "q", "answer": "#### {"9" * 400}"}}'.encode(), "'answer' is inf, not a number"),
     ("jsonl", b"", "test.jsonl is empty"),
     ("jsonl", b"\n \n", "test.jsonl is empty"),
+    (
+        "jsonl",
+        f'{GOOD}{{"question": "q", "answer": {"1" * 5000}}}'.encode(),
+        "line 2: not valid JSON: Exceeds the limit",
+    ),
     ("json", b"[]", "test.json holds no rows"),
     ("json", b'[{"question": "q"\n', "test.json, line 2: not valid JSON"),
     ("json", b"[" * 100_000, "nested too deeply|not valid JSON"),
@@ -204,7 +210,7 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("csv", b"question,answer\nq,#### 1,more\n", "line 2: 3 cells under 2 columns"),
     ("csv", b"question,question\nq,q\n", "line 1: two columns have the same name"),
     ("csv", b'question,answer\n"q,#### 1\n', "not valid CSV: unexpected end of data"),
-    ("csv", b"frage,answer\nq,#### 1\n", "line 2: the field 'question' is missing. Found: frage, answer"),
+    ("csv", b"frage,answer\nq,#### 1\n", "line 2: the field 'question' is missing. Found: answer, frage"),
     ("csv", b"question,answer\n,#### 1\n", "line 2: the field 'question' is empty"),
     ("parquet", b"PAR1 and nothing", "cannot read .*test.parquet.*half downloaded"),
     ("arrow", b"\xff\xff\xff\xff\x10\x00", "cannot read .*test.arrow"),
@@ -273,6 +279,8 @@ BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], obj
     (Svamp, "svamp/test.json", lambda r: r.append(r[0]), r"test.json, row 5: ID 'chal-101' stands in .*row 1 already"),
     (Svamp, "svamp/test.json", lambda r: r[0].update(ID="chal-1"), r"ID 'chal-1' stands in .*train.json, row 1"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer="many"), "row 2: the field 'Answer' is 'many', not a n"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=10**400), "'Answer' is 1000.*, not a number"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=float("nan")), "'Answer' is nan, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=True), "the field 'Answer' is True, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=None), "the field 'Answer' is None, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].pop("Body"), "the field 'Body' is missing"),
@@ -354,6 +362,19 @@ def test_a_bad_row_is_named_with_file_row_and_field(
     with pytest.raises(DataError, match=message) as caught:
         task(changed(name, tmp_path, change)).items("eval")
     assert "\n" not in str(caught.value)
+
+
+def test_lists_of_objects_may_be_objects_of_lists_and_ids_may_be_floats(tmp_path: Path) -> None:
+    def turn(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["rubrics"] = {key: [rubric[key] for rubric in row["rubrics"]] for key in row["rubrics"][0]}
+
+    folder = changed("multifaceted_bench/train.jsonl", tmp_path, turn)
+    assert MultifacetedBench(folder).items("eval") == MultifacetedBench(DATA).items("eval")
+    assert Row({"n": 12.0}, "f", 1).key("n") == "12"
+    ragged = Row({"n": {"a": [1], "b": []}}, "f", 3)
+    with pytest.raises(DataError, match="f, row 3: the field 'n' must hold nothing but objects"):
+        ragged.mappings("n")
 
 
 def test_an_unknown_preferred_response_is_refused(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from golden_files import check_golden
+from golden_files import check_golden, run
 
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, PluginError
@@ -97,6 +98,10 @@ def test_a_package_is_one_plugin_file(tmp_path: Path) -> None:
     write(tmp_path / "pack" / "__init__.py", "from .inner import Sums\nTASKS = [Sums]")
     task_file(tmp_path / "pack" / "inner.py")
     assert "sums" in load_plugins([tmp_path / "pack"]).tasks
+    assert sorted(file.name for file in (tmp_path / "pack").iterdir()) == ["__init__.py", "inner.py"]
+    write(tmp_path / "pack" / "inner.py", "x = 1\nimport no_such_module")
+    with pytest.raises(PluginError, match=r"No module named 'no_such_module' \(inner.py, line 2\)"):
+        load_plugins([tmp_path / "pack"])
 
 
 def test_the_same_file_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +127,8 @@ def test_a_dataclass_with_postponed_annotations(tmp_path: Path) -> None:
 BROKEN: dict[str, tuple[str | bytes, str]] = {
     "syntax.py": ("x = (\n", r"cannot be imported: SyntaxError: .* \(syntax.py, line 1\)"),
     "import.py": ("\nimport no_such_module", r"No module named 'no_such_module' \(import.py, line 2\)"),
-    "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 4\)"),
-    "exit.py": ("import sys\nsys.exit(0)", r"it called sys.exit\(0\) \(exit.py, line 2\)"),
+    "deep.py": ("def f():\n    return 1 / 0\n\nf()", r"ZeroDivisionError: division by zero \(deep.py, line 2\)"),
+    "exit.py": ("import sys\nsys.exit(0)", r"SystemExit: sys.exit\(0\) was called \(exit.py, line 2\)"),
     "bytes.py": (b"# \xff\xfe\nx = 1", "cannot be imported: SyntaxError"),
     "null.py": (b"x = 1\x00", "cannot be imported: SyntaxError"),
     "nothing.py": ("x = 1", r"announces no plugin: end it with TASKS = \[MyTask\]"),
@@ -141,6 +146,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
         "class A:\n    def __init__(self):\n        self.__init__()\nTASKS = [A]",
         r"'A' of .*raises.py \(TASKS\[0\]\) cannot be built: RecursionError: .* \(raises.py, line 3\)",
     ),
+    "bell.py": ("raise RuntimeError('a\\x07\\x1b[2Jb')", r"RuntimeError: a\\x07\\x1b\[2Jb \(bell.py, line 1\)"),
     "family.py": ("TASK_FAMILIES = {'a b': print}", "name 'a b' is not allowed"),
 }
 
@@ -166,19 +172,56 @@ def test_all_problems_of_all_files_at_once(tmp_path: Path) -> None:
     assert len(message.splitlines()) == len(BROKEN) + 1
 
 
+def test_what_is_printed_of_broken_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("import.py", "deep.py", "exit.py", "nothing.py", "single.py", "collides.py", "family.py"):
+        write(Path("broken") / name, BROKEN[name][0])
+    write(Path("broken/shape.py"), "class Empty:\n    name = 'a/b'\n\nBASELINES = [Empty]\nRECIPES = [Empty, 3]\n")
+    for command in ("list --include broken", "run --include broken --dry-run"):
+        text = run(command, capsys).text("COMMAND").replace(f" {version('mipo-bench')} ", " VERSION ")
+        check_golden("list/broken.txt", text)
+
+
 def test_paths_that_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write(tmp_path / "tests" / "test_it.py", "")
     write(tmp_path / "notes.txt", "")
+    os.mkfifo(tmp_path / "pipe.py")
     for name, reason in (
         ("empty", "holds no .py file"),
         ("notes.txt", "is not a Python file"),
         ("gone", "no such file"),
+        ("pipe.py", "is not a regular file"),
     ):
         with pytest.raises(ConfigError, match=f"include.0 = '.*{name}'.*{reason}"):
             config(tmp_path / name)
     with pytest.raises(PluginError, match="holds no plugin file"):
         make_plan(config(tmp_path / "tests"))
+
+
+@pytest.mark.parametrize("command", ["list", "run --dry-run", "check-task facts", "diff"])
+def test_an_empty_path_is_not_the_working_directory(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("here.py"), "raise SystemExit('loaded')")
+    printed = run(f"{command} --include ''", capsys)
+    assert printed.code == 2
+    assert "write the path of a file or folder" in printed.err
+    with pytest.raises(ConfigError, match="write the path of a file or folder"):
+        load_config(None, ["include=''"], {})
+
+
+def test_a_folder_that_is_called_like_a_task_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("facts/here.py"), "raise SystemExit('loaded')")
+    write(Path("json.py"), "raise SystemExit('loaded')")
+    assert run("check-task facts", capsys).code == 0
+    assert "sys.exit('loaded') was called" in run("check-task ./facts", capsys).err
 
 
 def test_a_family_makes_its_members(tmp_path: Path) -> None:

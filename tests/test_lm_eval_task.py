@@ -16,9 +16,9 @@ from lm_eval_files import CHOICE, GENERATE, choice_task, generate_task, write_ta
 from mipo_bench.baselines.few_shot import FewShot
 from mipo_bench.baselines.plain import Plain
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.pairs import prompt_of
-from mipo_bench.harness.plan import decoding_of
+from mipo_bench.harness.plan import decoding_of, make_plan
 from mipo_bench.harness.scoring import describe_task
 from mipo_bench.harness.types import Decoding, ForeignTask, Item, Response
 from mipo_bench.tasks.lm_eval_find import find
@@ -106,8 +106,13 @@ def test_training_documents_that_are_asked_in_the_evaluation_are_left_out(tmp_pa
     assert [item.id for item in LMEvalTask(str(path)).items("train")] == ["train-3", "train-4", "train-5"]
 
 
-def test_a_task_without_a_training_split_has_no_training_items(tmp_path: Path) -> None:
-    assert LMEvalTask(str(choice_task(tmp_path, training_split=None))).items("train") == ()
+def test_a_task_without_a_training_split_has_no_training_items_and_no_recipes(tmp_path: Path) -> None:
+    path = choice_task(tmp_path, training_split=None)
+    assert LMEvalTask(str(path)).items("train") == ()
+    named: dict[str, Any] = {"tasks": (f"lm-eval:{path}",)}
+    assert make_plan(RunConfig(**named)).tasks[0].recipes == ()
+    with pytest.raises(ConfigError, match=r"Without training items, and so without recipes: lm-eval:local_facts\."):
+        make_plan(RunConfig(**named, recipes=("mipo-random",)))
 
 
 def test_the_beginning_of_the_response_is_part_of_the_prompt(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ def explode(self: object) -> str:
     raise ValueError("not today\nor ever")
 
 
+def leave(self: object) -> str:
+    sys.exit(0)
+
+
 def forever() -> None:
     forever()
 
@@ -44,7 +48,9 @@ def test_the_installed_plugins_pass() -> None:
         ({"name": "a:b"}, "name 'a:b' is not allowed"),
         ({"name": "x\n"}, r"name 'x\\n' is not allowed"),
         ({"name": property(explode)}, "attribute 'name' raises ValueError: not today or ever"),
+        ({"name": property(leave)}, r"attribute 'name' raises SystemExit: sys\.exit\(0\) was called"),
         ({"description": "two\nlines"}, "is not one line of text"),
+        ({"source": "a\x1b[2J"}, r"source 'a\\x1b\[2J' is not one line of text"),
         ({"binary": "yes"}, "binary = 'yes' is not a bool"),
         ({"version": True}, "version = True is not an int"),
         ({"suite": "maths"}, "suite 'maths' is not one of personalized, math, choice"),
@@ -79,7 +85,7 @@ def test_every_reason_is_given_at_once() -> None:
     ("factory", "reason"),
     [
         (lambda: explode(None), "ValueError: not today or ever"),
-        (lambda: sys.exit(3), r"it called sys\.exit\(3\)"),
+        (lambda: sys.exit(3), r"SystemExit: sys\.exit\(3\) was called"),
         (forever, "RecursionError: maximum recursion depth exceeded"),
         (lambda: Facts, "the factory returned the class Facts instead of an object"),
     ],

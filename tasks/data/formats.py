@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +16,47 @@ from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.data.rows import Row
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_HEAD = 4096
 _AGAIN = "Is it half downloaded? Fetch it again."
 
 
-def read_rows(file: Path) -> tuple[Row, ...]:
-    """All rows of a file, by its ending. Raises DataError naming file and line where it cannot be read."""
+def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row) -> list[Row]:
+    """All rows of a file, by its ending; of each what `keep` keeps, so that unused columns take no memory.
+
+    Raises DataError naming file and line where it cannot be read.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror or error}. {_AGAIN}") from error
     if data.startswith(_POINTER):
         raise DataError(f"{file} is a pointer of Git LFS, not the data. Fetch it with: git lfs pull.")
-    if not data.strip():
+    if not data[:_HEAD].strip() and not data.strip():
         raise DataError(f"{file} is empty. {_AGAIN}")
-    rows = tuple(READERS[file.suffix](file, data))
+    dropped: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all rows with the same fields
+    rows = []
+    for row in READERS[file.suffix](file, data):
+        kept = keep(row.values)
+        rest = tuple(name for name in row.values if name not in kept)
+        rows.append(replace(row, values=kept, dropped=dropped.setdefault(rest, rest)))
     if not rows:
         raise DataError(f"{file} holds no rows. {_AGAIN}")
     return rows
 
 
 def _json_lines(file: Path, data: bytes) -> Iterator[Row]:
-    # split at "\n" alone: JSON texts may hold other characters that str.splitlines would break at
-    for number, line in enumerate(_text(file, data).split("\n"), 1):
+    # bytes are split at "\n" alone: texts may hold other characters that str.splitlines would break at
+    for number, line in enumerate(io.BytesIO(data), 1):
         if line.strip():
-            yield _object(file, number, "line", _parsed(file, line, number))
+            yield _object(file, number, "line", _parsed(file, _decoded(file, line, number), number))
 
 
 def _json(file: Path, data: bytes) -> Iterator[Row]:
     """A list of objects; a file that begins otherwise is taken for JSON lines."""
-    text = _text(file, data)
-    if not text.lstrip().startswith("["):
+    if not data[:_HEAD].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         yield from _json_lines(file, data)
         return
-    for number, value in enumerate(_parsed(file, text, 0), 1):
+    for number, value in enumerate(_parsed(file, _decoded(file, data, 1), 0), 1):
         yield _object(file, number, "row", value)
 
 
@@ -57,8 +67,20 @@ def _parsed(file: Path, text: str, line: int) -> Any:
     except json.JSONDecodeError as error:
         at = line or error.lineno
         raise DataError(f"{file}, line {at}: not valid JSON: {error.msg} at column {error.colno}. {_AGAIN}") from error
-    except RecursionError as error:
-        raise DataError(f"{file}, line {line or 1}: the JSON is nested too deeply.") from error
+    except (RecursionError, ValueError) as error:  # ValueError: a number of more digits than Python reads
+        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{file}, line {line or 1}: not valid JSON: {what}.") from error
+
+
+def _decoded(file: Path, data: bytes, first: int) -> str:
+    """UTF-8, with or without a byte order mark; `first` is the number of the first line."""
+    try:
+        return data.decode("utf-8-sig" if first == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        line = first + data.count(b"\n", 0, error.start)
+        raise DataError(
+            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8."
+        ) from error
 
 
 def _object(file: Path, number: int, unit: str, value: object) -> Row:
@@ -70,7 +92,8 @@ def _object(file: Path, number: int, unit: str, value: object) -> Row:
 def _csv(file: Path, data: bytes) -> Iterator[Row]:
     """Rows under a header; a row with more or fewer cells than the header is an error."""
     csv.field_size_limit(sys.maxsize)  # the module's own limit of 128 kB is shorter than some conversations
-    reader = csv.reader(io.StringIO(_text(file, data), newline=""), strict=True)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
     try:
         header = next(reader)
         if len(set(header)) < len(header):
@@ -83,6 +106,9 @@ def _csv(file: Path, data: bytes) -> Iterator[Row]:
             yield Row(dict(zip(header, cells, strict=True)), str(file), reader.line_num, "line")
     except csv.Error as error:
         raise DataError(f"{file}, line {reader.line_num}: not valid CSV: {error}.") from error
+    except UnicodeDecodeError:
+        _decoded(file, data, 1)  # which says where it is
+        raise
 
 
 def _parquet(file: Path, data: bytes) -> Iterator[Row]:
@@ -110,16 +136,6 @@ def _table(file: Path, read: Callable[[], Any]) -> Iterator[Row]:
         raise DataError(f"cannot read {file}: {reason}. {_AGAIN}") from error
     for number, value in enumerate(values, 1):
         yield Row(value, str(file), number)
-
-
-def _text(file: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8."
-        ) from error
 
 
 READERS: Mapping[str, Callable[[Path, bytes], Iterator[Row]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mipo_bench.harness.errors import DataError
@@ -84,7 +84,7 @@ def how_to_get(data: DataSet, task: str) -> str:
 
 
 def _read(files: Sequence[Path], part: Part) -> tuple[Row, ...]:
-    return tuple(replace(row, values=part.kept(row.values)) for file in files for row in read_rows(file))
+    return tuple(row for file in files for row in read_rows(file, part.kept))
 
 
 def _download(data: DataSet, part: Part, task: str) -> tuple[Row, ...]:

@@ -12,13 +12,16 @@ from typing import Any
 from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.answers import LETTERS, NUMBER, plain, to_number
 
+_LARGEST = 1e300
+"""Below this a number fits a float."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """The fields of one row, and where it stands.
 
     `unit` is `line` in text files and `row` elsewhere, `number` counts from 1; `inside` names the field of an object
-    that is read like a row of its own.
+    that is read like a row of its own. `dropped` names the fields that were there and are not kept.
     """
 
     values: Mapping[str, Any]
@@ -26,6 +29,7 @@ class Row:
     number: int
     unit: str = "row"
     inside: str = ""
+    dropped: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -39,9 +43,8 @@ class Row:
     def value(self, field: str) -> Any:
         """Any value. Raises DataError where the field is missing."""
         if field not in self.values:
-            raise DataError(
-                f"{self.where}: the field {field!r} is missing. Found: {', '.join(map(str, self.values)) or 'none'}."
-            )
+            found = ", ".join(map(str, (*self.values, *self.dropped)))
+            raise DataError(f"{self.where}: the field {field!r} is missing. Found: {found or 'none'}.")
         return self.values[field]
 
     def given(self, field: str) -> bool:
@@ -70,8 +73,10 @@ class Row:
         return found
 
     def key(self, field: str) -> str:
-        """An identifier: a text, or a whole number as text."""
+        """An identifier: a text, or a whole number as text (tables with gaps hold whole numbers as 12.0)."""
         value = self.value(field)
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(field)
 
     def number_text(self, field: str) -> str:
@@ -129,8 +134,9 @@ class Row:
         return tuple(value.strip() for value in values)
 
     def mappings(self, field: str) -> list[Row]:
-        """A list of objects."""
-        values = self.sequence(field)
+        """A list of objects; `datasets` keeps some as an object of lists."""
+        held = _decoded(self.value(field))
+        values = _transposed(held) if isinstance(held, Mapping) else self.sequence(field)
         if not all(isinstance(value, Mapping) for value in values):
             raise self.wrong(field, "must hold nothing but objects")
         return [self._part(f"{field} {n}", value) for n, value in enumerate(values, 1)]
@@ -143,7 +149,7 @@ def plain_number(row: Row, field: str, value: object) -> str:
     """A number in plain digits: whole numbers without a point. Raises DataError naming the field."""
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         value = to_number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         raise row.wrong(field, f"is {_shown(value)}, not a number")
     return plain(value)
 
@@ -176,6 +182,13 @@ def _decoded(value: object) -> object:
         except ValueError:
             return value
     return value
+
+
+def _transposed(lists: Mapping[str, Any]) -> list[Any]:
+    """One object for each position of the lists; nothing usable where they are no lists of one length."""
+    if not all(isinstance(found, list | tuple) for found in lists.values()) or len({*map(len, lists.values())}) != 1:
+        return [None]
+    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def _shown(value: object) -> str:

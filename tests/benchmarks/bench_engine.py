@@ -1,0 +1,280 @@
+"""How fast the engine is against what a user would script with lm-eval and trl, on the embedded model.
+
+Run by hand, on an otherwise idle machine, from the repository's root:
+
+    python tests/benchmarks/bench_engine.py                     # everything; some ten minutes on two cores
+    python tests/benchmarks/bench_engine.py generation --repeat 5
+    python tests/benchmarks/bench_engine.py run --limit 60 --repeat 1
+    python tests/benchmarks/bench_engine.py training
+
+`generation`: the prompts of every prompting arm of every task, answered in this process by `HFGenerator.generate` and
+by lm-eval's `HFLM.generate_until` with the same decoding, each at the batch size that suits it best. Target: at least
+1.5 times as fast.
+`run`: `mipo-bench run --recipes none` with an empty store against one `lm_eval` process for each arm and task, on YAML
+tasks made of the same rendered prompts. Target: at least 5 times as fast.
+`training`: one MIPO training as a run does it, with its checkpoint in the store, against a plain use of trl's
+`DPOTrainer` on the same pairs with the same settings. Target: at most 5% slower.
+
+Both sides alternate, so that a busy machine slows both. Printed are all times and the ratio of the medians, its range
+over the repetitions, and a profile of where the time of generation goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness import models
+from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.engine import HFEngine
+from mipo_bench.harness.evaluation import Weights, ask
+from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.provenance import usable_cores
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Arm, Decoding, Pair, Request
+
+FOLDER = models.embedded_folder()
+TARGETS = {"generation": 1.5, "run": 5.0, "training": 0.95}
+BATCHES = (32, 64, 128)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def alternate(theirs: Callable[[], object], ours: Callable[[], object], repeat: int) -> tuple[list[float], list[float]]:
+    """Times of both, one after the other."""
+    pairs = [(seconds(theirs), seconds(ours)) for _ in range(repeat)]
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def show(name: str, theirs: Sequence[float], ours: Sequence[float]) -> None:
+    """One line with the ratio of the medians and its range."""
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    ratio, target = statistics.median(theirs) / statistics.median(ours), TARGETS[name]
+    print(f"{name}: theirs {times(theirs)} s, ours {times(ours)} s")
+    verdict = "reached" if ratio >= target else "MISSED"
+    print(f"{name}: {ratio:.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f}), target {target:g} {verdict}")
+
+
+def times(values: Sequence[float]) -> str:
+    """All of them, with two digits."""
+    return " ".join(f"{v:.2f}" for v in values)
+
+
+def arms(config: RunConfig, generator: HFGenerator) -> dict[str, list[Request]]:
+    """What each prompting arm of each task asks; named after both."""
+    plan = make_plan(config)
+    weights = Weights(generator, "embedded")
+    found = {}
+    for task in plan.tasks:
+        for number, arm in enumerate(plan.arms_of(task.task.name, trained=False)):
+            asked = ask(task, plan.baselines[arm.baseline], arm, weights)
+            found[f"arm_{arm.task}_{number}"] = list(asked.requests.values())
+    return found
+
+
+def generation(options: argparse.Namespace) -> None:
+    """Both generators in this process."""
+    import torch
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    torch.set_num_threads(options.threads)
+    config = load_config(None, [], {"limit": options.limit, "recipes": []})
+    generator = HFGenerator(FOLDER, "embedded", Placement())
+    found = arms(config, generator)
+    asked = list(dict.fromkeys(Request(r.prompt, 0, r.decoding) for rows in found.values() for r in rows))
+    instances = [Instance("generate_until", {}, (r.prompt, _kwargs(r.decoding)), 0) for r in asked]
+    lms = {
+        size: HFLM(pretrained=generator.model, tokenizer=generator.tokenizer, batch_size=size, device="cpu")
+        for size in BATCHES
+    }
+    generators = {size: HFGenerator(FOLDER, "embedded", Placement(batch_size=size)) for size in BATCHES}
+    for one in generators.values():
+        list(one.generate(asked[:3]))  # loads, and tries the model in slots
+
+    def theirs(size: int) -> Callable[[], object]:
+        return lambda: lms[size].generate_until(instances, disable_tqdm=True)
+
+    def ours(size: int) -> Callable[[], object]:
+        return lambda: list(generators[size].generate(asked))
+
+    first = {size: (seconds(theirs(size)), seconds(ours(size))) for size in BATCHES}
+    best = [min(BATCHES, key=lambda size: first[size][side]) for side in (0, 1)]
+    print(f"{len(asked)} prompts; best of batch sizes {BATCHES}: theirs {best[0]}, ours {best[1]}")
+    show("generation", *alternate(theirs(best[0]), ours(best[1]), options.repeat))
+    profile = cProfile.Profile()
+    profile.runcall(ours(best[1]))
+    pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(22)
+
+
+def _kwargs(decoding: Decoding) -> dict[str, Any]:
+    """Our decoding in lm-eval's words; a response ends at the end token alone, as with us."""
+    return {
+        "until": [],
+        "max_gen_toks": decoding.max_new_tokens,
+        "do_sample": decoding.temperature > 0,
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Processes as a user starts them."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = load_config(None, [], {"limit": options.limit, "recipes": []})
+        names = _yaml_tasks(arms(config, HFGenerator(FOLDER, "embedded", Placement())), folder)
+        limit = [] if options.limit is None else ["--limit", str(options.limit)]
+
+        def theirs() -> None:
+            for task in names:
+                arguments = ["--model_args", f"pretrained={FOLDER},dtype=float32", "--include_path", name]
+                arguments += ["--tasks", task, "--device", "cpu", "--batch_size", "64", "--output_path", name]
+                _call(["-m", "lm_eval", "run", "--model", "hf", *arguments], environment)
+
+        def ours() -> None:
+            with tempfile.TemporaryDirectory() as fresh:
+                settings = ["--set", f"store={fresh}/store", "--set", f"threads={options.threads}"]
+                arguments = ["run", "--recipes", "none", "--out", f"{fresh}/out", *limit, *settings]
+                _call(["-m", "mipo_bench.harness", *arguments], environment)
+
+        print(f"{len(names)} arms of all tasks")
+        show("run", *alternate(theirs, ours, options.repeat))
+
+
+def _yaml_tasks(found: Mapping[str, Sequence[Request]], folder: Path) -> list[str]:
+    """One lm-eval task for each arm, of its rendered prompts; their names."""
+    for name, requests in found.items():
+        rows = "\n".join(json.dumps({"prompt": r.prompt, "target": "none"}) for r in requests)
+        (folder / f"{name}.jsonl").write_text(rows + "\n", encoding="utf-8")
+        task = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(folder / f"{name}.jsonl")}},
+            "test_split": "test",
+            "output_type": "generate_until",
+            "doc_to_text": "{{prompt}}",
+            "doc_to_target": "{{target}}",
+            "generation_kwargs": _kwargs(requests[0].decoding),
+            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        }
+        (folder / f"{name}.yaml").write_text(json.dumps(task), encoding="utf-8")  # JSON is YAML
+    return list(found)
+
+
+def _call(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments], env=dict(environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def training(options: argparse.Namespace) -> None:
+    """Both trainers in this process."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    config = load_config(None, [], {"recipes": ["mipo-missing"], "seeds": 1, "tasks": ["persona"]})
+    task = make_plan(config).tasks[0]
+    profile = load_plugins().baselines["profile"]
+    items = task.training_items[: options.limit]
+    rows = tuple(Pair(i.id, profile.messages(i), task.task.gold(i), task.task.wrong(i), "other") for i in items)
+    arm = Arm("persona", task.reference, "mipo-missing", 0)
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as fresh, closing(Store(Path(fresh))) as store:
+            engine = HFEngine(config, FOLDER, Placement(threads=options.threads), store)
+            engine.trained(arm, PairSet(rows, {}, "bench"), lambda step, total: None)
+
+    print(f"{len(rows)} pairs, batches of {config.train.batch_size}")
+    show("training", *alternate(lambda: _plain_training(rows, config), ours, options.repeat))
+
+
+def _plain_training(rows: Sequence[Pair], config: RunConfig) -> None:
+    """What a short script around trl would do."""
+    import datasets
+    from transformers import AutoTokenizer
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+    from trl import DPOConfig, DPOTrainer
+
+    chats = [
+        {
+            "prompt": [{"role": m.role, "content": m.content} for m in row.prompt],
+            "chosen": [{"role": "assistant", "content": row.chosen}],
+            "rejected": [{"role": "assistant", "content": row.rejected}],
+        }
+        for row in rows
+    ]
+    settings = config.train
+    with tempfile.TemporaryDirectory() as out:
+        arguments = DPOConfig(
+            output_dir=out,
+            beta=settings.beta,
+            learning_rate=settings.lr,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_size,
+            max_length=settings.max_length,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": 0.1},
+            adam_beta2=0.95,
+            precompute_ref_log_probs=True,
+            gradient_checkpointing=False,
+            bf16=False,
+            use_cpu=True,
+            save_strategy="no",
+            logging_steps=1,
+            report_to=[],
+            disable_tqdm=True,
+        )
+        trainer = DPOTrainer(
+            model=AutoModelForCausalLM.from_pretrained(FOLDER, dtype="float32"),
+            args=arguments,
+            train_dataset=datasets.Dataset.from_list(chats),
+            processing_class=AutoTokenizer.from_pretrained(FOLDER),
+        )
+        trainer.train()
+        trainer.save_model(out)
+
+
+def main() -> None:
+    """Read the command line and run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts: dict[str, Callable[[argparse.Namespace], None]] = {
+        "generation": generation,
+        "run": run,
+        "training": training,
+    }
+    parser.add_argument("part", nargs="?", choices=sorted(parts))
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=None, help="items of a task; all by default")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    options = parser.parse_args()
+    for name, part in parts.items():
+        if options.part in (None, name):
+            part(options)
+
+
+if __name__ == "__main__":
+    main()

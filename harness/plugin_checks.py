@@ -147,11 +147,12 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         text = getattr(plugin, attribute, "-")
         if not text.strip() or not text.isprintable():
             yield f"{attribute} {shown(text)} is not one line of text"
-    for name, allowed in ALLOWED[kind].items():
-        if hasattr(plugin, name) and getattr(plugin, name) not in allowed:
-            yield f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
-    if kind == "baseline":
-        yield from _asking(plugin)
+    yield from (
+        f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
+        for name, allowed in ALLOWED[kind].items()
+        if getattr(plugin, name, allowed[0]) not in allowed
+    )
+    yield from _asking(plugin)
     if kind != "task":
         return
     if plugin.suite not in SUITES:
@@ -161,7 +162,7 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
 
 
 def _asking(plugin: Any) -> Iterator[str]:
-    """What is wrong with a baseline that asks otherwise than once."""
+    """What is wrong with a baseline that asks otherwise than once; nothing of anything else."""
     if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
         yield "steps and follow_up go together: give both or neither"
     elif getattr(plugin, "steps", 2) < 2:

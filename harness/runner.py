@@ -24,6 +24,7 @@ from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs,
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
+from mipo_bench.harness.rewards import reward_of
 from mipo_bench.harness.scoring import LONGEST, describe_task, score_arm
 from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.sharing import in_turn

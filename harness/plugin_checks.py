@@ -152,8 +152,8 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         for name, allowed in ALLOWED[kind].items()
         if getattr(plugin, name, allowed[0]) not in allowed
     )
-    yield from _asking(plugin)
     if kind != "task":
+        yield from _asking(plugin) if kind == "baseline" else ()
         return
     if plugin.suite not in SUITES:
         yield f"suite {shown(plugin.suite)} is not one of {', '.join(SUITES)}"
@@ -162,7 +162,7 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
 
 
 def _asking(plugin: Any) -> Iterator[str]:
-    """What is wrong with a baseline that asks otherwise than once; nothing of anything else."""
+    """What is wrong with a baseline that asks otherwise than once."""
     if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
         yield "steps and follow_up go together: give both or neither"
     elif getattr(plugin, "steps", 2) < 2:

@@ -16,6 +16,7 @@ from mipo_bench.harness.judge_file import file_judge
 from mipo_bench.harness.judge_plan import planned_judging, unjudged
 from mipo_bench.harness.types import Item, Question
 from mipo_bench.reports.markdown import to_markdown
+from mipo_bench.tasks.persona_judged import PersonaJudged
 
 
 def config(*settings: str) -> RunConfig:
@@ -123,3 +124,31 @@ def test_another_judge_or_protocol_is_another_scorer(tmp_path: Path) -> None:
     assert one == scorer("b", Recorder(lambda q: 0.5, "one"))
     assert one != scorer("c", Recorder(lambda q: 0.5, "two"))
     assert one != scorer("d", Recorder(lambda q: 0.5, "one"), "judge.protocol=pointwise")
+
+
+def test_given_responses_are_judged_and_people_can_judge_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the command line, without a model: rules first, then a file of verdicts that lacks all of them."""
+    monkeypatch.chdir(tmp_path)
+    task = PersonaJudged()
+    lines = [
+        {"task": task.name, "item_id": item.id, "response": say(item)} | arm
+        for item in task.items("eval")[:12]
+        for say, arm in ((task.wrong, {"arm": "profile"}), (task.gold, {"arm": "mine", "train_seed": 0}))
+    ]
+    Path("given.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    ruled = run("run --model given.jsonl --limit 12 --out ruled", capsys)
+    assert ruled.code == 0
+    assert "judge not validated" in ruled.out
+    report = json.loads(Path("ruled/report.json").read_text())
+    assert [arm["scores"] for arm in report["arms"]] == [[0.5] * 12, [1.0] * 12]
+    assert [c["shuffled_gain"] < c["gain"] for c in report["controls"]] == [True]
+    assert not Path("ruled/to-judge.jsonl").exists()
+    Path("people.jsonl").write_text("")
+    assert run("run --model given.jsonl --limit 12 --out asked --judge file:people.jsonl", capsys).code == 0
+    rows = [json.loads(line) for line in Path("asked/to-judge.jsonl").read_text().splitlines()]
+    assert len(rows) == 12
+    again = run("diff ruled ruled --rescore", capsys)
+    assert again.code == 2
+    assert "only a judge can score persona-judged" in again.err

@@ -95,14 +95,14 @@ def made(*, validated: bool = False) -> Report:
     return seal(report.model_copy(update=found))
 
 
-@pytest.mark.parametrize(("name", "validated"), [("judged", False), ("judged-validated", True)])
+@pytest.mark.parametrize(("name", "validated"), [("plain", False), ("validated", True)])
 def test_what_a_judged_report_looks_like(
     name: str, validated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "report.json").write_text(to_json(made(validated=validated)))
-    check_golden(f"show/{name}.txt", run("show .", capsys).text("show ."))
+    check_golden(f"judged/{name}.txt", run("show .", capsys).text("show ."))
 
 
 def test_judges_and_controls_survive_the_file() -> None:

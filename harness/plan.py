@@ -66,17 +66,17 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
     problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in {*recipes, ALL}]
-    methods = {*baselines, *recipes}
+    known = {*baselines, *recipes}
     problems += [
-        unknown("arm of information.arms", a, methods)
+        unknown("arm of information.arms", a, known)
         for a in config.information.arms or ()
-        if recipe_name(a) not in methods
+        if recipe_name(a) not in known
     ]
     if problems:
         raise ConfigError("\n".join(problems))
     if not tasks:
-        known = ", ".join(sorted(plugins.tasks)) or "none"
-        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
+        installed = ", ".join(sorted(plugins.tasks)) or "none"
+        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {installed}.")
     plans = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
     methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}

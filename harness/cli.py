@@ -62,6 +62,27 @@ def doctor(config: RunConfig) -> int:
     return run_doctor(config)
 
 
+@app.command("check-judge")
+@takes_settings
+def check_judge(
+    config: RunConfig,
+    labels: Annotated[
+        Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.')
+    ] = None,
+    write: Annotated[Path, typer.Option(help="Where to write what judge.validated takes.")] = Path(
+        "judge-validation.json"
+    ),
+) -> int:
+    """Hold the judge (--judge) against people's choices: those of a judged task (--task) or of a file (--labels).
+
+    Prints kappa and accuracy with intervals, position consistency and retest agreement, and writes a file for
+    `run --set judge.validated=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
+    """
+    from mipo_bench.harness.judge_check_cli import run_check
+
+    return run_check(config, labels, write)
+
+
 @app.command("list")
 def list_(
     *,

@@ -249,6 +249,10 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
     backend = values.get("backend", "transformers")
     if backend == "transformers" and arguments:
         problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
+    if backend != "transformers" and str(values.get("model", "")).endswith(".jsonl"):
+        problems.append(
+            f"backend {backend!r} would not be asked: the answers are those of {values['model']}. Leave it out."
+        )
     if backend not in TRAINING_BACKENDS:
         if values.get("recipes"):
             problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")

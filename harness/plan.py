@@ -52,6 +52,10 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
     problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
+    methods = {*baselines, *recipes}
+    problems += [
+        unknown("arm of information.arms", a, methods) for a in config.information.arms or () if a not in methods
+    ]
     if problems:
         raise ConfigError("\n".join(problems))
     if not tasks:

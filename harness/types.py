@@ -190,7 +190,8 @@ class JudgedTask(Task, Protocol):
     """A task whose responses only a judge can score.
 
     The judge's verdict is the score; what `score` returns is rule checks, whose `parts` are shown beside it. `gold` and
-    `wrong` are a response that this user preferred and one that they did not: labels that a judge is held against.
+    `wrong` are a response that this user preferred and one that they did not: labels that a judge is held against. The
+    optional attribute `rules_decide` = True lets `score` decide where no other judge is named.
     """
 
     def rubric(self, item: Item) -> str:

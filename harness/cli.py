@@ -17,8 +17,10 @@ from mipo_bench.harness.diff_cli import diff
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.history_cli import history
 from mipo_bench.harness.run_options import INCLUDE, takes_settings
+from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.show_cli import show
 from mipo_bench.harness.store_cli import app as store_app
+from mipo_bench.reports.textgrid import plain
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config import RunConfig
@@ -60,6 +62,27 @@ def doctor(config: RunConfig) -> int:
     return run_doctor(config)
 
 
+@app.command("check-judge")
+@takes_settings
+def check_judge(
+    config: RunConfig,
+    labels: Annotated[
+        Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.')
+    ] = None,
+    write: Annotated[Path, typer.Option(help="Where to write what judge.validated takes.")] = Path(
+        "judge-validation.json"
+    ),
+) -> int:
+    """Hold the judge (--judge) against people's choices: those of a judged task (--task) or of a file (--labels).
+
+    Prints kappa and accuracy with intervals, position consistency and retest agreement, and writes a file for
+    `run --set judge.validated=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
+    """
+    from mipo_bench.harness.judge_check_cli import run_check
+
+    return run_check(config, labels, write)
+
+
 @app.command("list")
 def list_(
     *,
@@ -83,8 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _complain(message: str) -> None:
+    """Names and values of others are in it: nothing that steers the terminal, no keys."""
     for line in message.splitlines():
-        sys.stderr.write(f"mipo-bench: {line}\n")
+        sys.stderr.write(f"mipo-bench: {plain(redacted(line))}\n")
 
 
 if __name__ == "__main__":

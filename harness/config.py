@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
 from mipo_bench.harness.included import content_digest
 from mipo_bench.harness.presets import PRESETS, UNLIKE, differences
-from mipo_bench.harness.secrets import key_problems
+from mipo_bench.harness.secrets import config_problems, key_problems
 from mipo_bench.harness.types import SUITES
 
 Positive = Annotated[float, Field(gt=0)]
@@ -42,17 +42,33 @@ class DecodingConfig(Section):
     seed: int = 0
 
 
+class AskingConfig(Section):
+    """How the baselines ask that ask otherwise than once."""
+
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Context-aware decoding's a (arXiv 2305.14739)."""
+    samples: Annotated[int, Field(ge=2, strict=True)] = 8
+    """Responses to each item that best-of-n chooses from."""
+    temperature: Positive = 1.0
+    """Of best-of-n's samples."""
+    top_p: Share = 1.0
+
+
 class PairsConfig(Section):
     """How preference pairs are sampled from the base model."""
 
     temperature: Positive = 1.0
     top_p: Share = 1.0
     limit: Count | None = None
-    """At most this many pairs for a training; None takes every training item once."""
+    """At most this many training items; None takes all."""
+    negatives: Count = 1
+    """Contrasts of each item, all different, for recipes that draw them."""
+    similarity: Literal["random", "near", "far"] = "random"
+    """Which contrasts are drawn: any, or those whose words are most or least like the item's own."""
 
 
 class TrainConfig(Section):
-    """DPO settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
+    """Training settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
     lr: Positive = 5e-7
@@ -65,6 +81,29 @@ class TrainConfig(Section):
     lora_rank: Count = 16
     loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
+    temperature: Positive = 100.0
+    """What InfoNCE divides log-probabilities by."""
+    generations: Annotated[int, Field(ge=2, strict=True)] = 4
+    """Responses to each prompt in GRPO."""
+    kl: Annotated[float, Field(ge=0)] = 0.001
+    """Weight of the divergence from the base model in GRPO."""
+
+
+def _different(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError("every value may stand once, told apart by six digits")
+    return values
+
+
+Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
+
+
+class GridConfig(Section):
+    """Values to train with, each in place of the one in `train`; every combination is a method of its own."""
+
+    beta: Points = ()
+    """For recipes that are trained by DPO."""
+    lr: Points = ()
 
 
 class JudgeConfig(Section):
@@ -174,8 +213,10 @@ class RunConfig(Section):
     weight: Literal["micro", "macro"] = "micro"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     decoding: DecodingConfig = DecodingConfig()
+    asking: AskingConfig = AskingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    grid: GridConfig = GridConfig()
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     information: InformationConfig = InformationConfig()
@@ -229,6 +270,7 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
         _drop(values, path)
     values = _merged(_defaults(values, preset), values)
     problems += _backend_problems(values)
+    problems += config_problems(values)
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
@@ -248,6 +290,10 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
     backend = values.get("backend", "transformers")
     if backend == "transformers" and arguments:
         problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
+    if backend != "transformers" and str(values.get("model", "")).endswith(".jsonl"):
+        problems.append(
+            f"backend {backend!r} would not be asked: the answers are those of {values['model']}. Leave it out."
+        )
     if backend not in TRAINING_BACKENDS:
         if values.get("recipes"):
             problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")

@@ -54,6 +54,7 @@ class Database:
         try:
             with exclusive(folder / ".opening"):  # changing the journal mode does not wait for another that does
                 self.execute("PRAGMA journal_mode=WAL")
+                self.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may
                 self._upgrade()
         except BaseException:
             self._db.close()

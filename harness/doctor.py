@@ -15,6 +15,8 @@ from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.given import plan_given
+from mipo_bench.harness.judge_load import check_judge, is_judged, load_judge
+from mipo_bench.harness.judge_plan import planned_judging
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
 from mipo_bench.harness.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins import load_plugins
@@ -161,7 +163,17 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
     for task in plan.tasks:
         trained = f", {len(task.training_items)} training items for {', '.join(task.recipes)}" if task.recipes else ""
         yield Finding("tasks", "ok", f"{task.task.name}: {len(task.items)} items{trained}")
+    if any(is_judged(task.task) for task in plan.tasks):
+        yield from _guarded("judge", lambda: _judge(config, plan))
     return plan
+
+
+def _judge(config: RunConfig, plan: Plan) -> Finding:
+    """Whether every judged task has a judge, and one behind a server can be reached."""
+    check_judge(config, [task.task for task in plan.tasks])
+    if config.judge.by and config.judge.by.startswith("openai:"):
+        load_judge(config.judge.by, config)
+    return Finding("judge", "ok", "; ".join(planned_judging(plan, config)))
 
 
 def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:

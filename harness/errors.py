@@ -78,6 +78,14 @@ class TrainingError(StageError):
     """A training cannot be trusted."""
 
 
+def described(error: BaseException) -> str:
+    """Type and text of any error, also of one whose text cannot be asked for."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - a plugin's error may raise whatever it likes
+        return f"{type(error).__name__} (its text cannot be read)"
+
+
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
     """Say that `value` is no known `kind`, with the nearest names and all allowed ones."""
     names = sorted(allowed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipo_bench.harness.answers import response_key
-from mipo_bench.harness.errors import StageError, UserError
+from mipo_bench.harness.errors import StageError, UserError, described
 from mipo_bench.harness.pairs import prompt_of, seed_of
 from mipo_bench.harness.plan import TaskPlan
 from mipo_bench.harness.store import Store
@@ -33,11 +33,14 @@ class Evaluated:
     weights: Weights
     requests: dict[str, Request]
     failed: dict[str, str]
+    derived: dict[str, str] = field(default_factory=dict)
+    """Item -> key of a response that was put together from other answers, in place of an answer to the request."""
 
     @property
     def keys(self) -> dict[str, str]:
         """Item -> key of its response in the store."""
-        return {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        asked = {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        return {**asked, **self.derived}
 
     def settle(self, answers: Sequence[Response]) -> None:
         """Count the requests, in their order, that were not answered. Raises StageError where none was."""
@@ -76,8 +79,8 @@ def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evalu
             prompt = prompt_of(baseline, item, weights.generator)
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
-            failed[item.id] = f"prompt: {type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+            failed[item.id] = f"prompt: {described(error)}"
             continue
         seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
         requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)

@@ -18,7 +18,8 @@ class FileJudge:
     """Verdicts that people gave, or an earlier judge: looked up by request, profile and responses.
 
     One line of JSON for each: {"prompt", "context", "a", "b", "label": "a" | "b" | "tie"} for a comparison, whichever
-    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file has no verdict.
+    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file, or still null,
+    has no verdict.
     """
 
     name: str
@@ -50,6 +51,8 @@ def file_judge(path: Path) -> FileJudge:
     """Read a file of verdicts. Raises ConfigError naming a bad line, or one that contradicts another."""
     verdicts: dict[tuple[str, ...], float] = {}
     for number, row in read_rows(path):
+        if _open(row):
+            continue
         if "rating" in row:
             found = {_place(row["prompt"], row.get("context"), row["a"], None): (_rating(path, number, row) - 1) / 4}
         else:
@@ -84,6 +87,12 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 '"a", "b" and "label", or "prompt", "context", "a" and "rating".'
             )
         yield number, row
+
+
+def _open(row: Mapping[str, Any]) -> bool:
+    """Whether somebody has yet to fill in the verdict."""
+    name = "rating" if "rating" in row else "label"
+    return name in row and row[name] is None
 
 
 def labelled(path: Path, number: int, row: Mapping[str, Any]) -> Labelled:

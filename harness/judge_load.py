@@ -11,7 +11,8 @@ from typing import Literal, TypeGuard
 
 from pydantic import ValidationError
 
-from mipo_bench.harness.config import ChatConfig, RunConfig
+from mipo_bench.harness.backends import OWN
+from mipo_bench.harness.config import TRAINING_BACKENDS, ChatConfig, RunConfig
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.generate import HFGenerator, Placement, place
 from mipo_bench.harness.judge import RuleJudge, generator_judge, server_judge
@@ -19,6 +20,7 @@ from mipo_bench.harness.judge_file import file_judge
 from mipo_bench.harness.models import locate, resolve
 from mipo_bench.harness.openai_client import ChatServer
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
+from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.scoring import scorer_hash
 from mipo_bench.harness.types import Decoding, Judge, JudgedTask, Task
 from mipo_bench.reports.record_judge import ValidationFile, ValidationRecord
@@ -79,12 +81,15 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]
     if by is None or by == "rules":
         found = {t.name: Assigned(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
-        one = _load(by, config)
+        one = load_judge(by, config)
         found = {task.name: one for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
-def _load(by: str, config: RunConfig) -> Assigned:
+def load_judge(by: str, config: RunConfig) -> Assigned:
+    """A judge for any task, from what `--judge` says. Raises ConfigError or ModelError; `rules` need a task."""
+    if by == "rules":
+        raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if by.startswith("file:"):
@@ -99,7 +104,7 @@ def _load(by: str, config: RunConfig) -> Assigned:
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
     generator = HFGenerator(folder, digest(["judge", weights, *where.identity, *libraries]), where)
-    notes = _related(config.model, by, _folder_of(config.model), folder)
+    notes = _related(config.model, by, _folder_of(config), folder)
     control = [str(token) for token in generator.tokenizer.all_special_tokens]
     return Assigned(generator_judge(by, generator, decoding, control), "model", notes)
 
@@ -120,9 +125,10 @@ def _server(by: str) -> ChatServer:
     return ChatServer(model, url)
 
 
-def _folder_of(model: str) -> Path | None:
-    """The folder of the judged model; None for responses that were given in a file."""
-    return None if Path(model).is_file() else resolve(model)
+def _folder_of(config: RunConfig) -> Path | None:
+    """The folder of the judged model; None where it is out of sight: given responses, or a server."""
+    here = config.backend == OWN or config.backend in TRAINING_BACKENDS
+    return resolve(config.model) if here and not is_responses(config.model) else None
 
 
 _ORDINARY = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}

@@ -118,7 +118,7 @@ class Bench:
 
     def _key(self, q: Question) -> str:
         """The content key of a verdict."""
-        texts = (q.item.prompt, q.item.context, q.item.target, q.rubric, q.first, q.second, q.repeat)
+        texts = (q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat)
         return digest(["verdict", self.assigned.judge.digest, *texts])
 
 

@@ -15,11 +15,14 @@ from mipo_bench.harness.judging import Bench, Case, Found
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.strangers import in_place_of, strangers, target_is_the_users
-from mipo_bench.harness.types import Arm, Item, JudgedTask, Task
+from mipo_bench.harness.types import Arm, Item, JudgedTask, Question, Task
 from mipo_bench.reports.judges import consistency, judged_arm
 from mipo_bench.reports.record import ArmRecord, TaskRecord
 from mipo_bench.reports.record_base import CaveatRecord
 from mipo_bench.reports.record_judge import ConsistencyRecord, JudgedArmRecord, JudgeRecord
+
+MUCH = 0.05
+"""Above this share of unread verdicts the report says so at its head."""
 
 
 @dataclass
@@ -69,6 +72,11 @@ class Jury:
         checks = {name if name not in parts else f"{name} (rule)": values for name, values in record.parts.items()}
         scores = [f.worth for f in found]
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
+
+    def unanswered(self) -> list[Question]:
+        """What files of verdicts had no answer to."""
+        files = [bench for task, bench in self._benches.items() if self.judges[task].kind == "file"]
+        return [q for bench in files for q, verdict in bench.asked.values() if verdict.value is None]
 
     def describe(self, task: TaskRecord) -> TaskRecord:
         """The task's record: who judges it is part of how it is scored."""
@@ -158,5 +166,6 @@ def _warnings(assigned: Assigned, task: str, unread: int, asked: int) -> list[Ca
         found.append(CaveatRecord(code="judge_validated_elsewhere", message=message))
     if unread:
         message = f"{unread} of {asked} verdicts could not be read and count as ties"
-        found.append(CaveatRecord(code="verdicts_unread", message=message))
+        code = "verdicts_lost" if unread > MUCH * asked else "verdicts_unread"
+        found.append(CaveatRecord(code=code, message=message))
     return found

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mipo_bench.harness.plugins import Origin, Plugins
 from mipo_bench.harness.types import JudgedTask, Task
+from mipo_bench.reports.textgrid import plain
 
 
 def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
@@ -40,10 +41,15 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table
     table.add_column(min_width=22, no_wrap=True)
     table.add_column(overflow="fold")
     for name, (description, facts) in rows:
-        table.add_row(Text(f"  {name}"), Text(description))
+        table.add_row(Text(f"  {plain(name)}"), _text(description))
         if verbose:
-            table.add_row("", Text(facts, style="dim"))
+            table.add_row("", _text(facts, style="dim"))
     return table
+
+
+def _text(lines: str, style: str = "") -> Text:
+    """Lines of others, which cannot steer the terminal."""
+    return Text("\n".join(plain(line) for line in lines.split("\n")), style=style)
 
 
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:

@@ -86,13 +86,23 @@ class ChatServer:
 
         Raises ServerError where the server stops answering; what was answered before has been handed out.
         """
+        failure: ServerError | None = None
         with ThreadPoolExecutor(max_workers=workers) as pool:
             waiting = {pool.submit(self.one, chat, decoding): i for i, chat in enumerate(chats)}
             try:
                 for done in as_completed(waiting):
-                    yield waiting[done], done.result()
+                    if done.cancelled():
+                        continue
+                    error = done.exception()
+                    if isinstance(error, ServerError):
+                        failure = failure or error
+                        pool.shutdown(wait=False, cancel_futures=True)
+                    else:
+                        yield waiting[done], done.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+        if failure:
+            raise failure
 
     def one(self, chat: Chat, decoding: Decoding) -> Response | Refused:
         """Complete one chat. Raises ServerError."""

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mipo_bench.reports.textgrid import plain
+
 _EVERY = 15.0
 """Seconds between two plain lines of one stage."""
 
@@ -32,7 +34,7 @@ class Stage:
 
     def __init__(self, name: str, unit: str) -> None:
         """A stage whose total is not known yet."""
-        self.name, self.unit = name, unit
+        self.name, self.unit = plain(name), unit
         self.total = self.done = self.tokens = 0
         self.started = time.monotonic()
 
@@ -105,7 +107,7 @@ class PlainDisplay:
 
     def say(self, line: str) -> None:
         """Show a line."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class HelperDisplay:
@@ -122,7 +124,7 @@ class HelperDisplay:
 
     def say(self, line: str) -> None:
         """Show a line."""
-        self.console.print(f"process {self.number}: {line}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"process {self.number}: {plain(line)}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _RateColumn(ProgressColumn):
@@ -135,7 +137,7 @@ class _LiveStage(Stage):
     def __init__(self, name: str, unit: str, progress: Progress) -> None:
         super().__init__(name, unit)
         self.progress = progress
-        self.id = progress.add_task(name, total=None, stage=self)
+        self.id = progress.add_task(self.name, total=None, stage=self)
 
     def tick(self, done: int, tokens: int = 0) -> None:
         super().tick(done, tokens)
@@ -165,11 +167,11 @@ class LiveDisplay:
             yield stage
         if stage.fresh:
             seconds = time.monotonic() - stage.started
-            self.say(f"✓ {name}: {stage.done} {unit}, {stage.rate}, {seconds:.1f} s")
+            self.say(f"✓ {stage.name}: {stage.done} {unit}, {stage.rate}, {seconds:.1f} s")
 
     def say(self, line: str) -> None:
         """Show a line above the bar."""
-        self.console.print(line, markup=False, highlight=False)
+        self.console.print(plain(line), markup=False, highlight=False)
 
 
 def display_for(console: Console) -> Display:

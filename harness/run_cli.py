@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mipo_bench.harness.asking import cost
 from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.data import data_used
@@ -22,6 +23,7 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
 from mipo_bench.harness.interrupt import STOPPED, stoppable
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
+from mipo_bench.harness.judge_plan import TO_JUDGE, planned_judging, unjudged
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.processes import Processes, choose_gpu, of_environment, threads_each
 from mipo_bench.harness.progress import Display, HelperDisplay, display_for
@@ -44,16 +46,16 @@ _CHARACTERS_PER_TOKEN = 4
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
     processes = of_environment()
-    _quiet(config, processes)
+    quiet(config, processes)
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
     if given is None:
         check_backend(config)
     tasks = [task.task for task in plan.tasks]
-    check_judge(config, tasks)
     if dry_run:
         _print_plan(plan, config, Console(highlight=False))
         return 0
+    check_judge(config, tasks)
     console = Console(stderr=True, highlight=False)
     for note in preset_notes(config) if not processes.helps else ():
         console.print(note, markup=False, soft_wrap=True)
@@ -64,13 +66,17 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
                 check_writable(folder)
             with closing(open_for_run(config.store)) as store:
                 display = HelperDisplay(console, processes.number) if processes.helps else display_for(console)
-                report = conduct(start(store, display), processes)
+                started = start(store, display)
+                report = conduct(started, processes)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return STOPPED
     if report is None:
         return 0
     write(report, config.out)
+    if lines := unjudged(started.jury.unanswered()):
+        write_atomically(config.out / TO_JUDGE, lines)
+        console.print(f"{config.out / TO_JUDGE} holds what the file of verdicts lacks: label it and add it there.")
     show_terminal(report, Console(highlight=False))
     sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
     return exit_code(report)
@@ -135,7 +141,7 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
 
 
-def _quiet(config: RunConfig, processes: Processes) -> None:
+def quiet(config: RunConfig, processes: Processes) -> None:
     """Keep the libraries' own bars and notices off the screen, and the GPU and the thread count ours."""
     if config.device in ("auto", "cuda"):
         choose_gpu(processes, os.environ)
@@ -166,6 +172,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         console.print(Text(f"  trained arms: {recipes}"))
         if data := data_used(task.task):
             console.print(Text(f"  {data_line(task.task.name, data)}"))
+    for line in planned_judging(plan, config):
+        console.print(Text(line))
     read, written = (sum(part) for part in zip(*(_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
 
@@ -176,8 +184,9 @@ def _tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
     for arm in plan.arms:
         if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
-            characters += sum(len(m.content) for item in task.items for m in baseline.messages(item))
-            answers += len(task.items)
+            asked = cost(baseline, config.asking)
+            characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
+            answers += asked * len(task.items)
     pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
     if pairs:
         reference = plan.baselines[task.reference]

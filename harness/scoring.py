@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.data import data_used
+from mipo_bench.harness.errors import described
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.scorer_source import scorer_sources
+from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.record import ArmRecord, TaskRecord
 
+LONGEST = 500
+"""Characters of a failure that are kept."""
 _NOTHING = Response("", 0, 0, "stop")
 
 
@@ -43,7 +47,7 @@ def score_arm(
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
         unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
-        failed=failures,
+        failed={item: redacted(reason)[:LONGEST] for item, reason in failures.items()},
     )
 
 
@@ -54,14 +58,18 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
         return Score(0.0)
     try:
         return checked_score(task.score(item, response))
-    except Exception as error:  # noqa: BLE001 - a plugin may raise or return anything; it becomes a counted row
-        failures[item.id] = f"score: {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
+        failures[item.id] = f"score: {described(error)}"
         return Score(0.0)
 
 
 def checked_score(score: Score) -> Score:
-    """The score itself. Raises ValueError where a figure is not a number in [0, 1]."""
+    """The score itself. Raises TypeError for anything else, ValueError where a figure is not a number in [0, 1]."""
+    if not isinstance(score, Score):
+        raise TypeError(f"a {type(score).__name__} is not a Score")
     for name, value in (("value", score.value), *score.parts.items()):
+        if not isinstance(name, str):
+            raise TypeError(f"the part {name!r} is not named by a text")
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{name} = {value!r} is not between 0 and 1")
     return score

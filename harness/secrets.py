@@ -40,3 +40,35 @@ def key_problems(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _has_login(address: str) -> bool:
     parts = urlsplit(address)
     return parts.username is not None or parts.password is not None
+
+
+_SHAPES = (
+    r"\bhf_[A-Za-z0-9]{16,}",  # Hugging Face
+    r"\bsk-[A-Za-z0-9_-]{16,}",  # OpenAI and those that follow it
+    r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+    r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+    r"\bAKIA[A-Z0-9]{16}\b",
+    r"(?<=[Bb]earer )[A-Za-z0-9._~+/-]{16,}=*",
+    r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",  # user and password in an address
+)
+_SHAPED = re.compile("|".join(_SHAPES))
+
+
+def redacted(text: str) -> str:
+    """The text without values of the environment's keys, and without anything that has the shape of a key."""
+    return _SHAPED.sub("[key]", without_keys(text))
+
+
+def config_problems(values: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """A line for every value of the configuration that is or looks like a key; the value itself is not repeated."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from config_problems(value, (*path, str(name)))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from config_problems(value, path)
+    elif isinstance(values, str) and redacted(values) != values:
+        yield (
+            f"{'.'.join(path)}: its value is, or looks like, a key or password, and the configuration is written to the"
+            " report. Leave it out and set an environment variable (HF_TOKEN, OPENAI_API_KEY) instead."
+        )

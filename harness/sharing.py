@@ -15,7 +15,9 @@ from mipo_bench.harness.claims import Claims
 
 T = TypeVar("T")
 POLL = 0.05
-"""Seconds between two looks at what others have finished."""
+"""Seconds between two looks at what others have finished, at least."""
+_REST = 5
+"""Who waits rests so many times longer than a look takes, where much is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dic
     """
     left = list(keys)
     while left:
+        began = time.monotonic()
         taken = claims.take(left, claims.part(len(left)))
         try:
             found = stored(taken or left)  # somebody may have finished it just before the claim
@@ -44,7 +47,7 @@ def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dic
         gone = {*taken, *found}
         left = [key for key in left if key not in gone]
         if not gone:
-            time.sleep(POLL)
+            time.sleep(max(POLL, _REST * (time.monotonic() - began)))
 
 
 def in_turn(claims: Claims, units: Mapping[str, T], *, leave: bool, wait: Callable[[], None]) -> Iterator[T]:

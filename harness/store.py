@@ -207,9 +207,12 @@ class Store:
         self._db.insert("INSERT OR REPLACE", "runs", [(*row, digest(row))])
 
     def runs(self, prefix: str = "") -> list[StoredRun]:
-        """The runs whose id begins with `prefix`, the oldest first. A damaged one is named in `damaged` and dropped."""
+        """The runs whose id begins with `prefix`, in the order in which they were recorded, whatever their clocks said.
+
+        A damaged one is named in `damaged` and dropped.
+        """
         found = []
-        query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY created, id"
+        query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY rowid"
         for row in self._db.execute(query, (len(prefix), prefix)):
             run = run_of(row)
             if run is None:

@@ -52,8 +52,11 @@ def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
 
 
 def _sound_runs(store: Store) -> list[StoredRun]:
-    """All runs, the oldest first. Raises StorageError for a damaged one: what it used cannot be told any more."""
-    rows = store.database.execute("SELECT * FROM runs ORDER BY created, id")
+    """All runs in the order in which they were recorded.
+
+    Raises StorageError for a damaged one: what it used cannot be told any more.
+    """
+    rows = store.database.execute("SELECT * FROM runs ORDER BY rowid")
     runs = [(str(row[0]), run_of(row)) for row in rows]
     if damaged := [name[:RUN_ID_LENGTH] for name, run in runs if run is None]:
         raise StorageError(

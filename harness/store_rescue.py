@@ -104,10 +104,11 @@ def _whole(aside: Path) -> Iterator[Path]:
 
 def _readable(aside: Path, table: str) -> Iterator[tuple[object, ...]]:
     """The rows of a damaged file from both ends, as far as SQLite can read them from each."""
+    first = 2 if table == "runs" else 1  # runs by their date: they are listed in the order of the new file
     for order in ("", " DESC"):
         try:
             with closing(sqlite3.connect(aside)) as old:
-                yield from old.execute(f"SELECT * FROM {table} ORDER BY 1{order}")  # noqa: S608 - our own tables
+                yield from old.execute(f"SELECT * FROM {table} ORDER BY {first}{order}")  # noqa: S608 - our own tables
         except sqlite3.Error:
             continue
         return

@@ -8,7 +8,8 @@ import io
 from mipo_bench.reports.record import ComparisonRecord, Report
 from mipo_bench.reports.textgrid import plain
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are the wide forms of the first, which some spreadsheets take for them."""
 _COLUMNS = (
     *(name for name in ComparisonRecord.model_fields if name not in ("per_seed", "warnings")),
     "per_seed",

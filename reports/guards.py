@@ -7,6 +7,7 @@ to look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mipo_bench.reports.figures import p_text, percent, signed, unsigned
@@ -35,6 +36,8 @@ TRIVIAL = 0.95
 DRIFT = 0.1
 """Loss of log-probability of the chosen responses in training, as a share of what it was (likelihood displacement,
 Razin et al. 2024, arXiv 2410.08847)."""
+DRIFT_NATS = 1.0
+"""A loss below this, a third of the probability left at least, is no displacement, whatever its share."""
 _POINTS = 4
 """Points of a training curve that a footnote quotes."""
 
@@ -126,7 +129,7 @@ def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Grid | 
         group = [c for c in checkpoints if c.recipe == recipe]
         margin, drift = margins.get(recipe), _drift(group)
         below = _below(report, record.task, recipe)
-        warnings = [*_of_margin(margin), *_of_drift(drift), *_of_below(below, group)]
+        warnings = [*_of_margin(margin), *_of_drift(drift), *_of_below(below, group, report.alpha)]
         rows.append(_training_row(recipe + notes.marks(warnings), margin, drift, below))
     if not rows:
         return None
@@ -136,14 +139,14 @@ def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Grid | 
 
 
 def _training_row(
-    name: str, margin: MarginRecord | None, drift: float | None, below: ComparisonRecord | None
+    name: str, margin: MarginRecord | None, drift: Drift | None, below: ComparisonRecord | None
 ) -> tuple[str, ...]:
     return (
         name,
         str(margin.pairs) if margin else "-",
         f"{margin.margin:+.2f}" if margin else "-",
         f"{margin.accuracy:.0%}" if margin else "-",
-        percent(drift),
+        percent(drift.share) if drift else "-",
         "below" if below else "",
     )
 
@@ -156,27 +159,29 @@ def _of_margin(margin: MarginRecord | None) -> Iterable[str]:
         )
 
 
-def _of_drift(drift: float | None) -> Iterable[str]:
-    if drift is not None and drift < -DRIFT:
+def _of_drift(drift: Drift | None) -> Iterable[str]:
+    if drift and drift.share < -DRIFT and drift.nats < -DRIFT_NATS:
         yield (
-            f"training pushed the chosen responses down too: their log-probability fell by {-drift:.0%}; a lower"
-            " train.lr or a higher train.beta keeps them"
+            f"training pushed the chosen responses down too: their log-probability fell by {-drift.nats:.1f} nats"
+            f" ({-drift.share:.0%}); a lower train.lr or a higher train.beta keeps them"
         )
 
 
-def _of_below(below: ComparisonRecord | None, group: Sequence[CheckpointRecord]) -> Iterable[str]:
+def _of_below(below: ComparisonRecord | None, group: Sequence[CheckpointRecord], alpha: float) -> Iterable[str]:
     if below is None or below.delta is None:
         return
+    sure = below.p_adjusted is not None and below.p_adjusted < alpha
     yield (
-        f"ends below the base model ({signed(below.delta)} to {below.base}, adjusted p {p_text(below.p_adjusted)}): to"
-        f" beat it proves nothing{_course(group[0].lineage)}"
+        f"{'ends below' if sure else 'ends no higher than'} the base model ({signed(below.delta)} to {below.base},"
+        f" adjusted p {p_text(below.p_adjusted)}): to beat this training proves nothing{_course(group[0].lineage)}"
     )
 
 
 def _below(report: Report, task: str, method: str) -> ComparisonRecord | None:
     """The comparison with the reference, where the trained method scores lower."""
     for c in report.comparisons:
-        if (c.task, c.method, c.family) == (task, method, "primary") and c.delta is not None and c.delta < 0:
+        with_reference = (c.task, c.method, c.base) == (task, method, _reference(report, task))
+        if with_reference and c.family != "noise" and c.delta is not None and c.delta < 0:
             return c
     return None
 
@@ -191,8 +196,16 @@ def _course(lineage: Mapping[str, Any]) -> str:
     return f"; its loss over {len(losses)} steps: {shown}"
 
 
-def _drift(group: Sequence[CheckpointRecord]) -> float | None:
-    """Change of the chosen side's log-probability over its size before training; the mean over training seeds.
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Change of the chosen side's log-probability: in nats for a response, and over its size before training."""
+
+    nats: float
+    share: float
+
+
+def _drift(group: Sequence[CheckpointRecord]) -> Drift | None:
+    """The drift of a recipe, as the mean over its training seeds; None without figures.
 
     The reference's log-probability of a batch is the policy's less the reward over beta, so that each step's batch is
     held against itself. The last quarter of the steps counts.
@@ -203,10 +216,12 @@ def _drift(group: Sequence[CheckpointRecord]) -> float | None:
         late = [p for p in curve[-max(1, len(curve) // 4) :] if "reward_chosen" in p and "logp_chosen" in p]
         if not late or not beta:
             continue
-        moved = sum(p["reward_chosen"] / beta for p in late)
-        size = abs(sum(p["logp_chosen"] for p in late) - moved)
-        found += [moved / size] if size else []
-    return sum(found) / len(found) if found else None
+        moved = sum(p["reward_chosen"] / beta for p in late) / len(late)
+        size = abs(sum(p["logp_chosen"] for p in late) / len(late) - moved)
+        found += [Drift(moved, moved / size)] if size else []
+    if not found:
+        return None
+    return Drift(sum(d.nats for d in found) / len(found), sum(d.share for d in found) / len(found))
 
 
 def _overlap(overlap: Sequence[OverlapRecord], notes: Footnotes) -> Grid:

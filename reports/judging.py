@@ -9,7 +9,7 @@ from mipo_bench.reports.pages import Footnotes, Grid
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.record_judge import ControlRecord, JudgedArmRecord, JudgeRecord
 
-_STAMPS = ("judge_not_validated", "judge_family")
+_STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
 """Caveats that a reader must meet before any figure."""
 
 
@@ -24,7 +24,7 @@ def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
         if judge.task == task:
             reference = next((t.reference for t in report.tasks if t.name == task), "")
             yield _wins(judge, reference, notes)
-            yield _checks(judge)
+            yield checks(judge)
     found = [c for c in report.controls if c.task == task]
     if found:
         yield _control(found, report.alpha, notes)
@@ -50,7 +50,7 @@ def _row(arm: JudgedArmRecord, notes: Footnotes) -> tuple[str, ...]:
     )
 
 
-def _checks(judge: JudgeRecord) -> Grid:
+def checks(judge: JudgeRecord) -> Grid:
     """Everything that is known of the judge itself."""
     rows = [("verdicts asked for", f"{judge.calls:,}", "", ""), ("settled by rule", f"{judge.settled:,}", "", "")]
     rows.append(("not read, after one retry", _share(judge.unread, judge.calls), "", str(judge.calls)))

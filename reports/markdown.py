@@ -38,7 +38,11 @@ def page_to_markdown(p: Page) -> str:
 
 def escape(text: str) -> str:
     """Text that shows as it is: no markup, no HTML, no mentions or issue links, no control characters."""
-    return _REFERENCES.sub(lambda found: found[0] + "\u200b", plain(text)).translate(_SPECIAL)
+    return _unlinked(plain(text)).translate(_SPECIAL)
+
+
+def _unlinked(text: str) -> str:
+    return _REFERENCES.sub(lambda found: found[0] + "\u200b", text)
 
 
 def _table(grid: Grid) -> list[str]:
@@ -68,4 +72,4 @@ def _entry(entry: Entry) -> Iterable[str]:
 
 def html(text: str) -> str:
     """Text inside an HTML element of the page."""
-    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _unlinked(plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -56,7 +56,8 @@ def length_controlled(
     x = np.column_stack([np.ones_like(d), np.tanh(d / sd)] if sd > 0 else [np.ones_like(d)])
     if sd > 0 and np.ptp(x[:, 1]) < 1e-9:
         return _undefined("all length differences are the same")
-    found = optimize.minimize(_loss, np.zeros(x.shape[1]), (x, w, share), jac=_gradient, method="BFGS")
+    start = np.zeros(x.shape[1])
+    found = optimize.minimize(_loss, start, (x, w, share), jac=_gradient, method="BFGS", options={"gtol": 1e-9})
     if np.abs(found.x).max() > _FAR:
         return _undefined("wins and lengths are separated")
     se, clusters = _robust(found.x, x, w, share, cluster)

@@ -290,6 +290,7 @@ def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkey
         (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user and password"),
         (["recipes=[mipo-random]"], "only answers, it cannot train: give --recipes none"),
         (["recipes=[mipo-random]", "backend=openai"], "backend 'openai' only answers"),
+        (["model=answers.jsonl"], "would not be asked: the answers are those of answers.jsonl"),
         (["backend=transformers", "backend_args.timeout=3"], "backend_args are for --backend"),
     ],
 )

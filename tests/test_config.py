@@ -193,3 +193,15 @@ def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown preset 'papre'\. Did you mean 'paper'"):
         load_config(None, [], {"preset": "papre"})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["model=hf_abcdefghijklmnopqrstuvwx", "model=https://someone:password1@example.org", "tasks=[correct-horse]"],
+)
+def test_keys_are_refused_and_not_repeated(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "correct-horse")
+    with pytest.raises(ConfigError, match="looks like, a key or password") as refused:
+        load_config(None, [setting], {})
+    assert setting.partition("=")[2].strip("[]") not in str(refused.value)
+    assert "environment variable" in str(refused.value)

@@ -80,6 +80,17 @@ def test_doctor_and_run_take_the_same_options(capsys: pytest.CaptureFixture[str]
     assert "preset" in RunConfig.model_fields
 
 
+def test_judged_tasks_need_a_judge_that_can_be_reached(tmp_path: Path) -> None:
+    def judge(**options: object) -> list[Finding]:
+        found = findings(tmp_path, tasks=("persona-judged",), limit=4, recipes=(), **options)
+        return [f for f in found if f.what == "judge"]
+
+    assert [(f.state, f.text) for f in judge()] == [("ok", "persona-judged: judged by rules, pairwise")]
+    lost = judge(judge={"by": "openai:judge@http://127.0.0.1:1/v1"})
+    assert [f.state for f in lost] == ["fail"]
+    assert "cannot be reached" in lost[0].text
+
+
 def test_a_server_is_looked_for_and_no_model_is_loaded(tmp_path: Path) -> None:
     with scripted(lambda *_: Reply(500)) as server:
         served = {"backend": "openai", "model": "m", "backend_args": {"base_url": server.url}, "tasks": ("arithmetic",)}

@@ -173,6 +173,10 @@ def test_a_trained_method_below_the_base_model_is_flagged_with_its_curve() -> No
     assert "ends below" not in notes_of(made=Made(gains={"mipo-random": 0.1}))
 
 
+def test_a_difference_that_may_be_chance_is_said_so() -> None:
+    assert "ends no higher than the base model" in notes_of(made=Made(gains={"mipo-random": -0.13}))
+
+
 def drifted(nats: float) -> Report:
     """A report whose chosen responses, of -100 nats, moved by so much in training."""
     report = Made().report()
@@ -184,7 +188,7 @@ def drifted(nats: float) -> Report:
 
 
 def test_chosen_responses_that_are_pushed_down_are_flagged() -> None:
-    assert any("log-probability fell by 12%" in note for note in page(drifted(-12)).footnotes)
+    assert any("log-probability fell by 12.0 nats (12%)" in note for note in page(drifted(-12)).footnotes)
     assert not any("log-probability fell" in note for note in page(drifted(-8)).footnotes)
 
 

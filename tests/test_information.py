@@ -14,7 +14,7 @@ from reports_made import Made
 from mipo_bench.harness import models
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.endings import ending
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement
 from mipo_bench.harness.plan import make_plan
 from mipo_bench.harness.runner import Run
@@ -98,6 +98,12 @@ def test_other_arms_on_request_each_under_its_own_prompts(tmp_path: Path) -> Non
     [block] = report.information
     assert (block.reference, block.changes) == ("few-shot", [])
     assert [m.method for m in block.measured] == ["few-shot"]
+
+
+def test_an_unknown_arm_is_refused() -> None:
+    config = load_config(None, ["information.arms=[few-shots]"], {})
+    with pytest.raises(ConfigError, match=r"unknown arm of information.arms 'few-shots'. Did you mean 'few-shot'"):
+        make_plan(config)
 
 
 def test_it_can_be_turned_off_and_then_shows_nowhere(tmp_path: Path) -> None:

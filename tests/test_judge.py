@@ -163,7 +163,8 @@ def file_of(tmp_path: Path, *rows: object) -> Path:
 def test_a_file_answers_in_both_orders_and_says_what_it_lacks(tmp_path: Path) -> None:
     row = {"prompt": ITEM.prompt, "context": ITEM.context, "a": "one", "b": "two", "label": "b"}
     rated = {"prompt": ITEM.prompt, "context": ITEM.context, "a": "one", "rating": 4}
-    judge = file_judge(file_of(tmp_path, row, "", rated))
+    undecided = row | {"b": "three", "label": None}
+    judge = file_judge(file_of(tmp_path, row, "", rated, undecided, {**rated, "a": "two", "rating": None}))
     questions = [
         Question(ITEM, "any", *s) for s in (("one", "two"), (" two\n", "one"), ("one", None), ("one", "three"))
     ]

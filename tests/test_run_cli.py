@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 
 from mipo_bench.harness.cli import main
-from mipo_bench.reports.record import Report
 from mipo_bench.reports.reportfile import load_report
-
-SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1"]
-ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
-
-
-def mipo(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mipo_bench.harness.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRONMENT
-    )
 
 
 def called(*arguments: str) -> int:
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
     return int(stop.value.code or 0)
-
-
-def comparable(report: Report) -> dict[str, object]:
-    """A report without what may differ between two runs of the same thing: when, and in which checkout."""
-    return report.model_dump(exclude={"digest", "created", "provenance", "notes"})
 
 
 @pytest.fixture(scope="module")
@@ -70,37 +52,6 @@ def test_the_same_command_again_reuses_everything(finished: Path) -> None:
     assert "tok/s" not in done.stderr
     assert "steps" not in done.stderr
     assert comparable(load_report(finished / "mipo-bench-report")) == comparable(before)
-
-
-@pytest.mark.training
-def test_killed_at_random_and_run_again_gives_the_same_report(finished: Path, tmp_path: Path) -> None:
-    delays = (6.0, 9.0, 11.0)
-    for delay in delays:
-        command = [sys.executable, "-m", "mipo_bench.harness.cli", *SMALL]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-        )
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-    done = mipo(*SMALL, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    again, whole = (load_report(f / "mipo-bench-report") for f in (tmp_path, finished))
-    assert comparable(again) == comparable(whole)
-
-
-@pytest.mark.training
-def test_ctrl_c_stops_with_130_and_a_word_on_how_to_go_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mipo_bench.harness.cli", *SMALL]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    time.sleep(5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "The same command goes on from here" in errors
-    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["run", "--dry-run"], ["show", "--help"]])

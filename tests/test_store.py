@@ -11,7 +11,7 @@ import pytest
 from mipo_bench.harness.database import SCHEMA
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.provenance import file_digest
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.store import Store, StoredRun
 from mipo_bench.harness.types import Response
 
 RESPONSES = {
@@ -121,6 +121,15 @@ def test_a_checkpoint_that_another_process_finished_first_stands(store: Store) -
     made = store.put_checkpoint("key", slow)
     assert store.checkpoint("key") == other.checkpoint("key") == made
     assert [f.name for f in (store.folder / "checkpoints").iterdir()] == ["key"]
+
+
+def test_runs_stay_in_the_order_in_which_they_were_recorded(store: Store) -> None:
+    """A clock that jumps back must not make the latest run the oldest: `gc --keep` would take it."""
+    for name, created in (("c", "2026-03-01"), ("a", "2031-01-01"), ("b", "1999-01-01")):
+        store.put_run(StoredRun(name, created, "{}", []))
+    assert [run.id for run in store.runs()] == ["c", "a", "b"]
+    store.database.execute("VACUUM")
+    assert [run.id for run in store.runs()] == ["c", "a", "b"]
 
 
 def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""`mipo-bench` in a process of its own, on the real embedded model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mipo_bench.reports.record import Report
+
+SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1"]
+ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
+
+
+def mipo(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder."""
+    command = [sys.executable, "-m", "mipo_bench.harness.cli", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRONMENT
+    )
+
+
+def comparable(report: Report) -> dict[str, object]:
+    """A report without what may differ between two runs of the same thing: when, and in which checkout."""
+    return report.model_dump(exclude={"digest", "created", "provenance", "notes"})

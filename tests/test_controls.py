@@ -1,0 +1,123 @@
+"""The shuffled-profile control: who is held against whom, and what it tells apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, SilentDisplay
+from judges_made import Letters, Recorder
+from test_jury import plan_of
+
+from mipo_bench.harness.config import load_config
+from mipo_bench.harness.judge_load import Assigned
+from mipo_bench.harness.plan import make_plan
+from mipo_bench.harness.runner import Run
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.strangers import in_place_of, strangers, target_is_the_users
+from mipo_bench.harness.types import Item, Question, Request
+from mipo_bench.reports.markdown import to_markdown
+from mipo_bench.reports.record import Report
+from mipo_bench.tasks.facts import Facts
+from mipo_bench.tasks.persona import Persona
+
+
+def test_nobody_keeps_their_own_profile() -> None:
+    items = Persona().items("eval")
+    other = strangers(items)
+    assert set(other) == {item.id for item in items}
+    users = {str(item.user_id): str(other[item.id].user_id) for item in items}
+    assert len(set(users.values())) == len(users)
+    assert all(own != stranger for own, stranger in users.items())
+    contexts = {item.user_id: item.context for item in items}
+    assert all(contexts[own] != contexts[stranger] for own, stranger in users.items())
+    assert other == strangers(items)
+
+
+def test_the_item_keeps_its_request_and_takes_the_other_profile() -> None:
+    one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d")
+    assert in_place_of(one, two) == Item("a", "p", "s", "v", "d")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [Item("a", "p", "t", "u", "c")],
+        [Item("a", "p", "t"), Item("b", "p", "t")],
+        [Item("a", "p", "t", "u", None), Item("b", "p", "t", "v", None)],
+        [Item("a", "p", "t", "u", "same"), Item("b", "p", "t", "v", "same")],
+    ],
+)
+def test_without_two_different_users_there_is_no_control(items: list[Item]) -> None:
+    assert strangers(items) == {}
+
+
+def test_rules_need_a_target_that_is_the_users() -> None:
+    assert target_is_the_users(Persona(), Persona().items("eval")[:9])
+    assert not target_is_the_users(Facts(), Facts().items("eval")[:9])
+    mixed = [Item("a", "p", "answer 1", "u", "c"), Item("b", "q", "answer 2", "u", "c")]
+    assert not target_is_the_users(Persona(), mixed)
+
+
+def plain(request: Request) -> str:
+    return "x"
+
+
+def report_of(tmp_path: Path, task: Letters, base: object, judge: Recorder | None = None, *settings: str) -> Report:
+    config = load_config(None, list(settings), {"recipes": []})
+    engine = FakeEngine(base, base)  # type: ignore[arg-type]
+    plan = plan_of(config, task)
+    judges = {task.name: Assigned(judge, "model")} if judge else {}
+    return Run(config, plan, Store(tmp_path / "store"), engine, SilentDisplay(), judges).execute()
+
+
+def wish(request: Request) -> str:
+    """Follows the profile where it is shown, and says nothing of use without it."""
+    return f"word {request.prompt.partition('Wants ')[2][:1]}" if "Wants" in request.prompt else "-"
+
+
+def flatter(request: Request) -> str:
+    """Says all letters to everybody without a profile: of use to each user, and to each other user as much."""
+    return "x" if "Wants" in request.prompt else "abcdefghijklmnopqrstuvwxyz"
+
+
+def test_generic_quality_survives_the_shuffle_and_personalization_does_not(tmp_path: Path) -> None:
+    judge = Recorder(lambda q: 0.5)
+    config = "judge.shuffled=true"
+    for name, model, gain, stays in (("wish", wish, -1.0, 0.0), ("flatter", flatter, 1.0, 1.0)):
+        decide = Recorder(letter_rule)
+        control = report_of(tmp_path / name, Letters(), model, decide, config).controls[0]
+        assert control.method == "no-context"
+        assert control.gain == pytest.approx(gain / 2)
+        assert control.shuffled_gain == pytest.approx(stays / 2)
+        assert control.difference == pytest.approx((gain - stays) / 2)
+    assert not report_of(tmp_path / "off", Letters(), wish, judge).controls
+
+
+def letter_rule(question: Question) -> float:
+    """Judges by the profile in the question, which is another user's under the control."""
+    letter = str(question.item.context).partition("Wants ")[2][:1]
+    first, second = (f" {letter}" in text or len(text) == 26 for text in (question.first, str(question.second)))
+    return 0.5 if first == second else float(first > second)
+
+
+def test_a_rule_scored_task_has_its_control_by_default(tmp_path: Path) -> None:
+    config = load_config(None, [], {"tasks": ["persona"], "recipes": [], "limit": 12})
+    engine = FakeEngine(lambda r: r.prompt, lambda r: r.prompt)
+    plan = make_plan(config)
+    run = Run(config, plan, Store(tmp_path), engine, SilentDisplay())
+    report = run.execute()
+    asked = engine.base_generator.asked
+    assert {c.method for c in report.controls} == {"few-shot", "no-context", "profile-instruction"}
+    assert all(c.p_adjusted is not None for c in report.controls if c.p_value is not None)
+    assert "shuffled-profile control" in to_markdown(report)
+    assert len(asked) == len(plan.arms) * 12  # nothing is generated for it
+    base = {a.method: sum(a.scores) / 12 for a in report.arms if not a.noise}
+    for control in report.controls:
+        assert control.gain == pytest.approx(base[control.method] - base["profile"])
+
+
+def test_tasks_without_users_have_no_control(tmp_path: Path) -> None:
+    config = load_config(None, [], {"tasks": ["facts", "arithmetic"], "recipes": [], "limit": 4})
+    run = Run(config, make_plan(config), Store(tmp_path), FakeEngine(plain, plain), SilentDisplay())
+    assert not run.execute().controls

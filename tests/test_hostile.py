@@ -1,0 +1,208 @@
+"""Texts of models, plugins and foreign reports that would steer a terminal, a browser, LaTeX or a spreadsheet."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden_files import run
+from reports_made import Made
+from rich.console import Console
+
+from mipo_bench.harness.cli import main
+from mipo_bench.harness.config import load_config
+from mipo_bench.harness.progress import HelperDisplay, LiveDisplay, PlainDisplay
+from mipo_bench.reports.csvfile import to_csv
+from mipo_bench.reports.history import Past, history_page, trend_page
+from mipo_bench.reports.latex import to_latex
+from mipo_bench.reports.markdown import page_to_markdown, to_markdown
+from mipo_bench.reports.record import HoleRecord, Report
+from mipo_bench.reports.reportfile import seal, to_json
+from mipo_bench.reports.terminal import draw, show_terminal
+
+TERMINAL = "\x1b]0;title\x07\x1b[2J\x1b]8;;http://x\x1b\\\x9b31m\x90q\u202eevil\u2066\u200f\u2028\x00\x08\r"
+MARKUP = '<script>alert(1)</script><img src=x onerror="a"> [a](javascript:b) `x` | **b** @someone #12 &lt;'
+LATEX = r"\input{/etc/passwd} \write18{ls} $x$ %c ~ ^ & # _ { }"
+HOSTILE = TERMINAL + MARKUP + LATEX
+FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1")
+KEPT = {"family", "weight", "schema_version", "created", "test", "code", "interval", "alpha"}
+"""Fields that hold one of a few words, which the schema insists on."""
+
+
+def spoil(value: Any, key: str = "") -> Any:
+    """Every text of a report with hostile text around it; equal texts stay equal."""
+    if isinstance(value, str):
+        return value if key in KEPT else f"={value}{HOSTILE}"
+    if isinstance(value, list):
+        return [spoil(part, key) for part in value]
+    if isinstance(value, dict):
+        named = key in ("parts", "failed")
+        return {(spoil(k) if named else k): spoil(v, k) for k, v in value.items()}
+    return value
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    hole = HoleRecord(task="t", method="m", train_seed=1, stage="training", error="E", message="lost")
+    return seal(Report.model_validate(spoil(Made(n_math=12, n_users=4, holes=[hole]).report().model_dump(mode="json"))))
+
+
+def is_harmless(text: str) -> bool:
+    return all(c == "\n" or c.isprintable() for c in text)
+
+
+def drawn(draw_on: Any) -> str:
+    out = io.StringIO()
+    draw_on(Console(file=out, width=80, highlight=False, force_terminal=False))
+    return out.getvalue()
+
+
+def test_the_fixture_is_hostile(report: Report) -> None:
+    assert not is_harmless(report.tasks[0].name)
+    assert not is_harmless(report.holes[0].message)
+
+
+def test_a_report_on_the_terminal(report: Report) -> None:
+    text = drawn(lambda console: show_terminal(report, console))
+    assert is_harmless(text)
+    assert "evil" in text
+
+
+def check_markdown(text: str) -> None:
+    assert is_harmless(text.replace("\u200b", ""))  # which keeps GitHub from making mentions and links
+    outside = re.sub(r"<summary>[^<]*</summary>|</?details>", "", text)  # no Markdown is read inside a summary
+    assert not re.search(r"(?<!\\)<", outside)
+    assert not re.search(r"(?<!\\)\]\(", outside)
+    assert not re.search(r"@\w", text)
+    assert not re.search(r"(?<!\\)`", outside)
+
+
+def test_a_report_as_markdown(report: Report) -> None:
+    check_markdown(to_markdown(report))
+
+
+def test_a_report_as_latex(report: Report) -> None:
+    text = to_latex(report)
+    assert text.isascii()
+    assert is_harmless(text)
+    lines = [line for line in text.splitlines() if not line.startswith("%")]
+    commands = {name for line in lines for name in re.findall(r"\\([A-Za-z]+)", line)}
+    assert "input" not in commands
+    assert not any(name.startswith("write") for name in commands)
+    assert not any(re.search(r"(?<!\\)%", line) for line in lines)
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff201"])
+def test_a_report_as_csv(report: Report, formula: str) -> None:
+    model = report.model.model_copy(update={"name": formula})
+    text = to_csv(report.model_copy(update={"model": model}))
+    assert is_harmless(text)
+    for row in csv.reader(io.StringIO(text)):
+        for cell in row:
+            assert not cell.startswith(("=", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+            assert not cell.startswith(("+", "-")) or float(cell)
+
+
+def test_history_and_trend(report: Report) -> None:
+    past = [Past(f"a{HOSTILE}", "2026-01-02", HOSTILE, report), Past("b", "2026-01-03", HOSTILE, None, HOSTILE)]
+    arm = f"{report.estimates[0].task}/{report.estimates[0].method}"
+    for page in (history_page(past), trend_page(past, arm)):
+        assert is_harmless(drawn(lambda console, page=page: draw(page, console)))
+        check_markdown(page_to_markdown(page))
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "json"])
+def test_a_diff(
+    form: str, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gains = Made(n_math=12, n_users=4, gains={"plain": 0.3}).report()
+    for name, one in (
+        ("a.json", report),
+        ("b.json", seal(Report.model_validate(spoil(gains.model_dump(mode="json"))))),
+    ):
+        Path(name).write_text(to_json(one), encoding="utf-8")
+    done = run(f"diff a.json b.json --items --format {form}", capsys)
+    assert done.code == 0, done.err
+    if form == "markdown":
+        check_markdown(done.out)
+    else:
+        assert is_harmless(done.out)
+
+
+def test_a_report_that_cannot_be_shown_is_a_harmless_message(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("report.json").write_text(to_json(report).replace('"alpha":0.05', '"alpha":"\\u001b[2Jx"'), encoding="utf-8")
+    for arguments in (["show", "report.json"], ["show", TERMINAL.replace("\x00", "")], ["run", "--task", HOSTILE]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        printed = capsys.readouterr()
+        assert is_harmless(printed.err + printed.out), arguments
+
+
+def test_progress_on_a_terminal_and_elsewhere() -> None:
+    for make in (PlainDisplay, LiveDisplay, lambda console: HelperDisplay(console, 1)):
+        out = io.StringIO()
+        display: Any = make(Console(file=out, width=80, highlight=False))
+        display.say(f"! {HOSTILE}")
+        with display.stage(f"{HOSTILE}: evaluation", "responses") as stage:
+            stage.total = 2
+            stage.tick(2, 10)
+        assert is_harmless(out.getvalue()), make
+
+
+def test_what_plugins_say_of_themselves_is_one_line_of_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = Path(__file__).parent.parent / "baselines" / "plain.py"
+    text = source.read_text().replace('name = "plain"', 'name = "hostile"')
+    text = re.sub(r'description = ".*"', lambda _: f"description = {HOSTILE!r}", text)
+    (tmp_path / "hostile.py").write_text(text + "\n\nBASELINES = [Plain]\n")
+    done = run(f"list --include {tmp_path / 'hostile.py'}", capsys)
+    assert done.code == 2
+    assert "is not one line of text" in done.err
+    assert is_harmless(done.err)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a\x1b[2J", "..", "-x", "a b"])
+def test_names_of_plugins_cannot_leave_a_folder_or_steer_a_terminal(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parent.parent / "baselines" / "plain.py").read_text()
+    (tmp_path / "hostile.py").write_text(
+        text.replace('name = "plain"', f"name = {name!r}") + "\n\nBASELINES = [Plain]\n"
+    )
+    done = run(f"list --include {tmp_path / 'hostile.py'}", capsys)
+    assert done.code == 2
+    assert "is not allowed" in done.err
+    assert is_harmless(done.err)
+
+
+def test_nothing_reads_files_that_can_run_code() -> None:
+    """No pickle, no torch.load, no eval: weights are safetensors, and remote code runs only where the user asks."""
+    folders = [Path(__file__).parent.parent / part for part in ("harness", "tasks", "baselines", "reports")]
+    for file in (f for folder in folders for f in folder.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = {alias.name.split(".")[0] for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)}
+            names |= {str(getattr(node, "module", "")).split(".")[0]} if isinstance(node, ast.ImportFrom) else set()
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert not names & {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}, file
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {"torch.load", "eval", "exec", "os.system"}, (file, node.lineno)
+                assert not any(k.arg == "shell" for k in node.keywords), (file, node.lineno)
+                allowed = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert allowed.get("trust_remote_code") != "True", (file, node.lineno)
+                assert allowed.get("use_safetensors", "True") == "True", (file, node.lineno)
+
+
+def test_remote_code_is_off_unless_asked_for() -> None:
+    assert load_config(None, [], {}).trust_remote_code is False
+    assert load_config(None, ["trust_remote_code=true"], {}).trust_remote_code is True

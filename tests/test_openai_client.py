@@ -1,0 +1,120 @@
+"""The chat client against a real server of this machine: retries, refusals, the key, and what ends a run."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from chat_server import Reply, serving
+
+from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
+from mipo_bench.harness.judge import server_judge
+from mipo_bench.harness.openai_client import Chat, ChatServer, Refused
+from mipo_bench.harness.types import Decoding, Item, Message, Question, Response
+
+DECODING = Decoding(16, 0.1, 0.9, ("\n\n",))
+CHAT = Chat((Message("system", "be kind"), Message("user", "hello")), seed=1 << 40)
+
+
+def client(url: str, attempts: int = 3) -> ChatServer:
+    return ChatServer("judge-model", url, timeout=5, attempts=attempts, pause=0.001)
+
+
+def test_a_chat_is_sent_whole_and_its_answer_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-1")
+    with serving(lambda _: " hi \n") as server:
+        assert client(server.url).one(CHAT, DECODING) == Response("hi", 0, 3, "stop")
+    body = server.asked[0]
+    assert body["messages"] == [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
+    assert {k: body[k] for k in ("model", "temperature", "top_p", "max_tokens", "stop")} == {
+        "model": "judge-model",
+        "temperature": 0.1,
+        "top_p": 0.9,
+        "max_tokens": 16,
+        "stop": ["\n\n"],
+    }
+    assert 0 <= body["seed"] < 1 << 31
+    assert server.keys == ["Bearer secret-1"]
+
+
+@pytest.mark.parametrize("trouble", [429, 503, b"not json", b'{"choices": []}'])
+def test_what_may_pass_is_tried_again(trouble: Reply) -> None:
+    replies: list[Reply] = [trouble, trouble, "fine"]
+    with serving(lambda _: replies.pop(0)) as server:
+        assert client(server.url).one(CHAT, DECODING) == Response("fine", 0, 3, "stop")
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_keeps_failing_ends_the_arm_without_telling_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-2")
+    monkeypatch.delenv("MIPO_BENCH_API_KEY", raising=False)
+    with serving(lambda _: 500) as server, pytest.raises(ServerError, match=r"did not answer .* 500") as caught:
+        client(server.url).one(CHAT, DECODING)
+    assert len(server.asked) == 3
+    assert "secret-2" not in str(caught.value)
+    assert "[key]" in str(caught.value)
+
+
+def test_a_refused_request_is_not_tried_again_and_others_go_on() -> None:
+    def picky(body: dict[str, Any]) -> Reply:
+        return 400 if "bad" in body["messages"][-1]["content"] else "Verdict: first"
+
+    judge_of = [Question(Item("i", text, "", None, None), "", "a", "b") for text in ("good", "bad")]
+    with serving(picky) as server:
+        judge = server_judge(client(server.url), DECODING, 2)
+        found = dict(judge.decide(judge_of))
+        assert isinstance(client(server.url).one(Chat((Message("user", "bad"),), 0), DECODING), Refused)
+    assert found[0].value == 1.0
+    assert found[1].value is None
+    assert found[1].text.startswith("refused: 400")
+    assert found[1].tries == 2
+
+
+@pytest.mark.parametrize("status", [401, 404, 302])
+def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+    with serving(lambda _: status) as server, pytest.raises(ServerError, match=str(status)):
+        client(server.url).one(CHAT, DECODING)
+    assert len(server.asked) == 1
+
+
+def test_chats_are_completed_side_by_side() -> None:
+    gate = threading.Barrier(4, timeout=5)
+
+    def waits(_: dict[str, Any]) -> Reply:
+        gate.wait()
+        return "done"
+
+    with serving(waits) as server:
+        found = dict(client(server.url).complete([CHAT] * 8, DECODING, 4))
+    assert sorted(found) == list(range(8))
+    assert server.most == 4
+
+
+def test_answers_before_a_failure_are_handed_out() -> None:
+    replies: list[Reply] = ["one", "two", 401]
+    taken: list[object] = []
+    with serving(lambda _: replies.pop(0) if replies else 401) as server:
+        found = client(server.url).complete([CHAT] * 4, DECODING, 1)
+        with pytest.raises(ServerError, match="401"):
+            taken.extend(answer for _, answer in found)
+    assert [answer.text for answer in taken if isinstance(answer, Response)] == ["one", "two"]
+
+
+def test_a_server_is_looked_at_before_work_begins() -> None:
+    with serving(lambda _: 401) as server, pytest.raises(ModelError, match="refuses the key"):
+        client(server.url).check()
+    with serving(lambda _: 404) as server:
+        client(server.url).check()
+    with pytest.raises(ModelError, match="cannot be reached"):
+        client(server.url).check()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/v1", "ftp://h/v1", "http://", "http://me:pw@h/v1", "http://h/v1?key=x"]
+)
+def test_an_unusable_address_is_refused_without_repeating_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match="is not usable") as caught:
+        client(url)
+    assert "pw" not in str(caught.value)
+    assert "key=x" not in str(caught.value)

@@ -1,0 +1,160 @@
+"""Claims of several stores on one folder, as several processes hold them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mipo_bench.harness.claims import living
+from mipo_bench.harness.processes import Processes, choose_gpu, take_place, threads_each
+from mipo_bench.harness.sharing import in_turn, parts
+from mipo_bench.harness.store import Store
+from mipo_bench.harness.types import Response
+
+KEYS = [f"k{n:03}" for n in range(300)]
+
+
+def answered(keys: list[str]) -> list[tuple[str, Response]]:
+    return [(key, Response(key, 1, 1, "stop")) for key in keys]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    stores = (Store(tmp_path), Store(tmp_path))
+    yield stores
+    for store in stores:
+        store.close()
+    assert not living(tmp_path)
+
+
+def test_nothing_is_claimed_twice(two: tuple[Store, Store]) -> None:
+    first, second = two
+    assert first.claims.take(KEYS, 100) == KEYS[:100]
+    assert second.claims.take(KEYS, 250) == KEYS[100:]
+    assert first.claims.take(KEYS[100:]) == []
+    second.claims.release(KEYS[100:150])
+    assert first.claims.take(KEYS[100:]) == KEYS[100:150]
+
+
+def test_a_release_gives_up_own_claims_only(two: tuple[Store, Store]) -> None:
+    first, second = two
+    first.claims.take(KEYS)
+    second.claims.release(KEYS)
+    assert second.claims.take(KEYS) == []
+
+
+def test_claims_of_a_dead_process_are_free(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        Store(tmp_path).claims.take(KEYS)
+        os.write(writer, b"x")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reader, 1)
+    store = Store(tmp_path)
+    assert store.claims.take(KEYS) == []
+    assert store.claims.others()
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    assert store.claims.take(KEYS) == KEYS
+    assert not store.claims.others()
+    assert len(store.claims.forget_dead()) == 1
+    store.close()
+
+
+def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> None:
+    first, second = two
+    first.claims.processes = second.claims.processes = 2
+    ours, theirs = (parts(store.claims, KEYS, store.responses) for store in two)
+    a, b = next(ours), next(theirs)
+    assert len(a.mine) == len(b.mine) == 64
+    assert not set(a.mine) & set(b.mine)
+    first.put_responses(answered(a.mine))
+    second.put_responses(answered(b.mine))
+    mine, found = list(a.mine), set[str]()
+    for part in ours:
+        mine += part.mine
+        found |= set(part.found)
+        first.put_responses(answered(part.mine))
+        theirs.close()  # the other leaves: its part is stored
+    assert set(mine) | found == set(KEYS)
+    assert found == set(b.mine)
+    assert not first.database.execute("SELECT * FROM claims")
+
+
+def test_one_process_takes_everything_at_once(two: tuple[Store, Store]) -> None:
+    found = list(parts(two[0].claims, KEYS, two[0].responses))
+    assert [part.mine for part in found] == [KEYS]
+
+
+def test_what_another_process_leaves_undone_is_taken_over(two: tuple[Store, Store]) -> None:
+    first, second = two
+    theirs = parts(second.claims, KEYS, second.responses)
+    next(theirs)
+    theirs.close()  # nothing of it was stored
+    assert [part.mine for part in parts(first.claims, KEYS, first.responses)] == [KEYS]
+
+
+def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
+    first, second = two
+    units = {"a": 1, "b": 2, "c": 3}
+    second.claims.take(["a"])
+    told: list[str] = []
+
+    def wait() -> None:
+        told.append("waits")
+        second.claims.release(["a"])
+
+    assert list(in_turn(first.claims, units, leave=False, wait=wait)) == [2, 3, 1]
+    assert told == ["waits"]
+    second.claims.take(["b"])
+    assert list(in_turn(first.claims, units, leave=True, wait=wait)) == [1, 3]
+
+
+def test_claims_do_not_ask_the_clock() -> None:
+    """A clock that jumps can end no claim: none of the modules that decide about them reads it."""
+    from mipo_bench.harness import claims, database, locks
+
+    for module in (claims, database, locks):
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        assert "import time" not in source
+        assert "datetime" not in source
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({}, Processes()),
+        ({"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Processes(1, 4, 1, 2)),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, Processes(3, 4, 3, 4)),
+        ({"WORLD_SIZE": "none"}, Processes()),
+    ],
+)
+def test_the_launchers_variables_are_read_and_removed(environment: dict[str, str], place: Processes) -> None:
+    given = {
+        **environment,
+        **{"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "ACCELERATE_MIXED_PRECISION": "fp16"},
+        **{"TORCHELASTIC_RUN_ID": "x", "HOME": "/home"},
+    }
+    assert take_place(given) == place
+    assert given == {"HOME": "/home"}
+
+
+def test_each_process_takes_its_gpu_and_its_share_of_the_cores() -> None:
+    given = {"CUDA_VISIBLE_DEVICES": "2,5"}
+    choose_gpu(Processes(3, 4, 1, 2), given)
+    assert given == {"CUDA_VISIBLE_DEVICES": "5"}
+    choose_gpu(Processes(), given)
+    assert given == {"CUDA_VISIBLE_DEVICES": "5"}
+    alone: dict[str, str] = {}
+    choose_gpu(Processes(), alone)
+    assert alone == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert threads_each(Processes(), 0, 8) == 8
+    assert threads_each(Processes(1, 4, 1, 4), 0, 8) == 2
+    assert threads_each(Processes(1, 4, 1, 4), 3, 8) == 3
+    assert threads_each(Processes(1, 4, 1, 4), 0, 2) == 1

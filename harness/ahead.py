@@ -14,7 +14,7 @@ from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation import Weights, ask
 from mipo_bench.harness.plan import Plan
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Generator, Request
+from mipo_bench.harness.types import ContrastedBaseline, Generator, Request, SteppedBaseline
 
 CHUNK = 8192
 """Requests that are held in memory at once."""
@@ -32,8 +32,11 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
     """What the prompting arms of all tasks ask of the base model; an arm that cannot be asked is left to itself."""
     for task in plan.tasks:
         for arm in plan.arms_of(task.task.name, trained=False):
+            baseline = plan.baselines[arm.baseline]
+            if isinstance(baseline, SteppedBaseline | ContrastedBaseline):
+                continue  # what it asks depends on answers, or is not what its messages say
             try:
-                asked = ask(task, plan.baselines[arm.baseline], arm, weights)
+                asked = ask(task, baseline, arm, weights)
             except UserError:
                 raise
             except (Exception, SystemExit):  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it

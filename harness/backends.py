@@ -21,7 +21,7 @@ from mipo_bench.harness.lm_eval_backend import LMEvalGenerator, Seeding, Traits
 from mipo_bench.harness.models import EMBEDDED, locate, resolve
 from mipo_bench.harness.openai_backend import OpenAIGenerator
 from mipo_bench.harness.openai_client import ChatServer
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
@@ -113,7 +113,7 @@ class LMEvalEngine(HFEngine):
         usual: dict[str, Any] = {"pretrained": str(folder), "dtype": self.placement.dtype}
         usual["trust_remote_code"] = self.placement.trust_remote_code
         if _SEEDING.get(backend) == "torch":
-            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size}
+            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size or "auto"}
         else:
             usual["batch_size"] = "auto"
         arguments = usual | dict(self.config.backend_args)
@@ -144,7 +144,7 @@ class ServedEngine:
         """The model."""
         return self._base
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: its weights are out of reach."""
         raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
@@ -42,17 +42,33 @@ class DecodingConfig(Section):
     seed: int = 0
 
 
+class AskingConfig(Section):
+    """How the baselines ask that ask otherwise than once."""
+
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Context-aware decoding's a (arXiv 2305.14739)."""
+    samples: Annotated[int, Field(ge=2, strict=True)] = 8
+    """Responses to each item that best-of-n chooses from."""
+    temperature: Positive = 1.0
+    """Of best-of-n's samples."""
+    top_p: Share = 1.0
+
+
 class PairsConfig(Section):
     """How preference pairs are sampled from the base model."""
 
     temperature: Positive = 1.0
     top_p: Share = 1.0
     limit: Count | None = None
-    """At most this many pairs for a training; None takes every training item once."""
+    """At most this many training items; None takes all."""
+    negatives: Count = 1
+    """Contrasts of each item, all different, for recipes that draw them."""
+    similarity: Literal["random", "near", "far"] = "random"
+    """Which contrasts are drawn: any, or those whose words are most or least like the item's own."""
 
 
 class TrainConfig(Section):
-    """DPO settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
+    """Training settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
     lr: Positive = 5e-7
@@ -65,6 +81,29 @@ class TrainConfig(Section):
     lora_rank: Count = 16
     loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
+    temperature: Positive = 100.0
+    """What InfoNCE divides log-probabilities by."""
+    generations: Annotated[int, Field(ge=2, strict=True)] = 4
+    """Responses to each prompt in GRPO."""
+    kl: Annotated[float, Field(ge=0)] = 0.001
+    """Weight of the divergence from the base model in GRPO."""
+
+
+def _different(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError("every value may stand once, told apart by six digits")
+    return values
+
+
+Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
+
+
+class GridConfig(Section):
+    """Values to train with, each in place of the one in `train`; every combination is a method of its own."""
+
+    beta: Points = ()
+    """For recipes that are trained by DPO."""
+    lr: Points = ()
 
 
 class JudgeConfig(Section):
@@ -174,8 +213,10 @@ class RunConfig(Section):
     weight: Literal["micro", "macro"] = "micro"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     decoding: DecodingConfig = DecodingConfig()
+    asking: AskingConfig = AskingConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    grid: GridConfig = GridConfig()
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     information: InformationConfig = InformationConfig()
@@ -191,8 +232,8 @@ class RunConfig(Section):
     """Tokens of prompt and response together, where the model's own window shall not be filled."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
-    batch_size: Count = 32
-    """Prompts that are answered together."""
+    batch_size: Annotated[int, Field(ge=0, strict=True)] = 32
+    """Prompts that are answered together; 0 takes as many as the GPU's memory holds, and 32 without one."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
     trust_remote_code: bool = False

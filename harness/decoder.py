@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.batching import Batch, Ending, Job
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.memory import free_memory, is_out_of_memory
+from mipo_bench.harness.memory import MOST_SLOTS, Budget, free_memory, is_out_of_memory
 from mipo_bench.harness.sampling import Draws, pick
 from mipo_bench.harness.slots import Forward, Prefix, Slots
 from mipo_bench.harness.tokens import encode_pair, finished_text
@@ -23,6 +23,7 @@ _PROBE = 12
 """Tokens of the prompt on which an architecture is tried."""
 _PROBE_STEPS = 3
 _PROBE_COLUMNS = 384
+_PROBE_ROWS = 32
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
 _COARSE = 5e-2
 """Share of the range of the scores by which slots may differ from a plain call, by number format."""
@@ -61,10 +62,17 @@ class Size:
 class Decoder:
     """A loaded model with its tokenizer. `rows` is the number of slots, which running out of memory halves."""
 
-    def __init__(self, model: Any, tokenizer: Any, rows: int, room: int, notes: list[str]) -> None:
-        """`room` is the most tokens of prompt and response together; what a report should say goes to `notes`."""
+    def __init__(self, model: Any, tokenizer: Any, rows: int | Budget, room: int, notes: list[str]) -> None:
+        """`rows` may be left to a memory budget: then it follows from the columns.
+
+        `room` is the most tokens of prompt and response together; what a report should say goes to `notes`.
+        """
         self.model, self.tokenizer = model, tokenizer
-        self.rows, self.room, self.notes = rows, room, notes
+        self.budget = rows if isinstance(rows, Budget) else None
+        self.rows = min(_PROBE_ROWS, rows.slots(_PROBE_COLUMNS)) if isinstance(rows, Budget) else rows
+        self.most = MOST_SLOTS
+        """Slots that running out of memory has left."""
+        self.room, self.notes = room, notes
         self.forward = Forward(model)
         self.ends = _end_tokens(model, tokenizer)
         bos = tokenizer.bos_token_id
@@ -121,6 +129,8 @@ class Decoder:
 
     def _sampled(self, asked: Iterable[tuple[int, Request]], columns: int) -> Iterator[tuple[int, Response]]:
         """Responses to requests of one width."""
+        if self.budget is not None:
+            self.rows = min(self.most, self.budget.slots(columns))
         left = dict(asked)
         while left:
             try:
@@ -150,7 +160,7 @@ class Decoder:
             raise _too_small(error) from error
         self.forward = Forward(self.model)
         free_memory()
-        self.rows //= 2
+        self.rows = self.most = self.rows // 2
         self.notes.append(f"out of memory: prompts were answered {self.rows} at a time from there on")
 
     def _response(self, job: Job, tokens: Sequence[int], finish: Ending) -> Response:

@@ -103,7 +103,9 @@ def _device(placement: Placement, config: RunConfig) -> Finding:
 
     name = torch.cuda.get_device_name(placement.device) if placement.device.startswith("cuda") else placement.device
     threads = "" if placement.device.startswith("cuda") else f", {config.threads or usable_cores()} threads"
-    return Finding("device", "ok", f"{name}{threads}, {placement.dtype}, {placement.batch_size} prompts at once")
+    return Finding(
+        "device", "ok", f"{name}{threads}, {placement.dtype}, {placement.batch_size or 'as many'} prompts at once"
+    )
 
 
 def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:

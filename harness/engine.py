@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.generate import HFGenerator, Placement
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.grid import recipe_name, settings_of
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.types import Arm, Generator
+from mipo_bench.harness.training.job import NOT_READ, Training
+from mipo_bench.harness.types import Arm, Generator, Objective
 
 GENERATION = "hf-3"
 """Goes up whenever generation can answer the same request differently."""
@@ -54,15 +56,22 @@ class Engine(Protocol):
         """The number format that responses are computed in."""
         ...
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
         """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
         ...
 
 
-def checkpoint_key(training: train.Training, circumstances: Sequence[str]) -> str:
+def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
     """The content key of a checkpoint; `circumstances` are device, number format and library versions."""
-    names = [training.task, training.recipe, training.seed, training.base_digest, training.pairs.digest]
-    return digest(["checkpoint", train.CODE, *names, training.settings.model_dump_json(), *circumstances])
+    names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
+    objective = training.data.objective
+    settings = training.settings.model_dump_json(exclude=NOT_READ[objective])
+    return digest(["checkpoint", train.CODE, *names, settings, *_marked(objective), *circumstances])
+
+
+def _marked(objective: Objective) -> tuple[str, ...]:
+    """DPO goes unmarked, as it did when there was no other objective: its checkpoints stay valid."""
+    return () if objective == "dpo" else (objective,)
 
 
 class HFEngine:
@@ -83,16 +92,16 @@ class HFEngine:
         """The base model."""
         return self._generator(self.folder, self.model_digest)
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
         """See `Engine`."""
-        training = train.Training(
+        training = Training(
             base=self.folder,
             base_digest=self.model_digest,
             task=arm.task,
-            recipe=str(arm.recipe),
+            recipe=recipe_name(str(arm.recipe)),
             seed=int(arm.train_seed or 0),
-            pairs=pairs,
-            settings=self.config.train,
+            data=data,
+            settings=settings_of(str(arm.recipe), self.config),
             placement=self.placement,
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]

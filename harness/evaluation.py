@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipo_bench.harness.answers import response_key
 from mipo_bench.harness.errors import StageError, UserError, described
@@ -33,11 +33,14 @@ class Evaluated:
     weights: Weights
     requests: dict[str, Request]
     failed: dict[str, str]
+    derived: dict[str, str] = field(default_factory=dict)
+    """Item -> key of a response that was put together from other answers, in place of an answer to the request."""
 
     @property
     def keys(self) -> dict[str, str]:
         """Item -> key of its response in the store."""
-        return {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        asked = {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        return {**asked, **self.derived}
 
     def settle(self, answers: Sequence[Response]) -> None:
         """Count the requests, in their order, that were not answered. Raises StageError where none was."""

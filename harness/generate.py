@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.memory import budget
 from mipo_bench.harness.prompts import DEFAULT_CHAT, render
 from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
 
@@ -67,7 +68,7 @@ def place(config: RunConfig) -> Placement:
         device,
         dtype,
         config.threads,
-        config.batch_size,
+        config.batch_size or (0 if device.startswith("cuda") else _USUAL),
         config.trust_remote_code,
         config.attention,
         config.device_map,
@@ -159,8 +160,10 @@ class HFGenerator:
         """What answers; the weights load with it."""
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _ENDLESS
         room = min(window, self.placement.max_length or _ENDLESS)
-        return Decoder(self.model, self.tokenizer, self.placement.batch_size, room, self.notes)
+        rows = self.placement.batch_size or budget(self.model)
+        return Decoder(self.model, self.tokenizer, rows, room, self.notes)
 
 
+_USUAL = 32
 _ENDLESS = 1 << 30
 """Tokens that a model without a stated window may be given."""

@@ -16,7 +16,7 @@ from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.engine import Trained
 from mipo_bench.harness.errors import ModelError, unknown
 from mipo_bench.harness.evaluation import Evaluated, Weights
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.plugins import Plugins
 from mipo_bench.harness.provenance import digest, file_digest
@@ -171,7 +171,7 @@ class GivenEngine:
         """The file as a generator."""
         return self._generator
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: a file cannot be trained."""
         raise ModelError(f"{arm.recipe}: a file of responses cannot be trained; give a model.")
 

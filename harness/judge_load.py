@@ -98,7 +98,7 @@ def load_judge(by: str, config: RunConfig) -> Assigned:
         server = _server(by)
         server.check()
         notes = _related(config.model, server.model, None, None)
-        return Assigned(server_judge(server, decoding, config.batch_size), "server", notes)
+        return Assigned(server_judge(server, decoding, config.batch_size or 32), "server", notes)
     folder = resolve(by)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()

@@ -1,8 +1,48 @@
-"""Running out of memory: how it is recognised, and how memory is freed."""
+"""Memory: how many slots it holds, how running out of it is recognised, and how it is freed."""
 
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
+from typing import Any
+
+MOST_SLOTS = 256
+"""More prompts at once hardly raise the speed."""
+_SHARE = 0.5
+"""Of what the weights leave free; the rest is for prompts, scores, and what the allocator cannot use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a device has left beside the weights, and what one token's keys and values take; both in bytes.
+
+    It counts the device's whole memory, not what happens to be free: the number of slots is part of how answers are
+    rounded, and must be the same the next time.
+    """
+
+    left: int
+    per_token: int
+
+    def slots(self, columns: int) -> int:
+        """The largest power of two of slots with so many columns that fits, at least 1."""
+        fitting = int(self.left * _SHARE) // (self.per_token * columns)
+        return min(MOST_SLOTS, 1 << max(fitting.bit_length() - 1, 0))
+
+
+def token_bytes(config: Any, bytes_of_number: int) -> int:
+    """Bytes of one token's keys and values in all layers of a model with this configuration."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * bytes_of_number)
+
+
+def budget(model: Any) -> Budget:
+    """The budget of a model on the GPU that it is on."""
+    import torch
+
+    total = torch.cuda.get_device_properties(model.device).total_memory
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return Budget(max(total - weights, 0), token_bytes(model.config.get_text_config(), model.dtype.itemsize))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipo_bench.harness.errors import PairsError
 from mipo_bench.harness.prompts import framed
@@ -15,11 +15,14 @@ from mipo_bench.harness.types import (
     Decoding,
     Generator,
     Item,
+    Message,
+    Objective,
     Pair,
     Prompt,
     Recipe,
     Request,
     Response,
+    Similarity,
     Task,
 )
 
@@ -28,16 +31,48 @@ MIN_PAIRS = 2
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """The pairs of one training. `discarded` counts what was left out by reason; `digest` is over the content."""
+    """The pairs of one training, and what they are trained with.
+
+    `discarded` counts what was left out by reason; `digest` is over what the objective reads of the content.
+    """
 
     pairs: tuple[Pair, ...]
     discarded: Mapping[str, int]
     digest: str
+    objective: Objective = "dpo"
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a response to a training item is worth: `of` items and responses. `digest` identifies it.
+
+    `told` is filled while it is asked: what the lineage must say of it.
+    """
+
+    name: str
+    digest: str
+    of: Callable[[Sequence[Item], Sequence[str]], list[float]]
+    told: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Training items with their prompts, to be answered and rewarded while the model trains."""
+
+    prompts: tuple[tuple[Item, tuple[Message, ...]], ...]
+    decoding: Decoding
+    reward: Reward
+    discarded: Mapping[str, int]
+    digest: str
+    objective: Objective = "grpo"
 
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """What pairs are made of: training items of a task, prompted by its reference baseline."""
+    """What is trained on: training items of a task, prompted by its reference baseline.
+
+    An item is contrasted with `negatives` others that are `similarity` to it (see `RunConfig.pairs`).
+    """
 
     task: Task
     items: Sequence[Item]
@@ -45,6 +80,8 @@ class PairSource:
     recipe: Recipe
     decoding: Decoding
     seed: int
+    negatives: int = 1
+    similarity: Similarity = "random"
 
 
 def seed_of(*parts: object) -> int:
@@ -60,27 +97,78 @@ def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
 def make_pairs(
     source: PairSource, generator: Generator, answer: Callable[[Sequence[Request]], list[Response]]
 ) -> PairSet:
-    """Sample chosen and rejected responses and pair them.
+    """Sample chosen and rejected responses and pair them: the pairs of one item stand together.
 
     A pair is left out where both sides come from the same rendered prompt (nothing is contrasted), where they are
     identical, where one is empty, or where one was cut at the token limit (DPO would teach the model to stop there).
     Raises PairsError where fewer than two pairs are left.
     """
-    rng = random.Random(seed_of("contrasts", source.task.name, source.recipe.name, source.seed))
-    contrasts = source.recipe.contrasts(source.items, rng)
-    right, wrong = (_sample(source, items, generator, answer) for items in (source.items, contrasts))
+    contrasts = _contrasts(source)
+    right = _sample(source, source.items, generator, answer)
+    wrong = iter(_sample(source, [c for row in contrasts for c in row], generator, answer))
     pairs, discarded = [], Counter[str]()
-    for item, contrast, chosen, rejected in zip(source.items, contrasts, right, wrong, strict=True):
-        reason = _useless(chosen, rejected)
-        if reason:
-            discarded[reason] += 1
-        else:
-            name = f"{contrast.id}/{contrast.user_id if contrast.context else None}"
-            pairs.append(Pair(item.id, chosen.prompt.messages, chosen.response.text, rejected.response.text, name))
+    for item, row, chosen in zip(source.items, contrasts, right, strict=True):
+        for contrast in row:
+            rejected = next(wrong)
+            reason = _useless(chosen, rejected)
+            if reason:
+                discarded[reason] += 1
+            else:
+                pairs.append(_pair(item, contrast, chosen, rejected))
     if len(pairs) < MIN_PAIRS:
         raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
-    content = digest(part for p in pairs for part in (p.prompt, p.chosen, p.rejected))
-    return PairSet(tuple(pairs), dict(sorted(discarded.items())), content)
+    objective = objective_of(source.recipe)
+    return PairSet(tuple(pairs), dict(sorted(discarded.items())), _digest(pairs, objective), objective)
+
+
+def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> PromptSet:
+    """The training items' prompts, for an objective that samples its own responses."""
+    prompts = tuple((item, prompt_of(source.baseline, item, generator).messages) for item in source.items)
+    content = digest([reward.digest, source.decoding, *((item.id, item.target, m) for item, m in prompts)])
+    return PromptSet(prompts, source.decoding, reward, {}, content, objective_of(source.recipe))
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What the recipe's examples are trained with."""
+    found: Objective = getattr(recipe, "objective", "dpo")
+    return found
+
+
+def _contrasts(source: PairSource) -> list[list[Item]]:
+    """For each item, the items under whose prompts its rejected responses are sampled.
+
+    A recipe may name another one whose draws it repeats, so that both train on the same pairs.
+    """
+    recipe = source.recipe
+    drawn_as = getattr(recipe, "drawn_as", recipe.name)
+    rng = random.Random(seed_of("contrasts", source.task.name, drawn_as, source.seed))
+    graded = getattr(recipe, "graded_contrasts", None)
+    if graded is None or (source.negatives, source.similarity) == (1, "random"):
+        return [[contrast] for contrast in recipe.contrasts(source.items, rng)]
+    found: list[list[Item]] = graded(source.items, rng, source.negatives, source.similarity)
+    return found
+
+
+def _pair(item: Item, contrast: Item, chosen: _Side, rejected: _Side) -> Pair:
+    name = f"{contrast.id}/{contrast.user_id if contrast.context else None}"
+    return Pair(
+        item.id,
+        chosen.prompt.messages,
+        chosen.response.text,
+        rejected.response.text,
+        name,
+        contrast=rejected.prompt.messages,
+    )
+
+
+def _digest(pairs: Sequence[Pair], objective: Objective) -> str:
+    """The content that the objective reads: only the contrastive ones read the prompt of the rejected response."""
+    contrastive = objective in ("sami", "infonce")
+    return digest(
+        part
+        for p in pairs
+        for part in (p.prompt, p.chosen, p.rejected, *([p.item_id, p.contrast] if contrastive else []))
+    )
 
 
 @dataclass(frozen=True, slots=True)

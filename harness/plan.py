@@ -8,8 +8,22 @@ from dataclasses import dataclass, replace
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
+from mipo_bench.harness.grid import recipe_name, variants
 from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.types import Arm, Baseline, Decoding, ForeignTask, Item, Recipe, Task
+from mipo_bench.harness.types import (
+    Arm,
+    Baseline,
+    ContrastedBaseline,
+    Decoding,
+    ForeignTask,
+    Item,
+    Recipe,
+    SteppedBaseline,
+    Task,
+)
+
+ALL = "all"
+"""Stands for every baseline or recipe that applies, those that are not run by default too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks, and the plugins that their arms name."""
+    """All tasks, and the plugins that their arms name; several arms' recipes can be one plugin (see `grid`)."""
 
     tasks: tuple[TaskPlan, ...]
     baselines: Mapping[str, Baseline]
@@ -49,21 +63,24 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     tasks, problems = chosen_tasks(config, plugins)
     problems += data_problems(config.data, tasks.values())
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
-    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in baselines]
+    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
-    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in recipes]
-    methods = {*baselines, *recipes}
+    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in {*recipes, ALL}]
+    known = {*baselines, *recipes}
     problems += [
-        unknown("arm of information.arms", a, methods) for a in config.information.arms or () if a not in methods
+        unknown("arm of information.arms", a, known)
+        for a in config.information.arms or ()
+        if recipe_name(a) not in known
     ]
     if problems:
         raise ConfigError("\n".join(problems))
     if not tasks:
-        known = ", ".join(sorted(plugins.tasks)) or "none"
-        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {known}.")
+        installed = ", ".join(sorted(plugins.tasks)) or "none"
+        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {installed}.")
     plans = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
-    return Plan(plans, baselines, recipes, tuple(a for p in plans for a in _arms(p, config)))
+    methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}
+    return Plan(plans, baselines, methods, tuple(a for p in plans for a in _arms(p, config)))
 
 
 def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
@@ -86,7 +103,8 @@ def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], 
 def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     """A baseline or recipe that was asked for by name must apply to a task of the run."""
     unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
-    unused |= {*(config.recipes or ())} - {r for p in plans for r in p.recipes}
+    unused |= {*(config.recipes or ())} - {recipe_name(r) for p in plans for r in p.recipes}
+    unused -= {ALL}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
         bare = [p.task.name for p in plans if not p.training_items]
@@ -127,14 +145,15 @@ def _task_plan(
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
     usable = sorted(recipes.items()) if training else []
-    methods = tuple(n for n, r in usable if r.applies(task, items[0]) and _wanted(n, config.recipes))
-    reference = _reference(task, config, fitting)
+    wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
+    methods = tuple(method for recipe in wanted for method in variants(recipe, config))
+    reference = _reference(task, config, fitting, baselines)
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
             f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
             " would contrast nothing. Choose another reference, or give --recipes none."
         )
-    chosen = tuple(n for n in fitting if n == reference or _wanted(n, config.baselines))
+    chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
     return TaskPlan(
         task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
@@ -150,16 +169,24 @@ def decoding_of(task: Task, config: RunConfig) -> Decoding:
     return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
 
 
-def _reference(task: Task, config: RunConfig, fitting: Sequence[str]) -> str:
+def _reference(task: Task, config: RunConfig, fitting: Sequence[str], baselines: Mapping[str, Baseline]) -> str:
     reference = config.reference.get(task.name, task.reference)
     if reference not in fitting:
         these = ", ".join(fitting) or "none"
         raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. These do: {these}.")
+    if isinstance(baselines[reference], SteppedBaseline | ContrastedBaseline):
+        raise ConfigError(
+            f"the reference {reference!r} of task {task.name!r} asks in its own way: pairs are made of one prompt and"
+            " its response. Choose a baseline that asks once."
+        )
     return reference
 
 
-def _wanted(name: str, names: Sequence[str] | None) -> bool:
-    return names is None or name in names
+def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
+    """Whether it runs: named (or everything is asked for), or in the default set where nothing is named."""
+    if names is None:
+        return bool(getattr(plugin, "default", True))
+    return plugin.name in names or ALL in names
 
 
 def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import SUITES, Task
+from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Task
 
 Kind = Literal["task", "baseline", "recipe"]
 KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
@@ -36,14 +36,20 @@ METHODS: Mapping[Kind, Mapping[str, int]] = {
 """Kind -> methods with their number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
-    "baseline": {},
-    "recipe": {},
+    "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
+    "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
 }
 OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
     "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
-    "baseline": {},
-    "recipe": {},
+    "baseline": {"follow_up": 2, "contrast": 1},
+    "recipe": {"graded_contrasts": 4},
 }
+ALLOWED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    "task": {},
+    "baseline": {"contrast_use": CONTRAST_USES},
+    "recipe": {"objective": OBJECTIVES, "reward": ("score", "judge")},
+}
+"""Attributes with a closed list of values."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LIMIT = 200
 """Characters of a foreign value or message that are shown."""
@@ -141,12 +147,30 @@ def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
         text = getattr(plugin, attribute, "-")
         if not text.strip() or not text.isprintable():
             yield f"{attribute} {shown(text)} is not one line of text"
+    yield from (
+        f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
+        for name, allowed in ALLOWED[kind].items()
+        if getattr(plugin, name, allowed[0]) not in allowed
+    )
     if kind != "task":
+        yield from _asking(plugin) if kind == "baseline" else ()
         return
     if plugin.suite not in SUITES:
         yield f"suite {shown(plugin.suite)} is not one of {', '.join(SUITES)}"
     if plugin.max_new_tokens < 0:
         yield f"max_new_tokens = {plugin.max_new_tokens} is negative"
+
+
+def _asking(plugin: Any) -> Iterator[str]:
+    """What is wrong with a baseline that asks otherwise than once."""
+    if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
+        yield "steps and follow_up go together: give both or neither"
+    elif getattr(plugin, "steps", 2) < 2:
+        yield f"steps = {plugin.steps} is too few for follow_up: 2 or more"
+    if hasattr(plugin, "contrast_use") != hasattr(plugin, "contrast"):
+        yield "contrast_use and contrast go together: give both or neither"
+    elif hasattr(plugin, "steps") and hasattr(plugin, "contrast"):
+        yield "steps and contrast cannot be combined"
 
 
 def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = False) -> str | None:

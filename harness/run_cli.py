@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from mipo_bench.harness.asking import cost
 from mipo_bench.harness.backends import check_backend, engine_maker
 from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.data import data_used
@@ -183,8 +184,9 @@ def _tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
     for arm in plan.arms:
         if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
-            characters += sum(len(m.content) for item in task.items for m in baseline.messages(item))
-            answers += len(task.items)
+            asked = cost(baseline, config.asking)
+            characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
+            answers += asked * len(task.items)
     pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
     if pairs:
         reference = plan.baselines[task.reference]

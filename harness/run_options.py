@@ -50,9 +50,9 @@ def settings(
     backend: Annotated[
         str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")
     ] = None,
-    baselines: Annotated[str | None, typer.Option(help="Comma-separated; all that apply by default.")] = None,
+    baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
     recipes: Annotated[
-        str | None, typer.Option(help="Comma-separated; all that apply by default; `none` trains nothing.")
+        str | None, typer.Option(help="Comma-separated; `all`: those off by default too; `none` trains nothing.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,

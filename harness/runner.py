@@ -10,19 +10,21 @@ from pathlib import Path
 
 from mipo_bench.harness.ahead import answer_ahead, prompted
 from mipo_bench.harness.answers import answer
+from mipo_bench.harness.asking import Asking, respond
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import ModelError, StageError, UserError, described
-from mipo_bench.harness.evaluation import Evaluated, Weights, ask
+from mipo_bench.harness.evaluation import Evaluated, Weights
 from mipo_bench.harness.guards import Guards
 from mipo_bench.harness.information import Informant
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
-from mipo_bench.harness.pairs import PairSet, PairSource, make_pairs
+from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
 from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
+from mipo_bench.harness.rewards import reward_of
 from mipo_bench.harness.scoring import LONGEST, describe_task, score_arm
 from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.sharing import in_turn
@@ -38,6 +40,7 @@ from mipo_bench.reports.record import (
     Provenance,
     Report,
 )
+from mipo_bench.reports.trained_baselines import flagged
 
 
 @dataclass
@@ -134,7 +137,8 @@ class Run:
         """Pairs, training and responses of one recipe with one seed."""
         with self._stage(arm, "pairs", "responses") as stage:
             pairs = self._pairs(task, arm, stage)
-        self._pairsets.setdefault((arm.task, str(arm.recipe)), pairs)
+        if isinstance(pairs, PairSet):
+            self._pairsets.setdefault((arm.task, str(arm.recipe)), pairs)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
         try:
@@ -153,8 +157,8 @@ class Run:
     def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
-            done = ask(task, self.plan.baselines[arm.baseline], arm, Weights(generator, weights))
-            done.settle(answer(generator, list(done.requests.values()), self.store, stage))
+            baseline, model = self.plan.baselines[arm.baseline], Weights(generator, weights)
+            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config.asking))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
@@ -165,7 +169,7 @@ class Run:
         record = score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
         return self.jury.score(done.arm, record)
 
-    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet:
+    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
         settings = self.config.pairs
         source = PairSource(
             task=task.task,
@@ -180,11 +184,15 @@ class Run:
                 verbatim=False,
             ),
             seed=int(arm.train_seed or 0),
+            negatives=settings.negatives,
+            similarity=settings.similarity,
         )
         base = self.engine.base
+        if objective_of(source.recipe) == "grpo":
+            return make_prompts(source, base, reward_of(source.recipe, task.task, base, self.config.judge))
         return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
 
-    def _train(self, arm: Arm, pairs: PairSet, stage: Stage) -> Trained:
+    def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> Trained:
         def on_step(step: int, total: int) -> None:
             stage.total = total
             stage.tick(step - stage.done)
@@ -222,7 +230,8 @@ class Run:
         arms = [self._score(done) for done in self.evaluated]
         tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
-        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds)
+        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
+        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
         informed = Informant(config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
         guarded = Guards(self.store, self.display, self.engine.base, self._pairsets).watch(
             self.plan.tasks, self.evaluated
@@ -251,7 +260,7 @@ class Run:
             arms=arms,
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
-            comparisons=comparisons(tasks, arms, declared),
+            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals),
             holes=[*self._holes, *informed.holes, *guarded.holes],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),

@@ -10,6 +10,11 @@ from typing import Literal, Protocol, runtime_checkable
 Role = Literal["system", "user", "assistant"]
 Split = Literal["train", "eval"]
 Suite = Literal["personalized", "math", "choice"]
+Objective = Literal["dpo", "sft", "sami", "infonce", "grpo"]
+OBJECTIVES: tuple[Objective, ...] = ("dpo", "sft", "sami", "infonce", "grpo")
+Similarity = Literal["random", "near", "far"]
+ContrastUse = Literal["decoding", "reranking", "options"]
+CONTRAST_USES: tuple[ContrastUse, ...] = ("decoding", "reranking", "options")
 SUITES: tuple[Suite, ...] = ("personalized", "math", "choice")
 
 
@@ -82,13 +87,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two responses of the base model, the rejected one under the contrast prompt."""
+    """A preference pair: two responses of the base model, the rejected one under the contrast prompt, `contrast`."""
 
     item_id: str
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
     contrast_id: str
+    contrast: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +266,9 @@ class ForeignTask(Task, Protocol):
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
-    `uses_context` says that every prompt must contain the item's context word for word, which is then checked.
+    `uses_context` says that every prompt must contain the item's context word for word, which is then checked. It may
+    also have `default` (bool), False to run only when named. See `SteppedBaseline` and `ContrastedBaseline` for those
+    that ask otherwise than once.
     """
 
     name: str
@@ -277,8 +285,43 @@ class Baseline(Protocol):
 
 
 @runtime_checkable
+class SteppedBaseline(Baseline, Protocol):
+    """A prompting baseline that asks in `steps` prompts, the first that of `messages`; the last response is scored.
+
+    It may also have `context_steps` (int): how many of the first prompts contain the context, where not all do.
+    """
+
+    steps: int
+
+    def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
+        """The chat of the next step, given the responses of those before it."""
+        ...
+
+
+@runtime_checkable
+class ContrastedBaseline(Baseline, Protocol):
+    """A prompting baseline that holds what is said against another prompt.
+
+    `contrast_use` says how: in `decoding` every token (context-aware decoding), in `reranking` whole samples, and in
+    `options` the options of a multiple-choice item, by how much more probable they are than under the contrast prompt.
+    """
+
+    contrast_use: ContrastUse
+
+    def contrast(self, item: Item) -> tuple[Message, ...]:
+        """The chat that lacks what counts."""
+        ...
+
+
+@runtime_checkable
 class Recipe(Protocol):
-    """A training recipe: says under which prompt the rejected response is sampled."""
+    """A training recipe: says under which prompt the rejected response is sampled.
+
+    It may also have: `objective`, the loss (one of OBJECTIVES; `dpo` when absent); `default` (bool), False to run only
+    when named; `baseline` (bool), True for a trained baseline that other recipes are held against; `drawn_as`, the name
+    of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for `grpo`: `score`, the task's
+    own, or `judge`; and `graded_contrasts(items, rng, negatives, similarity)`, several contrasts for each item.
+    """
 
     name: str
     description: str

@@ -2,7 +2,9 @@
 
 The primary family is declared before the run: for each task, every trained recipe against the task's reference
 baseline, Holm-adjusted together. The rest is exploratory and Benjamini-Hochberg-adjusted: every trained recipe against
-every other prompting baseline, and every other prompting baseline against the reference.
+every other prompting baseline and against every trained baseline (SFT, RLVR ...), and every other baseline, prompted
+or trained, against the reference. Trained baselines are no claims of the run: in the primary family they would only
+weaken those that are.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class Declared:
     planned: Sequence[tuple[str, str, bool]]
     """(task, method, trained) of every arm, training seeds left out."""
     seeds: int
+    baselines: frozenset[str] = frozenset()
+    """The trained methods that others are held against."""
 
 
 def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
@@ -93,13 +97,16 @@ def _plan(task: TaskRecord, declared: Declared) -> Iterable[ComparisonRecord]:
     def pair(family: Family, base: str, method: str) -> ComparisonRecord:
         return ComparisonRecord(task=task.name, family=family, base=base, method=method)
 
-    trained = [m for name, m, is_trained in declared.planned if name == task.name and is_trained]
+    learned = [m for name, m, is_trained in declared.planned if name == task.name and is_trained]
+    trained = [m for m in learned if m not in declared.baselines]
+    rivals = [m for m in learned if m in declared.baselines]
     prompted = [m for name, m, is_trained in declared.planned if name == task.name and not is_trained]
     twin = f"{task.reference} (A/A)"
     others = [m for m in prompted if m not in (task.reference, twin)]
     yield from (pair("primary", task.reference, m) for m in trained)
     yield from (pair("exploratory", other, m) for m in trained for other in others)
-    yield from (pair("exploratory", task.reference, other) for other in others)
+    yield from (pair("exploratory", rival, m) for m in trained for rival in rivals)
+    yield from (pair("exploratory", task.reference, other) for other in (*others, *rivals))
     if twin in prompted:
         yield pair("noise", task.reference, twin)
 
@@ -112,6 +119,10 @@ def _comparison(
         lost = planned.base if not base else planned.method
         note = CaveatRecord(code="untestable", message=f"{lost} could not be completed")
         return planned.model_copy(update={"warnings": [note]})
+    base, method = _same_seeds(base, method)
+    if not base:
+        note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")
+        return planned.model_copy(update={"warnings": [note]})
     found = asdict(
         compare(scores_of(task, base), scores_of(task, method), weight=declared.weight, alpha=declared.alpha)
     )
@@ -122,6 +133,15 @@ def _comparison(
     fields = {k: v for k, v in found.items() if k in ComparisonRecord.model_fields}
     names = {"task": planned.task, "family": planned.family, "base": planned.base, "method": planned.method}
     return ComparisonRecord.model_validate({**fields, **names, "warnings": warnings})
+
+
+def _same_seeds(base: list[ArmRecord], method: list[ArmRecord]) -> tuple[list[ArmRecord], list[ArmRecord]]:
+    """Two trained methods are paired by training seed: both sides under the seeds that both have."""
+    if base[0].train_seed is None or method[0].train_seed is None:
+        return base, method
+    shared = {arm.train_seed for arm in base} & {arm.train_seed for arm in method}
+    mine, theirs = ([arm for arm in arms if arm.train_seed in shared] for arms in (base, method))
+    return mine, theirs
 
 
 def _adjusted(

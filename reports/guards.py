@@ -180,7 +180,8 @@ def _of_below(below: ComparisonRecord | None, group: Sequence[CheckpointRecord],
 def _below(report: Report, task: str, method: str) -> ComparisonRecord | None:
     """The comparison with the reference, where the trained method scores lower."""
     for c in report.comparisons:
-        if (c.task, c.method, c.family) == (task, method, "primary") and c.delta is not None and c.delta < 0:
+        with_reference = (c.task, c.method, c.base) == (task, method, _reference(report, task))
+        if with_reference and c.family != "noise" and c.delta is not None and c.delta < 0:
             return c
     return None
 

@@ -26,7 +26,7 @@ from fakes import FakeEngine, FakeGenerator, SilentDisplay
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.engine import Trained
 from mipo_bench.harness.interrupt import STOPPED, stoppable
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.plan import Plan, make_plan
 from mipo_bench.harness.processes import Processes
 from mipo_bench.harness.provenance import digest
@@ -34,6 +34,7 @@ from mipo_bench.harness.run_cli import conduct, write
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.store import Store, StoredRun
 from mipo_bench.harness.store_rescue import open_for_run
+from mipo_bench.harness.train import examples_of
 from mipo_bench.harness.types import Arm, Item, Request, Response, Score, Task
 
 GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"
@@ -71,17 +72,17 @@ class StoringEngine(FakeEngine):
         self.store, self.mark = store, mark
         self._base = SlowGenerator("base", mark)
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
         def write_model(folder: Path) -> None:
             for step in range(STEPS):
                 with (folder / "model.safetensors").open("ab") as file:
-                    file.write(digest([arm, pairs.digest, step]).encode())
+                    file.write(digest([arm, data.digest, step]).encode())
                 time.sleep(4 * _PAUSE)
                 self.mark(TRAIN)
                 on_step(step + 1, STEPS)
 
-        found = self.store.checkpoint_once(digest(["fake", arm, pairs.digest]), write_model)
-        lineage = {"pairs": {"used": len(pairs.pairs), "digest": pairs.digest}, "curve": []}
+        found = self.store.checkpoint_once(digest(["fake", arm, data.digest]), write_model)
+        lineage = {"pairs": {"used": examples_of(data), "digest": data.digest}, "curve": []}
         return Trained(SlowGenerator(found.digest, self.mark), found.digest, lineage)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mipo_bench.harness.engine import Trained
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.progress import Stage
 from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, Message, Prompt, Request, Response
 
@@ -69,7 +69,7 @@ class FakeEngine:
     backend: str = "fake"
     failure: str = "the loss is nan at step 1; lower train.lr"
     window: int | None = None
-    trainings: list[tuple[str, PairSet]] = field(default_factory=list)
+    trainings: list[tuple[str, PairSet | PromptSet]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -83,14 +83,15 @@ class FakeEngine:
     def base_generator(self) -> FakeGenerator:
         return self._base
 
-    def trained(self, arm: Arm, pairs: PairSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
         key = (arm.task, str(arm.recipe), int(arm.train_seed or 0))
         if key in self.fail:
             raise TrainingError(self.failure)
-        self.trainings.append((json.dumps(key), pairs))
+        self.trainings.append((json.dumps(key), data))
         on_step(1, 1)
         name = "/".join(map(str, key))
-        lineage = {"pairs": {"used": len(pairs.pairs), "discarded": dict(pairs.discarded)}, "curve": []}
+        used = len(data.pairs if isinstance(data, PairSet) else data.prompts)
+        lineage = {"pairs": {"used": used, "discarded": dict(data.discarded)}, "curve": []}
         return Trained(FakeGenerator(name, self.trained_answer), name, lineage)
 
 

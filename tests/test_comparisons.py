@@ -7,8 +7,9 @@ import random
 import pytest
 
 from mipo_bench.reports.compare import Declared, comparisons, estimates
-from mipo_bench.reports.record import ArmRecord, ComparisonRecord, TaskRecord
+from mipo_bench.reports.record import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
 from mipo_bench.reports.stats import benjamini_hochberg, holm
+from mipo_bench.reports.trained_baselines import flagged
 
 N = 40
 PLANNED = [
@@ -125,3 +126,51 @@ def test_missing_seeds_are_said() -> None:
     fewer = [a for a in ARMS if (a.method, a.train_seed) != ("good", 2)]
     found = {c.method: c for c in comparisons([TASK], fewer, DECLARED) if c.family == "primary"}
     assert "2 of 3 training seeds completed" in [w.message for w in found["good"].warnings]
+
+
+RIVALS = Declared("micro", 0.05, [*PLANNED, ("t", "sft", True)], 3, frozenset({"sft"}))
+
+
+def test_trained_baselines_are_exploratory_and_everybody_else_is_held_against_them() -> None:
+    sft = [arm("sft", 0.4, s) for s in range(3)]
+    made = {(c.family, c.base, c.method): c for c in comparisons([TASK], [*ARMS, *sft], RIVALS)}
+    assert {key for key in made if "sft" in key} == {
+        ("exploratory", "sft", "good"),
+        ("exploratory", "sft", "bad"),
+        ("exploratory", "plain", "sft"),
+    }
+    found = made["exploratory", "sft", "good"]
+    assert found.n_seeds == 3
+    assert found.delta == pytest.approx(0.4, abs=0.05)
+    alone = comparisons([TASK], ARMS, DECLARED)
+    primary = [c for c in made.values() if c.family == "primary"]
+    assert primary == [c for c in alone if c.family == "primary"]  # asking for more baselines costs the claim nothing
+
+
+def test_two_trained_methods_meet_under_the_seeds_that_both_have() -> None:
+    sft = [arm("sft", 0.4, s) for s in (1, 2)]
+    made = {(c.base, c.method): c for c in comparisons([TASK], [*ARMS, *sft], RIVALS)}
+    found = made["sft", "good"]
+    assert found.n_seeds == 2
+    assert "missing_seeds" in {w.code for w in found.warnings}
+    other = [arm("sft", 0.4, 7)]
+    made = {(c.base, c.method): c for c in comparisons([TASK], [*ARMS, *other], RIVALS)}
+    assert [w.code for w in made["sft", "good"].warnings] == ["untestable"]
+    assert made["plain", "sft"].delta is not None
+
+
+def test_a_trained_baseline_below_the_base_model_is_flagged_with_its_curve() -> None:
+    sft = [arm("sft", 0.4, s) for s in range(3)]
+    curve = [{"step": n + 1, "loss": 2.0 - n / 10} for n in range(8)]
+    points = [CheckpointRecord(task="t", recipe="sft", train_seed=0, digest="d", lineage={"curve": curve})]
+    made = flagged(comparisons([TASK], [*ARMS, *sft], RIVALS), [TASK], points, RIVALS.baselines)
+    marked = {(c.base, c.method): w.message for c in made for w in c.warnings if w.code == "below_base"}
+    assert set(marked) == {("plain", "sft"), ("sft", "good"), ("sft", "bad")}
+    for message in marked.values():
+        assert message.startswith("sft ends below the base model (-.1")
+        assert message.endswith("loss 2 to 1.35 in 8 steps")
+
+
+def test_a_trained_baseline_above_the_base_model_is_not_flagged() -> None:
+    made = comparisons([TASK], [*ARMS, *(arm("sft", 0.7, s) for s in range(3))], RIVALS)
+    assert flagged(made, [TASK], [], RIVALS.baselines) == made

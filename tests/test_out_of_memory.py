@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Qwen2Config
 
 from mipo_bench.harness import models
+from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement, load_model
-from mipo_bench.harness.memory import is_out_of_memory
+from mipo_bench.harness.memory import Budget, is_out_of_memory, token_bytes
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
 
@@ -87,3 +88,25 @@ def test_another_failure_is_not_taken_for_a_lack_of_memory() -> None:
     generator = cramped(0, error=lambda _: KeyError("lost"))
     with pytest.raises(KeyError):
         answers(generator)
+
+
+def test_the_slots_that_a_memory_holds_follow_from_its_size_and_the_columns() -> None:
+    budget = Budget(left=80 * 2**30, per_token=28 * 2**10)
+    assert [budget.slots(columns) for columns in (64, 2048, 8192, 32768, 1 << 30)] == [256, 256, 128, 32, 1]
+    assert Budget(0, 1).slots(64) == 1
+    qwen = Qwen2Config(num_hidden_layers=28, num_key_value_heads=2, num_attention_heads=12, hidden_size=1536)
+    assert token_bytes(qwen, 2) == 28 * 2 * 2 * 128 * 2
+
+
+def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
+    generator = cramped(16)
+    per_token = token_bytes(generator.model.config, 4)
+    decoder = Decoder(generator.model, generator.tokenizer, Budget(2 * 10 * 64 * per_token, per_token), 1024, [])
+    found = sorted(decoder.generate(asked(generator)), key=lambda one: one[0])
+    assert decoder.rows == 8
+    assert [response for _, response in found] == answers(cramped(16))
+    cast("Any", generator.model).rows = 4
+    assert len(list(decoder.generate(asked(generator)))) == len(found)
+    assert (decoder.rows, decoder.most, len(decoder.notes)) == (4, 4, 1)
+    list(decoder.generate(asked(generator)))
+    assert (decoder.rows, len(decoder.notes)) == (4, 1)

@@ -20,7 +20,9 @@ from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
-from mipo_bench.harness.train import Training, check_loss, train
+from mipo_bench.harness.train import train
+from mipo_bench.harness.training.dpo import check_loss
+from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.types import Pair
 
 pytestmark = pytest.mark.training
@@ -61,7 +63,7 @@ def test_everything_that_changes_a_training_changes_its_key() -> None:
         replace(base, task="other"),
         replace(base, recipe="mipo-missing"),
         replace(base, seed=1),
-        replace(base, pairs=replace(base.pairs, digest="other")),
+        replace(base, data=replace(base.data, digest="other")),
         *(
             replace(base, settings=replace_settings(**{k: v}))
             for k, v in {"lr": 2e-3, "beta": 0.2, "epochs": 2.0}.items()
@@ -141,10 +143,10 @@ def replace_settings(**changes: object) -> TrainConfig:
 
 def test_pairs_that_are_too_long_are_counted(tmp_path: Path) -> None:
     job = training(replace_settings(max_length=400))
-    first = job.pairs.pairs[0]
+    first = pair_set().pairs[0]
     long_prompt = replace(first, prompt=PROFILE.messages(replace(ITEMS[0], prompt="word " * 500)))
     long_answer = replace(first, rejected="word " * 500)
-    job = replace(job, pairs=replace(job.pairs, pairs=(*job.pairs.pairs, long_prompt, long_answer)))
+    job = replace(job, data=replace(pair_set(), pairs=(*pair_set().pairs, long_prompt, long_answer)))
     train(job, tmp_path, lambda step, total: None)
     counts = json.loads((tmp_path / "lineage.json").read_text())["pairs"]
     assert (counts["used"], counts["too_long"]) == (16, 2)

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mipo_bench.harness.types import Item, Task
+from mipo_bench.baselines.recipes import negatives
+from mipo_bench.harness.types import Item, Similarity, Task
 
 
 class MipoRandom:
@@ -30,6 +31,12 @@ class MipoRandom:
         if len({user.context for user in users}) < 2:
             raise ValueError("mipo-random needs at least two users with different contexts")
         return [_other_user(item, users, rng) for item in items]
+
+    def graded_contrasts(
+        self, items: Sequence[Item], rng: random.Random, k: int, similarity: Similarity
+    ) -> list[list[Item]]:
+        """For each item `k` different contrasts; see `negatives.contrasts`."""
+        return negatives.contrasts(items, rng, k, similarity)
 
 
 def _other_user(item: Item, users: Sequence[Item], rng: random.Random) -> Item:

@@ -1,0 +1,17 @@
+"""InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) as MIPO's paper compares with it (arXiv 2603.19294)."""
+
+from __future__ import annotations
+
+from mipo_bench.baselines.recipes.mipo_random import MipoRandom
+from mipo_bench.harness.types import Objective
+
+
+class InfoNce(MipoRandom):
+    """The chosen response of mipo-random's pairs under its own prompt against the same under the other prompts."""
+
+    name = "infonce"
+    description = "Trained baseline: InfoNCE, the response's own prompt against others."
+    objective: Objective = "infonce"
+    drawn_as = "mipo-random"
+    default = False
+    baseline = True

@@ -1,0 +1,17 @@
+"""SAMI: self-supervised alignment with mutual information (Fränken et al. 2024, arXiv 2404.13314)."""
+
+from __future__ import annotations
+
+from mipo_bench.baselines.recipes.mipo_random import MipoRandom
+from mipo_bench.harness.types import Objective
+
+
+class Sami(MipoRandom):
+    """The symmetric contrastive loss over mipo-random's prompts and responses (see `harness.training.contrastive`)."""
+
+    name = "sami"
+    description = "Trained baseline: SAMI, symmetric contrast of prompts and responses."
+    objective: Objective = "sami"
+    drawn_as = "mipo-random"
+    default = False
+    baseline = True

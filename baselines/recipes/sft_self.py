@@ -1,0 +1,17 @@
+"""Supervised fine-tuning on the model's own responses, a trained baseline of MIPO's paper (arXiv 2603.19294)."""
+
+from __future__ import annotations
+
+from mipo_bench.baselines.recipes.mipo_random import MipoRandom
+from mipo_bench.harness.types import Objective
+
+
+class SftSelf(MipoRandom):
+    """SFT on the chosen responses of mipo-random's pairs: the very same texts, without the contrast."""
+
+    name = "sft-self"
+    description = "Trained baseline: supervised fine-tuning on the chosen responses."
+    objective: Objective = "sft"
+    drawn_as = "mipo-random"
+    default = False
+    baseline = True

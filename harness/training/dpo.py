@@ -1,0 +1,97 @@
+"""Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290) with trl."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from mipo_bench.harness.config import ChatConfig, TrainConfig
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.prompts import template_variables
+from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.training.setup import (
+    arguments,
+    begin,
+    chat,
+    check_finite,
+    check_prompt,
+    check_response,
+    lora,
+    n_tokens,
+    some_left,
+    watch,
+)
+from mipo_bench.harness.types import Message, Pair
+
+_TOLERANCE = 0.05
+
+
+def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
+    """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
+    import datasets
+    from trl import DPOConfig, DPOTrainer
+
+    model, tokenizer = begin(training)
+    settings = training.settings
+    rows = [_row(pair, training.placement.chat) for pair in _fitting(training, tokenizer)]
+    trainer = DPOTrainer(
+        model=model,
+        args=DPOConfig(
+            **arguments(training, scratch, len(rows)),
+            loss_type=[settings.loss],
+            beta=settings.beta,
+            max_length=settings.max_length,
+            precompute_ref_log_probs=settings.method == "full",
+            activation_checkpointing=training.placement.device.startswith("cuda"),
+        ),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora(training),
+    )
+    watch(trainer, on_step, lambda loss: check_loss(1, loss, settings))
+    _check_texts(trainer.train_dataset, rows, tokenizer, training.placement.chat)
+    return Prepared(trainer, len(rows))
+
+
+def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
+    """Raise TrainingError for a loss that is no number, or a first sigmoid loss other than log 2."""
+    check_finite(step, loss)
+    if step == 1 and settings.loss == "sigmoid" and abs(loss - math.log(2)) > _TOLERANCE:
+        raise TrainingError(
+            f"the first loss is {loss:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
+        )
+
+
+def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
+    return {
+        "prompt": chat(pair.prompt),
+        "chosen": chat([Message("assistant", pair.chosen)]),
+        "rejected": chat([Message("assistant", pair.rejected)]),
+        "chat_template_kwargs": template_variables(settings),
+    }
+
+
+def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
+    """The pairs of which both sides fit into `max_length` whole: trl would drop some and cut others in silence."""
+    settings = training.placement.chat
+    pairs = cast("PairSet", training.data).pairs
+    rows = [(pair, _row(pair, settings)) for pair in pairs]
+    fitting = [
+        pair
+        for pair, row in rows
+        if max(n_tokens(tokenizer, row["prompt"] + row[side], settings) for side in ("chosen", "rejected"))
+        <= training.settings.max_length
+    ]
+    some_left(fitting, training, "pair")
+    return fitting
+
+
+def _check_texts(tokenized: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any, settings: ChatConfig) -> None:
+    """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
+    for ours, theirs in zip(rows, tokenized, strict=True):
+        messages = tuple(Message(m["role"], m["content"]) for m in ours["prompt"])
+        check_prompt(tokenizer, messages, theirs["prompt_ids"], settings)
+        for side in ("chosen", "rejected"):
+            check_response(tokenizer, ours[side][0]["content"], theirs[f"{side}_ids"], side)

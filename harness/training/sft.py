@@ -1,0 +1,119 @@
+"""Supervised fine-tuning with trl: the mean negative log-likelihood of the chosen responses' tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from mipo_bench.harness.config import ChatConfig
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.prompts import template_variables
+from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.training.setup import (
+    arguments,
+    begin,
+    chat,
+    check_prompt,
+    check_response,
+    lora,
+    n_tokens,
+    some_left,
+    watch,
+)
+from mipo_bench.harness.types import Message, Pair
+
+_TOLERANCE = 0.02
+"""Relative, between trl's first loss and a direct computation on the same batch."""
+
+
+def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
+    """Prepare trl's SFTTrainer on each pair's chosen response after its prompt."""
+    import datasets
+    from trl import SFTConfig
+
+    model, tokenizer = begin(training)
+    settings, variables = training.settings, training.placement.chat
+    pairs = _fitting(training, tokenizer)
+    rows = [_row(pair, variables) for pair in pairs]
+    trainer = _trainer_class()(
+        model=model,
+        args=SFTConfig(
+            **arguments(training, scratch, len(rows)),
+            max_length=settings.max_length,
+            completion_only_loss=True,
+            activation_checkpointing=training.placement.device.startswith("cuda"),
+        ),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=lora(training),
+    )
+    watch(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
+    _check_texts(trainer.train_dataset, pairs, tokenizer, variables)
+    return Prepared(trainer, len(rows))
+
+
+def check_first(loss: float, expected: float) -> None:
+    """Raise TrainingError where the first loss is not the mean negative log-likelihood that its batch has."""
+    if abs(loss - expected) > _TOLERANCE * max(expected, 1.0):
+        raise TrainingError(
+            f"the first loss is {loss:.4f}, but the responses' mean negative log-likelihood is {expected:.4f}"
+        )
+
+
+def mean_nll(model: Any, batch: Any) -> float:
+    """Mean negative log-likelihood in nats of the tokens whose label counts, straight from the logits."""
+    import torch
+
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        labels = batch["labels"][:, 1:]
+        taken = torch.log_softmax(logits[:, :-1].float(), dim=-1).gather(-1, labels.clamp(min=0).unsqueeze(-1))
+        return float(-taken.squeeze(-1)[labels >= 0].mean())
+
+
+def _trainer_class() -> Any:
+    from trl import SFTTrainer
+
+    class FirstBatchKept(SFTTrainer):  # type: ignore[misc]  # trl has no types
+        """Computes the loss of the first batch a second time, without trl's own code."""
+
+        expected: float | None = None
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            """As in trl."""
+            if self.expected is None:
+                self.expected = mean_nll(model, inputs)
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    return FirstBatchKept
+
+
+def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
+    return {
+        "prompt": chat(pair.prompt),
+        "completion": chat([Message("assistant", pair.chosen)]),
+        "chat_template_kwargs": template_variables(settings),
+    }
+
+
+def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
+    """One pair of each chosen response (it stands in several where an item has several negatives), if it fits."""
+    settings = training.placement.chat
+    fitting = [
+        pair
+        for pair in {pair.item_id: pair for pair in cast("PairSet", training.data).pairs}.values()
+        if n_tokens(tokenizer, [*chat(pair.prompt), *chat([Message("assistant", pair.chosen)])], settings)
+        <= training.settings.max_length
+    ]
+    some_left(fitting, training, "response")
+    return fitting
+
+
+def _check_texts(tokenized: Any, pairs: Sequence[Pair], tokenizer: Any, settings: ChatConfig) -> None:
+    """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
+    for pair, row in zip(pairs, tokenized, strict=True):
+        labels = list(row["labels"])
+        start = next((n for n, label in enumerate(labels) if label >= 0), len(labels))
+        check_prompt(tokenizer, pair.prompt, row["input_ids"][:start], settings)
+        check_response(tokenizer, pair.chosen, row["input_ids"][start:], "chosen")

@@ -238,8 +238,8 @@ def _of_overlap(o: OverlapRecord) -> Iterable[str]:
         yield f"{o.same} of {o.evaluation} evaluation {o.of} are trained on{_example(o, 1.0)}"
     if o.near > NEAR_SHARE * o.evaluation:
         yield (
-            f"{o.near} of {o.evaluation} evaluation {o.of} are near duplicates of training {o.of}: they share at least four"
-            f" fifths of their character 5-grams{_example(o, None)}"
+            f"{o.near} of {o.evaluation} evaluation {o.of} are near duplicates of training {o.of}: they share at least"
+            f" four fifths of their character 5-grams{_example(o, None)}"
         )
 
 

@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.generate import HFGenerator, Placement, load_model
 from mipo_bench.harness.grid import recipe_name, settings_of
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.training.job import NOT_READ, Training
 from mipo_bench.harness.types import Arm, Generator, Objective
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 GENERATION = "hf-3"
 """Goes up whenever generation can answer the same request differently."""
@@ -86,6 +89,7 @@ class HFEngine:
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
         self.notes: list[str] = []
+        self._generators: list[HFGenerator] = []
 
     @cached_property
     def base(self) -> Generator:
@@ -106,11 +110,36 @@ class HFEngine:
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
         key = checkpoint_key(training, [*self.placement.identity, *libraries])
-        found = self.store.checkpoint_once(key, lambda folder: train.train(training, folder, on_step))
+
+        def make(folder: Path) -> None:
+            if self.device.startswith("cuda"):
+                self._unload(self.folder)
+            train.train(training, folder, on_step)
+
+        found = self.store.checkpoint_once(key, make)
         lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
+        if lineage.get("parts"):
+            batch, parts = training.settings.batch_size, lineage["parts"]
+            self.notes.append(
+                f"{arm.task} {arm.recipe}: out of memory, so batches of {batch} were trained on in {parts} parts"
+            )
         return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
         shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
-        return HFGenerator(folder, digest([GENERATION, weights, *shape, *libraries]), self.placement, self.notes)
+        name = digest([GENERATION, weights, *shape, *libraries])
+        generator = HFGenerator(folder, name, self.placement, self.notes, self._load)
+        self._generators.append(generator)
+        return generator
+
+    def _load(self, folder: Path, placement: Placement) -> PreTrainedModel:
+        """Load a model. Of all checkpoints only the one in use is in memory, beside the base model."""
+        if folder != self.folder:
+            self._unload()
+        return load_model(folder, placement)
+
+    def _unload(self, *also: Path) -> None:
+        for generator in self._generators:
+            if generator.folder != self.folder or generator.folder in also:
+                generator.unload()

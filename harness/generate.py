@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.memory import budget
+from mipo_bench.harness.memory import budget, free_memory
 from mipo_bench.harness.prompts import DEFAULT_CHAT, render
 from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
 
@@ -142,6 +142,12 @@ class HFGenerator:
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode on its device."""
         return self._load(self.folder, self.placement)
+
+    def unload(self) -> None:
+        """Give the weights' memory back; they load again when they are needed."""
+        for name in ("model", "decoder"):
+            self.__dict__.pop(name, None)
+        free_memory()
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `prompts.render`."""

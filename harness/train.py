@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
@@ -51,15 +52,46 @@ _CURVE = {
 }
 
 
-def train(training: Training, out: Path, on_step: OnStep) -> None:
+def train(
+    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared] | None = None
+) -> None:
     """Train and write an ordinary Hugging Face folder with `lineage.json` and `pairs.jsonl` beside the weights.
 
     `on_step` is called with the step and the number of steps. Examples longer than `max_length` are left out and
     counted. Raises TrainingError where the first loss is not what the objective starts from (log 2 for sigmoid DPO),
     where a loss is not a number, where another text would be trained on than is evaluated, or where nothing is left.
+
+    Where memory runs out, DPO starts again with the batch of each step in more parts, which leaves its mean loss as it
+    is; the lineage says so. `prepare` takes the place of the objective's own.
     """
+    prepare = prepare or _PREPARE[training.data.objective]
+    while True:
+        try:
+            return _train(training, out, on_step, prepare)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            training = replace(training, parts=_more_parts(training, error))
+        free_memory()
+
+
+def _more_parts(training: Training, error: Exception) -> int:
+    """The next number of parts that divides the batch, at least twice as many. Raises TrainingError without one."""
+    batch = training.settings.batch_size
+    found = [n for n in range(2 * training.parts, batch + 1) if batch % n == 0]
+    if not found or training.data.objective != "dpo":
+        raise TrainingError(
+            f"out of memory ({str(error).splitlines()[0]}). Take --set train.method=lora, a smaller train.max_length,"
+            " or a smaller model."
+        ) from error
+    return found[0]
+
+
+def _train(
+    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared]
+) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = _PREPARE[training.data.objective](training, scratch, on_step)
+        prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
         trainer.train()
     prepared.check(trainer.state.log_history)
@@ -74,15 +106,7 @@ def train(training: Training, out: Path, on_step: OnStep) -> None:
         with (out / PAIRS).open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in training.data.pairs)
     del trainer, prepared, model
-    _free_memory()
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_memory()
 
 
 def _point(row: Mapping[str, float]) -> dict[str, float]:
@@ -110,6 +134,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
         "recipe": training.recipe,
         "seed": training.seed,
         "settings": training.settings.model_dump(mode="json"),
+        **({} if training.parts == 1 else {"parts": training.parts}),
         "pairs": {
             "digest": data.digest,
             "used": prepared.used,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +15,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from mipo_bench.harness import models
-from mipo_bench.harness.config import TrainConfig
-from mipo_bench.harness.engine import checkpoint_key
+from mipo_bench.harness.config import TrainConfig, load_config
+from mipo_bench.harness.engine import HFEngine, checkpoint_key
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
+from mipo_bench.harness.store import Store
 from mipo_bench.harness.train import train
+from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
-from mipo_bench.harness.training.job import Training
-from mipo_bench.harness.types import Pair
+from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.types import Decoding, Pair, Request
 
 pytestmark = pytest.mark.training
 FOLDER = models.embedded_folder()
@@ -189,3 +193,52 @@ def test_a_diverging_training_is_an_error_and_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(TrainingError, match=r"lower train\.lr"):
         train(training(replace_settings(lr=1e20, batch_size=2)), tmp_path, lambda step, total: None)
     assert not list(tmp_path.iterdir())
+
+
+def cramped(rows: int, refused: list[int]) -> Callable[[Training, str, OnStep], Prepared]:
+    """DPO on a device whose memory is enough for so many texts at once; chosen and rejected are two."""
+
+    def check(module: object, args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        if len(kwargs["input_ids"]) > rows:
+            refused.append(len(kwargs["input_ids"]))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
+        prepared = dpo.prepare(job, scratch, on_step)
+        prepared.trainer.model.register_forward_pre_hook(check, with_kwargs=True)
+        return prepared
+
+    return prepare
+
+
+def test_out_of_memory_splits_the_batch_and_trains_the_same(trained: Path, tmp_path: Path) -> None:
+    refused: list[int] = []
+    train(training(), tmp_path, lambda step, total: None, cramped(4, refused))
+    assert refused == [16, 8]
+    lineage, whole = (json.loads((folder / "lineage.json").read_text()) for folder in (tmp_path, trained))
+    assert lineage["parts"] == 4
+    assert "parts" not in whole
+    assert [p["step"] for p in lineage["curve"]] == [p["step"] for p in whole["curve"]]
+    for ours, theirs in zip(lineage["curve"], whole["curve"], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
+    after, expected = weights(tmp_path), weights(trained)
+    assert all(torch.allclose(after[name], expected[name], atol=2e-4) for name in expected)
+
+
+def test_where_one_pair_is_too_much_the_message_says_what_to_do(tmp_path: Path) -> None:
+    refused: list[int] = []
+    with pytest.raises(TrainingError, match=r"out of memory .*train\.method=lora"):
+        train(training(), tmp_path, lambda step, total: None, cramped(1, refused))
+    assert refused == [16, 8, 4, 2]
+
+
+def test_only_the_checkpoint_in_use_is_in_memory(trained: Path, tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        engine = HFEngine(load_config(None, [], {}), FOLDER, Placement(threads=1), store)
+        one, two = (engine._generator(folder, name) for folder, name in ((trained, "one"), (trained, "two")))
+        asked = [Request("hello", 0, Decoding(2, 0.0))]
+        first = list(engine.base.generate(asked)), list(one.generate(asked))
+        list(two.generate(asked))
+        loaded = ["model" in vars(generator) for generator in (engine.base, one, two)]
+        assert loaded == [True, False, True]
+        assert (list(engine.base.generate(asked)), list(one.generate(asked))) == first

@@ -36,6 +36,8 @@ class Training:
     data: PairSet | PromptSet
     settings: TrainConfig
     placement: Placement
+    parts: int = 1
+    """Into how many parts the batch of a step is split, their gradients added up, because memory is short."""
 
 
 def _accept(logs: Sequence[Mapping[str, float]]) -> None:

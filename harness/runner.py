@@ -59,8 +59,8 @@ class Run:
     """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _holes: list[HoleRecord] = field(default_factory=list)
-    _pairsets: dict[tuple[str, str], PairSet] = field(default_factory=dict)
-    """Task and recipe -> the pairs of its first training."""
+    _pairsets: dict[tuple[str, str], tuple[int, PairSet]] = field(default_factory=dict)
+    """Task and recipe -> the lowest training seed so far, and its pairs: arms come in any order."""
     _at: str = ""
 
     def __post_init__(self) -> None:
@@ -136,12 +136,17 @@ class Run:
                 with self._hole(reference.arm), self._stage(reference.arm, "judging again", "verdicts") as stage:
                     self.jury.retest(task, stage)
 
+    def _keep(self, arm: Arm, pairs: PairSet) -> None:
+        name, seed = (arm.task, str(arm.recipe)), int(arm.train_seed or 0)
+        if name not in self._pairsets or seed < self._pairsets[name][0]:
+            self._pairsets[name] = seed, pairs
+
     def _trained(self, task: TaskPlan, arm: Arm) -> None:
         """Pairs, training and responses of one recipe with one seed."""
         with self._stage(arm, "pairs", "responses") as stage:
             pairs = self._pairs(task, arm, stage)
         if isinstance(pairs, PairSet):
-            self._pairsets.setdefault((arm.task, str(arm.recipe)), pairs)
+            self._keep(arm, pairs)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
         try:
@@ -238,9 +243,8 @@ class Run:
         rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
         informed = Informant(config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
-        guarded = Guards(self.store, self.display, self.engine.base, self._pairsets).watch(
-            self.plan.tasks, self.evaluated
-        )
+        firsts = {name: pairs for name, (_, pairs) in sorted(self._pairsets.items())}
+        guarded = Guards(self.store, self.display, self.engine.base, firsts).watch(self.plan.tasks, self.evaluated)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config.model_dump(mode="json", exclude={"store", "out"}),

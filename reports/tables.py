@@ -173,16 +173,23 @@ def answers(report: Report) -> Iterable[str]:
 
 
 def _against_best(report: Report, primary: ComparisonRecord) -> str:
-    """How the method stands to the prompting arm with the highest score, which is an exploratory comparison."""
-    trained = {c.method for c in report.comparisons if c.family == "primary"}
+    """How the method stands to the best prompting arm, and to the best trained baseline: exploratory comparisons."""
+    mine = {c.method for c in report.comparisons if c.family == "primary"}
     twins = {c.method for c in report.comparisons if c.family == "noise"}
-    prompted = [e for e in report.estimates if e.task == primary.task and e.method not in trained | twins]
-    best = max(prompted, key=lambda e: e.mean, default=None)
-    if best is None or best.method == primary.base:
-        return ", the best prompting arm here."
+    trained = {a.method for a in report.arms if a.recipe is not None}
+    others = [e for e in report.estimates if e.task == primary.task and e.method not in mine | twins]
+    prompted = max((e for e in others if e.method not in trained), key=lambda e: e.mean, default=None)
+    rival = max((e for e in others if e.method in trained), key=lambda e: e.mean, default=None)
+    over = _gap(report, primary, "the best trained baseline", rival.method) if rival else ""
+    if prompted is None or prompted.method == primary.base:
+        return f", the best prompting arm here{over}."
+    return f"{_gap(report, primary, 'the best prompting', prompted.method)}{over}."
+
+
+def _gap(report: Report, primary: ComparisonRecord, what: str, base: str) -> str:
+    """The method against `base` in figures; empty where the two were not compared."""
     for c in report.comparisons:
-        if (c.task, c.base, c.method) == (primary.task, best.method, primary.method) and c.delta is not None:
+        if (c.task, c.base, c.method) == (primary.task, base, primary.method) and c.delta is not None:
             unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
-            gap = f"; {signed(c.delta)} to the best prompting, {best.method}"
-            return f"{gap} (exploratory, p {unclear}{p_text(c.p_adjusted)})."
-    return "."
+            return f"; {signed(c.delta)} to {what}, {base} (exploratory, p {unclear}{p_text(c.p_adjusted)})"
+    return ""

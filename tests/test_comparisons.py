@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from reports_made import Made
 
 from mipo_bench.reports.compare import Declared, comparisons, estimates
 from mipo_bench.reports.record import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
 from mipo_bench.reports.stats import benjamini_hochberg, holm
+from mipo_bench.reports.tables import answers
 from mipo_bench.reports.trained_baselines import flagged
 
 N = 40
@@ -174,3 +176,21 @@ def test_a_trained_baseline_below_the_base_model_is_flagged_with_its_curve() -> 
 def test_a_trained_baseline_above_the_base_model_is_not_flagged() -> None:
     made = comparisons([TASK], [*ARMS, *(arm("sft", 0.7, s) for s in range(3))], RIVALS)
     assert flagged(made, [TASK], [], RIVALS.baselines) == made
+
+
+def test_the_answer_names_the_best_prompting_and_the_best_trained_baseline_apart() -> None:
+    report = Made().report()
+    first = next(c for c in report.comparisons if c.family == "primary")
+    held = first.model_copy(update={"family": "exploratory", "base": "sft", "delta": -0.25, "p_adjusted": 0.5})
+    sft = {"method": "sft", "recipe": "sft"}
+    arms = [a.model_copy(update=sft) for a in report.arms if a.task == first.task and a.recipe]
+    estimates = [e.model_copy(update={"method": "sft", "mean": 0.99}) for e in report.estimates if e.task == first.task]
+    with_sft = report.model_copy(
+        update={
+            "arms": [*report.arms, *arms],
+            "estimates": [*report.estimates, estimates[0]],
+            "comparisons": [*report.comparisons, held],
+        }
+    )
+    before, after = next(iter(answers(report))), next(iter(answers(with_sft)))
+    assert after == f"{before[:-1]}; -.250 to the best trained baseline, sft (exploratory, p ~ .500)."

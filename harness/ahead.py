@@ -12,6 +12,7 @@ from itertools import islice
 from mipo_bench.harness.answers import Meter, answer
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation import Weights, ask
+from mipo_bench.harness.pairs import PairSource, objective_of, pair_requests
 from mipo_bench.harness.plan import Plan
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import ContrastedBaseline, Generator, Request, SteppedBaseline
@@ -42,3 +43,17 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
             except (Exception, SystemExit):  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
                 continue
             yield from asked.requests.values()
+
+
+def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
+    """What the preference pairs of all trainings ask of the base model; what cannot be paired is left to its arm."""
+    for source in sources:
+        if objective_of(source.recipe) == "grpo":
+            continue  # its responses come from the model in training
+        try:
+            asked = list(pair_requests(source, generator))
+        except UserError:
+            raise
+        except (Exception, SystemExit):  # noqa: BLE001, S112 - as above
+            continue
+        yield from asked

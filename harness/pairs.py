@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.errors import PairsError
@@ -119,6 +119,12 @@ def make_pairs(
         raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
     objective = objective_of(source.recipe)
     return PairSet(tuple(pairs), dict(sorted(discarded.items())), _digest(pairs, objective), objective)
+
+
+def pair_requests(source: PairSource, generator: Generator) -> Iterator[Request]:
+    """What `make_pairs` asks: the chosen sides, then the rejected ones."""
+    for item in (*source.items, *(contrast for row in _contrasts(source) for contrast in row)):
+        yield _request(source, item, prompt_of(source.baseline, item, generator))
 
 
 def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> PromptSet:

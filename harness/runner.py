@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
-from mipo_bench.harness.ahead import answer_ahead, prompted
+from mipo_bench.harness.ahead import answer_ahead, prompted, sides
 from mipo_bench.harness.answers import answer
 from mipo_bench.harness.asking import Asking, respond
 from mipo_bench.harness.config import RunConfig
@@ -109,9 +110,11 @@ class Run:
     def _ahead(self) -> None:
         """Ask the base model everything that is known from the start; what goes wrong is met again by its arm."""
         weights = Weights(self.engine.base, self.engine.model_digest)
-        with self.display.stage("prompting arms of all tasks", "responses") as stage:
+        arms = ((t, arm) for t in self.plan.tasks for arm in self.plan.arms_of(t.task.name, trained=True))
+        paired = sides((self._source(task, arm) for task, arm in arms), self.engine.base)
+        with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage:
             try:
-                answer_ahead(prompted(self.plan, weights), self.engine.base, self.store, stage)
+                answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
             except UserError:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
@@ -174,9 +177,9 @@ class Run:
         record = score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
         return self.jury.score(done.arm, record)
 
-    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
+    def _source(self, task: TaskPlan, arm: Arm) -> PairSource:
         settings = self.config.pairs
-        source = PairSource(
+        return PairSource(
             task=task.task,
             items=task.training_items,
             baseline=self.plan.baselines[task.reference],
@@ -192,7 +195,9 @@ class Run:
             negatives=settings.negatives,
             similarity=settings.similarity,
         )
-        base = self.engine.base
+
+    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
+        source, base = self._source(task, arm), self.engine.base
         if objective_of(source.recipe) == "grpo":
             return make_prompts(source, base, reward_of(source.recipe, task.task, base, self.config.judge))
         return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))

@@ -229,7 +229,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_a_hole(tmp_path: Path) -> None:
 def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
     report = world.run(settings(recipes=[]))
     first, *rest = world.display.stages
-    assert (first.name, first.done) == ("prompting arms of all tasks", 12 * len(report.arms))
+    assert (first.name, first.done) == ("prompting arms and pairs of all tasks", 12 * len(report.arms))
     assert first.total == first.done
     assert not any(stage.fresh for stage in rest if stage.unit == "responses")
 
@@ -263,3 +263,11 @@ def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: 
     assert any("waiting for other processes" in line for line in world.display.lines)
     assert world.engine.trainings[-1][0] == undisturbed.engine.trainings[0][0]
     assert report.model_dump(exclude={"created"}) == quiet.model_dump(exclude={"created"})
+
+
+def test_both_sides_of_all_pairs_are_asked_in_the_same_stream(world: World) -> None:
+    report = world.run()
+    prompted = sum(a.recipe is None for a in report.arms)
+    recipes, seeds, training_items = 4, 2, 24
+    assert world.display.stages[0].done == 12 * prompted + 2 * recipes * seeds * training_items
+    assert not any(stage.fresh for stage in world.display.stages if stage.name.endswith("pairs"))

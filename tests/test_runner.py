@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
+from mipo_bench.harness.claims import Claims
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.engine import Trained
 from mipo_bench.harness.errors import ModelError
@@ -231,6 +232,37 @@ def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
     assert (first.name, first.done) == ("prompting arms and pairs of all tasks", 12 * len(report.arms))
     assert first.total == first.done
     assert not any(stage.fresh for stage in rest if stage.unit == "responses")
+
+
+def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: Path) -> None:
+    """The first training is held by another process until the run waits for it, so that all others come before it."""
+    undisturbed = World(tmp_path / "quiet")
+    quiet = undisturbed.run()
+    world = World(tmp_path / "shared")
+    other = Store(tmp_path / "shared")
+
+    class Watcher(SilentDisplay):
+        def say(self, line: str) -> None:
+            super().say(line)
+            other.claims.leave()
+
+    class Second(Claims):
+        """Comes a moment later than the other process to the trained arms, which are claimed one at a time."""
+
+        late = False
+
+        def take(self, keys: Sequence[str], most: int | None = None) -> list[str]:
+            if most == 1 and not self.late:
+                self.late = True
+                other.claims.take(keys[:1])
+            return super().take(keys, most)
+
+    world.store.claims = Second(world.store.folder, world.store.database)
+    world.display = Watcher()
+    report = world.run()
+    assert any("waiting for other processes" in line for line in world.display.lines)
+    assert world.engine.trainings[-1][0] == undisturbed.engine.trainings[0][0]
+    assert report.model_dump(exclude={"created"}) == quiet.model_dump(exclude={"created"})
 
 
 def test_both_sides_of_all_pairs_are_asked_in_the_same_stream(world: World) -> None:

@@ -208,6 +208,10 @@ class LMEvalGenerator:
             found = self.model.loglikelihood(asked, disable_tqdm=True)
         except NotImplementedError:
             return None
+        except KeyError as error:  # an OpenAI-compatible server that knows no `echo` sends none
+            if error.args != ("logprobs",):
+                raise
+            return None
         counts = [len(encode_pair(self._tokenizer, question.prompt, text)[1]) for text in question.texts]
         return tuple(Likelihood(float(p), n, bool(greedy)) for (p, greedy), n in zip(found, counts, strict=True))
 

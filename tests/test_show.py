@@ -74,7 +74,8 @@ def test_golden(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_golden_files_all_belong_to_a_format() -> None:
-    assert {path.name for path in (FOLDER / "show").iterdir()} == {"guards.txt", *(f"report.{e}" for e in ENDINGS.values())}
+    formats = {f"report.{ending}" for ending in ENDINGS.values()}
+    assert {path.name for path in (FOLDER / "show").iterdir()} == {"guards.txt", *formats}
 
 
 def test_the_terminal_form_fits_80_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

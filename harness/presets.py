@@ -20,6 +20,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "max_length": 15360,
         },
         "chat": {"system_in_user": True},
+        "judge": {"protocol": "pointwise", "temperature": 0.1, "top_p": 0.9},
+        "reference": {"gsm8k": "few-shot", "svamp": "few-shot"},
     }
 }
 """paper: arXiv 2603.19294 and its authors' public training and evaluation scripts (an OpenRLHF fork)."""
@@ -29,6 +31,7 @@ UNLIKE: Mapping[str, tuple[str, ...]] = {
         "weights are trained in float32 (or bfloat16 autocast) where the paper's are bfloat16: steps of 5e-7 vanish",
         "identical chosen and rejected responses are left out and counted; the authors' permutation can pair them",
         "the temperature at which pairs are sampled is not stated in the paper: pairs.temperature stays as it is",
+        "the headline of a judged task counts ties as half a win; the paper's, ties as wins, stands beside as `paper`",
         "significance is tested as in every run; the paper reports means over seeds",
     )
 }

@@ -186,6 +186,8 @@ def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path
     assert load_config(file, ["seeds=1"], {"preset": "paper"}).seeds == 1
     notes = preset_notes(load_config(None, [], {"preset": "paper", "model": "org/model"}))
     assert "preset paper: train.max_length = 15360 (default 4096)" in notes
+    assert "preset paper: judge.protocol = pointwise (default pairwise)" in notes
+    assert paper.reference["gsm8k"] == "few-shot"
     assert not any("train.lr" in note for note in notes)  # the default already
     assert preset_notes(load_config(None, [], {})) == []
 

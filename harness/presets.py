@@ -46,4 +46,4 @@ def differences(preset: Mapping[str, Any], defaults: Mapping[str, Any], prefix: 
             yield from differences(value, usual if isinstance(usual, Mapping) else {}, f"{prefix}{key}.")
         elif (list(usual) if isinstance(usual, list | tuple) else usual) != value:
             shown = ", ".join(value) if isinstance(value, list) else value
-            yield f"{prefix}{key} = {shown} (default {'all that apply' if usual is None else usual})"
+            yield f"{prefix}{key} = {shown} (default {'left to the task' if usual is None else usual})"

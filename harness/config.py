@@ -138,10 +138,16 @@ class InformationConfig(Section):
     """Sample responses for the purpose, 1 for those of the model as it is; None takes the evaluated ones."""
 
 
-EMBEDDED: Mapping[str, Any] = {"batch_size": 64, "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512}}
+EMBEDDED: Mapping[str, Any] = {
+    "batch_size": 64,
+    "threads": 1,
+    "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512},
+}
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
-Set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
+Its operations are so small that a second thread costs more in waiting than it computes, most of all beside other work.
+
+The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
 """
 
 

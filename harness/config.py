@@ -147,7 +147,8 @@ EMBEDDED: Mapping[str, Any] = {
 
 Its operations are so small that a second thread costs more in waiting than it computes, most of all beside other work.
 
-The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a pilot on another model.
+The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a
+pilot on another model.
 """
 
 

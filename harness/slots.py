@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _STEPS = ((512, 64), (1024, 128), (4096, 256))
 """Up to so many columns, they are a multiple of the second number; further up, of the last one."""
 _REACH = 32
-"""Elastic slots look at multiples of so many columns."""
+"""Elastic slots have a multiple of so many columns."""
+_SLACK = 64
+"""Columns that may be too many before memory is moved."""
 _SHORT = 256
 """Tokens up to which plain attention takes no more time or memory than the fused one."""
 
@@ -133,10 +135,19 @@ def _layer_class() -> type[Any]:
         def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
             """Make room, shaped like the given states; zeros, because what is masked must still be a number."""
             self.keys, self.values = (
-                x.new_zeros(self.slots.rows, x.shape[1], self.slots.columns, x.shape[3])
+                x.new_zeros(self.slots.rows, x.shape[1], self.slots.reach, x.shape[3])
                 for x in (key_states, value_states)
             )
             self.is_initialized = True
+
+        def resize(self, columns: int) -> None:
+            """Keep the first so many columns, or add empty ones: a whole block of memory is read much faster."""
+            assert self.keys is not None and self.values is not None  # noqa: PT018 - as below
+            kept = min(columns, self.keys.shape[2])
+            for name, old in (("keys", self.keys), ("values", self.values)):
+                new = old.new_zeros(*old.shape[:2], columns, old.shape[3])
+                new[:, :, :kept] = old[:, :, :kept]
+                setattr(self, name, new)
 
         def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
             """Write one token of each slot into its own column; all keys and values come back."""
@@ -144,8 +155,7 @@ def _layer_class() -> type[Any]:
             every, at = self.slots.every.to(self.keys.device), self.slots.at.to(self.keys.device)
             self.keys[every, :, at] = key_states[:, :, 0]
             self.values[every, :, at] = value_states[:, :, 0]
-            reach = self.slots.reach
-            return self.keys[:, :, :reach], self.values[:, :, :reach]
+            return self.keys, self.values
 
         def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - the interface's signature
             """Columns, and the first of them."""
@@ -165,8 +175,8 @@ def _layer_class() -> type[Any]:
 class Slots:
     """A fixed number of slots with a fixed number of columns on one model.
 
-    `elastic` slots look no further than the furthest column in use, which saves much of the work. That is right where
-    masked columns leave every bit as it is, which `Decoder` finds out.
+    `elastic` slots hold hardly more columns than are in use, which saves much of the work. That is right where masked
+    columns leave every bit as it is, which `Decoder` finds out.
     """
 
     def __init__(self, forward: Forward, rows: int, columns: int, *, elastic: bool = False) -> None:
@@ -175,8 +185,8 @@ class Slots:
         from transformers.cache_utils import Cache
 
         self.forward, self.rows, self.columns, self.elastic = forward, rows, columns, elastic
-        self.reach = columns
-        """Columns that are looked at now."""
+        self.reach = min(columns, _REACH) if elastic else columns
+        """Columns that are there now."""
         self.at = forward.tensor([0] * rows)
         """The column that each slot writes now."""
         self.every = torch.arange(rows, device=forward.device)
@@ -190,6 +200,7 @@ class Slots:
     def admit(self, row: int, prefix: Prefix) -> None:
         """Copy a computed prompt into a slot."""
         length = len(prefix.ids)
+        self._stretch(max(length, self.reach))
         layers: list[Any] = prefix.cache.layers
         for mine, computed in zip(self._layers, layers, strict=False):  # layers that share another's have none
             if not mine.is_initialized:
@@ -200,7 +211,7 @@ class Slots:
     def step(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
         """Append a token to each slot, at the given columns; the scores of the next ones, (slots, vocabulary)."""
         self.at = self.forward.tensor(columns)
-        self.reach = min(self.columns, -(-(max(columns) + 1) // _REACH) * _REACH) if self.elastic else self.columns
+        self._stretch(max(columns) + 1)
         self.forward.attend(None)
         out = self.forward.model(
             input_ids=self.forward.tensor(tokens).unsqueeze(1),
@@ -211,6 +222,15 @@ class Slots:
         )
         scores: torch.Tensor = out.logits[:, -1].float()
         return scores
+
+    def _stretch(self, needed: int) -> None:
+        """Make room for so many columns, and give back what is far more."""
+        wanted = min(self.columns, -(-needed // _REACH) * _REACH)
+        if self.elastic and not self.reach - _SLACK < wanted <= self.reach:
+            self.reach = wanted
+            for layer in self._layers:
+                if layer.is_initialized:
+                    layer.resize(wanted)
 
     def _mask(self) -> Any:
         """What is added to the attention scores, (slots, 1, 1, columns); one for each kind of layer if several."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -56,7 +56,7 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     What failed is not stored.
     """
     keys = [response_key(generator, r) for r in requests]
-    asked = dict(zip(keys, requests, strict=True))
+    asked = dict(sorted(zip(keys, requests, strict=True), key=lambda pair: -len(pair[1].prompt)))
 
     def compute(names: Sequence[str]) -> Iterator[tuple[str, Response, int]]:
         for position, response in generator.generate([asked[name] for name in names]):
@@ -65,7 +65,8 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     def put(rows: Sequence[tuple[str, Response]]) -> None:
         store.put_responses(row for row in rows if row[1].finish != "failed")
 
-    known = _complete(keys, Work(store.responses, compute, put), store, meter)
+    times = Counter(keys)
+    known = _complete({key: times[key] for key in asked}, Work(store.responses, compute, put), store, meter)
     return [known[key] for key in keys]
 
 
@@ -78,7 +79,8 @@ def likelihoods(
     """
     keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in asked]
     names = [digest(row) for row in keys]
-    places = {name: n for n, name in enumerate(names)}
+    times = Counter(names)
+    places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(asked[pair[0]].prompt))}
 
     def stored(wanted: Sequence[str]) -> dict[str, tuple[Likelihood, ...]]:
         rows = {name: keys[places[name]] for name in wanted}
@@ -92,7 +94,7 @@ def likelihoods(
     def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
         store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
 
-    known = _complete(names, Work(stored, compute, put), store, meter)
+    known = _complete({name: times[name] for name in places}, Work(stored, compute, put), store, meter)
     return [known[name] for name in names]
 
 
@@ -105,11 +107,14 @@ class Work(Generic[T]):
     put: Callable[[Sequence[tuple[str, T]]], None]
 
 
-def _complete(names: Sequence[str], work: Work[T], store: Store, meter: Meter) -> dict[str, T]:
-    """All of it: what the store has, what is computed here, and what other processes compute meanwhile."""
-    times = Counter(names)
+def _complete(times: Mapping[str, int], work: Work[T], store: Store, meter: Meter) -> dict[str, T]:
+    """All of it: what the store has, what is computed here, and what other processes compute meanwhile.
+
+    `times` says how often each name is asked for. Long prompts come first: who shares the work then takes parts of
+    prompts of about the same length, which are computed together best.
+    """
     known = work.stored(list(times))
-    meter.total += len(names)
+    meter.total += sum(times.values())
     meter.tick(sum(times[name] for name in known))  # shows the total before the first answer too
     with closing(parts(store.claims, [name for name in times if name not in known], work.stored)) as shared:
         for part in shared:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from mipo_bench.harness.forward import Forward, Prefix, width_for
 from mipo_bench.harness.sampling import Draws, pick
 from mipo_bench.harness.slots import Slots, columns_for
 from mipo_bench.harness.types import Request
@@ -30,6 +32,11 @@ class Job:
     def prompts(self) -> list[tuple[int, ...]]:
         """One for each slot that it takes."""
         return [self.prompt] if self.contrast is None else [self.prompt, self.contrast]
+
+    @property
+    def width(self) -> int:
+        """Columns that its longest prompt is computed in."""
+        return width_for(max(map(len, self.prompts)))
 
     @property
     def columns(self) -> int:
@@ -57,20 +64,60 @@ Judge = Callable[[Request, Sequence[int]], Ending | None]
 """Looks at the newest token of a response: how it ends there, or None."""
 
 
+class Waiting:
+    """Jobs that wait for a slot, the next ones with their prompts computed: as many together as a batch holds."""
+
+    def __init__(self, forward: Forward, jobs: Iterable[Job]) -> None:
+        """Jobs whose longest prompts have the same width should follow one another."""
+        self.forward = forward
+        self._jobs = iter(jobs)
+        self._later = next(self._jobs, None)
+        self._ready = deque[tuple[Job, list[Prefix]]]()
+
+    def __bool__(self) -> bool:
+        """Whether any is left."""
+        return bool(self._ready or self._later)
+
+    @property
+    def slots(self) -> int:
+        """Slots that the next job takes; 0 where none is left."""
+        job = self._ready[0][0] if self._ready else self._later
+        return len(job.prompts) if job else 0
+
+    def take(self) -> tuple[Job, list[Prefix]]:
+        """The next job, with its prompts in the order of `Job.prompts`."""
+        if not self._ready:
+            jobs = self._together()
+            found = {prefix.ids: prefix for prefix in self.forward.prefixes(p for job in jobs for p in job.prompts)}
+            self._ready.extend((job, [found[prompt] for prompt in job.prompts]) for job in jobs)
+        return self._ready.popleft()
+
+    def _together(self) -> list[Job]:
+        """The next jobs of one width, as many as have prompts for one batch."""
+        jobs: list[Job] = []
+        different: set[tuple[int, ...]] = set()
+        while self._later and (not jobs or self._later.width == jobs[0].width):
+            different.add(self._later.prompt)
+            if len(different) > self.forward.prompt_rows(self._later.width):
+                break
+            jobs.append(self._later)
+            self._later = next(self._jobs, None)
+        return jobs
+
+
 class Batch:
     """Requests of one width, answered together in the slots of one model."""
 
     def __init__(self, slots: Slots, jobs: Iterable[Job], judge: Judge) -> None:
         """Every one of the `jobs`, which are taken as slots become free, must fit into the slots' columns."""
-        self.slots, self.forward, self.judge = slots, slots.forward, judge
-        self.jobs = iter(jobs)
-        self.next = next(self.jobs, None)
+        self.slots, self.judge = slots, judge
+        self.waiting = Waiting(slots.forward, jobs)
         self.free = list(range(slots.rows - 1, -1, -1))
         self.growing: list[Growing] = []
 
     def run(self) -> Iterator[Growing]:
         """Finished responses, each as soon as it ends."""
-        while self.next or self.growing:
+        while self.waiting or self.growing:
             yield from self._round()
 
     def _round(self) -> list[Growing]:
@@ -83,16 +130,14 @@ class Batch:
 
     def _fill(self) -> list[Growing]:
         ended = []
-        while self.next and len(self.next.prompts) <= len(self.free):
-            job, self.next = self.next, next(self.jobs, None)
-            grown = Growing(job, [self.free.pop() for _ in job.prompts], Draws(job.request.seed, job.request.decoding))
-            scores = []
-            for row, prompt in zip(grown.rows, job.prompts, strict=True):
-                prefix = self.forward.prefix(prompt)
+        while 0 < self.waiting.slots <= len(self.free):
+            job, prefixes = self.waiting.take()
+            grown = Growing(job, [self.free.pop() for _ in prefixes], Draws(job.request.seed, job.request.decoding))
+            for row, prefix in zip(grown.rows, prefixes, strict=True):
                 self.slots.admit(row, prefix)
-                scores.append(prefix.scores)
             self.growing.append(grown)
-            ended += self._grow([grown], mixed([grown], scores[0].unsqueeze(0), scores[-1].unsqueeze(0)))
+            first, last = (prefixes[i].scores.unsqueeze(0) for i in (0, -1))
+            ended += self._grow([grown], mixed([grown], first, last))
         return ended
 
     def _step(self) -> list[Growing]:

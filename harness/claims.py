@@ -15,8 +15,8 @@ from mipo_bench.harness.database import Database
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.locks import Lock, is_held
 
-_PARTS = 4
-"""So many parts of the work for each process: the last ones are small enough that nobody waits for long."""
+_PARTS = 2
+"""Who takes a part leaves so many as large for each process: the last ones are small, and nobody waits for long."""
 _SMALLEST = 64
 OWNERS = "owners"
 

@@ -141,11 +141,12 @@ class InformationConfig(Section):
 EMBEDDED: Mapping[str, Any] = {
     "batch_size": 64,
     "threads": 1,
+    "processes": 0,
     "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512},
 }
 """What suits a model of a million parameters, whose weights need larger steps than the paper's.
 
-Its operations are so small that a second thread costs more in waiting than it computes, most of all beside other work.
+Its operations are so small that a second thread costs more in waiting than it computes: a second process is what helps.
 
 The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a
 pilot on another model.
@@ -243,11 +244,13 @@ class RunConfig(Section):
     """Prompts that are answered together; 0 takes as many as the GPU's memory holds, and 32 without one."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
+    processes: Annotated[int, Field(ge=0, strict=True)] = 1
+    """Processes of this machine that share the work; 0 takes one for each core, up to four."""
     trust_remote_code: bool = False
 
     def result_hash(self) -> str:
-        """Hash of everything but where files go and how many threads compute."""
-        values = self.model_dump(mode="json", exclude={"store", "out", "threads"})
+        """Hash of everything but where files go and how much computes at once."""
+        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "processes"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.batching import Batch, Ending, Job
 from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.forward import Forward, Prefix, in_parts, likelihood, width_for
 from mipo_bench.harness.memory import MOST_SLOTS, Budget, free_memory, is_out_of_memory
 from mipo_bench.harness.sampling import Draws, pick
-from mipo_bench.harness.slots import Forward, Prefix, Slots
+from mipo_bench.harness.slots import Slots
 from mipo_bench.harness.tokens import encode_pair, finished_text
 from mipo_bench.harness.types import Continuations, Likelihood, Request, Response
 
@@ -27,6 +28,10 @@ _PROBE_ROWS = 32
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
 _COARSE = 5e-2
 """Share of the range of the scores by which slots may differ from a plain call, by number format."""
+_OPTIONS = 64
+"""Responses that wait for each other, so that the likelihoods of their options are computed together."""
+_QUESTIONS = 1024
+"""Prompts that are ordered by length, and held in tokens, at once."""
 _NEUTRAL: dict[str, Any] = {
     "temperature": 1.0,
     "top_p": 1.0,
@@ -70,10 +75,10 @@ class Decoder:
         self.model, self.tokenizer = model, tokenizer
         self.budget = rows if isinstance(rows, Budget) else None
         self.rows = min(_PROBE_ROWS, rows.slots(_PROBE_COLUMNS)) if isinstance(rows, Budget) else rows
-        self.most = MOST_SLOTS
+        self.most = MOST_SLOTS if self.budget else self.rows
         """Slots that running out of memory has left."""
         self.room, self.notes = room, notes
-        self.forward = Forward(model)
+        self.forward = Forward(model, self.most, notes)
         self.ends = _end_tokens(model, tokenizer)
         bos = tokenizer.bos_token_id
         self.start = int(tokenizer.eos_token_id if bos is None else bos)
@@ -81,6 +86,11 @@ class Decoder:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`. Longest prompts first, and equal ones one after the other, which computes them once."""
+        for part in in_parts(self._texts(requests), _OPTIONS):
+            yield from self._with_options(part, requests)
+
+    def _texts(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """The responses without the likelihoods of their options."""
         sizes = [self._size(request) for request in requests]
         for position, size in enumerate(sizes):
             if not size.columns:
@@ -88,24 +98,51 @@ class Decoder:
         order = [i for i, size in enumerate(sizes) if size.columns]
         if not order:
             return
-        if self.trial.elastic:
-            order.sort(key=lambda i: (-sizes[i].longest, requests[i].prompt, i))
+        order.sort(key=lambda i: (-sizes[i].longest, requests[i].prompt, i))
+        if self.trial.elastic and self.budget is None:
             yield from self._sampled([(i, requests[i]) for i in order], max(sizes[i].columns for i in order))
             return
-        order.sort(key=lambda i: (-sizes[i].columns, requests[i].prompt, i))
+        order.sort(key=lambda i: -sizes[i].columns)
         for columns, group in groupby(order, key=lambda i: sizes[i].columns):
             yield from self._sampled([(i, requests[i]) for i in group], columns)
 
+    def _with_options(
+        self, found: Sequence[tuple[int, Response]], requests: Sequence[Request]
+    ) -> Iterator[tuple[int, Response]]:
+        """The same with the log-probability of each option in nats, where there are options and room for them."""
+        asked = {
+            i: Continuations(requests[i].prompt, requests[i].options)
+            for i, response in found
+            if requests[i].options and response.finish != "overflow"
+        }
+        different = list(dict.fromkeys(asked.values()))
+        likely = {different[n]: row for n, row in self.likelihoods(different)}
+        for i, response in found:
+            options = tuple(x.logprob for x in likely[asked[i]]) if i in asked else None
+            yield i, replace(response, option_logprobs=options)
+
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """See `Generator`. Raises ModelError where a single prompt takes more memory than there is."""
-        for position, question in enumerate(asked):
+        import torch
+
+        for part in in_parts(range(len(asked)), _QUESTIONS):
             try:
-                found = self._likelihoods(question)
+                with torch.inference_mode():
+                    found = self._likelihoods([asked[i] for i in part])
             except Exception as error:
                 if is_out_of_memory(error):
                     raise _too_small(error) from error
                 raise
-            yield position, found
+            yield from zip(part, found, strict=True)
+
+    def _likelihoods(self, questions: Sequence[Continuations]) -> list[tuple[Likelihood, ...]]:
+        pairs = [[encode_pair(self.tokenizer, q.prompt, text) for text in q.texts] for q in questions]
+        prompts = [tuple(row[0][0] if row else ()) or (self.start,) for row in pairs]
+        tails = [[tuple(tail) for _, tail in row] for row in pairs]
+        if not self.trial.fits:
+            alone = self.forward.alone
+            return [tuple(alone(p, tail) for tail in row) for p, row in zip(prompts, tails, strict=True)]
+        return [tuple(row) for row in self.forward.likelihoods(list(zip(prompts, tails, strict=True)))]
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -118,14 +155,14 @@ class Decoder:
         return Size(longest, job.columns if sampled else 0)
 
     def _job(self, position: int, request: Request) -> Job:
-        contrast = None if request.contrast is None else self.encode(request.contrast)
-        return Job(position, request, self.encode(request.prompt), contrast)
+        contrast = None if request.contrast is None else self.encode(request.contrast) or (self.start,)
+        return Job(position, request, self.encode(request.prompt) or (self.start,), contrast)
 
     def _unsampled(self, request: Request) -> Response:
         prompt = self.encode(request.prompt)
         if request.decoding.max_new_tokens or len(prompt) > self.room:
             return Response("", len(prompt), 0, "overflow")
-        return Response("", len(prompt), 0, "stop", self._options(request))
+        return Response("", len(prompt), 0, "stop")
 
     def _sampled(self, asked: Iterable[tuple[int, Request]], columns: int) -> Iterator[tuple[int, Response]]:
         """Responses to requests of one width."""
@@ -158,7 +195,6 @@ class Decoder:
         """Go on with half the slots. Raises ModelError where one is too many."""
         if self.rows == 1:
             raise _too_small(error) from error
-        self.forward = Forward(self.model)
         free_memory()
         self.rows = self.most = self.rows // 2
         self.notes.append(f"out of memory: prompts were answered {self.rows} at a time from there on")
@@ -167,26 +203,7 @@ class Decoder:
         kept = tokens[:-1] if tokens[-1] in self.ends else tokens
         whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
         text = finished_text(whole, job.request.decoding)
-        return Response(text, len(job.prompt), len(kept), finish, self._options(job.request))
-
-    def _options(self, request: Request) -> tuple[float, ...] | None:
-        """The log-probability of each option in nats; None without options."""
-        found = self._likelihoods(Continuations(request.prompt, request.options))
-        return tuple(x.logprob for x in found) if request.options else None
-
-    def _likelihoods(self, question: Continuations) -> tuple[Likelihood, ...]:
-        """Each text by itself after the prompt, so that no text's rounding depends on the others."""
-        import torch
-
-        if not question.texts:
-            return ()
-        pairs = [encode_pair(self.tokenizer, question.prompt, text) for text in question.texts]
-        prompt = pairs[0][0] or [self.start]
-        with torch.inference_mode():
-            if not self.trial.fits:
-                return tuple(self.forward.alone(prompt, tail) for _, tail in pairs)
-            prefix = self.forward.prefix(prompt)
-            return tuple(self.forward.likelihood(prefix, tail) for _, tail in pairs)
+        return Response(text, len(job.prompt), len(kept), finish)
 
     def _judge(self, request: Request, tokens: Sequence[int]) -> Ending | None:
         if tokens[-1] in self.ends or self._stopped(tokens, request.decoding.stop):
@@ -225,18 +242,23 @@ class Decoder:
 
     def _try(self) -> Trial:
         size = self.model.config.get_text_config().vocab_size
-        ids = [(7 * i + 11) % size for i in range(_PROBE + _PROBE_STEPS)]
-        prefix = self.forward.prefix(ids[:_PROBE])
-        full, short = (self._stepped(prefix, ids, elastic=elastic) for elastic in (False, True))
-        plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0].float()
-        mine = [prefix.scores, *(scores[0] for scores in full)]
-        apart = max(float((a - b).abs().max()) for a, b in zip(mine, plain[_PROBE - 1 :], strict=True))
+        ids = tuple((7 * i + 11) % size for i in range(_PROBE + _PROBE_STEPS))
+        prompt, tail = ids[:_PROBE], ids[_PROBE:]
+        plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0, _PROBE - 1 :].float()
+        width = width_for(_PROBE)
+        rows = self.forward.batch([prompt] * self.forward.prompt_rows(width), width)
+        full, short = (self._stepped(rows[0], ids, elastic=elastic) for elastic in (False, True))
+        said = [row[0] for row in self.forward.likelihoods([(prompt, [tail])] * len(rows))]
+        mine = [rows[0].scores, *(scores[0] for scores in full)]
+        apart = max(float((a - b).abs().max()) for a, b in zip(mine, plain, strict=True))
+        apart = max(apart, abs(said[0].logprob - likelihood(plain, self.forward.tensor(tail)).logprob) / len(tail))
         share = apart / max(float(plain.max() - plain.min()), 1e-9)
         if not share <= _TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _COARSE):
             return Trial(fits=False, reason=f"scores differ by {share:.0%} of their range")
+        alike = all(bool((scores == scores[0]).all()) for scores in full) and len(set(said)) == 1
         return Trial(
             fits=True,
-            alike=all(bool((scores == scores[0]).all()) for scores in full),
+            alike=alike and all(bool((row.scores == rows[0].scores).all()) for row in rows),
             elastic=all(bool((a == b).all()) for a, b in zip(full, short, strict=True)),
         )
 

@@ -45,6 +45,13 @@ def take_place(environment: MutableMapping[str, str]) -> Processes:
     return found
 
 
+def as_environment(processes: Processes) -> dict[str, str]:
+    """The variables from which `take_place` reads this place."""
+    named = {"RANK": processes.number, "WORLD_SIZE": processes.count}
+    named |= {"LOCAL_RANK": processes.local_number, "LOCAL_WORLD_SIZE": processes.local_count}
+    return {name: str(value) for name, value in named.items()}
+
+
 def choose_gpu(processes: Processes, environment: MutableMapping[str, str]) -> None:
     """One process computes on one GPU; trl refuses to see more. Processes share GPUs where there are too few."""
     said = environment.get("CUDA_VISIBLE_DEVICES")

@@ -110,12 +110,8 @@ class PlainDisplay:
         self.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
 
-class HelperDisplay:
-    """Shows of a process that only helps what goes wrong in it."""
-
-    def __init__(self, console: Console, number: int) -> None:
-        """Write to `console`; `number` is that of the process."""
-        self.console, self.number = console, number
+class SilentDisplay:
+    """Shows nothing: that of a process whose work another one reports."""
 
     @contextmanager
     def stage(self, name: str, unit: str) -> Iterator[Stage]:
@@ -123,8 +119,7 @@ class HelperDisplay:
         yield Stage(name, unit)
 
     def say(self, line: str) -> None:
-        """Show a line."""
-        self.console.print(f"process {self.number}: {plain(line)}", markup=False, highlight=False, soft_wrap=True)
+        """Show nothing."""
 
 
 class _RateColumn(ProgressColumn):

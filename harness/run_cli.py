@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -21,12 +21,13 @@ from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.data import data_used
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.given import Given, GivenEngine, GivenRun, plan_given
+from mipo_bench.harness.helpers import helped, wanted
 from mipo_bench.harness.interrupt import STOPPED, stoppable
 from mipo_bench.harness.judge_load import Assigned, check_judge, load_judges
 from mipo_bench.harness.judge_plan import TO_JUDGE, planned_judging, unjudged
 from mipo_bench.harness.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.processes import Processes, choose_gpu, of_environment, threads_each
-from mipo_bench.harness.progress import Display, HelperDisplay, display_for
+from mipo_bench.harness.progress import Display, SilentDisplay, display_for
 from mipo_bench.harness.provenance import usable_cores
 from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.runner import Run
@@ -45,7 +46,10 @@ _CHARACTERS_PER_TOKEN = 4
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
-    processes = of_environment()
+    environment = dict(os.environ)
+    launched = of_environment()
+    count = launched.count if launched.count > 1 else wanted(config)
+    processes = launched if launched.count > 1 else Processes(0, count, 0, count)
     quiet(config, processes)
     given = plan_given(config) if is_responses(config.model) else None
     plan = given.plan if given else make_plan(config)
@@ -65,9 +69,10 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
             for folder in (config.store, config.out):
                 check_writable(folder)
             with closing(open_for_run(config.store)) as store:
-                display = HelperDisplay(console, processes.number) if processes.helps else display_for(console)
-                started = start(store, display)
-                report = conduct(started, processes)
+                display = SilentDisplay() if processes.helps else display_for(console)
+                with helped(config, processes, environment) if launched.count == 1 else nullcontext():
+                    started = start(store, display)
+                    report = conduct(started, processes)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return STOPPED
@@ -90,7 +95,7 @@ def conduct(started: Run, processes: Processes) -> Report | None:
     store = started.store
     store.claims.processes = processes.count
     if processes.helps:
-        started.compute(helps=True)
+        started.help()
         return None
     report = seal(started.execute())
     keys = [done.keys for done in started.evaluated]

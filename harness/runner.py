@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import ModelError, StageError, UserError, described
 from mipo_bench.harness.evaluation import Evaluated, Weights
-from mipo_bench.harness.guards import Guards
-from mipo_bench.harness.information import Informant
+from mipo_bench.harness.guards import Guarded, Guards
+from mipo_bench.harness.information import Informant, Informed
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
 from mipo_bench.harness.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
@@ -40,6 +40,7 @@ from mipo_bench.reports.record import (
     ModelRecord,
     Provenance,
     Report,
+    TaskRecord,
 )
 from mipo_bench.reports.trained_baselines import flagged
 
@@ -69,18 +70,24 @@ class Run:
 
     def execute(self) -> Report:
         """Run every stage and report."""
-        self.compute(helps=False)
+        self.compute()
         self._judge()
         return self._report()
 
-    def compute(self, *, helps: bool) -> None:
-        """Every stage before judging. Who `helps` another process that reports leaves out what others are at."""
+    def help(self) -> None:
+        """Share the work of a process that judges and reports; what goes wrong here goes wrong there too."""
+        self.compute()
+        arms = [self._read(done) for done in self.evaluated]
+        self._measure([describe_task(t.task, t.reference, t.items) for t in self.plan.tasks], arms)
+
+    def compute(self) -> None:
+        """Every stage before judging; what another process on the store computes is waited for."""
         self._ahead()
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._hole(arm):
                     self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
-        for task, arm in self._trainings(helps=helps):
+        for task, arm in self._trainings():
             with self._hole(arm):
                 self._trained(task, arm)
         order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
@@ -88,7 +95,7 @@ class Run:
         self._checkpoints.sort(key=lambda c: order[c.task, c.recipe, c.train_seed])
         self._holes.sort(key=lambda h: order[h.task, h.method, h.train_seed])
 
-    def _trainings(self, *, helps: bool) -> Iterator[tuple[TaskPlan, Arm]]:
+    def _trainings(self) -> Iterator[tuple[TaskPlan, Arm]]:
         """The trained arms, those first that no other process is at."""
         settings = [self.config.train.model_dump_json(), self.config.pairs.model_dump_json()]
         units = {
@@ -100,7 +107,7 @@ class Run:
         def wait() -> None:
             self.display.say("waiting for other processes that compute the rest on this store")
 
-        return in_turn(self.store.claims, units, leave=helps, wait=wait)
+        return in_turn(self.store.claims, units, wait)
 
     @staticmethod
     def _name(arm: Arm) -> tuple[str, str, int | None]:
@@ -172,10 +179,19 @@ class Run:
 
     def _score(self, done: Evaluated) -> ArmRecord:
         """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
-        responses = done.responses(self.store)
-        task = done.task
-        record = score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
-        return self.jury.score(done.arm, record)
+        return self.jury.score(done.arm, self._read(done))
+
+    def _read(self, done: Evaluated) -> ArmRecord:
+        """The scores of one arm without a judge's."""
+        task, responses = done.task, done.responses(self.store)
+        return score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
+
+    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[Informed, Guarded]:
+        """What is computed with a model beyond the responses."""
+        informed = Informant(self.config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
+        firsts = {name: pairs for name, (_, pairs) in sorted(self._pairsets.items())}
+        guards = Guards(self.store, self.display, self.engine.base, firsts)
+        return informed, guards.watch(self.plan.tasks, self.evaluated)
 
     def _source(self, task: TaskPlan, arm: Arm) -> PairSource:
         settings = self.config.pairs
@@ -242,9 +258,7 @@ class Run:
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
         declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
-        informed = Informant(config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
-        firsts = {name: pairs for name, (_, pairs) in sorted(self._pairsets.items())}
-        guarded = Guards(self.store, self.display, self.engine.base, firsts).watch(self.plan.tasks, self.evaluated)
+        informed, guarded = self._measure(tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config.model_dump(mode="json", exclude={"store", "out"}),

@@ -50,10 +50,10 @@ def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dic
             time.sleep(max(POLL, _REST * (time.monotonic() - began)))
 
 
-def in_turn(claims: Claims, units: Mapping[str, T], *, leave: bool, wait: Callable[[], None]) -> Iterator[T]:
+def in_turn(claims: Claims, units: Mapping[str, T], wait: Callable[[], None]) -> Iterator[T]:
     """Every unit once, claimed while it is worked on; those that others are at come last.
 
-    With `leave` it ends where others are at everything that is left; else it calls `wait` once and waits for them.
+    Where others are at everything that is left, it calls `wait` once and waits for them.
     """
     left, told = list(units), False
     while left:
@@ -64,8 +64,6 @@ def in_turn(claims: Claims, units: Mapping[str, T], *, leave: bool, wait: Callab
                 yield units[taken[0]]
             finally:
                 claims.release(taken)
-        elif leave:
-            return
         else:
             if not told:
                 wait()

@@ -22,7 +22,7 @@ from mipo_bench.harness.types import Arm, Generator, Objective
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-GENERATION = "hf-3"
+GENERATION = "hf-4"
 """Goes up whenever generation can answer the same request differently."""
 
 

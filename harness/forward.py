@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Tokens = tuple[int, ...]
-_STEPS = ((64, 16), (256, 32), (512, 64), (2048, 128), (1 << 60, 256))
+_STEPS = ((128, 16), (256, 32), (512, 64), (2048, 128), (1 << 60, 256))
 """Up to so many tokens, widths are a multiple of the second number."""
-_TOGETHER = 2048
-"""Tokens of prompts that are computed in one call: more hardly raise the speed."""
+_TOGETHER = {"cpu": 1024}
+_ELSEWHERE = 4096
+"""Tokens of prompts that are computed in one call, by kind of device: more hardly raise the speed."""
 _LARGE = 1 << 25
 """Parameters from which one prompt keeps a CPU busy, so that computing idle rows would cost more than it saves."""
 _SCORES = 1 << 27
@@ -86,7 +87,8 @@ class Forward:
         self._attention = self._attending = getattr(model.config, "_attn_implementation", None)
         self._vocabulary = int(model.config.get_text_config().vocab_size)
         large = sum(p.numel() for p in model.parameters()) > _LARGE
-        self._together = 0 if large and self.device.type == "cpu" else _TOGETHER
+        together = _TOGETHER.get(self.device.type, _ELSEWHERE)
+        self._together = 0 if large and self.device.type == "cpu" else together
 
     @cached_property
     def windows(self) -> dict[str, int | None]:

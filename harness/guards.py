@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, TypeVar
 
 from mipo_bench.harness.answers import likelihoods
@@ -25,6 +26,7 @@ from mipo_bench.reports.record import HoleRecord
 from mipo_bench.reports.record_guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 
 T = TypeVar("T")
+K = TypeVar("K")
 SAMPLE = 100
 """Responses of an arm, and pairs of a recipe, whose probabilities are asked for."""
 
@@ -75,56 +77,65 @@ class Guards:
         responses = {arm.arm.method: arm.responses(self.store) for arm in arms}
         diverse = diversity({method: [r.text for r in found.values()] for method, found in responses.items()})
         with self.display.stage(f"{name}: guards", "prompts") as stage:
-            wording = [self._wording(arm, responses[arm.arm.method], diverse, stage) for arm in arms]
-            margins = [self._margin(name, recipe, stage) for owner, recipe in self.pairs if owner == name]
-        found = [margin for margin in margins if margin]
-        return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=found)
+            asked = {("wording", arm.arm.method): self._said(arm, responses[arm.arm.method]) for arm in arms}
+            recipes = [recipe for owner, recipe in self.pairs if owner == name]
+            asked |= {("pairs", recipe): self._sides(name, recipe) for recipe in recipes}
+            likely = self._ask(asked, stage)
+        wording = [
+            _wording(method, found, diverse.get(method), [x for [x] in likely["wording", method]])
+            for method, found in responses.items()
+        ]
+        margins = [margin for recipe in recipes if (margin := _margin(recipe, likely["pairs", recipe]))]
+        return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=margins)
 
-    def _wording(
-        self, arm: Evaluated, responses: Mapping[str, Response], diverse: Mapping[str, Diversity], stage: Stage
-    ) -> WordingRecord:
-        method, likely = arm.arm.method, self._likely(arm, responses, stage)
-        tokens = sum(x.n_tokens for x in likely)
-        words = diverse.get(method)
-        return WordingRecord(
-            method=method,
-            responses=len(responses),
-            empty=sum(not r.text.strip() for r in responses.values()),
-            matched=words.texts if words else 0,
-            matched_words=words.words if words else 0,
-            distinct_1=words.distinct_1 if words else None,
-            distinct_2=words.distinct_2 if words else None,
-            self_bleu=words.self_bleu if words else None,
-            measured=len(likely),
-            perplexity=math.exp(-sum(x.logprob for x in likely) / tokens) if tokens else None,
-        )
-
-    def _likely(self, arm: Evaluated, responses: Mapping[str, Response], stage: Stage) -> list[Likelihood]:
-        """The base model's likelihood of a sample of the arm's responses, each after the arm's own prompt."""
+    def _said(self, arm: Evaluated, responses: Mapping[str, Response]) -> list[Continuations]:
+        """A sample of the arm's responses, each after the arm's own prompt."""
         end = ending(self.base)
         texts = {item: ended(r, end) for item, r in responses.items() if r.finish != "overflow"}
         asked = [Continuations(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
-        return [found for [found] in self._ask(_sample(asked, arm.arm.task), stage)]
+        return _sample(asked, arm.arm.task)
 
-    def _margin(self, task: str, recipe: str, stage: Stage) -> MarginRecord | None:
-        """How the base model tells the sides of a recipe's pairs apart before any training."""
+    def _sides(self, task: str, recipe: str) -> list[Continuations]:
+        """Both sides of a sample of a recipe's pairs."""
         end = ending(self.base)
         pairs = _sample(self.pairs[task, recipe].pairs, task)
-        asked = [
-            Continuations(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs
-        ]
-        margins = [chosen.logprob - rejected.logprob for chosen, rejected in self._ask(asked, stage)]
-        if not margins:
-            return None
-        right = sum(margin > 0 for margin in margins) / len(margins)
-        return MarginRecord(recipe=recipe, pairs=len(margins), margin=sum(margins) / len(margins), accuracy=right)
+        return [Continuations(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs]
 
-    def _ask(self, asked: Sequence[Continuations], stage: Stage) -> list[tuple[Likelihood, ...]]:
-        """Likelihoods under the base model; none where it tells no probabilities."""
+    def _ask(self, asked: Mapping[K, Sequence[Continuations]], stage: Stage) -> dict[K, list[tuple[Likelihood, ...]]]:
+        """Likelihoods under the base model, all asked at once; none where it tells no probabilities."""
         try:
-            return likelihoods(self.base, asked, self.store, stage)
+            found = iter(likelihoods(self.base, [q for row in asked.values() for q in row], self.store, stage))
         except ModelError:
-            return []
+            found = iter(())
+        return {name: list(islice(found, len(row))) for name, row in asked.items()}
+
+
+def _wording(
+    method: str, responses: Mapping[str, Response], words: Diversity | None, likely: Sequence[Likelihood]
+) -> WordingRecord:
+    """How an arm writes; `likely` is what the base model thinks of a sample of it."""
+    tokens = sum(x.n_tokens for x in likely)
+    return WordingRecord(
+        method=method,
+        responses=len(responses),
+        empty=sum(not r.text.strip() for r in responses.values()),
+        matched=words.texts if words else 0,
+        matched_words=words.words if words else 0,
+        distinct_1=words.distinct_1 if words else None,
+        distinct_2=words.distinct_2 if words else None,
+        self_bleu=words.self_bleu if words else None,
+        measured=len(likely),
+        perplexity=math.exp(-sum(x.logprob for x in likely) / tokens) if tokens else None,
+    )
+
+
+def _margin(recipe: str, sides: Sequence[tuple[Likelihood, ...]]) -> MarginRecord | None:
+    """How the base model tells the sides of a recipe's pairs apart before any training."""
+    margins = [chosen.logprob - rejected.logprob for chosen, rejected in sides]
+    if not margins:
+        return None
+    right = sum(margin > 0 for margin in margins) / len(margins)
+    return MarginRecord(recipe=recipe, pairs=len(margins), margin=sum(margins) / len(margins), accuracy=right)
 
 
 def overlaps(task: TaskPlan) -> Iterable[OverlapRecord]:

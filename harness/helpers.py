@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING
 
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.processes import Processes, as_environment
 from mipo_bench.harness.provenance import usable_cores
 from mipo_bench.harness.responses_file import is_responses
 
-if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
-
 _MOST = 4
 """Processes that are started unless a number is given: each holds the libraries in memory."""
 _PATIENCE = 10.0
-"""Seconds that helpers may take to end by themselves once the report is made."""
+"""Seconds that a helper may take to end by itself once the report is made."""
 
 
 def wanted(config: RunConfig) -> int:
@@ -35,15 +32,9 @@ def wanted(config: RunConfig) -> int:
 def helped(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> Iterator[None]:
     """Start all processes beside the first, with the environment that it was started with itself.
 
-    When the block ends early they are ended at once: nothing in the store depends on a clean end.
+    When the block is left by an error they are ended at once: nothing in the store depends on a clean end.
     """
-    spawn = get_context("spawn")
-    helpers = [
-        spawn.Process(target=_help, args=(config, Processes(n, place.count, n, place.count), dict(environment)))
-        for n in range(1, place.count)
-    ]
-    for helper in helpers:
-        helper.start()
+    helpers = [_start(config, Processes(n, place.count, n, place.count), environment) for n in range(1, place.count)]
     patience = 0.0
     try:
         yield
@@ -53,28 +44,51 @@ def helped(config: RunConfig, place: Processes, environment: Mapping[str, str]) 
             _end(helper, patience)
 
 
-def _end(helper: SpawnProcess, patience: float) -> None:
-    helper.join(patience)
-    if helper.exitcode is None:
+def _start(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A helper reads the configuration from its standard input, and lives until that is closed, at the longest."""
+    helper = subprocess.Popen(
+        [sys.executable, "-m", "mipo_bench.harness.helpers"],
+        env={**environment, **as_environment(place)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches the first process alone, which ends the others
+    )
+    assert helper.stdin is not None
+    helper.stdin.write(to_line(config))
+    helper.stdin.flush()
+    return helper
+
+
+def _end(helper: subprocess.Popen[bytes], patience: float) -> None:
+    try:
+        helper.wait(patience)
+    except subprocess.TimeoutExpired:
         helper.kill()
-        helper.join()
+        helper.wait()
 
 
-def _help(config: RunConfig, place: Processes, environment: dict[str, str]) -> None:
+def to_line(config: RunConfig) -> bytes:
+    """The whole configuration in a line, the paths too that reports leave out."""
+    values = config.model_dump(mode="json")
+    values["include"] = [str(include.path) for include in config.include]
+    values["data"] = {task: str(folder) for task, folder in config.data.items()}
+    return f"{json.dumps(values)}\n".encode()
+
+
+def main() -> None:
     """The whole life of a helper."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # Ctrl-C reaches it too, and the first process says what there is to say
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environment | as_environment(place))
+    config = RunConfig.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     from mipo_bench.harness.run_cli import run
 
     raise SystemExit(run(config, dry_run=False))
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
+def _end_with_the_first() -> None:
+    sys.stdin.buffer.read()
     os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,6 @@ _STEPS = ((512, 64), (1024, 128), (4096, 256))
 """Up to so many columns, they are a multiple of the second number; further up, of the last one."""
 _REACH = 32
 """Elastic slots have a multiple of so many columns."""
-_SLACK = 64
-"""Columns that may be too many before memory is moved."""
 
 
 def columns_for(tokens: int) -> int:
@@ -132,9 +130,9 @@ class Slots:
         return scores
 
     def _stretch(self, needed: int) -> None:
-        """Make room for so many columns, and give back what is far more."""
+        """Make room for so many columns, and give back the rest."""
         wanted = min(self.columns, -(-needed // _REACH) * _REACH)
-        if self.elastic and not self.reach - _SLACK < wanted <= self.reach:
+        if self.elastic and wanted != self.reach:
             self.reach = wanted
             for layer in self._layers:
                 if layer.is_initialized:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mipo_bench.reports.record import Report
 
-SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1"]
+SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1", "--set", "processes=1"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
 
 
@@ -22,5 +22,7 @@ def mipo(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.Comp
 
 
 def comparable(report: Report) -> dict[str, object]:
-    """A report without what may differ between two runs of the same thing: when, and in which checkout."""
-    return report.model_dump(exclude={"digest", "created", "provenance", "notes"})
+    """A report without what may differ between two runs of the same thing: when, where, and by how many processes."""
+    found = report.model_dump(exclude={"digest", "created", "provenance"})
+    del found["config"]["processes"]
+    return found

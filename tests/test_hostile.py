@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config import load_config
-from mipo_bench.harness.progress import HelperDisplay, LiveDisplay, PlainDisplay
+from mipo_bench.harness.progress import LiveDisplay, PlainDisplay
 from mipo_bench.reports.csvfile import to_csv
 from mipo_bench.reports.history import Past, history_page, trend_page
 from mipo_bench.reports.latex import to_latex
@@ -149,7 +149,7 @@ def test_a_report_that_cannot_be_shown_is_a_harmless_message(
 
 
 def test_progress_on_a_terminal_and_elsewhere() -> None:
-    for make in (PlainDisplay, LiveDisplay, lambda console: HelperDisplay(console, 1)):
+    for make in (PlainDisplay, LiveDisplay):
         out = io.StringIO()
         display: Any = make(Console(file=out, width=80, highlight=False))
         display.say(f"! {HOSTILE}")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 
+from mipo_bench.harness.claims import living
 from mipo_bench.reports.reportfile import load_report
 
 pytestmark = pytest.mark.training
@@ -33,11 +34,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def started(folder: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def started(folder: Path, *more: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A run that has not ended yet, ended with the block at the latest."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        COMMAND, cwd=folder, stdout=pipe, stderr=pipe, text=True, env={**ENVIRONMENT, **variables}
+        [*COMMAND, *more], cwd=folder, stdout=pipe, stderr=pipe, text=True, env={**ENVIRONMENT, **variables}
     ) as process:
         try:
             yield process
@@ -129,6 +130,29 @@ def test_a_launcher_with_two_processes_gives_the_same_report(finished: Path, tmp
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written to") == 1
     check(tmp_path, finished)
+
+
+TWO = ("--set", "processes=2")
+
+
+def test_a_run_that_starts_two_processes_itself_gives_the_same_report(finished: Path, tmp_path: Path) -> None:
+    done = mipo(*SMALL, *TWO, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    check(tmp_path, finished)
+    assert living(tmp_path / ".mipo-bench") == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_helpers_end_with_the_run_that_started_them(end: signal.Signals, tmp_path: Path) -> None:
+    store = tmp_path / ".mipo-bench"
+    with started(tmp_path, *TWO) as first:
+        wait_for(first, lambda: len(living(store)) == 2)
+        first.send_signal(end)
+        first.wait(timeout=30)
+    deadline = time.monotonic() + 30
+    while living(store):
+        assert time.monotonic() < deadline, living(store)
+        time.sleep(0.02)
 
 
 def test_when_the_other_process_is_killed_one_finishes(finished: Path, tmp_path: Path) -> None:

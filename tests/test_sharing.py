@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.claims import living
-from mipo_bench.harness.processes import Processes, choose_gpu, take_place, threads_each
+from mipo_bench.harness.processes import Processes, as_environment, choose_gpu, take_place, threads_each
 from mipo_bench.harness.sharing import in_turn, parts
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Response
@@ -110,10 +110,8 @@ def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
         told.append("waits")
         second.claims.release(["a"])
 
-    assert list(in_turn(first.claims, units, leave=False, wait=wait)) == [2, 3, 1]
+    assert list(in_turn(first.claims, units, wait)) == [2, 3, 1]
     assert told == ["waits"]
-    second.claims.take(["b"])
-    assert list(in_turn(first.claims, units, leave=True, wait=wait)) == [1, 3]
 
 
 def test_claims_do_not_ask_the_clock() -> None:
@@ -158,3 +156,10 @@ def test_each_process_takes_its_gpu_and_its_share_of_the_cores() -> None:
     assert threads_each(Processes(1, 4, 1, 4), 0, 8) == 2
     assert threads_each(Processes(1, 4, 1, 4), 3, 8) == 3
     assert threads_each(Processes(1, 4, 1, 4), 0, 2) == 1
+
+
+def test_a_place_survives_the_environment() -> None:
+    place = Processes(2, 4, 1, 2)
+    variables = as_environment(place) | {"HOME": "/"}
+    assert take_place(variables) == place
+    assert variables == {"HOME": "/"}

@@ -11,7 +11,9 @@ Run by hand, on an otherwise idle machine, from the repository's root:
 by lm-eval's `HFLM.generate_until` with the same decoding, each at the batch size that suits it best. Target: at least
 1.5 times as fast.
 `run`: `mipo-bench run --recipes none` with an empty store against one `lm_eval` process for each arm and task, on YAML
-tasks made of the same rendered prompts. Target: at least 5 times as fast.
+tasks made of the same rendered prompts. Target: at least 5 times as fast. Mutual information is left out, for the loop
+measures none; what the loop does not do either (options of multiple choice, guards, statistics, report) stays. The run
+as it is by default is timed beside it, once.
 `training`: one MIPO training as a run does it, with its checkpoint in the store, against a plain use of trl's
 `DPOTrainer` on the same pairs with the same settings. Target: at most 5% slower.
 
@@ -153,14 +155,32 @@ def run(options: argparse.Namespace) -> None:
                 arguments += ["--tasks", task, "--device", "cpu", "--batch_size", "64", "--output_path", name]
                 _call(["-m", "lm_eval", "run", "--model", "hf", *arguments], environment)
 
-        def ours() -> None:
+        def ours(*more: str) -> None:
             with tempfile.TemporaryDirectory() as fresh:
-                settings = ["--set", f"store={fresh}/store", "--set", f"threads={options.threads}"]
-                arguments = ["run", "--recipes", "none", "--out", f"{fresh}/out", *limit, *settings]
-                _call(["-m", "mipo_bench.harness", *arguments], environment)
+                arguments = ["run", "--recipes", "none", "--out", f"{fresh}/out", "--set", f"store={fresh}/store"]
+                _call(["-m", "mipo_bench.harness", *arguments, *limit, *more], dict(os.environ))
 
         print(f"{len(names)} arms of all tasks")
-        show("run", *alternate(theirs, ours, options.repeat))
+        same = ["--set", "information.arms=[]"]
+        show("run", *alternate(theirs, lambda: ours(*same), options.repeat))
+        print(f"run with everything that is on by default: {seconds(ours):.2f} s")
+        _call(["-c", _PROFILED, str(folder / "profile"), "run", "--recipes", "none", *limit, *same], environment)
+        pstats.Stats(str(folder / "profile"), stream=sys.stdout).sort_stats("cumtime").print_stats("harness/", 40)
+
+
+_PROFILED = """
+import cProfile, sys, tempfile
+from mipo_bench.harness.cli import main
+file, *arguments = sys.argv[1:]
+with tempfile.TemporaryDirectory() as fresh:
+    arguments += ["--set", "processes=1", "--out", f"{fresh}/out", "--set", f"store={fresh}/store"]
+    profile = cProfile.Profile()
+    try:
+        profile.runcall(main, arguments)
+    except SystemExit:
+        profile.dump_stats(file)
+"""
+"""A run in one process, whose profile goes to a file."""
 
 
 def _yaml_tasks(found: Mapping[str, Sequence[Request]], folder: Path) -> list[str]:
@@ -269,7 +289,7 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=sorted(parts))
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--limit", type=int, default=None, help="items of a task; all by default")
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of both in one process, and of lm_eval")
     options = parser.parse_args()
     for name, part in parts.items():
         if options.part in (None, name):

@@ -63,6 +63,7 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
             yield names[position], response, response.n_tokens
 
     def put(rows: Sequence[tuple[str, Response]]) -> None:
+        _keep_notes(generator, store)
         store.put_responses(row for row in rows if row[1].finish != "failed")
 
     times = Counter(keys)
@@ -92,10 +93,16 @@ def likelihoods(
             yield wanted[position], found, sum(x.n_tokens for x in found)
 
     def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
+        _keep_notes(generator, store)
         store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
 
     known = _complete({name: times[name] for name in places}, Work(stored, compute, put), store, meter)
     return [known[name] for name in names]
+
+
+def _keep_notes(generator: Generator, store: Store) -> None:
+    """What must be said of answers is kept with them: the next run finds them in the store, and must say it too."""
+    store.put_notes(generator.digest, getattr(generator, "notes", ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mipo_bench.harness.answers import Meter, answer, likelihoods
 from mipo_bench.harness.config import AskingConfig
-from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.errors import UserError, described
 from mipo_bench.harness.evaluation import Evaluated, Weights, ask
 from mipo_bench.harness.pairs import seed_of
 from mipo_bench.harness.plan import TaskPlan
@@ -83,9 +83,9 @@ def _render(asking: Asking, messages: Sequence[Message], item: Item, context: st
     return asking.weights.generator.render(framed(messages, item), context)
 
 
-def _fail(done: Evaluated, item: str, error: Exception) -> None:
+def _fail(done: Evaluated, item: str, error: BaseException) -> None:
     """A plugin may raise anything: it becomes a counted row."""
-    done.failed[item] = f"prompt: {type(error).__name__}: {error}"
+    done.failed[item] = f"prompt: {described(error)}"
     del done.requests[item]
 
 
@@ -116,7 +116,7 @@ def _next_step(asking: Asking, baseline: SteppedBaseline, done: Evaluated, name:
         prompt = _render(asking, baseline.follow_up(item, earlier), item, item.context if seen else None)
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - see _fail
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - see _fail
         _fail(done, name, error)
         return
     seed = seed_of("step", asking.arm.task, name, asking.arm.sample_seed, step)
@@ -132,7 +132,7 @@ def _contrasts(asking: Asking, baseline: ContrastedBaseline, done: Evaluated) ->
             found[name] = _render(asking, baseline.contrast(item), item, None).text
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - see _fail
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - see _fail
             _fail(done, name, error)
     return found
 

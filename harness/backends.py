@@ -18,11 +18,12 @@ from mipo_bench.harness.engine import Engine, HFEngine, Trained
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.lm_eval_backend import LMEvalGenerator, Seeding, Traits
-from mipo_bench.harness.models import EMBEDDED, locate, resolve
+from mipo_bench.harness.memory import check_training_fits
+from mipo_bench.harness.models import EMBEDDED, locate, parameters, resolve
 from mipo_bench.harness.openai_backend import OpenAIGenerator
 from mipo_bench.harness.openai_client import ChatServer
 from mipo_bench.harness.pairs import PairSet, PromptSet
-from mipo_bench.harness.provenance import digest
+from mipo_bench.harness.provenance import digest, file_digest, folder_digest
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Arm, Generator
 
@@ -69,10 +70,12 @@ def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
     """
     if config.backend == OWN:
         folder, placement = resolve(config.model), place(config)
+        check_training_fits(parameters(folder), config, placement.device)
         return lambda store: HFEngine(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if config.backend in TRAINING_BACKENDS:
         folder, placement = resolve(config.model), place(config)
+        check_training_fits(parameters(folder), config, placement.device)
         return lambda store: LMEvalEngine(config, folder, placement, store)
     address = config.backend_args.get("base_url")
     if config.backend == OPENAI:
@@ -110,17 +113,21 @@ class LMEvalEngine(HFEngine):
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         backend = self.config.backend
-        usual: dict[str, Any] = {"pretrained": str(folder), "dtype": self.placement.dtype}
-        usual["trust_remote_code"] = self.placement.trust_remote_code
+        usual: dict[str, Any] = {"dtype": self.placement.dtype, "trust_remote_code": self.placement.trust_remote_code}
         if _SEEDING.get(backend) == "torch":
             usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size or "auto"}
+            safe: dict[str, Any] = {"use_safetensors": True}
         else:
             usual["batch_size"] = "auto"
+            safe = {"load_format": "safetensors"}
         arguments = usual | dict(self.config.backend_args)
-        settings = {name: value for name, value in arguments.items() if name not in _SPEED | {"pretrained"}}
+        settings = {name: value for name, value in arguments.items() if name not in _SPEED}
         name = _identity(self.config, weights, settings, [*self.placement.identity, self.versions["transformers"]])
         traits = Traits(backend, _SEEDING.get(backend, "none"))
-        return LMEvalGenerator(lambda: _build(backend, arguments), name, traits, self.config.chat, self.notes)
+        arguments |= {"pretrained": str(folder), **safe}
+        generator = LMEvalGenerator(lambda: _build(backend, arguments), name, traits, self.config.chat, [], folder)
+        self._generators.append(generator)
+        return generator
 
 
 class ServedEngine:
@@ -147,6 +154,9 @@ class ServedEngine:
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: its weights are out of reach."""
         raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
+
+    def unload(self) -> None:
+        """Nothing is loaded here."""
 
 
 def chat_server(config: RunConfig) -> ChatServer:
@@ -189,6 +199,13 @@ def _remote(config: RunConfig, engine: ServedEngine) -> Generator:
     return LMEvalGenerator(lambda: _build(config.backend, given), identity, traits, config.chat, engine.notes)
 
 
+def _content(value: Any) -> Any:
+    path = Path(value) if isinstance(value, str) and value else None
+    if path is None or not path.exists():
+        return value
+    return folder_digest(path) if path.is_dir() else file_digest(path)
+
+
 def _number(arguments: Mapping[str, Any], name: str) -> float:
     value = arguments[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -203,6 +220,7 @@ def _build(backend: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _identity(config: RunConfig, weights: str, settings: Mapping[str, Any], circumstances: list[str]) -> str:
+    """What can change an answer; a setting that names a folder or a file stands for its content."""
     chat = config.chat.model_dump_json()
-    said = json.dumps(settings, sort_keys=True, default=str)
+    said = json.dumps({name: _content(value) for name, value in settings.items()}, sort_keys=True, default=str)
     return digest(["lm-eval", version("lm-eval"), config.backend, weights, said, chat, *circumstances])

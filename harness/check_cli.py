@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mipo_bench.harness.run_options import INCLUDE
+from mipo_bench.harness.secrets import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,7 +104,7 @@ def _print(task: Task, plugins: Plugins, checks: Iterable[Check]) -> int:
     failed = 0
     for check in checks:
         failed += bool(check.problems)
-        first, *more = check.problems[:_SHOWN] or (check.done,)
+        first, *more = (redacted(line) for line in check.problems[:_SHOWN] or (check.done,))
         sys.stdout.write(f"  {'FAIL' if check.problems else 'ok':<5} {check.name:<10} {first}\n")
         more += [f"and {len(check.problems) - _SHOWN} more"] if len(check.problems) > _SHOWN else []
         sys.stdout.writelines(f"{'':<19}{line}\n" for line in more)

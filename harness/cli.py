@@ -1,11 +1,13 @@
 """The command line: arguments in, exit code out.
 
-Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usage or input, 130 stopped by Ctrl-C.
+Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usage or input, 70 a bug of mipo-bench
+itself, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +27,8 @@ from mipo_bench.reports.textgrid import plain
 if TYPE_CHECKING:
     from mipo_bench.harness.config import RunConfig
 
+BUG = 70
+"""The exit code of what went wrong in mipo-bench itself (sysexits' EX_SOFTWARE): no gate takes it for a regression."""
 app = typer.Typer(
     name="mipo-bench",
     help="Does MIPO training beat the best way of prompting, and is the difference real?",
@@ -103,6 +107,10 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
+    except Exception:  # noqa: BLE001 - a bug; its traceback may hold a key of the environment
+        _complain(traceback.format_exc())
+        _complain("this is a bug of mipo-bench: please report it with the lines above.")
+        sys.exit(BUG)
 
 
 def _complain(message: str) -> None:

@@ -186,6 +186,8 @@ class ChatConfig(Section):
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
 
 
+_FIXED = ("pretrained", "model", "use_safetensors", "load_format")
+"""Arguments of backends that load a folder: which one, and how."""
 TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
 """Backends that load a folder, and so can answer with a checkpoint too; all others only run prompting arms."""
 
@@ -240,7 +242,7 @@ class RunConfig(Section):
     """Tokens of prompt and response together, where the model's own window shall not be filled."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
-    batch_size: Annotated[int, Field(ge=0, strict=True)] = 32
+    batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
     """Prompts that are answered together; 0 takes as many as the GPU's memory holds, and 32 without one."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
@@ -298,6 +300,11 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
         values["backend_args"] = {k: v for k, v in cast("Mapping[str, Any]", arguments).items() if k not in dict(found)}
     problems = [problem for _, problem in found]
     backend = values.get("backend", "transformers")
+    problems += [
+        f"backend_args.{name}: it is decided by --model; weights are read from its safetensors alone."
+        for name in _FIXED
+        if backend in TRAINING_BACKENDS and isinstance(arguments, Mapping) and name in arguments
+    ]
     if backend == "transformers" and arguments:
         problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
     if backend != "transformers" and str(values.get("model", "")).endswith(".jsonl"):

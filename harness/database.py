@@ -12,8 +12,8 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.locks import exclusive
 from mipo_bench.harness.provenance import digest
 
-SCHEMA = 2
-"""2 added what each run used, digests of runs, and claims."""
+SCHEMA = 3
+"""2 added what each run used, digests of runs, and claims; 3 what a report must say of stored answers."""
 FILE = "store.sqlite"
 ROWS = ("responses", "likelihoods", "verdicts")
 """Tables of content: the key comes first, the digest of the row last."""
@@ -34,6 +34,7 @@ _TABLES = (
         id TEXT PRIMARY KEY, created TEXT NOT NULL, report BLOB NOT NULL, keys BLOB NOT NULL, used BLOB,
         digest TEXT NOT NULL DEFAULT ''
     )""",
+    "CREATE TABLE IF NOT EXISTS notes (generator TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (generator, text))",
     "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID",
 )
 _WAIT = 60.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mipo_bench.harness.run_options import INCLUDE
+from mipo_bench.reports.textgrid import plain
 
 if TYPE_CHECKING:
     from mipo_bench.harness.sources import Places
@@ -94,7 +95,8 @@ def diff(
     except NotComparableError as error:
         if gate is None:
             raise
-        sys.stderr.write(f"mipo-bench: {error}\nmipo-bench: gate {gate}: not comparable\n")
+        sys.stderr.writelines(f"mipo-bench: {plain(line)}\n" for line in str(error).splitlines())
+        sys.stderr.write(f"mipo-bench: gate {gate}: not comparable\n")
         raise typer.Exit(NOT_COMPARABLE) from error
 
 

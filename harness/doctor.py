@@ -17,7 +17,8 @@ from mipo_bench.harness.generate import Placement, place
 from mipo_bench.harness.given import plan_given
 from mipo_bench.harness.judge_load import check_judge, is_judged, load_judge
 from mipo_bench.harness.judge_plan import planned_judging
-from mipo_bench.harness.models import EMBEDDED, locate, resolve
+from mipo_bench.harness.memory import check_training_fits
+from mipo_bench.harness.models import EMBEDDED, locate, parameters, resolve
 from mipo_bench.harness.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import git_state, package_versions, usable_cores
@@ -25,7 +26,7 @@ from mipo_bench.harness.responses_file import is_responses
 from mipo_bench.harness.run_cli import check_writable
 from mipo_bench.harness.types import Task
 
-_FOUR_BYTES = 4
+_FOUR_BYTES, _TWO_BYTES = 4, 2
 _HUB_SECONDS = 5.0
 """How long the hub may take to say whether it has a model."""
 
@@ -56,8 +57,8 @@ def examine(config: RunConfig) -> Iterator[Finding]:
     folder = yield from _model(config)
     plan = yield from _tasks(config)
     if folder and placement:
-        yield from _guarded("model", lambda: _loads(folder, placement))
-    yield from _disk(config, plan, folder)
+        yield from _guarded("model", lambda: _loads(folder, placement, config))
+    yield from _disk(config, plan, folder, placement)
     yield _git(config)
 
 
@@ -202,7 +203,7 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
         yield Finding(what, "fail", str(error))
 
 
-def _loads(folder: Path, placement: Placement) -> Finding:
+def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
     """Build the architecture without weights: its size, its window, and the attention that it will use."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -215,6 +216,7 @@ def _loads(folder: Path, placement: Placement) -> Finding:
     except Exception as error:
         raise ModelError(f"the model in {folder} cannot be built: {error}") from error
     size = sum(p.numel() for p in model.parameters())
+    check_training_fits(size, config, placement.device)
     window = getattr(settings, "max_position_embeddings", None)
     return Finding(
         "model",
@@ -224,10 +226,11 @@ def _loads(folder: Path, placement: Placement) -> Finding:
     )
 
 
-def _disk(config: RunConfig, plan: Plan | None, folder: Path | None) -> Iterator[Finding]:
+def _disk(
+    config: RunConfig, plan: Plan | None, folder: Path | None, placement: Placement | None = None
+) -> Iterator[Finding]:
     trainings = sum(arm.recipe is not None for arm in plan.arms) if plan else 0
-    weights = sum(f.stat().st_size for f in folder.glob("*.safetensors")) if folder else 0
-    needed = trainings * weights
+    needed = trainings * _checkpoint_bytes(folder, placement) if trainings and folder and placement else 0
     for where in (config.store, config.out):
         try:
             check_writable(where)
@@ -239,6 +242,11 @@ def _disk(config: RunConfig, plan: Plan | None, folder: Path | None) -> Iterator
         text = f"{where}: {free / 1e9:.0f} GB free"
         text += f", about {wanted / 1e9:.1f} GB for {trainings} checkpoints" if wanted else ""
         yield Finding("disk", "fail" if free < wanted else "ok", text)
+
+
+def _checkpoint_bytes(folder: Path, placement: Placement) -> int:
+    """A checkpoint is kept in the number format that it answers in, whatever the base model's files hold."""
+    return parameters(folder) * (_FOUR_BYTES if placement.dtype == "float32" else _TWO_BYTES)
 
 
 def _existing(folder: Path) -> Path:

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from mipo_bench.harness.config import RunConfig, preset_notes
 from mipo_bench.harness.doctor import Finding, can_start, examine
+from mipo_bench.harness.secrets import redacted
+from mipo_bench.reports.textgrid import plain
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -33,5 +35,5 @@ def _row(finding: Finding) -> Table:
     row.add_column(width=4)
     row.add_column(width=8)
     row.add_column(overflow="fold")
-    row.add_row(Text(finding.state, style=_STYLES[finding.state]), finding.what, Text(finding.text))
+    row.add_row(Text(finding.state, style=_STYLES[finding.state]), finding.what, Text(plain(redacted(finding.text))))
     return row

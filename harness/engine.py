@@ -13,6 +13,7 @@ from mipo_bench.harness import train
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.generate import HFGenerator, Placement, load_model
 from mipo_bench.harness.grid import recipe_name, settings_of
+from mipo_bench.harness.memory import free_memory
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.provenance import digest, model_digest, package_versions
 from mipo_bench.harness.store import Store
@@ -63,6 +64,10 @@ class Engine(Protocol):
         """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
         ...
 
+    def unload(self) -> None:
+        """Give the memory of every model back; they load again when they are needed."""
+        ...
+
 
 def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
     """The content key of a checkpoint; `circumstances` are device, number format and library versions."""
@@ -77,6 +82,19 @@ def _marked(objective: Objective) -> tuple[str, ...]:
     return () if objective == "dpo" else (objective,)
 
 
+class Loaded(Protocol):
+    """A generator whose model is in memory here once it has answered."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its model lies."""
+        ...
+
+    def unload(self) -> None:
+        """Give the model's memory back."""
+        ...
+
+
 class HFEngine:
     """Hugging Face models; checkpoints live in the store."""
 
@@ -89,7 +107,7 @@ class HFEngine:
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
         self.notes: list[str] = []
-        self._generators: list[HFGenerator] = []
+        self._generators: list[Loaded] = []
 
     @cached_property
     def base(self) -> Generator:
@@ -127,9 +145,8 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        shape = [*self.placement.identity, self.placement.batch_size]  # rounding depends on the rows that are computed
-        name = digest([GENERATION, weights, *shape, *libraries])
-        generator = HFGenerator(folder, name, self.placement, self.notes, self._load)
+        name = digest([GENERATION, weights, *self.placement.answering, *libraries])
+        generator = HFGenerator(folder, name, self.placement, load=self._load)
         self._generators.append(generator)
         return generator
 
@@ -137,7 +154,12 @@ class HFEngine:
         """Load a model. Of all checkpoints only the one in use is in memory, beside the base model."""
         if folder != self.folder:
             self._unload()
+        free_memory()  # what a failed training has left
         return load_model(folder, placement)
+
+    def unload(self) -> None:
+        """Give the memory of every model back; they load again when they are needed."""
+        self._unload(self.folder)
 
     def _unload(self, *also: Path) -> None:
         for generator in self._generators:

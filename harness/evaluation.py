@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.answers import response_key
-from mipo_bench.harness.errors import StageError, UserError, described
+from mipo_bench.harness.errors import StageError, StorageError, UserError, described
 from mipo_bench.harness.pairs import prompt_of, seed_of
 from mipo_bench.harness.plan import TaskPlan
 from mipo_bench.harness.store import Store
@@ -67,6 +67,11 @@ class Evaluated:
         """Item -> response."""
         keys = self.keys
         found = store.responses(list(dict.fromkeys(keys.values())))
+        if lost := sum(key not in found for key in keys.values()):
+            raise StorageError(
+                f"{lost} responses of {self.arm.method} on {self.arm.task} were damaged in the store {store.folder}"
+                " while the run was at work. The same command computes them again."
+            )
         return {item: found[key] for item, key in keys.items()}
 
 

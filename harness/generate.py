@@ -12,7 +12,7 @@ from mipo_bench.harness.config import ChatConfig, RunConfig
 from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.memory import budget, free_memory
-from mipo_bench.harness.prompts import DEFAULT_CHAT, render
+from mipo_bench.harness.prompts import DEFAULT_CHAT, own_system_text, render
 from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ class Placement:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 0
+    """0 leaves it to torch."""
     batch_size: int = 32
+    """0 takes what the GPU's memory holds."""
     trust_remote_code: bool = False
     attention: str = "auto"
     device_map: str | None = None
     max_length: int | None = None
     chat: ChatConfig = DEFAULT_CHAT
+    gpu: str = ""
+    """The name of the GPU."""
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -41,13 +45,19 @@ class Placement:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What of it can change an answer or a training, for content keys."""
-        chat = self.chat.model_dump_json()
-        return (self.device.split(":")[0], self.dtype, self.attention, str(self.max_length), chat)
+        """What of it can change an answer or a training, for content keys: rounding depends on the hardware too."""
+        where = self.gpu or f"{self.threads} threads"
+        how = (self.dtype, self.attention, str(self.device_map), str(self.max_length))
+        return (self.device.split(":")[0], where, *how, self.chat.model_dump_json())
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """The same for answers, which the number of slots can change too."""
+        return (*self.identity, str(self.batch_size))
 
 
 def place(config: RunConfig) -> Placement:
-    """Settle what the configuration leaves to `auto`. Raises ModelError for a device that is not there.
+    """Settle what the configuration leaves to `auto`. Raises ModelError for what cannot be used.
 
     The device is a GPU if there is one. Responses are computed in float32 where something is trained: rounded to
     bfloat16, most of the small steps of a training vanish again from the weights. Else bfloat16 on a GPU.
@@ -64,16 +74,23 @@ def place(config: RunConfig) -> Placement:
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if trains or device == "cpu" else "bfloat16"
+    if config.attention == "flash_attention_2" and dtype == "float32":
+        raise ModelError(
+            "attention = 'flash_attention_2' computes in 16 bits alone, and responses are computed in float32 where"
+            " something is trained. Leave it at auto, or give --set dtype=bfloat16."
+        )
+    gpu = device.startswith("cuda")
     return Placement(
         device,
         dtype,
-        config.threads,
-        config.batch_size or (0 if device.startswith("cuda") else _USUAL),
+        config.threads or torch.get_num_threads(),
+        config.batch_size or (0 if gpu else _USUAL),
         config.trust_remote_code,
         config.attention,
         config.device_map,
         config.max_length,
         config.chat,
+        torch.cuda.get_device_name(device) if gpu else "",
     )
 
 
@@ -136,6 +153,12 @@ class HFGenerator:
             raise ModelError(f"cannot load the tokenizer of {self.folder}: {error}") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        if said := own_system_text(tokenizer, self.placement.chat):
+            self.notes.append(
+                f"where a prompt has no system turn, the model's chat template writes one of its own ({said[:60]!r}):"
+                " arms and rejected responses without context differ from those with it by that too; --set"
+                " chat.system_in_user=true puts the context into the user's turn"
+            )
         return tokenizer
 
     @cached_property

@@ -22,6 +22,7 @@ from mipo_bench.harness.plugins import Plugins
 from mipo_bench.harness.provenance import digest, file_digest
 from mipo_bench.harness.responses_file import Line, read_responses, refuse
 from mipo_bench.harness.runner import Run
+from mipo_bench.harness.tokens import storable
 from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, Message, Prompt, Request, Response
 
 
@@ -126,7 +127,7 @@ def _misfits(arms: Mapping[Line, Arm], plans: Sequence[TaskPlan]) -> Iterator[st
 
 def _response(line: Line) -> Response:
     words = len(line.response.split())
-    return Response(line.response, 0, words if line.n_tokens is None else line.n_tokens, "stop")
+    return Response(storable(line.response), 0, words if line.n_tokens is None else line.n_tokens, "stop")
 
 
 class GivenGenerator:
@@ -174,6 +175,9 @@ class GivenEngine:
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
         """Raise ModelError: a file cannot be trained."""
         raise ModelError(f"{arm.recipe}: a file of responses cannot be trained; give a model.")
+
+    def unload(self) -> None:
+        """Nothing is loaded here."""
 
 
 class GivenRun(Run):

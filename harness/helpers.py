@@ -76,9 +76,14 @@ def to_line(config: RunConfig) -> bytes:
     return f"{json.dumps(values)}\n".encode()
 
 
+def from_line(line: bytes) -> RunConfig:
+    """What `to_line` wrote."""
+    return RunConfig.model_validate(json.loads(line))
+
+
 def main() -> None:
     """The whole life of a helper."""
-    config = RunConfig.model_validate_json(sys.stdin.buffer.readline())
+    config = from_line(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     from mipo_bench.harness.run_cli import run
 

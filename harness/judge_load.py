@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeGuard
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mipo_bench.harness.backends import OWN
 from mipo_bench.harness.config import TRAINING_BACKENDS, ChatConfig, RunConfig
+from mipo_bench.harness.engine import GENERATION
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.generate import HFGenerator, Placement, place
 from mipo_bench.harness.judge import RuleJudge, generator_judge, server_judge
@@ -36,6 +37,8 @@ class Assigned:
     judge: Judge
     kind: Kind
     notes: tuple[str, ...] = ()
+    unload: Callable[[], None] = lambda: None
+    """Gives the memory of a judge that is loaded here back."""
     validation: ValidationRecord | None = None
 
 
@@ -103,10 +106,10 @@ def load_judge(by: str, config: RunConfig) -> Assigned:
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
-    generator = HFGenerator(folder, digest(["judge", weights, *where.identity, *libraries]), where)
+    generator = HFGenerator(folder, digest(["judge", GENERATION, weights, *where.answering, *libraries]), where)
     notes = _related(config.model, by, _folder_of(config), folder)
     control = [str(token) for token in generator.tokenizer.all_special_tokens]
-    return Assigned(generator_judge(by, generator, decoding, control), "model", notes)
+    return Assigned(generator_judge(by, generator, decoding, control), "model", notes, generator.unload)
 
 
 def _own_placement(config: RunConfig) -> Placement:

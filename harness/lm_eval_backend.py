@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ModelError, StageError
+from mipo_bench.harness.memory import free_memory
 from mipo_bench.harness.prompts import render
 from mipo_bench.harness.secrets import without_keys
 from mipo_bench.harness.served import (
@@ -60,10 +62,20 @@ class LMEvalGenerator:
     """An lm-eval model, built at the first use. `notes` gathers what a reader must know about its answers."""
 
     def __init__(
-        self, build: Callable[[], Any], digest: str, traits: Traits, chat: ChatConfig, notes: list[str]
+        self,
+        build: Callable[[], Any],
+        digest: str,
+        traits: Traits,
+        chat: ChatConfig,
+        notes: list[str],
+        folder: Path | None = None,
     ) -> None:
-        """`build` makes the lm-eval model; `digest` covers the model's identity and the engine's settings."""
+        """`build` makes the lm-eval model; `digest` covers the model's identity and the engine's settings.
+
+        `folder` is that of a model that is loaded here.
+        """
         self._build, self.digest, self.traits, self.chat, self.notes = build, digest, traits, chat, notes
+        self.folder = folder
 
     @cached_property
     def model(self) -> Any:
@@ -73,6 +85,12 @@ class LMEvalGenerator:
         except Exception as error:
             reason = f"{type(error).__name__}: {without_keys(str(error))}"
             raise ModelError(f"backend {self.traits.name!r} cannot be started: {reason}") from error
+
+    def unload(self) -> None:
+        """Give the model's memory back; it is built again when it is needed."""
+        for name in ("model", "_tokenizer"):
+            self.__dict__.pop(name, None)
+        free_memory()
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -184,6 +202,8 @@ class LMEvalGenerator:
         d = request.decoding
         settings: dict[str, Any] = {"until": list(d.stop), "max_gen_toks": d.max_new_tokens}
         settings |= {"do_sample": d.temperature > 0, "temperature": d.temperature}
+        if self.traits.seeding == "torch":  # transformers fills unset values from the model's generation_config.json
+            settings |= {"top_k": 0, "repetition_penalty": 1.0}
         if d.temperature > 0:
             settings["top_p"] = d.top_p
             if self.traits.seeding == "request":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 
@@ -52,6 +52,11 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def opening(store: Path) -> AbstractContextManager[None]:
+    """Hold off processes that begin to work on the store in this folder. Raises OSError."""
+    return exclusive(store / ".checking")
 
 
 def _same(file: int, path: Path) -> bool:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from mipo_bench.harness.errors import ModelError
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.config import RunConfig
 
 MOST_SLOTS = 256
 """More prompts at once hardly raise the speed."""
+_SIGNS = ("out of memory", "can't allocate memory", "alloc_failed")
+"""What the message of a RuntimeError says: torch's own, and those of cuBLAS and cuDNN."""
+_MODELS = 2
+"""Models of one size in memory at once: the base model and a checkpoint."""
 _SHARE = 0.5
 """Of what the weights leave free; the rest is for prompts, scores, and what the allocator cannot use."""
 
@@ -41,8 +50,29 @@ def budget(model: Any) -> Budget:
     import torch
 
     total = torch.cuda.get_device_properties(model.device).total_memory
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = _MODELS * sum(p.numel() * p.element_size() for p in model.parameters())
     return Budget(max(total - weights, 0), token_bytes(model.config.get_text_config(), model.dtype.itemsize))
+
+
+def training_bytes(parameters: int, method: Literal["full", "lora"]) -> int:
+    """What weights, gradients and Adam's two moments take in float32; of LoRA the frozen weights alone."""
+    return parameters * (4 if method == "lora" else 16)
+
+
+def check_training_fits(parameters: int, config: RunConfig, device: str) -> None:
+    """Raise ModelError where no batch, however small, could be trained on this GPU."""
+    import torch
+
+    if not device.startswith("cuda") or config.recipes == ():
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    needed = training_bytes(parameters, config.train.method)
+    if needed > total:
+        raise ModelError(
+            f"training all {parameters:,} weights takes {needed / 1e9:.1f} GB before the first batch, and {device} has"
+            f" {total / 1e9:.1f} GB. Take --set train.method=lora (with a larger train.lr), a smaller model, or"
+            " --recipes none."
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -52,7 +82,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and (any(sign in text for sign in _SIGNS))
 
 
 def free_memory() -> None:

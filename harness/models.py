@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def resolve(model: str) -> Path:
     folder = locate(model) or _download(model)
     _check(folder, model)
     return folder
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weights of a folder are, by the heads of its files."""
+    from safetensors import safe_open
+
+    count = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return count
 
 
 def _download(model: str) -> Path:

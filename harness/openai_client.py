@@ -157,7 +157,15 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 
 def _key() -> str:
-    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+    """The key of the environment; line ends that a shell left at it are no part of it.
+
+    Raises ModelError for one that no header can carry, without showing it.
+    """
+    name = next((name for name in KEYS if os.environ.get(name)), None)
+    key = os.environ[name].strip() if name else ""
+    if not (key.isascii() and key.isprintable()):
+        raise ModelError(f"the environment variable {name} holds no key: it has characters that cannot be sent.")
+    return key
 
 
 def _response(reply: Any, decoding: Decoding) -> Response:

@@ -53,11 +53,13 @@ def as_environment(processes: Processes) -> dict[str, str]:
 
 
 def choose_gpu(processes: Processes, environment: MutableMapping[str, str]) -> None:
-    """One process computes on one GPU; trl refuses to see more. Processes share GPUs where there are too few."""
+    """One process computes on one GPU; trl refuses to see more. Processes share GPUs where there are too few.
+
+    An empty `CUDA_VISIBLE_DEVICES` stays: it says that none is to be used.
+    """
     said = environment.get("CUDA_VISIBLE_DEVICES")
-    gpus = said.split(",") if said else [str(n) for n in range(_count_gpus())]
-    if said is None or processes.count > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = gpus[processes.local_number % len(gpus)] if gpus else "0"
+    gpus = [str(n) for n in range(_count_gpus())] if said is None else said.split(",")
+    environment["CUDA_VISIBLE_DEVICES"] = gpus[processes.local_number % len(gpus)] if gpus else "0"
 
 
 def _count_gpus() -> int:

@@ -10,6 +10,8 @@ from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.types import Item, Message, Prompt
 
 DEFAULT_CHAT = ChatConfig()
+_SAYING = 3
+"""Words that say something; fewer are marks of the template."""
 
 
 def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
@@ -46,6 +48,23 @@ def render(tokenizer: Any, messages: Sequence[Message], context: str | None, cha
         if text not in prompt.text:
             raise ContextLostError(f"the chat template dropped the user's context {text[:60]!r}")
     return prompt
+
+
+def own_system_text(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str | None:
+    """What a template says before a chat without a system turn and does not say before one with it; None for nothing.
+
+    Qwen2.5's introduces the model by its name there. An arm without context then differs from one with it by more than
+    the context.
+    """
+    if chat.system_in_user:
+        return None
+    asked, told = Message("user", "THE-REQUEST"), Message("system", "THE-CONTEXT")
+    bare, full = (_apply(tokenizer, turns, chat) for turns in ([asked], [told, asked]))
+    if bare is None or full is None or told.content not in full.text:
+        return None
+    usual = set(full.text.split())
+    words = [word for word in bare.text.partition(asked.content)[0].split() if word not in usual]
+    return " ".join(words) if len(words) >= _SAYING else None
 
 
 def _apply(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Prompt | None:

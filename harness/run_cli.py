@@ -148,8 +148,9 @@ def check_writable(folder: Path) -> None:
 
 def quiet(config: RunConfig, processes: Processes) -> None:
     """Keep the libraries' own bars and notices off the screen, and the GPU and the thread count ours."""
-    if config.device in ("auto", "cuda"):
+    if config.device in ("auto", "cuda") and config.device_map is None:
         choose_gpu(processes, os.environ)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may round the same training otherwise
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait are slow beside others
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -130,6 +130,14 @@ class Run:
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
+        local = [judge for judge in self.judges.values() if judge.kind == "model"]
+        if local:
+            self.engine.unload()  # both would hardly fit into one memory
+        self._hear()
+        for judge in local:
+            judge.unload()
+
+    def _hear(self) -> None:
         waiting, self.evaluated = self.evaluated, []
         references = {d.arm.task: d for d in waiting if d.arm.method == d.task.reference and d.arm.recipe is None}
         for done in waiting:
@@ -223,7 +231,10 @@ class Run:
             stage.total = total
             stage.tick(step - stage.done)
 
-        return self.engine.trained(arm, pairs, on_step)
+        try:
+            return self.engine.trained(arm, pairs, on_step)
+        except ModelError as error:  # as at the evaluation of a checkpoint
+            raise StageError(str(error)) from error
 
     @contextmanager
     def _stage(self, arm: Arm, name: str, unit: str) -> Iterator[Stage]:
@@ -250,6 +261,12 @@ class Run:
             )
             self._holes.append(hole)
             self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")
+
+    def _notes(self) -> list[str]:
+        """What must be said of the models' answers, whenever they were computed."""
+        generators = [self.engine.base, *(done.weights.generator for done in self.evaluated)]
+        kept = [note for name in dict.fromkeys(g.digest for g in generators) for note in self.store.notes(name)]
+        return list(dict.fromkeys([*self.engine.notes, *kept]))
 
     def _report(self) -> Report:
         config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
@@ -287,7 +304,7 @@ class Run:
             holes=[*self._holes, *informed.holes, *guarded.holes],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
-                *self.engine.notes,
+                *self._notes(),
                 *informed.notes,
             ],
             information=informed.records,

@@ -34,12 +34,13 @@ def key_problems(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 ),
             )
         elif isinstance(value, str) and "://" in value and _has_login(value):
-            yield name, f"backend_args.{name}: write the address without user and password."
+            yield name, f"backend_args.{name}: write the address without user, password and query."
 
 
 def _has_login(address: str) -> bool:
+    """Whether an address holds what may be a key: a user, a password or a query."""
     parts = urlsplit(address)
-    return parts.username is not None or parts.password is not None
+    return parts.username is not None or parts.password is not None or bool(parts.query)
 
 
 _SHAPES = (

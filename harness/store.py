@@ -15,6 +15,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ class Store:
         bare = [(key, x.logprob, x.n_tokens, int(x.greedy)) for key, x in rows]
         self._put("likelihoods", [(*row, digest(row)) for row in bare])
 
+    def put_notes(self, generator: str, texts: Sequence[str]) -> None:
+        """Remember what a report must say of a generator's answers; `generator` is its digest."""
+        if texts:
+            with self._db.transaction():
+                self._db.insert("INSERT OR IGNORE", "notes", [(generator, text) for text in texts])
+
+    def notes(self, generator: str) -> list[str]:
+        """What was ever noted of this generator's answers, in that order."""
+        rows = self._db.execute("SELECT text FROM notes WHERE generator = ? ORDER BY rowid", (generator,))
+        return [str(text) for (text,) in rows]
+
     def verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
         """The stored verdicts among `keys`. Damaged rows are dropped and named in `damaged`."""
         return {row[0]: Verdict(row[1], row[2], row[3]) for row in self._rows("verdicts", keys)}
@@ -164,17 +176,14 @@ class Store:
         recorded is none: its files have nothing to be held against.
         """
         folder = self.folder / CHECKPOINTS / key
-        try:
+        with _writing(folder):
             scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self.claims.owner}-", dir=folder.parent))
-            try:
-                write(scratch)
+        try:
+            write(scratch)  # it raises StorageError itself: what else goes wrong in a training is no matter of the disk
+            with _writing(folder):
                 self._move(key, scratch, folder)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write the checkpoint {folder}: {error}. Make room on its disk, and the same command goes on."
-            ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
         self._used.setdefault(CHECKPOINTS, set()).add(key)
         return Checkpoint(folder, model_digest(folder))
 
@@ -221,6 +230,16 @@ class Store:
             else:
                 found.append(run)
         return found
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, and the same command goes on."
+        ) from error
 
 
 def run_of(row: Sequence[Any]) -> StoredRun | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mipo_bench.harness.database import ROWS
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.locks import opening
 from mipo_bench.harness.store import CHECKPOINTS, SCRATCH, Store, StoredRun, run_of
 from mipo_bench.harness.store_listing import folder_size
 from mipo_bench.reports.reportfile import RUN_ID_LENGTH
@@ -27,8 +28,13 @@ class Removed:
 def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     """Keep the latest `keep` runs (None: all) and what they used. Raises StorageError while a run is at work.
 
-    What an interrupted run has computed belongs to no run yet, and goes too.
+    What an interrupted run has computed belongs to no run yet, and goes too. No run can begin in the meantime.
     """
+    with opening(store.folder):
+        return _collect(store, keep, dry_run=dry_run)
+
+
+def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     others = store.claims.others()
     if others and not dry_run:
         raise StorageError(

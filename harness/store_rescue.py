@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 from mipo_bench.harness.claims import living
 from mipo_bench.harness.database import FILE, ROWS, DamagedDatabaseError, Database
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.locks import exclusive
+from mipo_bench.harness.locks import opening
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import CHECKPOINTS, Store
 
@@ -31,7 +32,7 @@ def open_for_run(folder: Path) -> Store:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / ".checking"):  # of several processes one looks, and no other is at work yet
+        with opening(folder):  # of several processes one looks, and no other is at work yet
             store = _checked(folder)
             store.claims.join()
             store.claims.forget_dead()
@@ -65,7 +66,8 @@ def rescue(folder: Path) -> str:
     if others := living(folder):
         raise StorageError(f"{len(others)} processes are at work on the damaged store {folder}. End them first.")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    aside = folder / f"{FILE}.damaged-{stamp}"
+    names = (f"{FILE}.damaged-{stamp}{more}" for more in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(path for name in names if not (path := folder / name).exists())
     try:
         for ending in ("", "-wal", "-shm"):
             if (folder / f"{FILE}{ending}").exists():

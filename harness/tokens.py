@@ -25,4 +25,9 @@ def finished_text(text: str, decoding: Decoding) -> str:
     for stop in decoding.stop:
         if stop:
             text = text.split(stop, maxsplit=1)[0]
-    return text if decoding.verbatim else text.strip()
+    return storable(text if decoding.verbatim else text.strip())
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates, which JSON can carry and UTF-8 cannot; question marks stand for them."""
+    return text.encode(errors="replace").decode()

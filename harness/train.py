@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.errors import StorageError, TrainingError
 from mipo_bench.harness.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
@@ -61,8 +62,9 @@ def train(
     counted. Raises TrainingError where the first loss is not what the objective starts from (log 2 for sigmoid DPO),
     where a loss is not a number, where another text would be trained on than is evaluated, or where nothing is left.
 
-    Where memory runs out, DPO starts again with the batch of each step in more parts, which leaves its mean loss as it
-    is; the lineage says so. `prepare` takes the place of the objective's own.
+    Where memory runs out it starts again: on a GPU with activations that are computed twice in place of kept, then, for
+    DPO, with the batch of each step in more parts, which leaves its mean loss as it is; the lineage says so. `prepare`
+    takes the place of the objective's own. Raises StorageError where the disk is full.
     """
     prepare = prepare or _PREPARE[training.data.objective]
     while True:
@@ -71,12 +73,17 @@ def train(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            training = replace(training, parts=_more_parts(training, error))
+            training = _leaner(training, error)
         free_memory()
 
 
-def _more_parts(training: Training, error: Exception) -> int:
-    """The next number of parts that divides the batch, at least twice as many. Raises TrainingError without one."""
+def _leaner(training: Training, error: Exception) -> Training:
+    """The same training in less memory: activations computed twice, then the batch in more parts.
+
+    Parts divide the batch, at least twice as many as before. Raises TrainingError where there are none.
+    """
+    if not training.recompute and training.placement.device.startswith("cuda"):
+        return replace(training, recompute=True)
     batch = training.settings.batch_size
     found = [n for n in range(2 * training.parts, batch + 1) if batch % n == 0]
     if not found or training.data.objective != "dpo":
@@ -84,7 +91,7 @@ def _more_parts(training: Training, error: Exception) -> int:
             f"out of memory ({str(error).splitlines()[0]}). Take --set train.method=lora, a smaller train.max_length,"
             " or a smaller model."
         ) from error
-    return found[0]
+    return replace(training, parts=found[0])
 
 
 def _train(
@@ -98,15 +105,37 @@ def _train(
     model = trainer.accelerator.unwrap_model(trainer.model)
     if training.settings.method == "lora":
         model = model.merge_and_unload()
-    _save(model, trainer.processing_class, training, out)
-    curve = [_point(row) for row in trainer.state.log_history if "loss" in row]
-    lineage = _lineage(training, curve, prepared)
-    (out / LINEAGE).write_text(json.dumps(lineage, indent=1) + "\n", encoding="utf-8")
-    if isinstance(training.data, PairSet):
-        with (out / PAIRS).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in training.data.pairs)
+    _check_weights(model)
+    with saved_whole(out):
+        _save(model, trainer.processing_class, training, out)
+        curve = [_point(row) for row in trainer.state.log_history if "loss" in row]
+        lineage = _lineage(training, curve, prepared)
+        (out / LINEAGE).write_text(json.dumps(lineage, indent=1) + "\n", encoding="utf-8")
+        if isinstance(training.data, PairSet):
+            with (out / PAIRS).open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in training.data.pairs)
     del trainer, prepared, model
     free_memory()
+
+
+def _check_weights(model: PreTrainedModel) -> None:
+    """Raise TrainingError for weights that are no numbers: the last step's loss was computed before they moved."""
+    broken = [name for name, weights in model.named_parameters() if not weights.isfinite().all()]
+    if broken:
+        raise TrainingError(f"the weights are no numbers after the last step ({broken[0]}); lower train.lr")
+
+
+@contextmanager
+def saved_whole(folder: Path) -> Iterator[None]:
+    """Raise StorageError where the disk refuses a file: safetensors has an error of its own for that."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, and the same command goes on."
+        ) from error
 
 
 def _point(row: Mapping[str, float]) -> dict[str, float]:

@@ -26,7 +26,8 @@ _SPECIAL = {
     '"': "''",
     "`": r"\textasciigrave{}",
 }
-_SIGNED = re.compile(r"[+-][0-9.]")
+_SIGNED = re.compile(r"[+-][0-9.]+%?")
+_RANGE = re.compile(f"{_SIGNED.pattern}( to {_SIGNED.pattern})?")
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
 
 
@@ -92,6 +93,8 @@ def _row(row: tuple[str, ...]) -> str:
 def _cell(cell: str) -> str:
     """A cell; a number gets a true minus sign, and what begins with a bracket is no option of the line before."""
     text = cell.strip()
-    if _SIGNED.match(text):
-        return " to ".join(f"${number.replace('%', chr(92) + '%')}$" for number in text.split(" to "))
-    return escape(text)
+    number = _RANGE.match(text)
+    if number is None:
+        return escape(text)
+    signed = _SIGNED.sub(lambda found: f"${escape(found.group())}$", number.group())
+    return signed + escape(text[number.end() :])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sized
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mipo_bench.reports.record_base import CaveatRecord, Number, Record, UnitScore
 from mipo_bench.reports.record_guards import GuardRecord
@@ -73,6 +73,22 @@ class ArmRecord(Record):
         return self
 
 
+class _Pairs(BaseModel):
+    used: int = 0
+    too_long: int = 0
+    discarded: dict[str, int] = Field(default={})
+
+
+class _Settings(BaseModel):
+    beta: float | None = None
+
+
+class _Lineage(BaseModel):
+    pairs: _Pairs = _Pairs()
+    curve: list[dict[str, float | None]] = Field(default=[])
+    settings: _Settings = _Settings()
+
+
 class CheckpointRecord(Record):
     """Where a trained model came from: pairs, settings, seed and training curve."""
 
@@ -81,6 +97,13 @@ class CheckpointRecord(Record):
     train_seed: int
     digest: str
     lineage: dict[str, Any]
+
+    @field_validator("lineage", mode="before")
+    @classmethod
+    def _readable(cls, lineage: Any) -> Any:
+        """What tables and plots read of it has the right shape; the rest is the training's own."""
+        _Lineage.model_validate(lineage)
+        return lineage
 
     @field_validator("lineage")
     @classmethod

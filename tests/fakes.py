@@ -94,6 +94,9 @@ class FakeEngine:
         lineage = {"pairs": {"used": used, "discarded": dict(data.discarded)}, "curve": []}
         return Trained(FakeGenerator(name, self.trained_answer), name, lineage)
 
+    def unload(self) -> None:
+        pass
+
 
 class SilentDisplay:
     """Keeps what it was told."""

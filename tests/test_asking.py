@@ -124,17 +124,26 @@ def test_only_the_last_step_asks_for_options_and_begins_the_response(tmp_path: P
 
 
 class Broken(RephraseAndRespond):
+    error: BaseException = KeyError("no follow-up")
+
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
         if item.id.endswith("0"):
-            raise KeyError("no follow-up")
+            raise self.error
         return super().follow_up(item, earlier)
 
 
-def test_a_follow_up_that_raises_is_a_counted_row(tmp_path: Path) -> None:
-    plan = plan_of("arithmetic")
-    done, responses = ask(Broken(), plan, FakeGenerator("g", lambda r: "Answer: 1"), tmp_path)
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize("error", [KeyError("no follow-up"), SystemExit(3), UnreadableError()])
+def test_a_follow_up_that_raises_is_a_counted_row(error: BaseException, tmp_path: Path) -> None:
+    plan, broken = plan_of("arithmetic"), Broken()
+    broken.error = error
+    done, responses = ask(broken, plan, FakeGenerator("g", lambda r: "Answer: 1"), tmp_path)
     assert list(done.failed) == [plan.items[0].id]
-    assert done.failed[plan.items[0].id].startswith("prompt: KeyError")
+    assert done.failed[plan.items[0].id].startswith(f"prompt: {type(error).__name__}")
     assert list(responses) == [item.id for item in plan.items[1:]]
 
 

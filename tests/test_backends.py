@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 from lm_eval_files import choice_task
+from real_models import make_model
+from safetensors.torch import load_file
 from servers import Reply, chat_reply, scripted
 
-from mipo_bench.harness.backends import ServedEngine, check_address, check_backend
+from mipo_bench.harness.backends import ServedEngine, check_address, check_backend, engine_maker
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
 from mipo_bench.harness.served import LOST_STREAK
+from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Decoding, Message, Request, Response
 from mipo_bench.reports.reportfile import load_report
 
@@ -287,7 +292,10 @@ def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkey
     [
         (["backend_args.api_key=" + KEY], "backend_args.api_key: keys are not taken from the configuration"),
         (["backend_args.auth_token=" + KEY], "OPENAI_API_KEY"),
-        (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user and password"),
+        (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user, password and query"),
+        (["backend_args.base_url=http://host/v1?api_key=some-secret"], "without user, password and query"),
+        (["backend=hf", "model=m", "backend_args.pretrained=other"], "is decided by --model"),
+        (["backend=vllm", "model=m", "backend_args.load_format=pt"], "safetensors alone"),
         (["recipes=[mipo-random]"], "only answers, it cannot train: give --recipes none"),
         (["recipes=[mipo-random]", "backend=openai"], "backend 'openai' only answers"),
         (["model=answers.jsonl"], "would not be asked: the answers are those of answers.jsonl"),
@@ -331,3 +339,45 @@ def test_an_unknown_backend_a_missing_name_and_an_absent_server_are_refused(
     assert f"the server {url} cannot be reached" in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_must_be_said_of_answers_is_said_of_stored_ones_too(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with scripted(lambda *_: chat_reply("Answer: A")) as server:
+        settings = ["--task", "facts", "--limit", "4", "--set", f"backend_args.base_url={address(server.url, backend)}"]
+        notes = []
+        for _ in range(2):
+            called("run", "--backend", backend, "--model", "m", *settings)
+            notes.append(load_report(tmp_path / "mipo-bench-report").notes)
+        assert server.bodies
+    assert any("no log-probabilities" in note for note in notes[0])
+    assert any("lengths are estimated" in note for note in notes[0])
+    assert sorted(notes[1]) == sorted(notes[0])
+
+
+def test_weights_that_can_run_code_are_not_loaded_through_lm_eval_either(tmp_path: Path) -> None:
+    folder = make_model("llama", tmp_path / "model")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "decoy.safetensors")
+    config = load_config(None, [], {"backend": "hf", "model": str(folder), "recipes": [], "tasks": ["arithmetic"]})
+    with closing(Store(tmp_path / "store")) as store:
+        base = engine_maker(config)(store).base
+        with pytest.raises(ModelError, match="cannot be started"):
+            list(base.generate([Request("a", 0, GREEDY)]))
+
+
+def test_a_setting_that_names_a_folder_stands_for_its_content(tmp_path: Path) -> None:
+    folder = make_model("llama", tmp_path / "model")
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    digests = []
+    for text in ("one", "other"):
+        (tokenizer / "vocabulary").write_text(text)
+        options = {"backend": "hf", "model": str(folder), "recipes": [], "tasks": ["arithmetic"]}
+        config = load_config(None, [f"backend_args.tokenizer={tokenizer}"], options)
+        with closing(Store(tmp_path / "store")) as store:
+            digests.append(engine_maker(config)(store).base.digest)
+    assert digests[0] != digests[1]

@@ -63,6 +63,7 @@ def test_killed_at_random_moments_of_a_stage(stage: str, server: Server, quiet: 
             time.sleep(rng.random() * 0.005)
             process.signal(signal.SIGKILL)
         code = process.wait()
+        assert code in (0, -signal.SIGKILL)
         kills += code == -signal.SIGKILL
         if code == 0:  # it was done before: what it was to be killed at had been stored by those killed earlier
             assert comparable(folder) == comparable(quiet.file.parent)

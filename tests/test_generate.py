@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from mipo_bench.harness import models
+from mipo_bench.harness.config import load_config
 from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.generate import HFGenerator, Placement, place
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
 from mipo_bench.harness.types import Decoding, Message, Request, Response
@@ -146,3 +147,40 @@ def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyP
 def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:
     built = json.loads((FOLDER / "build.json").read_text())
     assert built["recipe"] == json.loads(json.dumps(asdict(Recipe())))
+
+
+def test_what_can_move_a_rounding_is_part_of_the_identity() -> None:
+    base = Placement("cpu", "float32", threads=1)
+    others = [
+        Placement("cpu", "float32", threads=2),
+        Placement("cpu", "bfloat16", threads=1),
+        Placement("cuda", "float32", threads=1, gpu="NVIDIA A100"),
+        Placement("cuda", "float32", threads=1, gpu="NVIDIA H100"),
+        Placement("cpu", "float32", threads=1, attention="eager"),
+        Placement("cpu", "float32", threads=1, device_map="auto"),
+        Placement("cpu", "float32", threads=1, max_length=100),
+    ]
+    identities = [place.identity for place in (base, *others)]
+    assert len(set(identities)) == len(identities)
+    many = Placement("cpu", "float32", threads=1, batch_size=7)
+    assert (many.identity == base.identity, many.answering == base.answering) == (True, False)
+    slow = Placement("cuda", "float32", threads=2, gpu="NVIDIA H100")
+    assert slow.identity == others[3].identity
+
+
+def test_the_placement_settles_what_is_left_open() -> None:
+    placement = place(load_config(None, [], {"model": "some/model"}))
+    assert (placement.threads, placement.batch_size) == (torch.get_num_threads(), 32)
+    with pytest.raises(ModelError, match="flash_attention_2"):
+        place(load_config(None, ["attention=flash_attention_2"], {}))
+
+
+def test_a_template_that_introduces_the_model_is_noted(tmp_path: Path) -> None:
+    template = copy_model(tmp_path / "model") / "chat_template.jinja"
+    head = "{% if messages[0].role != 'system' %}You are Robot, a helpful assistant.{% endif %}"
+    template.write_text(head + template.read_text())
+    generator = HFGenerator(tmp_path / "model", "d", Placement(threads=1))
+    generator.render([Message("user", "hello")], None)
+    (note,) = generator.notes
+    assert "You are Robot, a helpful" in note
+    assert "chat.system_in_user=true" in note

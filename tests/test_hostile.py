@@ -5,22 +5,26 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from golden_files import run
+from real_models import make_model
 from reports_made import Made
 from rich.console import Console
 
-from mipo_bench.harness.cli import main
+from mipo_bench.harness.cli import BUG, main
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.progress import LiveDisplay, PlainDisplay
 from mipo_bench.reports.csvfile import to_csv
 from mipo_bench.reports.history import Past, history_page, trend_page
-from mipo_bench.reports.latex import to_latex
+from mipo_bench.reports.latex import _table, to_latex
 from mipo_bench.reports.markdown import page_to_markdown, to_markdown
+from mipo_bench.reports.pages import Grid
 from mipo_bench.reports.record import HoleRecord, Report
 from mipo_bench.reports.reportfile import seal, to_json
 from mipo_bench.reports.terminal import draw, show_terminal
@@ -206,3 +210,53 @@ def test_nothing_reads_files_that_can_run_code() -> None:
 def test_remote_code_is_off_unless_asked_for() -> None:
     assert load_config(None, [], {}).trust_remote_code is False
     assert load_config(None, ["trust_remote_code=true"], {}).trust_remote_code is True
+
+
+@pytest.mark.parametrize(
+    "name", [r"-1$\input{/etc/passwd}\write18{ls}$", r"+.\input{x}", r"+1%\input{x}", "+1 to -2^2"]
+)
+def test_what_begins_like_a_number_is_escaped_in_latex(name: str) -> None:
+    line = next(line for line in _table("t", Grid("g", ("a", "b"), ((name, "+.356 [1]"),))) if "356" in line)
+    rest = re.sub(r"\$[+-][0-9.]+(?:\\%)?\$", "", line)
+    assert not re.search(r"(?<!\\)[$%^]", rest)
+    assert not re.search(r"\\(input|write)", rest)
+    assert "$+.356$ [1]" in line
+
+
+def test_doctor_shows_nothing_that_steers_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_model("llama", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "\x1b[2Jx"}))
+    capsys.readouterr()  # transformers draws a bar
+    done = run(f"doctor --task facts --model {folder} --set store={tmp_path / 'store'}", capsys)
+    assert done.code == 1
+    assert "[2Jx" in done.out
+    assert is_harmless(done.out + done.err)
+
+
+def test_a_bug_is_shown_without_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(arguments: list[str]) -> None:
+        raise ValueError(f"Invalid header value b'Bearer {os.environ['OPENAI_API_KEY']}' \x1b[2J")
+
+    monkeypatch.setenv("OPENAI_API_KEY", "not-shaped-like-a-key")
+    monkeypatch.setattr("mipo_bench.harness.cli.app", broken)
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    printed = capsys.readouterr().err
+    assert stop.value.code == BUG
+    assert "please report it" in printed
+    assert "not-shaped-like-a-key" not in printed
+    assert is_harmless(printed)
+
+
+def test_a_training_record_of_another_shape_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Made(n_math=12, n_users=4).report().model_dump(mode="json")
+    shapes: list[object] = [{"pairs": []}, {"curve": [{"loss": "x"}]}, {"settings": {"beta": "y"}}, []]
+    for lineage in shapes:
+        made["checkpoints"] = [{"task": "t", "recipe": "r", "train_seed": 0, "digest": "d", "lineage": lineage}]
+        Path("report.json").write_text(json.dumps(made))
+        done = run("show report.json", capsys)
+        assert (done.code, "Traceback" in done.err) == (2, False)

@@ -118,3 +118,19 @@ def test_an_unusable_address_is_refused_without_repeating_secrets(url: str) -> N
         client(url)
     assert "pw" not in str(caught.value)
     assert "key=x" not in str(caught.value)
+
+
+def test_a_line_end_at_the_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-3\r\n")
+    with serving(lambda _: "fine") as server:
+        client(server.url).one(CHAT, DECODING)
+        assert server.keys == ["Bearer secret-3"]
+        monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-3\n4")
+        with pytest.raises(ModelError, match="MIPO_BENCH_API_KEY holds no key") as caught:
+            client(server.url).check()
+    assert "secret-3" not in str(caught.value)
+
+
+def test_half_a_character_in_an_answer_is_a_question_mark() -> None:
+    with serving(lambda _: "a\ud800b") as server:
+        assert client(server.url).one(CHAT, DECODING) == Response("a?b", 0, 3, "stop")

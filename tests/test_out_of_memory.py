@@ -11,10 +11,12 @@ import torch
 from transformers import PreTrainedModel, Qwen2Config
 
 from mipo_bench.harness import models
+from mipo_bench.harness.config import load_config
 from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement, load_model
-from mipo_bench.harness.memory import Budget, is_out_of_memory, token_bytes
+from mipo_bench.harness.memory import Budget, check_training_fits, is_out_of_memory, token_bytes, training_bytes
+from mipo_bench.harness.models import parameters
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
 
@@ -87,6 +89,7 @@ def test_where_a_single_prompt_is_too_much_the_message_says_what_to_do() -> None
 def test_another_failure_is_not_taken_for_a_lack_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     generator = cramped(0, error=lambda _: KeyError("lost"))
     with pytest.raises(KeyError):
         answers(generator)
@@ -112,3 +115,10 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
     assert (decoder.rows, decoder.most, len(decoder.notes)) == (4, 4, 2)
     list(decoder.generate(asked(generator)))
     assert (decoder.rows, len(decoder.notes)) == (4, 2)
+
+
+def test_what_a_training_takes_is_held_against_the_memory() -> None:
+    assert training_bytes(1_543_714_304, "full") > 24e9
+    assert training_bytes(1_543_714_304, "lora") < 7e9
+    assert parameters(models.embedded_folder()) == 984_192
+    check_training_fits(10**15, load_config(None, [], {}), "cpu")

@@ -12,7 +12,7 @@ import pytest
 from mipo_bench.harness.config import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.prompts import render
+from mipo_bench.harness.prompts import own_system_text, render
 from mipo_bench.harness.types import Item, Message
 
 PLUGINS = load_plugins()
@@ -148,3 +148,14 @@ def test_the_template_gets_the_variables_of_the_configuration() -> None:
     assert render(TemplateTokenizer(template), messages, None).text.endswith("<assistant>26 Jul 2024")
     chat = ChatConfig(template={"enable_thinking": True})
     assert render(TemplateTokenizer(template), messages, None, chat).text.endswith("2024<think>")
+
+
+INTRODUCES = "{% if messages[0].role != 'system' %}<system>You are Robot, a helpful assistant.</s>{% endif %}"
+
+
+def test_a_template_that_introduces_the_model_is_noticed() -> None:
+    qwen = TemplateTokenizer(INTRODUCES + CHATML)
+    assert own_system_text(qwen) == "<system>You are Robot, a helpful assistant.</s><user>"
+    assert own_system_text(qwen, ChatConfig(system_in_user=True)) is None
+    assert own_system_text(TemplateTokenizer(CHATML)) is None
+    assert own_system_text(TemplateTokenizer("<head>Today is the 26 July</s>" + CHATML)) is None  # it stands in both

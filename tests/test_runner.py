@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fakes import FakeEngine, FakeGenerator, SilentDisplay
 from mipo_bench.harness.claims import Claims
 from mipo_bench.harness.config import RunConfig, load_config
 from mipo_bench.harness.engine import Trained
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ModelError, StorageError
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.plan import Plan, make_plan
 from mipo_bench.harness.runner import Run
@@ -271,3 +272,15 @@ def test_both_sides_of_all_pairs_are_asked_in_the_same_stream(world: World) -> N
     recipes, seeds, training_items = 4, 2, 24
     assert world.display.stages[0].done == 12 * prompted + 2 * recipes * seeds * training_items
     assert not any(stage.fresh for stage in world.display.stages if stage.name.endswith("pairs"))
+
+
+def test_a_response_that_is_damaged_before_it_is_scored_is_one_message(tmp_path: Path) -> None:
+    engine = FakeEngine(guess, settle)
+    with closing(Store(tmp_path)) as store:
+        config = settings()
+        run = Run(config, make_plan(config), store, engine, SilentDisplay())
+        run.execute()
+        key = next(iter(run.evaluated[0].keys.values()))
+        store.database.execute("DELETE FROM responses WHERE key = ?", (key,))
+        with pytest.raises(StorageError, match=r"1 responses of .* computes them again"):
+            run.evaluated[0].responses(store)

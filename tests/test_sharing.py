@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.claims import living
+from mipo_bench.harness.config import load_config
+from mipo_bench.harness.helpers import from_line, to_line, wanted
 from mipo_bench.harness.processes import Processes, as_environment, choose_gpu, take_place, threads_each
 from mipo_bench.harness.sharing import in_turn, parts
 from mipo_bench.harness.store import Store
@@ -72,7 +74,7 @@ def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> 
     first.claims.processes = second.claims.processes = 2
     ours, theirs = (parts(store.claims, KEYS, store.responses) for store in two)
     a, b = next(ours), next(theirs)
-    assert len(a.mine) == len(b.mine) == 64
+    assert (len(a.mine), len(b.mine)) == (75, 75)
     assert not set(a.mine) & set(b.mine)
     first.put_responses(answered(a.mine))
     second.put_responses(answered(b.mine))
@@ -149,9 +151,10 @@ def test_each_process_takes_its_gpu_and_its_share_of_the_cores() -> None:
     assert given == {"CUDA_VISIBLE_DEVICES": "5"}
     choose_gpu(Processes(), given)
     assert given == {"CUDA_VISIBLE_DEVICES": "5"}
-    alone: dict[str, str] = {}
-    choose_gpu(Processes(), alone)
-    assert alone == {"CUDA_VISIBLE_DEVICES": "0"}
+    for gpus, one in ({}, "0"), ({"CUDA_VISIBLE_DEVICES": "3,4"}, "3"), ({"CUDA_VISIBLE_DEVICES": ""}, ""):
+        alone: dict[str, str] = dict(gpus)
+        choose_gpu(Processes(), alone)
+        assert alone == {"CUDA_VISIBLE_DEVICES": one}
     assert threads_each(Processes(), 0, 8) == 8
     assert threads_each(Processes(1, 4, 1, 4), 0, 8) == 2
     assert threads_each(Processes(1, 4, 1, 4), 3, 8) == 3
@@ -163,3 +166,18 @@ def test_a_place_survives_the_environment() -> None:
     variables = as_environment(place) | {"HOME": "/"}
     assert take_place(variables) == place
     assert variables == {"HOME": "/"}
+
+
+def test_a_run_hands_its_whole_configuration_to_its_helpers(tmp_path: Path) -> None:
+    plugin = tmp_path / "own.py"
+    plugin.write_text("TASKS = []\n")
+    options = {"include": [str(plugin)], "data": [f"gsm8k={tmp_path}"], "recipes": ["mipo-random"], "seeds": 2}
+    config = load_config(None, ["grid.beta=[0.1,0.2]", f"store={tmp_path / 'store'}"], options)
+    assert from_line(to_line(config)) == config
+
+
+def test_how_many_processes_a_run_has() -> None:
+    assert 1 <= wanted(load_config(None, [], {})) <= 4
+    assert wanted(load_config(None, ["processes=3"], {})) == 3
+    assert wanted(load_config(None, [], {"model": "some/model"})) == 1
+    assert wanted(load_config(None, [], {"model": "answers.jsonl"})) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from golden_files import check_golden, run
 from stores_made import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
 
-from mipo_bench.harness.locks import Lock
+from mipo_bench.harness.locks import Lock, opening
 from mipo_bench.harness.provenance import digest
 from mipo_bench.harness.store import Store
+from mipo_bench.harness.store_gc import Removed, collect
 
 
 @pytest.fixture
@@ -160,3 +162,18 @@ def test_responses_that_are_gone_are_counted(folder: Path, capsys: pytest.Captur
     done = run("store export a.jsonl --store store", capsys)
     assert done.code == 1
     assert "1 responses are not in the store any more" in done.out
+
+
+def test_no_run_begins_while_gc_is_at_work(folder: Path) -> None:
+    """Else it could find a checkpoint just before its folder goes."""
+    with ThreadPoolExecutor() as pool:
+        with opening(folder):
+            waiting = pool.submit(run_gc, folder)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+        assert waiting.result(timeout=30).counts["runs"] == 1
+
+
+def run_gc(folder: Path) -> Removed:
+    with closing(Store(folder)) as store:
+        return collect(store, 1, dry_run=False)

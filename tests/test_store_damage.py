@@ -163,7 +163,13 @@ import resource, sys
 from pathlib import Path
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import Store
+from mipo_bench.harness.train import saved_whole
 from mipo_bench.harness.types import Response
+
+def write(folder):
+    with saved_whole(folder):
+        (folder / "weights").write_bytes(b"x" * 300_000)
+
 store = Store(Path(sys.argv[1]))
 store.put_responses([("before", Response("kept", 1, 1, "stop"))])
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -173,7 +179,7 @@ try:
 except StorageError as error:
     print("rows:", error)
 try:
-    store.put_checkpoint("model", lambda folder: (folder / "weights").write_bytes(b"x" * 300_000))
+    store.put_checkpoint("model", write)
 except StorageError as error:
     print("checkpoint:", error)
 print(sorted(p.name for p in (store.folder / "checkpoints").iterdir()))
@@ -239,3 +245,11 @@ def test_a_read_only_store_is_one_message(mode: int, tmp_path: Path) -> None:
     assert re.search("cannot (open|use|be written)", done.stdout), done.stdout
     assert "--set store=DIR" in done.stdout
     assert (tmp_path / "store" / "store.sqlite").read_bytes() == before
+
+
+def test_what_was_put_aside_is_never_overwritten(tmp_path: Path) -> None:
+    for _ in range(3):
+        many(tmp_path, 5)
+        damage_head(tmp_path / "store.sqlite")
+        open_for_run(tmp_path).close()
+    assert len([f for f in tmp_path.glob("store.sqlite.damaged-*") if not f.name.endswith(("-wal", "-shm"))]) == 3

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from mipo_bench.harness import models
 from mipo_bench.harness.config import TrainConfig, load_config
 from mipo_bench.harness.engine import HFEngine, checkpoint_key
-from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.errors import StorageError, TrainingError
 from mipo_bench.harness.generate import Placement
 from mipo_bench.harness.pairs import PairSet
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
 from mipo_bench.harness.store import Store
-from mipo_bench.harness.train import train
+from mipo_bench.harness.train import _leaner, saved_whole, train
 from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
@@ -242,3 +243,33 @@ def test_only_the_checkpoint_in_use_is_in_memory(trained: Path, tmp_path: Path) 
         loaded = ["model" in vars(generator) for generator in (engine.base, one, two)]
         assert loaded == [True, False, True]
         assert (list(engine.base.generate(asked)), list(one.generate(asked))) == first
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_are_refused(tmp_path: Path) -> None:
+    """The loss of every step was finite: only the step after it went astray."""
+    settings = SETTINGS.model_copy(update={"lr": 1e38, "batch_size": 16, "warmup": 0.0})
+    with pytest.raises(TrainingError, match=r"no numbers after the last step .*lower train\.lr"):
+        train(training(settings), tmp_path, lambda step, total: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_from_a_training_that_fails(tmp_path: Path) -> None:
+    for error in (OSError(28, "No space left on device"), SafetensorError("I/O error: File too large")):
+        with pytest.raises(StorageError, match="Make room on its disk"), saved_whole(tmp_path):
+            raise error
+    with closing(Store(tmp_path)) as store, pytest.raises(ConnectionResetError):
+        store.put_checkpoint("key", raise_reset)
+    with pytest.raises(KeyError), saved_whole(tmp_path):
+        raise KeyError
+
+
+def raise_reset(folder: Path) -> None:
+    raise ConnectionResetError
+
+
+def test_short_of_memory_activations_are_recomputed_before_batches_are_split() -> None:
+    base, error = training(), torch.OutOfMemoryError("CUDA out of memory")
+    gpu = replace(base, placement=replace(base.placement, device="cuda"))
+    first = _leaner(gpu, error)
+    assert (first.recompute, first.parts) == (True, 1)
+    assert [(t.recompute, t.parts) for t in (_leaner(first, error), _leaner(base, error))] == [(True, 2), (False, 2)]

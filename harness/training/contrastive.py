@@ -53,11 +53,12 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     groups = [g for g in _groups(training, tokenizer) if g.longest <= training.settings.max_length]
     some_left(groups, training, "item")
     adapter = lora(training)
-    gpu = training.placement.device.startswith("cuda")
     trainer = _trainer_class()(
         model=get_peft_model(model, adapter) if adapter else model,
         args=TrainingArguments(
-            **arguments(training, scratch, len(groups)), activation_checkpointing=gpu, remove_unused_columns=False
+            **arguments(training, scratch, len(groups)),
+            activation_checkpointing=training.recompute,
+            remove_unused_columns=False,
         ),
         train_dataset=groups,
         data_collator=lambda batch: {"groups": batch},

@@ -75,7 +75,7 @@ def _arguments(training: Training, scratch: str, prompts: int, batch: int) -> An
         beta=settings.kl,
         loss_type="grpo",
         chat_template_kwargs=template_variables(training.placement.chat),
-        activation_checkpointing=training.placement.device.startswith("cuda"),
+        activation_checkpointing=training.recompute,
     )
 
 

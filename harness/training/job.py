@@ -38,6 +38,8 @@ class Training:
     placement: Placement
     parts: int = 1
     """Into how many parts the batch of a step is split, their gradients added up, because memory is short."""
+    recompute: bool = False
+    """Whether activations are computed again for the gradient in place of kept, because memory is short."""
 
 
 def _accept(logs: Sequence[Mapping[str, float]]) -> None:

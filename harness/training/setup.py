@@ -62,7 +62,7 @@ def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]
         "adam_beta2": 0.95,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "bf16": gpu and torch.cuda.is_bf16_supported(),
+        "bf16": gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         "use_cpu": not gpu,
         "seed": training.seed,
         "data_seed": training.seed,

@@ -42,7 +42,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
             **arguments(training, scratch, len(rows)),
             max_length=settings.max_length,
             completion_only_loss=True,
-            activation_checkpointing=training.placement.device.startswith("cuda"),
+            activation_checkpointing=training.recompute,
         ),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,

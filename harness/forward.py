@@ -27,9 +27,8 @@ T = TypeVar("T")
 Tokens = tuple[int, ...]
 _STEPS = ((128, 16), (256, 32), (512, 64), (2048, 128), (1 << 60, 256))
 """Up to so many tokens, widths are a multiple of the second number."""
-_TOGETHER = {"cpu": 1024}
-_ELSEWHERE = 4096
-"""Tokens of prompts that are computed in one call, by kind of device: more hardly raise the speed."""
+_ON_CPU, _ELSEWHERE = 1024, 4096
+"""Tokens of prompts that are computed in one call: more hardly raise the speed."""
 _LARGE = 1 << 25
 """Parameters from which one prompt keeps a CPU busy, so that computing idle rows would cost more than it saves."""
 _SCORES = 1 << 27
@@ -86,14 +85,17 @@ class Forward:
         self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._attention = self._attending = getattr(model.config, "_attn_implementation", None)
         self._vocabulary = int(model.config.get_text_config().vocab_size)
-        large = sum(p.numel() for p in model.parameters()) > _LARGE
-        together = _TOGETHER.get(self.device.type, _ELSEWHERE)
-        self._together = 0 if large and self.device.type == "cpu" else together
+        self._together = self._fast_together()
 
     @cached_property
     def windows(self) -> dict[str, int | None]:
         """See `windows`."""
         return windows(self.model.config.get_text_config())
+
+    def _fast_together(self) -> int:
+        if self.device.type != "cpu":
+            return _ELSEWHERE
+        return _ON_CPU if sum(p.numel() for p in self.model.parameters()) <= _LARGE else 0
 
     def rows(self, width: int, scored: int) -> int:
         """Rows of a batch of so many columns, of which the last `scored` are given scores."""
@@ -131,11 +133,10 @@ class Forward:
 
         rows, last = self.prompt_rows(width), step_for(width)
         options = {"logits_to_keep": last} if self._keeps else {}
-        cache = DynamicCache()
 
         def compute() -> list[Prefix]:
             self.attend(width)
-            ids = self._table(batch, rows, width)
+            cache, ids = DynamicCache(), self._table(batch, rows, width)
             logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits[:, -last:]
             return [Prefix(p, cache, row, logits[row, len(p) - 1 - width].float()) for row, p in enumerate(batch)]
 

@@ -12,14 +12,13 @@ from typing import Literal, TypeVar
 from mipo_bench.harness.answers import likelihoods
 from mipo_bench.harness.diversity import Diversity, diversity
 from mipo_bench.harness.endings import ended, ending
-from mipo_bench.harness.errors import ModelError, UserError, described
+from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.evaluation import Evaluated
+from mipo_bench.harness.holes import hole, in_words
 from mipo_bench.harness.overlap import overlap
 from mipo_bench.harness.pairs import PairSet, seed_of
 from mipo_bench.harness.plan import TaskPlan
 from mipo_bench.harness.progress import Display, Stage
-from mipo_bench.harness.scoring import LONGEST
-from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.store import Store
 from mipo_bench.harness.types import Continuations, Generator, Item, Likelihood, Response
 from mipo_bench.reports.record import HoleRecord
@@ -61,16 +60,9 @@ class Guards:
             except UserError:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the scores must not be lost; the report names it
-                found.holes.append(self._hole(task, error))
+                found.holes.append(hole(task.task.name, task.reference, None, "guards", error))
+                self.display.say(in_words(found.holes[-1]))
         return found
-
-    def _hole(self, task: TaskPlan, error: BaseException) -> HoleRecord:
-        name, kind = task.task.name, type(error).__name__
-        message = redacted(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
-        self.display.say(f"! {name} failed at guards: {kind}: {message}")
-        return HoleRecord(
-            task=name, method=task.reference, train_seed=None, stage="guards", error=kind, message=message
-        )
 
     def _task(self, task: TaskPlan, arms: Sequence[Evaluated]) -> GuardRecord:
         name = task.task.name

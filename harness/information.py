@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mipo_bench.harness.config import RunConfig
-from mipo_bench.harness.errors import ModelError, UserError, described
+from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.evaluation import Evaluated
+from mipo_bench.harness.holes import hole, in_words
 from mipo_bench.harness.mutual_information import Measured, contrasts, measure
 from mipo_bench.harness.plan import Plan
 from mipo_bench.harness.progress import Display
-from mipo_bench.harness.scoring import LONGEST
-from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.store import Store
 from mipo_bench.reports.information import Block
 from mipo_bench.reports.record import ArmRecord, HoleRecord, TaskRecord
@@ -75,13 +74,8 @@ class Informant:
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
-            kind = type(error).__name__
-            message = redacted(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
-            hole = HoleRecord(
-                task=task.name, method=name, train_seed=None, stage="information", error=kind, message=message
-            )
-            found.holes.append(hole)
-            self.display.say(f"! {task.name} {name} failed at information: {kind}: {message}")
+            found.holes.append(hole(task.name, name, None, "information", error))
+            self.display.say(in_words(found.holes[-1]))
         else:
             found.records += [record] if record else []
 

@@ -43,13 +43,16 @@ def resolve(model: str) -> Path:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the weights of a folder are, by the heads of its files."""
-    from safetensors import safe_open
+    """How many numbers the weights of a folder are, by the heads of its files. Raises ModelError for a damaged one."""
+    from safetensors import SafetensorError, safe_open
 
     count = 0
     for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as weights:
-            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise ModelError(f"cannot load the model {folder}: {file.name} is damaged: {error}") from error
     return count
 
 

@@ -18,6 +18,7 @@ from mipo_bench.harness.engine import Engine, Trained
 from mipo_bench.harness.errors import ModelError, StageError, UserError, described
 from mipo_bench.harness.evaluation import Evaluated, Weights
 from mipo_bench.harness.guards import Guarded, Guards
+from mipo_bench.harness.holes import hole, in_words
 from mipo_bench.harness.information import Informant, Informed
 from mipo_bench.harness.judge_load import Assigned, is_judged
 from mipo_bench.harness.jury import Jury
@@ -26,7 +27,7 @@ from mipo_bench.harness.plan import Plan, TaskPlan
 from mipo_bench.harness.progress import Display, Stage
 from mipo_bench.harness.provenance import digest, git_state, hardware, package_versions
 from mipo_bench.harness.rewards import reward_of
-from mipo_bench.harness.scoring import LONGEST, describe_task, score_arm
+from mipo_bench.harness.scoring import describe_task, score_arm
 from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.sharing import in_turn
 from mipo_bench.harness.store import Store
@@ -251,16 +252,8 @@ class Run:
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
-            hole = HoleRecord(
-                task=arm.task,
-                method=arm.method,
-                train_seed=arm.train_seed,
-                stage=self._at,
-                error=type(error).__name__,
-                message=redacted(described(error)).removeprefix(f"{type(error).__name__}: ")[:LONGEST],
-            )
-            self._holes.append(hole)
-            self.display.say(f"! {arm.task} {arm.method} failed at {self._at}: {hole.error}: {hole.message}")
+            self._holes.append(hole(arm.task, arm.method, arm.train_seed, self._at, error))
+            self.display.say(in_words(self._holes[-1]))
 
     def _notes(self) -> list[str]:
         """What must be said of the models' answers, whenever they were computed."""

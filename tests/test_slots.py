@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from mipo_bench.harness import models
+from mipo_bench.harness.forward import Forward, step_for, width_for
 from mipo_bench.harness.generate import HFGenerator, Placement
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.slots import columns_for
@@ -160,6 +162,37 @@ def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> No
     assert all(n <= width <= max(64, n + max(63, n / 4)) for n, width in enumerate(widths, start=1))
     assert len(set(widths)) < 45
     assert widths == sorted(widths)
+
+
+def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values() -> None:
+    widths = [width_for(n) for n in range(1, 9000)]
+    assert all(n <= width < n + step_for(n) for n, width in enumerate(widths, start=1))
+    assert len(set(widths)) < 65
+    assert widths == sorted(widths)
+
+
+def test_prompts_of_one_width_are_computed_together_and_equal_ones_once(embedded: HFGenerator) -> None:
+    forward = Forward(embedded.model, 16, [])
+    calls: list[tuple[int, ...]] = []
+    hook = embedded.model.register_forward_pre_hook(
+        lambda module, args, options: calls.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    prompts = [tuple(range(n % 3, length)) for n in range(30) for length in (20, 30, 60)]
+    try:
+        with torch.inference_mode():
+            found = {prefix.ids: prefix for prefix in forward.prefixes(prompts)}
+    finally:
+        hook.remove()
+    assert set(found) == set(prompts)
+    assert sorted(calls) == [(16, 32), (16, 64)]
+
+
+def test_a_large_model_on_a_cpu_computes_no_idle_prompt(embedded: HFGenerator) -> None:
+    forward = Forward(embedded.model, 16, [])
+    assert [forward.prompt_rows(width) for width in (16, 64, 256, 1024, 4096)] == [16, 16, 4, 1, 1]
+    large = Mock(wraps=embedded.model, config=embedded.model.config, device=torch.device("cpu"))
+    large.parameters = lambda: [torch.empty(1 << 26, device="meta")]
+    assert Forward(large, 16, []).prompt_rows(16) == 1
 
 
 def test_an_architecture_without_slots_is_answered_one_by_one(tmp_path: Path) -> None:

@@ -76,15 +76,12 @@ def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
 
 def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     """The pairs of which both sides fit into `max_length` whole: trl would drop some and cut others in silence."""
-    settings = training.placement.chat
     pairs = cast("PairSet", training.data).pairs
-    rows = [(pair, _row(pair, settings)) for pair in pairs]
-    fitting = [
-        pair
-        for pair, row in rows
-        if max(n_tokens(tokenizer, row["prompt"] + row[side], settings) for side in ("chosen", "rejected"))
-        <= training.settings.max_length
-    ]
+    rows = [_row(pair, training.placement.chat) for pair in pairs]
+    chats = [row["prompt"] + row[side] for row in rows for side in ("chosen", "rejected")]
+    counts = iter(n_tokens(tokenizer, chats, training.placement.chat))
+    longest = training.settings.max_length
+    fitting = [pair for pair, *sides in zip(pairs, counts, counts, strict=True) if max(sides) <= longest]
     some_left(fitting, training, "pair")
     return fitting
 

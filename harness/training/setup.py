@@ -125,16 +125,20 @@ def check_prompt(tokenizer: Any, messages: Sequence[Message], ids: Sequence[int]
 
 def check_response(tokenizer: Any, text: str, ids: Sequence[int], side: str) -> None:
     """Raise TrainingError where a training example's response does not begin with the response that was sampled."""
+    trained = tokenizer.decode(ids).lstrip()
+    if trained.startswith(text.lstrip()):
+        return
     response = tokenizer.encode(text, add_special_tokens=False)
     sampled = tokenizer.decode(response).lstrip()  # as the tokenizer keeps it: Qwen's composes characters (NFC)
-    if not tokenizer.decode(ids).lstrip().startswith(sampled):
+    if not trained.startswith(sampled):
         raise TrainingError(f"the chat template adds text before the {side} response, which was never sampled")
 
 
-def n_tokens(tokenizer: Any, messages: Sequence[Mapping[str, str]], settings: ChatConfig) -> int:
-    """Tokens of a finished chat."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False, **template_variables(settings))
-    return len(tokenizer.encode(text, add_special_tokens=False))
+def n_tokens(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], settings: ChatConfig) -> list[int]:
+    """Tokens of each finished chat."""
+    variables = template_variables(settings)
+    texts = [tokenizer.apply_chat_template(messages, tokenize=False, **variables) for messages in chats]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
 def some_left(fitting: Sequence[Any], training: Training, what: str) -> None:

@@ -99,13 +99,10 @@ def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
 
 def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     """One pair of each chosen response (it stands in several where an item has several negatives), if it fits."""
-    settings = training.placement.chat
-    fitting = [
-        pair
-        for pair in {pair.item_id: pair for pair in cast("PairSet", training.data).pairs}.values()
-        if n_tokens(tokenizer, [*chat(pair.prompt), *chat([Message("assistant", pair.chosen)])], settings)
-        <= training.settings.max_length
-    ]
+    pairs = list({pair.item_id: pair for pair in cast("PairSet", training.data).pairs}.values())
+    chats = [[*chat(pair.prompt), *chat([Message("assistant", pair.chosen)])] for pair in pairs]
+    counts = n_tokens(tokenizer, chats, training.placement.chat)
+    fitting = [pair for pair, count in zip(pairs, counts, strict=True) if count <= training.settings.max_length]
     some_left(fitting, training, "response")
     return fitting
 

@@ -154,7 +154,8 @@ class HFEngine:
         """Load a model. Of all checkpoints only the one in use is in memory, beside the base model."""
         if folder != self.folder:
             self._unload()
-        free_memory()  # what a failed training has left
+        if placement.device.startswith("cuda"):
+            free_memory()  # what a failed training has left
         return load_model(folder, placement)
 
     def unload(self) -> None:

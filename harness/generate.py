@@ -168,9 +168,8 @@ class HFGenerator:
 
     def unload(self) -> None:
         """Give the weights' memory back; they load again when they are needed."""
-        for name in ("model", "decoder"):
-            self.__dict__.pop(name, None)
-        free_memory()
+        if [self.__dict__.pop(name) for name in ("decoder", "model") if name in self.__dict__]:
+            free_memory()
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `prompts.render`."""

@@ -88,9 +88,8 @@ class LMEvalGenerator:
 
     def unload(self) -> None:
         """Give the model's memory back; it is built again when it is needed."""
-        for name in ("model", "_tokenizer"):
-            self.__dict__.pop(name, None)
-        free_memory()
+        if [self.__dict__.pop(name) for name in ("_tokenizer", "model") if name in self.__dict__]:
+            free_memory()
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -7,7 +7,10 @@ from typing import Any
 
 from mipo_bench.reports.record import Report
 
-_SHAPE = {"model", "suite", "tasks", "baselines", "recipes", "limit", "threads", "noise_floor", "out", "store"}
+_SHAPE = {
+    *("model", "suite", "tasks", "baselines", "recipes", "limit", "noise_floor"),
+    *("threads", "processes", "out", "store"),
+}
 """Settings that choose arms, items or speed: what they change is seen elsewhere."""
 _SHOWN = 12
 

@@ -16,6 +16,7 @@ from reports_made import RATES, Made
 
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff import diff_reports
+from mipo_bench.reports.diff_environment import environment_notes
 from mipo_bench.reports.diff_gate import Gate, judge
 from mipo_bench.reports.diff_records import ArmDiff, Options, ReportDiff, Side
 from mipo_bench.reports.record import ArmRecord, Report, TaskRecord
@@ -381,3 +382,11 @@ def test_a_damaged_side_is_bad_input_under_any_gate(
     assert printed.code == 2
     assert message in printed.err
     assert not printed.out
+
+
+def test_how_many_processes_shared_a_run_is_no_difference() -> None:
+    one = Made(n_math=4, n_users=2).report()
+    other = one.model_copy(update={"config": {**one.config, "processes": 2, "threads": 1}})
+    assert environment_notes(one, other) == ()
+    changed = one.model_copy(update={"config": {**one.config, "weight": "macro"}})
+    assert len(environment_notes(one, changed)) == 1

@@ -145,11 +145,11 @@ def test_a_run_that_starts_two_processes_itself_gives_the_same_report(finished: 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_helpers_end_with_the_run_that_started_them(end: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / ".mipo-bench"
-    with started(tmp_path, *TWO) as first:
+    with started(tmp_path, *TWO, "--seeds", "20") as first:  # minutes of work for a helper that would go on
         wait_for(first, lambda: len(living(store)) == 2)
         first.send_signal(end)
         first.wait(timeout=30)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 20
     while living(store):
         assert time.monotonic() < deadline, living(store)
         time.sleep(0.02)

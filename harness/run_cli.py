@@ -70,6 +70,10 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
                 check_writable(folder)
             with closing(open_for_run(config.store)) as store:
                 display = SilentDisplay() if processes.helps else display_for(console)
+                if count > launched.count:
+                    display.say(
+                        f"{count} processes share the work; shown is that of the first (--set processes=1 for one)"
+                    )
                 with helped(config, processes, environment) if launched.count == 1 else nullcontext():
                     started = start(store, display)
                     report = conduct(started, processes)

@@ -13,6 +13,8 @@ from mipo_bench.harness.run_options import INCLUDE
 from mipo_bench.reports.textgrid import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mipo_bench.harness.sources import Places
     from mipo_bench.reports.diff_gate import Gate, Verdict
     from mipo_bench.reports.diff_records import ReportDiff, Side
@@ -95,9 +97,13 @@ def diff(
     except NotComparableError as error:
         if gate is None:
             raise
-        sys.stderr.writelines(f"mipo-bench: {plain(line)}\n" for line in str(error).splitlines())
-        sys.stderr.write(f"mipo-bench: gate {gate}: not comparable\n")
+        _say([*str(error).splitlines(), f"gate {gate}: not comparable"])
         raise typer.Exit(NOT_COMPARABLE) from error
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Names from reports are in it: nothing that steers the terminal."""
+    sys.stderr.writelines(f"mipo-bench: {plain(line)}\n" for line in lines)
 
 
 def _diff(a: str, b: str | None, asked: _Asked) -> int:

@@ -48,12 +48,14 @@ class Trial:
     """What trying a model in slots has shown.
 
     `fits`: it can be used so. `alike`: all rows are rounded alike. `elastic`: masked columns leave every bit as it is.
+    `recorded`: steps can be recorded, and played.
     """
 
     fits: bool
     reason: str = ""
     alike: bool = True
     elastic: bool = False
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Decoder:
                     found = self._likelihoods([asked[i] for i in part])
             except Exception as error:
                 if is_out_of_memory(error):
-                    raise _too_small(error) from error
+                    raise _too_small(_said(error)) from error
                 raise
             yield from zip(part, found, strict=True)
 
@@ -177,7 +179,10 @@ class Decoder:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                self._shrink(error)
+                failed = _said(error)
+            else:
+                return
+            self._shrink(failed)
 
     def _attempt(self, asked: Mapping[int, Request], columns: int) -> Iterator[tuple[int, Response]]:
         jobs = (self._job(position, request) for position, request in asked.items())
@@ -186,15 +191,18 @@ class Decoder:
             return
         contrasted = any(request.contrast is not None for request in asked.values())
         rows = max(self.rows, 1 + contrasted)
-        slots = Slots(self.forward, rows, columns, elastic=self.trial.elastic)
+        slots = Slots(self.forward, rows, columns, elastic=self.trial.elastic, recorded=self.trial.recorded)
         for grown in Batch(slots, jobs, self._judge).run():
             job = grown.job
             yield job.position, self._response(job, grown.tokens, grown.finish or "length")
 
-    def _shrink(self, error: Exception) -> None:
-        """Go on with half the slots. Raises ModelError where one is too many."""
+    def _shrink(self, failed: str) -> None:
+        """Go on with half the slots. Raises ModelError where one is too many.
+
+        It is called when the error is gone: that held the frames which held the memory.
+        """
         if self.rows == 1:
-            raise _too_small(error) from error
+            raise _too_small(failed)
         free_memory()
         self.rows = self.most = self.rows // 2
         self.notes.append(f"out of memory: prompts were answered {self.rows} at a time from there on")
@@ -223,16 +231,17 @@ class Decoder:
         """Try the model in slots once: against a plain call, and row against row."""
         import torch
 
-        found = None
-        while found is None:
+        while True:
             try:
                 with torch.inference_mode():
                     found = self._try()
+                break
             except Exception as error:  # noqa: BLE001 - an architecture may refuse slots in any way
-                if is_out_of_memory(error):
-                    self._shrink(error)
-                else:
+                if not is_out_of_memory(error):
                     found = Trial(fits=False, reason=f"{type(error).__name__}: {error}")
+                    break
+                failed = _said(error)
+            self._shrink(failed)
         if not found.fits:
             self.rows = 1
             self.notes.append(f"prompts were answered one by one: the architecture allows no slots ({found.reason})")
@@ -247,7 +256,9 @@ class Decoder:
         plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0, _PROBE - 1 :].float()
         width = width_for(_PROBE)
         rows = self.forward.batch([prompt] * self.forward.prompt_rows(width), width)
-        full, short = (self._stepped(rows[0], ids, elastic=elastic) for elastic in (False, True))
+        played = self._played(rows[0], ids)
+        full = played or self._stepped(rows[0], ids)
+        short = None if played else self._stepped(rows[0], ids, elastic=True)
         said = [row[0] for row in self.forward.likelihoods([(prompt, [tail])] * len(rows))]
         mine = [rows[0].scores, *(scores[0] for scores in full)]
         apart = max(float((a - b).abs().max()) for a, b in zip(mine, plain, strict=True))
@@ -259,12 +270,28 @@ class Decoder:
         return Trial(
             fits=True,
             alike=alike and all(bool((row.scores == rows[0].scores).all()) for row in rows),
-            elastic=all(bool((a == b).all()) for a, b in zip(full, short, strict=True)),
+            elastic=short is not None and all(bool((a == b).all()) for a, b in zip(full, short, strict=True)),
+            recorded=played is not None,
         )
 
-    def _stepped(self, prefix: Prefix, ids: Sequence[int], *, elastic: bool) -> list[torch.Tensor]:
+    def _played(self, prefix: Prefix, ids: Sequence[int]) -> list[torch.Tensor] | None:
+        """As `_stepped`, from recorded steps; None where they cannot be recorded."""
+        devices = {weights.device for weights in self.model.parameters()}
+        if len(devices) > 1 or self.model.device.type != "cuda":
+            return None
+        try:
+            return self._stepped(prefix, ids, recorded=True)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self.notes.append(f"steps were not recorded on the GPU, which is slower ({_said(error)})")
+            return None
+
+    def _stepped(
+        self, prefix: Prefix, ids: Sequence[int], *, elastic: bool = False, recorded: bool = False
+    ) -> list[torch.Tensor]:
         """Scores after each token beyond the prefix, which is in every slot."""
-        slots = Slots(self.forward, self.rows, _PROBE_COLUMNS, elastic=elastic)
+        slots = Slots(self.forward, self.rows, _PROBE_COLUMNS, elastic=elastic, recorded=recorded)
         for row in range(self.rows):
             slots.admit(row, prefix)
         return [slots.step([ids[at]] * self.rows, [at] * self.rows) for at in range(len(prefix.ids), len(ids))]
@@ -320,9 +347,14 @@ class _Alone:
         return torch.tensor([finish is not None], device=input_ids.device)
 
 
-def _too_small(error: Exception) -> ModelError:
+def _said(error: Exception) -> str:
+    """The first line of its message."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _too_small(failed: str) -> ModelError:
     return ModelError(
-        f"out of memory with a single prompt at a time ({str(error).splitlines()[0]}). Use a smaller model, a shorter"
+        f"out of memory with a single prompt at a time ({failed}). Use a smaller model, a shorter"
         " max_length, or --set dtype=bfloat16."
     )
 

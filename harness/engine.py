@@ -23,7 +23,7 @@ from mipo_bench.harness.types import Arm, Generator, Objective
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-GENERATION = "hf-4"
+GENERATION = "hf-5"
 """Goes up whenever generation can answer the same request differently."""
 
 
@@ -140,6 +140,10 @@ class HFEngine:
             batch, parts = training.settings.batch_size, lineage["parts"]
             self.notes.append(
                 f"{arm.task} {arm.recipe}: out of memory, so batches of {batch} were trained on in {parts} parts"
+            )
+        if lineage.get("repeatable") is False:
+            self.notes.append(
+                f"{arm.task} {arm.recipe}: this model's training on a GPU gives slightly other weights each time"
             )
         return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 Tokens = tuple[int, ...]
 _STEPS = ((128, 16), (256, 32), (512, 64), (2048, 128), (1 << 60, 256))
 """Up to so many tokens, widths are a multiple of the second number."""
-_ON_CPU, _ELSEWHERE = 1024, 4096
+_ON_CPU, _ELSEWHERE = 1024, 16384
 """Tokens of prompts that are computed in one call: more hardly raise the speed."""
 _LARGE = 1 << 25
 """Parameters from which one prompt keeps a CPU busy, so that computing idle rows would cost more than it saves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,46 +34,66 @@ def pick(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) ->
     Every step works on each row by itself, so a row's token does not depend on the others.
     """
     chosen = scores.argmax(dim=-1)
-    for whole in (True, False):
-        rows = [i for i, d in enumerate(decodings) if d.temperature > 0 and (d.top_p >= 1) == whole]
-        if rows:
-            heat = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
-            draw = scores.new_tensor([draws[i] for i in rows]).unsqueeze(1)
-            probs = (scores[rows] / heat).softmax(dim=-1)
-            if whole:
-                chosen[rows] = invert(probs, draw)
-            else:
-                chosen[rows] = _from_nucleus(probs, draw, scores.new_tensor([decodings[i].top_p for i in rows]))
+    rows = [i for i, d in enumerate(decodings) if d.temperature > 0]
+    if rows:
+        heat = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
+        probs = (scores[rows] / heat).softmax(dim=-1)
+        cut = [n for n, i in enumerate(rows) if decodings[i].top_p < 1]
+        if cut:
+            probs[cut] = nucleus(probs[cut], [decodings[rows[n]].top_p for n in cut])
+        chosen[rows] = invert(probs, [draws[i] for i in rows])
     return [int(token) for token in chosen.tolist()]
 
 
-def invert(probs: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
-    """The index at which the cumulated probability passes `draw` times its total, for each row.
+def invert(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:
+    """The index at which the cumulated probability passes its draw times its total, for each row.
 
-    `probs` is (rows, n) and need not sum to 1, `draw` (rows, 1) in [0, 1]; the index is (rows). An index of
-    probability 0 is never returned.
+    `probs` is (rows, n) and need not sum to 1, `draws` has a number in [0, 1) for each row; the index is (rows). An
+    index of probability 0 is never returned.
     """
     import torch
 
-    mass = probs.cumsum(dim=-1)
+    mass = probs.cumsum(dim=-1, dtype=_exact(probs))
     total = mass[:, -1:].contiguous()
-    wanted = torch.minimum(draw * total, torch.nextafter(total, torch.zeros_like(total)))
+    wanted = mass.new_tensor(draws).unsqueeze(1) * total
+    wanted = torch.minimum(wanted, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(mass, wanted, right=True).squeeze(1).clamp(max=probs.shape[-1] - 1)
 
 
-def _from_nucleus(probs: torch.Tensor, draw: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Sample from the nucleus (Holtzman et al. 2020, arXiv 1904.09751), tokens in order of falling probability."""
-    likely, tokens = probs.topk(min(_LIKELY, probs.shape[-1]), dim=-1)
-    chosen = _nucleus(likely, tokens, draw, top_p)
-    wide = (likely.sum(dim=-1) < top_p).nonzero().squeeze(1)
+def nucleus(probs: torch.Tensor, top_p: Sequence[float]) -> torch.Tensor:
+    """The probabilities, (rows, n), with 0 outside the nucleus of each row (Holtzman et al. 2020, arXiv 1904.09751).
+
+    Of equally likely tokens at its border the first ones are in it: which of them a sort puts first is chance, and
+    scores of 16 bits often tie.
+    """
+    wanted = probs.new_tensor(top_p, dtype=_exact(probs))
+    likely = probs.topk(min(_LIKELY, probs.shape[-1]), dim=-1).values
+    least, size = _border(likely, wanted)
+    wide = (likely.sum(dim=-1, dtype=wanted.dtype) < wanted).nonzero().squeeze(1)
     if len(wide):
-        likely, tokens = probs[wide].sort(dim=-1, descending=True)
-        chosen[wide] = _nucleus(likely, tokens, draw[wide], top_p[wide])
-    return chosen
+        least[wide], size[wide] = _border(probs[wide].sort(dim=-1, descending=True).values, wanted[wide])
+    inside = probs >= least
+    excess = inside.sum(dim=-1, keepdim=True) - size
+    more = excess.squeeze(1).nonzero().squeeze(1)
+    if len(more):
+        tied = probs[more] == least[more]
+        place = tied.cumsum(dim=-1)
+        inside[more] &= ~tied | (place <= place[:, -1:] - excess[more])
+    return probs.masked_fill(~inside, 0.0)
 
 
-def _nucleus(likely: torch.Tensor, tokens: torch.Tensor, draw: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Cut each sorted row where `top_p` is reached, and sample from what is left."""
-    kept = likely.cumsum(dim=-1) - likely < top_p.unsqueeze(1)
-    place = invert(likely * kept, draw)
-    return tokens.gather(1, place.unsqueeze(1)).squeeze(1)
+def _border(falling: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of sorted probabilities, (rows, n): the smallest that `top_p` needs, and how many it needs; both (rows, 1)."""
+    kept = falling.cumsum(dim=-1, dtype=top_p.dtype) - falling < top_p.unsqueeze(1)
+    return falling.masked_fill(~kept, 1.0).amin(dim=-1, keepdim=True), kept.sum(dim=-1, keepdim=True)
+
+
+def _exact(probs: torch.Tensor) -> torch.dtype:
+    """The number format that probabilities are summed in.
+
+    The order of a sum on a GPU depends on the number of rows. In 32 bits that moves the bounds between the tokens of a
+    large vocabulary by a percent of their distance. Apple's GPUs have no more bits.
+    """
+    import torch
+
+    return torch.float32 if probs.device.type == "mps" else torch.float64

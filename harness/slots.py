@@ -7,6 +7,7 @@ column t of its keys and values. What is idle is computed too, and thrown away.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.forward import Forward, Prefix
@@ -38,7 +39,7 @@ def _layer_class() -> type[Any]:
 
         def __init__(self, slots: Slots) -> None:
             super().__init__()  # type: ignore[no-untyped-call]
-            self.slots = slots
+            self.slots = weakref.proxy(slots)  # a circle would keep the memory until some garbage is collected
 
         def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
             """Make room, shaped like a prompt's; zeros, because what is masked must still be a number."""
@@ -75,7 +76,8 @@ def _layer_class() -> type[Any]:
 
         def get_max_length(self) -> int:
             """The most tokens that a slot holds."""
-            return self.slots.columns
+            columns: int = self.slots.columns
+            return columns
 
     return SlotLayer
 
@@ -84,10 +86,13 @@ class Slots:
     """A fixed number of slots with a fixed number of columns on one model.
 
     `elastic` slots hold hardly more columns than are in use, which saves much of the work. That is right where masked
-    columns leave every bit as it is, which `Decoder` finds out.
+    columns leave every bit as it is, which `Decoder` finds out. Of `recorded` slots the first step is recorded on the
+    GPU, and every step plays it: starting its hundreds of small computations from Python takes longer than they do.
     """
 
-    def __init__(self, forward: Forward, rows: int, columns: int, *, elastic: bool = False) -> None:
+    def __init__(
+        self, forward: Forward, rows: int, columns: int, *, elastic: bool = False, recorded: bool = False
+    ) -> None:
         """Nothing is allocated before the first prompt."""
         import torch
         from transformers.cache_utils import Cache
@@ -95,6 +100,9 @@ class Slots:
         self.forward, self.rows, self.columns, self.elastic = forward, rows, columns, elastic
         self.reach = min(columns, _REACH) if elastic else columns
         """Columns that are there now."""
+        self.recorded = recorded
+        self._recording: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
+        self._tokens = forward.tensor([[0]] * rows)
         self.at = forward.tensor([0] * rows)
         """The column that each slot writes now."""
         self.every = torch.arange(rows, device=forward.device)
@@ -116,11 +124,16 @@ class Slots:
 
     def step(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
         """Append a token to each slot, at the given columns; the scores of the next ones, (slots, vocabulary)."""
-        self.at = self.forward.tensor(columns)
+        self._tokens.copy_(self.forward.tensor(tokens).unsqueeze(1))
+        self.at.copy_(self.forward.tensor(columns))
         self._stretch(max(columns) + 1)
+        return self._played() if self.recorded else self._scores()
+
+    def _scores(self) -> torch.Tensor:
+        """Compute the step that `_tokens` and `at` ask for."""
         self.forward.attend(None)
         out = self.forward.model(
-            input_ids=self.forward.tensor(tokens).unsqueeze(1),
+            input_ids=self._tokens,
             attention_mask=self.forward.additive(self.at[:, None, None], self._numbers[None, None, : self.reach]),
             position_ids=self.at.unsqueeze(1),
             past_key_values=self._cache,
@@ -128,6 +141,29 @@ class Slots:
         )
         scores: torch.Tensor = out.logits[:, -1].float()
         return scores
+
+    def _played(self) -> torch.Tensor:
+        """The same from the recording, which is made at the first step.
+
+        What a library sets up at its first call may not be recorded, so a step is computed before: it writes what the
+        recorded one writes again.
+        """
+        import torch
+
+        with torch.cuda.device(self.forward.device):
+            if self._recording is None:
+                aside = torch.cuda.Stream()
+                aside.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(aside):
+                    self._scores()
+                torch.cuda.current_stream().wait_stream(aside)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    scores = self._scores()
+                self._recording = graph, scores
+            graph, scores = self._recording
+            graph.replay()
+            return scores.clone()
 
     def _stretch(self, needed: int) -> None:
         """Make room for so many columns, and give back the rest."""

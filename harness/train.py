@@ -15,15 +15,18 @@ from mipo_bench.harness.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.training.setup import repeatable
 from mipo_bench.harness.types import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CODE = 1
+CODE = 2
 """Goes up whenever the same examples and settings can train to other weights."""
 LINEAGE = "lineage.json"
 PAIRS = "pairs.jsonl"
+_UNREPEATABLE = "does not have a deterministic implementation"
+"""What torch says of a computation that no GPU repeats bit for bit."""
 _PREPARE: Mapping[Objective, Callable[[Training, str, OnStep], Prepared]] = {
     "dpo": dpo.prepare,
     "sft": sft.prepare,
@@ -63,17 +66,21 @@ def train(
     where a loss is not a number, where another text would be trained on than is evaluated, or where nothing is left.
 
     Where memory runs out it starts again: on a GPU with activations that are computed twice in place of kept, then, for
-    DPO, with the batch of each step in more parts, which leaves its mean loss as it is; the lineage says so. `prepare`
-    takes the place of the objective's own. Raises StorageError where the disk is full.
+    DPO, with the batch of each step in more parts, which leaves its mean loss as it is; the lineage says so, and where
+    the model needs what a GPU does not repeat bit for bit. `prepare` takes the place of the objective's own. Raises
+    StorageError where the disk is full.
     """
     prepare = prepare or _PREPARE[training.data.objective]
     while True:
         try:
             return _train(training, out, on_step, prepare)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if is_out_of_memory(error):
+                training = _leaner(training, error)
+            elif training.repeatable and _UNREPEATABLE in str(error):
+                training = replace(training, repeatable=False)
+            else:
                 raise
-            training = _leaner(training, error)
         free_memory()
 
 
@@ -87,9 +94,9 @@ def _leaner(training: Training, error: Exception) -> Training:
     batch = training.settings.batch_size
     found = [n for n in range(2 * training.parts, batch + 1) if batch % n == 0]
     if not found or training.data.objective != "dpo":
+        said = str(error).partition("\n")[0]
         raise TrainingError(
-            f"out of memory ({str(error).splitlines()[0]}). Take --set train.method=lora, a smaller train.max_length,"
-            " or a smaller model."
+            f"out of memory ({said}). Take --set train.method=lora, a smaller train.max_length, or a smaller model."
         ) from error
     return replace(training, parts=found[0])
 
@@ -100,7 +107,8 @@ def _train(
     with tempfile.TemporaryDirectory() as scratch:
         prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
-        trainer.train()
+        with repeatable(training):
+            trainer.train()
     prepared.check(trainer.state.log_history)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if training.settings.method == "lora":
@@ -164,6 +172,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
         "seed": training.seed,
         "settings": training.settings.model_dump(mode="json"),
         **({} if training.parts == 1 else {"parts": training.parts}),
+        **({} if training.repeatable else {"repeatable": False}),
         "pairs": {
             "digest": data.digest,
             "used": prepared.used,

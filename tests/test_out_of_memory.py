@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -10,13 +11,14 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config
 
-from mipo_bench.harness import models
+from mipo_bench.harness import decoder, models
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.decoder import Decoder
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generate import HFGenerator, Placement, load_model
 from mipo_bench.harness.memory import Budget, check_training_fits, is_out_of_memory, token_bytes, training_bytes
 from mipo_bench.harness.models import parameters
+from mipo_bench.harness.slots import Slots
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
 
@@ -66,6 +68,17 @@ def test_the_slots_are_halved_until_they_fit_and_nothing_is_lost(error: Callable
         f"out of memory: prompts were answered {rows}" for rows in (8, 4)
     ]
     assert ample.notes == []
+
+
+def test_nothing_of_a_failed_attempt_is_held_when_memory_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    monkeypatch.setattr(decoder, "free_memory", lambda: held.append([type(o) for o in gc.get_objects()].count(Slots)))
+    generator = cramped(16)
+    stream = generator.generate(asked(generator, times=20))
+    next(stream)
+    cast("Any", generator.model).rows = 4
+    assert len(list(stream)) + 1 == len(asked(generator, times=20))
+    assert held == [0, 0]
 
 
 def test_memory_that_shrinks_on_the_way_loses_no_answer() -> None:

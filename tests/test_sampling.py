@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mipo_bench.harness.sampling import Draws, invert, pick
+from mipo_bench.harness.sampling import Draws, invert, nucleus, pick
 from mipo_bench.harness.types import Decoding
 
 N = 4000
@@ -28,8 +28,21 @@ def test_tokens_come_as_often_as_their_probability_says(top_p: float) -> None:
 
 
 def test_a_nucleus_wider_than_what_is_sorted_first_is_sampled_whole() -> None:
-    found = shares([1 / 200] * 200, Decoding(1, 1.0, 0.9))
+    found = shares([1 / 200] * 200, Decoding(1, 1.0, 0.899))
     assert int((found > 0).sum()) == 180
+
+
+def test_of_ties_at_the_border_of_a_nucleus_the_first_are_in_it() -> None:
+    probs = torch.tensor([[0.2, 0.1, 0.4, 0.1, 0.1, 0.1], [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]])
+    assert (nucleus(probs, [0.75, 0.5]) > 0).tolist() == [[True, True, True, True, False, False], [True] + [False] * 5]
+
+
+def test_sums_over_a_large_vocabulary_do_not_wash_out_its_bounds() -> None:
+    """The share that belongs to each of 151,936 equally likely tokens is the same to a millionth."""
+    size = 151_936
+    draws = [(token + side) / size for token in range(0, size, 9973) for side in (1e-6, 1 - 1e-6)]
+    picked = invert(torch.full((1, size), 1.0).repeat(len(draws), 1) / size, draws)
+    assert picked.tolist() == [token for token in range(0, size, 9973) for _ in (0, 1)]
 
 
 def test_a_low_temperature_sharpens_and_a_tiny_nucleus_is_greedy() -> None:
@@ -40,8 +53,8 @@ def test_a_low_temperature_sharpens_and_a_tiny_nucleus_is_greedy() -> None:
 
 def test_what_has_no_probability_is_never_picked() -> None:
     probs = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).repeat(3, 1)
-    assert invert(probs, torch.tensor([[0.0], [0.5], [1.0]])).tolist() == [1, 3, 3]
-    assert invert(torch.zeros(1, 4), torch.tensor([[0.5]])).tolist() == [3]  # nothing to choose from: still a token
+    assert invert(probs, [0.0, 0.5, 1.0]).tolist() == [1, 3, 3]
+    assert invert(torch.zeros(1, 4), [0.5]).tolist() == [3]  # nothing to choose from: still a token
 
 
 def test_each_row_is_picked_as_if_it_were_alone() -> None:

@@ -40,6 +40,8 @@ class Training:
     """Into how many parts the batch of a step is split, their gradients added up, because memory is short."""
     recompute: bool = False
     """Whether activations are computed again for the gradient in place of kept, because memory is short."""
+    repeatable: bool = True
+    """Whether a GPU may use only what gives the same bits each time; some architectures need what does not."""
 
 
 def _accept(logs: Sequence[Mapping[str, float]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mipo_bench.harness.config import ChatConfig
@@ -73,6 +75,23 @@ def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]
         "disable_tqdm": True,
         "dataloader_pin_memory": gpu,
     }
+
+
+@contextmanager
+def repeatable(training: Training) -> Iterator[None]:
+    """On a GPU, gradients are summed in an order that is the same each time; on a CPU they are so anyway."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    if training.repeatable and training.placement.device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses to multiply
+        torch.use_deterministic_algorithms(True)
+        filled: Any = torch.utils.deterministic  # it has a setter that its types do not know
+        filled.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def lora(training: Training) -> Any:

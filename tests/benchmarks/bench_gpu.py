@@ -1,0 +1,305 @@
+"""How fast a GPU generates and trains, against lm-eval and a plain use of trl, on random weights of a real shape.
+
+Run by hand from the repository's root, on a GPU that nothing else uses; no network is needed:
+
+    python tests/benchmarks/bench_gpu.py                       # the shape of Qwen2.5-1.5B; some five minutes on an H100
+    python tests/benchmarks/bench_gpu.py generation --repeat 3
+    python tests/benchmarks/bench_gpu.py training --pairs 128
+    python tests/benchmarks/bench_gpu.py --shape tiny --device cpu --prompts 12 --pairs 8   # only to try the script
+
+Speed does not depend on what the weights are. Their vocabulary is that of the shape; its tokens are pairs of tokens of
+the embedded model's. Both sides have the same weights, prompts, pairs and settings, and alternate; printed are tokens
+per second, all repetitions, after a short turn that warms up.
+
+`generation`: sampled at temperature 1, in bfloat16. `equal`: every response is 128 tokens long, which suits batches.
+`ended`: one token in 100 ends a response, at most 256 tokens. lm-eval has the better of two batch sizes, ours is
+automatic.
+`training`: full DPO in mixed precision with float32 master weights. `steps` is the rate between the first step and the
+last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness import models
+from mipo_bench.harness.config import TrainConfig
+from mipo_bench.harness.generate import HFGenerator, Placement, load_model
+from mipo_bench.harness.memory import free_memory
+from mipo_bench.harness.pairs import PairSet
+from mipo_bench.harness.train import train
+from mipo_bench.harness.training.job import Training
+from mipo_bench.harness.types import Decoding, Message, Pair, Request
+
+SHAPES: Mapping[str, dict[str, Any]] = {
+    "qwen2.5-1.5b": {  # huggingface.co/Qwen/Qwen2.5-1.5B-Instruct, config.json
+        "vocab_size": 151936,
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    },
+    "tiny": {
+        "vocab_size": 4096,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+}
+BATCHES = (256, 512)
+EQUAL, MOST = 128, 256
+END_EVERY = 100
+"""One of so many tokens of the vocabulary ends an `ended` response."""
+
+
+def make_model(shape: str, folder: Path, device: str) -> None:
+    """Save random weights of a shape, with a tokenizer that knows every token."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+
+    torch.manual_seed(0)
+    config = Qwen2Config(**SHAPES[shape], tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(models.embedded_folder()).save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]
+    special = {token["content"] for token in whole["added_tokens"]}
+    known = [token for token in vocabulary if token not in special]
+    for pair in product(known, known):
+        if len(vocabulary) < config.vocab_size and "".join(pair) not in vocabulary:
+            vocabulary["".join(pair)] = len(vocabulary)
+            merges.append(pair)
+    file.write_text(json.dumps(whole), encoding="utf-8")
+
+
+def words(rng: random.Random, count: int) -> str:
+    """Text of about this many tokens."""
+    return " ".join(rng.choice(["tea", "music", "the", "garden", "of", "chess", "rain", "and"]) for _ in range(count))
+
+
+def report(name: str, sides: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Tokens per second of each side, and the ratio of its median to the first one's."""
+    rates = {side: [tokens / seconds for tokens, seconds in turns] for side, turns in sides.items()}
+    first = statistics.median(next(iter(rates.values())))
+    for side, values in rates.items():
+        ratio = statistics.median(values) / first
+        print(f"{name}: {side} {' '.join(f'{v:,.0f}' for v in values)} tokens/s ({ratio:.2f})", flush=True)
+
+
+def timed(work: Callable[[], int]) -> tuple[int, float]:
+    """The tokens that it counts, and its wall-clock seconds."""
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def generation(folder: Path, options: argparse.Namespace) -> None:
+    """Both in this process on one set of weights."""
+    from lm_eval.api.instance import Instance
+
+    dtype = "bfloat16" if options.device == "cuda" else "float32"
+    placement = Placement(options.device, dtype, batch_size=0 if options.device == "cuda" else 32)
+    ours = HFGenerator(folder, "random", placement, load=lambda *_: model)
+    model = load_model(folder, placement)
+    rng = random.Random(0)
+    texts = [words(rng, rng.randint(30, 200)) for _ in range(options.prompts)]
+    prompts = [ours.render([Message("user", text)], None).text for text in texts]
+    for name, ends, most in (
+        ("equal", [2], EQUAL),
+        ("ended", [2, *range(50, model.config.vocab_size, END_EVERY)], MOST),
+    ):
+        model.generation_config.eos_token_id = ends
+        ours.__dict__.pop("decoder", None)
+        kwargs = {"until": [], "max_gen_toks": most, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+        asked = [Request(prompt, n, Decoding(most, 1.0)) for n, prompt in enumerate(prompts)]
+        instances = [Instance("generate_until", {}, (prompt, kwargs), 0) for prompt in prompts]
+        theirs = {size: partial(_lm_eval, model, ours.tokenizer, instances, size, set(ends)) for size in BATCHES}
+        sides: dict[str, Callable[[], int]] = {f"lm-eval, batches of {size}": work for size, work in theirs.items()}
+        sides["mipo-bench"] = lambda asked=asked: sum(r.n_tokens for _, r in ours.generate(asked))  # type: ignore[misc]
+        list(ours.generate(asked[:2]))
+        _lm_eval(model, ours.tokenizer, instances[:2], 2, set(ends))
+        found = {side: [timed(work) for _ in range(options.repeat)] for side, work in sides.items()}
+        print(f"{name}: {len(prompts)} prompts; {ours.decoder.rows} slots; {ours.decoder.trial}; {ours.notes}")
+        report(f"generation, {name}", found)
+
+
+def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], size: int, ends: set[int]) -> int:
+    """Tokens that lm-eval generates, each response up to its end."""
+    from lm_eval.models.huggingface import HFLM
+
+    class Counting(HFLM):  # type: ignore[misc]  # lm-eval has no types
+        """Counts what it generates."""
+
+        counted = 0
+
+        def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
+            out = super()._model_generate(context, *args, **kwargs)
+            for row in out[:, context.shape[1] :].tolist():
+                self.counted += next((n for n, token in enumerate(row) if token in ends), len(row))
+            return out
+
+    lm = Counting(pretrained=model, tokenizer=tokenizer, batch_size=size, device=str(model.device))
+    lm.generate_until(list(instances), disable_tqdm=True)
+    return lm.counted
+
+
+def training(folder: Path, options: argparse.Namespace) -> None:
+    """Both in this process, each from its own load of the weights."""
+    import torch
+    from transformers import AutoTokenizer
+
+    rng = random.Random(1)
+    rows = tuple(
+        Pair(f"{n}", (Message("user", words(rng, 150)),), words(rng, 150), words(rng, 150), "other")
+        for n in range(options.pairs)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = sum(len(tokenizer.encode(r.prompt[0].content + side)) for r in rows for side in (r.chosen, r.rejected))
+    settings = TrainConfig(max_length=1024)
+    data = PairSet(rows, {}, "random")
+    job = Training(folder, "base", "bench", "mipo-random", 0, data, settings, Placement(options.device, "float32"))
+    sides: dict[str, Callable[[Path, Clock], None]] = {
+        "trl": lambda out, clock: _plain_training(folder, rows, settings, out, clock, options.device),
+        "mipo-bench": lambda out, clock: train(job, out, clock.tick),
+        "mipo-bench, not repeatable": lambda out, clock: train(replace(job, repeatable=False), out, clock.tick),
+    }
+    print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
+    with tempfile.TemporaryDirectory() as out:  # libraries, and what they set up at their first call
+        few = replace(job, data=replace(data, pairs=rows[: 2 * settings.batch_size]))
+        train(few, Path(out), lambda step, total: None)
+    steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
+    whole: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
+    for _ in range(options.repeat):
+        for side, work in sides.items():
+            clock = Clock()
+            free_memory()
+            if options.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            with tempfile.TemporaryDirectory() as out:
+                done = timed(lambda work=work, out=out, clock=clock: (work(Path(out), clock), tokens)[1])  # type: ignore[misc]
+            whole[side].append(done)
+            steps[side].append((round(tokens * clock.share), clock.seconds))
+            peak = f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB at its peak" if options.device == "cuda" else ""
+            print(f"training: {side}: {done[1]:.1f} s{peak}", flush=True)
+    report("training, steps", steps)
+    report("training, whole", whole)
+
+
+class Clock:
+    """When the first step and the last one ended."""
+
+    def __init__(self) -> None:
+        self.at: list[tuple[int, float]] = []
+        self.total = 1
+
+    def tick(self, step: int, total: int) -> None:
+        """A step has ended."""
+        self.at.append((step, time.perf_counter()))
+        self.total = total
+
+    @property
+    def seconds(self) -> float:
+        """Between them."""
+        return self.at[-1][1] - self.at[0][1]
+
+    @property
+    def share(self) -> float:
+        """The share of all steps that lies between them."""
+        return (self.at[-1][0] - self.at[0][0]) / self.total
+
+
+def _plain_training(
+    folder: Path, rows: Sequence[Pair], settings: TrainConfig, out: Path, clock: Clock, device: str
+) -> None:
+    """What a short script around trl would do."""
+    import datasets
+    from transformers import AutoTokenizer, TrainerCallback
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+    from trl import DPOConfig, DPOTrainer
+
+    class Watch(TrainerCallback):
+        """Says when a step was logged."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if "loss" in (logs or {}):
+                clock.tick(state.global_step, state.max_steps)
+
+    chats = [
+        {
+            "prompt": [{"role": m.role, "content": m.content} for m in row.prompt],
+            "chosen": [{"role": "assistant", "content": row.chosen}],
+            "rejected": [{"role": "assistant", "content": row.rejected}],
+        }
+        for row in rows
+    ]
+    arguments = DPOConfig(
+        output_dir=str(out),
+        beta=settings.beta,
+        learning_rate=settings.lr,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        max_length=settings.max_length,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        adam_beta2=0.95,
+        precompute_ref_log_probs=True,
+        gradient_checkpointing=False,
+        bf16=device == "cuda",
+        use_cpu=device == "cpu",
+        save_strategy="no",
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list(chats),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        callbacks=[Watch()],
+    )
+    trainer.train()
+    trainer.save_model(str(out))
+
+
+def main() -> None:
+    """Read the command line and run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"generation": generation, "training": training}
+    parser.add_argument("part", nargs="?", choices=sorted(parts))
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--prompts", type=int, default=512)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--keep", type=Path, help="make the model in this folder, and leave it there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        if not (folder / "config.json").exists():
+            make_model(options.shape, folder, options.device)
+        for name, part in parts.items():
+            if options.part in (None, name):
+                part(folder, options)
+
+
+if __name__ == "__main__":
+    main()

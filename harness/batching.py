@@ -129,16 +129,21 @@ class Batch:
             return ended + self._step() if self.growing else ended
 
     def _fill(self) -> list[Growing]:
-        ended = []
+        import torch
+
+        new, scores = list[Growing](), list[list[torch.Tensor]]()
         while 0 < self.waiting.slots <= len(self.free):
             job, prefixes = self.waiting.take()
             grown = Growing(job, [self.free.pop() for _ in prefixes], Draws(job.request.seed, job.request.decoding))
             for row, prefix in zip(grown.rows, prefixes, strict=True):
                 self.slots.admit(row, prefix)
-            self.growing.append(grown)
-            first, last = (prefixes[i].scores.unsqueeze(0) for i in (0, -1))
-            ended += self._grow([grown], mixed([grown], first, last))
-        return ended
+            new.append(grown)
+            scores.append([prefix.scores for prefix in prefixes])
+        if not new:
+            return []
+        self.growing += new
+        first, last = (torch.stack([each[i] for each in scores]) for i in (0, -1))
+        return self._grow(new, mixed(new, first, last))
 
     def _step(self) -> list[Growing]:
         tokens, columns = [0] * self.slots.rows, [0] * self.slots.rows

@@ -92,6 +92,13 @@ class Forward:
         """See `windows`."""
         return windows(self.model.config.get_text_config())
 
+    @cached_property
+    def aside(self) -> torch.cuda.Stream:
+        """The stream of the GPU on which steps are recorded: one, for cuBLAS keeps memory for each that it has seen."""
+        import torch
+
+        return torch.cuda.Stream(self.device)
+
     def _fast_together(self) -> int:
         if self.device.type != "cpu":
             return _ELSEWHERE

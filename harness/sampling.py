@@ -38,11 +38,20 @@ def pick(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) ->
     if rows:
         heat = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
         probs = (scores[rows] / heat).softmax(dim=-1)
-        cut = [n for n, i in enumerate(rows) if decodings[i].top_p < 1]
-        if cut:
-            probs[cut] = nucleus(probs[cut], [decodings[rows[n]].top_p for n in cut])
-        chosen[rows] = invert(probs, [draws[i] for i in rows])
+        certain = probs.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
+        left = [n for n, i in enumerate(rows) if certain[n] < decodings[i].top_p]  # else it is the whole nucleus
+        if left:
+            chosen[[rows[n] for n in left]] = _drawn(
+                probs[left], [decodings[rows[n]].top_p for n in left], [draws[rows[n]] for n in left]
+            )
     return [int(token) for token in chosen.tolist()]
+
+
+def _drawn(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
+    cut = [n for n, share in enumerate(top_p) if share < 1]
+    if cut:
+        probs[cut] = nucleus(probs[cut], [top_p[n] for n in cut])
+    return invert(probs, draws)
 
 
 def invert(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:

@@ -152,13 +152,13 @@ class Slots:
 
         with torch.cuda.device(self.forward.device):
             if self._recording is None:
-                aside = torch.cuda.Stream()
+                aside = self.forward.aside
                 aside.wait_stream(torch.cuda.current_stream())
                 with torch.cuda.stream(aside):
                     self._scores()
                 torch.cuda.current_stream().wait_stream(aside)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph):
+                with torch.cuda.graph(graph, stream=aside):
                     scores = self._scores()
                 self._recording = graph, scores
             graph, scores = self._recording

@@ -9,11 +9,11 @@ Run by hand from the repository's root, on a GPU that nothing else uses; no netw
 
 Speed does not depend on what the weights are. Their vocabulary is that of the shape; its tokens are pairs of tokens of
 the embedded model's. Both sides have the same weights, prompts, pairs and settings, and alternate; printed are tokens
-per second, all repetitions, after a short turn that warms up.
+per second, all repetitions.
 
 `generation`: sampled at temperature 1, in bfloat16. `equal`: every response is 128 tokens long, which suits batches.
 `ended`: one token in 100 ends a response, at most 256 tokens. lm-eval has the better of two batch sizes, ours is
-automatic.
+automatic. A turn of two prompts, unmeasured, warms up.
 `training`: full DPO in mixed precision with float32 master weights. `steps` is the rate between the first step and the
 last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint.
 """
@@ -131,17 +131,19 @@ def generation(folder: Path, options: argparse.Namespace) -> None:
         kwargs = {"until": [], "max_gen_toks": most, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
         asked = [Request(prompt, n, Decoding(most, 1.0)) for n, prompt in enumerate(prompts)]
         instances = [Instance("generate_until", {}, (prompt, kwargs), 0) for prompt in prompts]
-        theirs = {size: partial(_lm_eval, model, ours.tokenizer, instances, size, set(ends)) for size in BATCHES}
+        theirs = {
+            size: partial(_lm_eval, model, ours.tokenizer, instances, size, set(ends)) for size in options.batches
+        }
         sides: dict[str, Callable[[], int]] = {f"lm-eval, batches of {size}": work for size, work in theirs.items()}
         sides["mipo-bench"] = lambda asked=asked: sum(r.n_tokens for _, r in ours.generate(asked))  # type: ignore[misc]
         list(ours.generate(asked[:2]))
-        _lm_eval(model, ours.tokenizer, instances[:2], 2, set(ends))
+        _lm_eval(model, ours.tokenizer, instances[:2], size=2, ends=set(ends))
         found = {side: [timed(work) for _ in range(options.repeat)] for side, work in sides.items()}
         print(f"{name}: {len(prompts)} prompts; {ours.decoder.rows} slots; {ours.decoder.trial}; {ours.notes}")
         report(f"generation, {name}", found)
 
 
-def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], size: int, ends: set[int]) -> int:
+def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], *, size: int, ends: set[int]) -> int:
     """Tokens that lm-eval generates, each response up to its end."""
     from lm_eval.models.huggingface import HFLM
 
@@ -164,8 +166,10 @@ def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], size: int, en
 def training(folder: Path, options: argparse.Namespace) -> None:
     """Both in this process, each from its own load of the weights."""
     import torch
+    import trl  # noqa: F401 - so that no side is timed importing it
     from transformers import AutoTokenizer
 
+    torch.zeros(1, device=options.device)
     rng = random.Random(1)
     rows = tuple(
         Pair(f"{n}", (Message("user", words(rng, 150)),), words(rng, 150), words(rng, 150), "other")
@@ -182,9 +186,6 @@ def training(folder: Path, options: argparse.Namespace) -> None:
         "mipo-bench, not repeatable": lambda out, clock: train(replace(job, repeatable=False), out, clock.tick),
     }
     print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
-    with tempfile.TemporaryDirectory() as out:  # libraries, and what they set up at their first call
-        few = replace(job, data=replace(data, pairs=rows[: 2 * settings.batch_size]))
-        train(few, Path(out), lambda step, total: None)
     steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
     whole: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
     for _ in range(options.repeat):
@@ -290,6 +291,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="batch sizes that lm-eval is given")
     parser.add_argument("--keep", type=Path, help="make the model in this folder, and leave it there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -131,10 +131,10 @@ def generation(folder: Path, options: argparse.Namespace) -> None:
         kwargs = {"until": [], "max_gen_toks": most, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
         asked = [Request(prompt, n, Decoding(most, 1.0)) for n, prompt in enumerate(prompts)]
         instances = [Instance("generate_until", {}, (prompt, kwargs), 0) for prompt in prompts]
-        theirs = {
-            size: partial(_lm_eval, model, ours.tokenizer, instances, size, set(ends)) for size in options.batches
+        lm_eval = partial(_lm_eval, model, ours.tokenizer, instances, ends=set(ends))
+        sides: dict[str, Callable[[], int]] = {
+            f"lm-eval, batches of {size}": partial(lm_eval, size=size) for size in options.batches
         }
-        sides: dict[str, Callable[[], int]] = {f"lm-eval, batches of {size}": work for size, work in theirs.items()}
         sides["mipo-bench"] = lambda asked=asked: sum(r.n_tokens for _, r in ours.generate(asked))  # type: ignore[misc]
         list(ours.generate(asked[:2]))
         _lm_eval(model, ours.tokenizer, instances[:2], size=2, ends=set(ends))

@@ -199,7 +199,8 @@ def training(folder: Path, options: argparse.Namespace) -> None:
             whole[side].append(done)
             steps[side].append((round(tokens * clock.share), clock.seconds))
             peak = f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB at its peak" if options.device == "cuda" else ""
-            print(f"training: {side}: {done[1]:.1f} s{peak}", flush=True)
+            rate = tokens * clock.share / clock.seconds
+            print(f"training: {side}: {done[1]:.1f} s, {rate:,.0f} tokens/s in steps{peak}", flush=True)
     report("training, steps", steps)
     report("training, whole", whole)
 

@@ -21,12 +21,16 @@ Ending = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request in tokens. `contrast` are those of its contrast prompt, None without one."""
+    """A request in tokens. `contrast` are those of its contrast prompt, None without one.
+
+    `coarse` is as in `columns_for`.
+    """
 
     position: int
     request: Request
     prompt: tuple[int, ...]
     contrast: tuple[int, ...] | None = None
+    coarse: bool = False
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
@@ -41,7 +45,8 @@ class Job:
     @property
     def columns(self) -> int:
         """Columns of its slots."""
-        return columns_for(max(map(len, self.prompts)) + self.request.decoding.max_new_tokens)
+        tokens = max(map(len, self.prompts)) + self.request.decoding.max_new_tokens
+        return columns_for(tokens, coarse=self.coarse)
 
 
 @dataclass(slots=True)

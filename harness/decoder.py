@@ -158,7 +158,8 @@ class Decoder:
 
     def _job(self, position: int, request: Request) -> Job:
         contrast = None if request.contrast is None else self.encode(request.contrast) or (self.start,)
-        return Job(position, request, self.encode(request.prompt) or (self.start,), contrast)
+        coarse = self.forward.device.type != "cpu"
+        return Job(position, request, self.encode(request.prompt) or (self.start,), contrast, coarse)
 
     def _unsampled(self, request: Request) -> Response:
         prompt = self.encode(request.prompt)

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     import torch
 
 _STEPS = ((512, 64), (1024, 128), (4096, 256))
-"""Up to so many columns, they are a multiple of the second number; further up, of the last one."""
+_COARSE_STEPS = ((1024, 256), (4096, 512))
+"""Up to so many columns, they are a multiple of the second number; further up, of twice the last one.
+
+A GPU takes coarse steps: there, a step costs little more with more columns, but slots of each width run by themselves.
+"""
 _REACH = 32
 """Elastic slots have a multiple of so many columns."""
 
 
-def columns_for(tokens: int) -> int:
+def columns_for(tokens: int, *, coarse: bool = False) -> int:
     """Columns of a slot that must hold so many tokens: a function of the request alone, with few values."""
-    step = next((step for limit, step in _STEPS if tokens <= limit), 2 * _STEPS[-1][1])
+    steps = _COARSE_STEPS if coarse else _STEPS
+    step = next((step for limit, step in steps if tokens <= limit), 2 * steps[-1][1])
     return -(-tokens // step) * step
 
 

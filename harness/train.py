@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.errors import StorageError, TrainingError
-from mipo_bench.harness.memory import free_memory, is_out_of_memory
+from mipo_bench.harness.memory import free_memory, is_out_of_memory, only_new_garbage
 from mipo_bench.harness.pairs import PairSet, PromptSet
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
@@ -71,6 +71,14 @@ def train(
     StorageError where the disk is full.
     """
     prepare = prepare or _PREPARE[training.data.objective]
+    with only_new_garbage():
+        _train_somehow(training, out, on_step, prepare)
+
+
+def _train_somehow(
+    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared]
+) -> None:
+    """As asked, or as memory and the GPU allow."""
     while True:
         try:
             return _train(training, out, on_step, prepare)

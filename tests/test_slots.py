@@ -118,6 +118,10 @@ def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> No
     assert all(n <= width <= max(64, n + max(63, n / 4)) for n, width in enumerate(widths, start=1))
     assert len(set(widths)) < 45
     assert widths == sorted(widths)
+    coarse = [columns_for(n, coarse=True) for n in range(1, 9000)]
+    assert all(n <= width < n + max(256, n / 2) for n, width in enumerate(coarse, start=1))
+    assert len(set(coarse)) < 16
+    assert coarse == sorted(coarse)
 
 
 def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values() -> None:

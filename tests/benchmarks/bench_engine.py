@@ -229,6 +229,7 @@ def training(options: argparse.Namespace) -> None:
             engine.trained(arm, PairSet(rows, {}, "bench"), lambda step, total: None)
 
     print(f"{len(rows)} pairs, batches of {config.train.batch_size}")
+    _plain_training(rows[: 2 * config.train.batch_size], config)  # imports
     show("training", *alternate(lambda: _plain_training(rows, config), ours, options.repeat))
 
 

@@ -15,7 +15,8 @@ per second, all repetitions.
 `ended`: one token in 100 ends a response, at most 256 tokens. lm-eval has the better of two batch sizes, ours is
 automatic. A turn of two prompts, unmeasured, warms up.
 `training`: full DPO in mixed precision with float32 master weights. `steps` is the rate between the first step and the
-last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint.
+last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint. A first turn of all sides
+is not measured: on a GPU every new shape of a batch takes up to a second when it is first seen in a process.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
     steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
     whole: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
-    for _ in range(options.repeat):
+    for turn in range(options.repeat + 1):
         for side, work in sides.items():
             clock = Clock()
             free_memory()
@@ -196,11 +197,13 @@ def training(folder: Path, options: argparse.Namespace) -> None:
                 torch.cuda.reset_peak_memory_stats()
             with tempfile.TemporaryDirectory() as out:
                 done = timed(lambda work=work, out=out, clock=clock: (work(Path(out), clock), tokens)[1])  # type: ignore[misc]
-            whole[side].append(done)
-            steps[side].append((round(tokens * clock.share), clock.seconds))
+            if turn:
+                whole[side].append(done)
+                steps[side].append((round(tokens * clock.share), clock.seconds))
             peak = f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB at its peak" if options.device == "cuda" else ""
             rate = tokens * clock.share / clock.seconds
-            print(f"training: {side}: {done[1]:.1f} s, {rate:,.0f} tokens/s in steps{peak}", flush=True)
+            kind = "" if turn else "warming up, "
+            print(f"training: {kind}{side}: {done[1]:.1f} s, {rate:,.0f} tokens/s in steps{peak}", flush=True)
     report("training, steps", steps)
     report("training, whole", whole)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -231,6 +232,23 @@ def test_where_one_pair_is_too_much_the_message_says_what_to_do(tmp_path: Path) 
     with pytest.raises(TrainingError, match=r"out of memory .*train\.method=lora"):
         train(training(), tmp_path, lambda step, total: None, cramped(1, refused))
     assert refused == [16, 8, 4, 2]
+
+
+def test_what_no_gpu_repeats_is_trained_all_the_same_and_nothing_of_it_stays_in_memory(tmp_path: Path) -> None:
+    tried, models_made = list[bool](), list[weakref.ref[torch.nn.Module]]()
+
+    def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
+        tried.append(job.repeatable)
+        prepared = dpo.prepare(job, scratch, on_step)
+        models_made.append(weakref.ref(prepared.trainer.model))
+        if job.repeatable:
+            raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+        return prepared
+
+    train(training(), tmp_path, lambda step, total: None, prepare)
+    assert tried == [True, False]
+    assert json.loads((tmp_path / "lineage.json").read_text())["repeatable"] is False
+    assert [made() for made in models_made] == [None, None]
 
 
 def test_only_the_checkpoint_in_use_is_in_memory(trained: Path, tmp_path: Path) -> None:

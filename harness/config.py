@@ -186,6 +186,8 @@ class ChatConfig(Section):
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
 
 
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What YAML raises: of its own, for what looks like a date and is none, for what is nested too deeply."""
 _FIXED = ("pretrained", "model", "use_safetensors", "load_format")
 """Arguments of backends that load a folder: which one, and how."""
 TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
@@ -350,7 +352,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {file}: {error}") from error
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if values is None:
         return {}
@@ -363,7 +365,7 @@ def _put(values: dict[str, Any], key: str, text: str) -> str | None:
     """Set a dotted key; the problem in words, or None."""
     try:
         value = _number_or_value(yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         return f"--set {key}: cannot read the value {text!r}: {error}"
     *path, last = key.split(".")
     for part in path:

@@ -77,7 +77,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}, line {number} is no JSON: {error}") from error
         texts = ("prompt", "a") if isinstance(row, dict) and "rating" in row else ("prompt", "a", "b")
         wrong = not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts)

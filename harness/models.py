@@ -97,7 +97,7 @@ def _json(file: Path, model: str) -> dict[str, object]:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"model {model!r}: {file} is missing. Is this the folder of a Hugging Face model?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model!r}: cannot read {file}: {error}.") from error
     if not isinstance(value, dict):
         raise ModelError(f"model {model!r}: {file} does not hold an object.")

@@ -129,7 +129,7 @@ class ChatServer:
                     return Refused(problem)
                 if error.code not in _AGAIN:
                     break
-            except (OSError, HTTPException, ValueError) as error:
+            except (OSError, HTTPException, ValueError, RecursionError) as error:
                 problem = f"{type(error).__name__}: {error}"
         raise ServerError(f"the server {self.url} did not answer for model {self.model!r}: {problem}")
 

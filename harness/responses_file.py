@@ -75,7 +75,7 @@ def _line(number: int, text: str) -> Line | str:
     """The answer in a line, or what is wrong with it."""
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"{number}: no JSON: {error}."
     if not isinstance(row, dict):
         return f"{number}: a {type(row).__name__} where an object belongs."

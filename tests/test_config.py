@@ -64,9 +64,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load(file=tmp_path / "absent.yaml")
     bad = tmp_path / "bad.yaml"
-    bad.write_text("a: [1")
-    with pytest.raises(ConfigError, match="not valid YAML"):
-        load(file=bad)
+    for text in ("a: [1", "limit: 2026-13-45", "tasks: " + "[" * 5000 + "]" * 5000):
+        bad.write_text(text)
+        with pytest.raises(ConfigError, match="not valid YAML"):
+            load(file=bad)
     bad.write_text("- 1\n")
     with pytest.raises(ConfigError, match="keys and values"):
         load(file=bad)
@@ -75,6 +76,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_a_setting_inside_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot read the value '2026-13-45'"):
+        load("limit=2026-13-45")
     with pytest.raises(ConfigError, match="is not a section"):
         load("seeds=3", "seeds.x=1")
 

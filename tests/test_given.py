@@ -142,6 +142,7 @@ def test_bad_lines_are_named_with_file_and_line(
     [
         ("", "holds no responses"),
         ("{", "line 1: no JSON"),
+        ("[" * 5000, "line 1: no JSON"),
         ("[1]\n3\n", "line 2: a int where an object belongs"),
         ("\xff\xfe", "line 1: no JSON"),
     ],

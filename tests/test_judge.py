@@ -176,6 +176,7 @@ def test_a_file_answers_in_both_orders_and_says_what_it_lacks(tmp_path: Path) ->
     ("rows", "reason"),
     [
         (["{"], "line 1 is no JSON"),
+        (["[" * 5000], "line 1 is no JSON"),
         (["[]"], "every line is an object"),
         ([{"prompt": "p", "a": "x", "label": "a"}], "every line is an object"),
         ([{"prompt": "p", "a": "x", "b": "y", "context": 3, "label": "a"}], "every line is an object"),

@@ -38,7 +38,7 @@ def test_a_chat_is_sent_whole_and_its_answer_read(monkeypatch: pytest.MonkeyPatc
     assert server.keys == ["Bearer secret-1"]
 
 
-@pytest.mark.parametrize("trouble", [429, 503, b"not json", b'{"choices": []}'])
+@pytest.mark.parametrize("trouble", [429, 503, b"not json", b"[" * 5000, b'{"choices": []}'])
 def test_what_may_pass_is_tried_again(trouble: Reply) -> None:
     replies: list[Reply] = [trouble, trouble, "fine"]
     with serving(lambda _: replies.pop(0)) as server:

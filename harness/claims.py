@@ -27,6 +27,11 @@ def living(store: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if is_held(path)) if folder.is_dir() else []
 
 
+def numbers(owners: Sequence[str]) -> str:
+    """Such processes in words, as the user's own tools number them: `processes 17, 23`."""
+    return f"process{'es' * (len(owners) != 1)} {', '.join(owner.partition('-')[0] for owner in owners)}"
+
+
 class Claims:
     """The claims of one process on one store. It takes part from its first claim, or from `join`, until `leave`."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from mipo_bench.harness.ahead import answer_ahead, prompted, sides
 from mipo_bench.harness.answers import answer
 from mipo_bench.harness.asking import Asking, respond
+from mipo_bench.harness.claims import numbers
 from mipo_bench.harness.config import RunConfig
 from mipo_bench.harness.controls import held_against_strangers
 from mipo_bench.harness.engine import Engine, Trained
@@ -106,7 +107,8 @@ class Run:
         }
 
         def wait() -> None:
-            self.display.say("waiting for other processes that compute the rest on this store")
+            others = numbers(self.store.claims.others())
+            self.display.say(f"waiting for what others compute on this store ({others})")
 
         return in_turn(self.store.claims, units, wait)
 

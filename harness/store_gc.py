@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mipo_bench.harness.claims import numbers
 from mipo_bench.harness.database import ROWS
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.locks import opening
@@ -38,8 +39,8 @@ def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     others = store.claims.others()
     if others and not dry_run:
         raise StorageError(
-            f"a run is at work on the store {store.folder} (process {', '.join(o.split('-')[0] for o in others)}), and"
-            " what it has computed belongs to no run yet. Wait until it ends."
+            f"a run is at work on the store {store.folder} ({numbers(others)}), and what it has computed"
+            " belongs to no run yet. Wait until it ends."
         )
     runs = _sound_runs(store)
     kept = runs if keep is None else runs[max(0, len(runs) - keep) :]

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.claims import numbers
 from mipo_bench.harness.database import FILE
 from mipo_bench.harness.store import CHECKPOINTS, SCRATCH, Store, StoredRun
 from mipo_bench.reports.figures import plural
@@ -27,7 +28,7 @@ def store_page(store: Store) -> Page:
     sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Grid("", columns, rows),))] if runs else []
     head = (f"store {store.folder}", *(f"! {name} was damaged and has been dropped" for name in store.damaged))
     others = store.claims.others()
-    head += (f"{plural(len(others), 'process').replace('processs', 'processes')} at work on it",) if others else ()
+    head += (f"at work on it: {numbers(others)}",) if others else ()
     title = "what it holds" if runs else "no run yet"
     return Page("mipo-bench store", head, (*sections, Section(title, (held,))), tuple(notes.texts))
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
 
-from mipo_bench.harness.claims import living
+from mipo_bench.harness.claims import living, numbers
 from mipo_bench.harness.database import FILE, ROWS, DamagedDatabaseError, Database
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.locks import opening
@@ -64,7 +64,7 @@ def rescue(folder: Path) -> str:
     Raises StorageError while another process is at work on the store, or where the folder cannot be written to.
     """
     if others := living(folder):
-        raise StorageError(f"{len(others)} processes are at work on the damaged store {folder}. End them first.")
+        raise StorageError(f"a run is at work on the damaged store {folder} ({numbers(others)}). End it first.")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     names = (f"{FILE}.damaged-{stamp}{more}" for more in chain([""], (f"-{n}" for n in count(2))))
     aside = next(path for name in names if not (path := folder / name).exists())

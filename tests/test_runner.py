@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -261,7 +262,8 @@ def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: 
     world.store.claims = Second(world.store.folder, world.store.database)
     world.display = Watcher()
     report = world.run()
-    assert any("waiting for other processes" in line for line in world.display.lines)
+    waiting = [line for line in world.display.lines if "waiting" in line]
+    assert waiting == [f"waiting for what others compute on this store (process {os.getpid()})"]
     assert world.engine.trainings[-1][0] == undisturbed.engine.trainings[0][0]
     assert report.model_dump(exclude={"created"}) == quiet.model_dump(exclude={"created"})
 

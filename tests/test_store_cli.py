@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,8 @@ def test_gc_waits_for_runs_at_work(folder: Path, capsys: pytest.CaptureFixture[s
         other.claims.join()
         refused = run("store gc --store store", capsys)
         assert refused.code == 2
-        assert "a run is at work on the store" in refused.err
+        assert f"a run is at work on the store store (process {os.getpid()})" in refused.err
+        assert f"at work on it: process {os.getpid()}\n" in run("store ls --store store", capsys).out
         assert "would remove" in run("store gc --store store --dry-run", capsys).out
     assert run("store gc --store store", capsys).code == 0
 

@@ -38,9 +38,9 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
                 continue  # what it asks depends on answers, or is not what its messages say
             try:
                 asked = ask(task, baseline, arm, weights)
-            except UserError:
+            except (UserError, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit):  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
+            except BaseException:  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
                 continue
             yield from asked.requests.values()
 
@@ -52,8 +52,8 @@ def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Reque
             continue  # its responses come from the model in training
         try:
             asked = list(pair_requests(source, generator))
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit):  # noqa: BLE001, S112 - as above
+        except BaseException:  # noqa: BLE001, S112 - as above
             continue
         yield from asked

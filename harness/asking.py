@@ -114,9 +114,9 @@ def _next_step(asking: Asking, baseline: SteppedBaseline, done: Evaluated, name:
     seen = baseline.uses_context and step < getattr(baseline, "context_steps", baseline.steps)
     try:
         prompt = _render(asking, baseline.follow_up(item, earlier), item, item.context if seen else None)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - see _fail
+    except BaseException as error:  # noqa: BLE001 - see _fail
         _fail(done, name, error)
         return
     seed = seed_of("step", asking.arm.task, name, asking.arm.sample_seed, step)
@@ -130,9 +130,9 @@ def _contrasts(asking: Asking, baseline: ContrastedBaseline, done: Evaluated) ->
         item = asking.items[name]
         try:
             found[name] = _render(asking, baseline.contrast(item), item, None).text
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - see _fail
+        except BaseException as error:  # noqa: BLE001 - see _fail
             _fail(done, name, error)
     return found
 

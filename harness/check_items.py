@@ -12,6 +12,7 @@ from typing import Any, Final
 from mipo_bench.harness.errors import DataError, PluginError
 from mipo_bench.harness.fingerprint import Fingerprints, fingerprints
 from mipo_bench.harness.plugin_checks import reason, shown
+from mipo_bench.harness.tokens import storable
 from mipo_bench.harness.types import Item, Split, Task, Turn
 
 SPLITS: tuple[Split, ...] = ("eval", "train")
@@ -90,6 +91,8 @@ def _text_problems(item: Item) -> Iterator[str]:
         yield f"prompt {shown(item.prompt)} is empty"
     if not isinstance(item.target, str):
         yield f"target {shown(item.target)} is not a str"
+    if any(isinstance(text, str) and storable(text) != text for text in (item.id, item.prompt, item.context)):
+        yield "it holds half a character (a lone surrogate), which no file can hold"
 
 
 def _user_problems(item: Item, task: Task) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """The command line: arguments in, exit code out.
 
-Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usage or input, 70 a bug of mipo-bench
-itself, 130 stopped by Ctrl-C.
+Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usage or input, or refused by the operating
+system, 70 a bug of mipo-bench itself, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 import traceback
 from pathlib import Path
@@ -100,14 +102,29 @@ def list_(
     print_plugins(load_plugins(include or ()), verbose=verbose)
 
 
+_REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
+)
+"""What the system says of paths, disks and limits, which no program can know before."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. What the user can repair is one message without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the table
     try:
         app(arguments)
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
-    except Exception:  # noqa: BLE001 - a bug; its traceback may hold a key of the environment
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a bug; its traceback may hold a key of the environment
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            _complain(f"the operating system refuses: {error}.")
+            sys.exit(2)
         _complain(traceback.format_exc())
         _complain("this is a bug of mipo-bench: please report it with the lines above.")
         sys.exit(BUG)

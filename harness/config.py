@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from yaml.composer import ComposerError
 
 from mipo_bench.harness.data import folders
 from mipo_bench.harness.errors import ConfigError, PluginError, unknown
@@ -347,9 +348,19 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: nothing in a configuration contains itself, or a thousand times another thing."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """See yaml. Raises ComposerError for an alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise ComposerError(None, None, "aliases (*name) are not read here", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {file}: {error}") from error
     except _NO_YAML as error:
@@ -364,7 +375,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:
     """Set a dotted key; the problem in words, or None."""
     try:
-        value = _number_or_value(yaml.safe_load(text))
+        value = _number_or_value(yaml.load(text, Loader=_Plain))  # noqa: S506 - a safe loader
     except _NO_YAML as error:
         return f"--set {key}: cannot read the value {text!r}: {error}"
     *path, last = key.split(".")

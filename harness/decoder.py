@@ -229,7 +229,10 @@ class Decoder:
 
     @cached_property
     def trial(self) -> Trial:
-        """Try the model in slots once: against a plain call, and row against row."""
+        """Try the model in slots once: against a plain call, and row against row.
+
+        Raises ModelError where it does not compute numbers.
+        """
         import torch
 
         while True:
@@ -237,6 +240,8 @@ class Decoder:
                 with torch.inference_mode():
                     found = self._try()
                 break
+            except ModelError:
+                raise
             except Exception as error:  # noqa: BLE001 - an architecture may refuse slots in any way
                 if not is_out_of_memory(error):
                     found = Trial(fits=False, reason=f"{type(error).__name__}: {error}")
@@ -255,6 +260,11 @@ class Decoder:
         ids = tuple((7 * i + 11) % size for i in range(_PROBE + _PROBE_STEPS))
         prompt, tail = ids[:_PROBE], ids[_PROBE:]
         plain = self.model(input_ids=self.forward.tensor([ids]), use_cache=False).logits[0, _PROBE - 1 :].float()
+        if bool((plain.isnan() | plain.isposinf()).any()):  # a token that must not come may have minus infinity
+            raise ModelError(
+                "the model's scores are no numbers (NaN or infinite): its weights are damaged, or have grown too large"
+                " in training (lower train.lr)."
+            )
         width = width_for(_PROBE)
         rows = self.forward.batch([prompt] * self.forward.prompt_rows(width), width)
         played = self._played(rows[0], ids)

@@ -82,9 +82,9 @@ def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evalu
     for item in task.items:
         try:
             prompt = prompt_of(baseline, item, weights.generator)
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
             failed[item.id] = f"prompt: {described(error)}"
             continue
         seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)

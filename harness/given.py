@@ -183,6 +183,9 @@ class GivenEngine:
 class GivenRun(Run):
     """A run whose arms, trained ones too, are answered by the file."""
 
+    def _ahead(self) -> None:
+        """Nothing: a file answers each arm at once."""
+
     def _trained(self, task: TaskPlan, arm: Arm) -> None:
         self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
 

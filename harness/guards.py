@@ -57,9 +57,9 @@ class Guards:
             arms = _first(e for e in evaluated if e.arm.task == task.task.name)
             try:
                 found.records.append(self._task(task, arms))
-            except UserError:
+            except (UserError, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - the scores must not be lost; the report names it
+            except BaseException as error:  # noqa: BLE001 - the scores must not be lost; the report names it
                 found.holes.append(hole(task.task.name, task.reference, None, "guards", error))
                 self.display.say(in_words(found.holes[-1]))
         return found

@@ -71,9 +71,9 @@ class Informant:
             record = self._measure(task, arms, scores)
         except ModelError as error:
             found.notes.append(f"{task.name}: mutual information was not measured: {error}")
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
+        except BaseException as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
             found.holes.append(hole(task.name, name, None, "information", error))
             self.display.say(in_words(found.holes[-1]))
         else:

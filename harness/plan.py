@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.grid import recipe_name, variants
 from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.tokens import storable
 from mipo_bench.harness.types import (
     Arm,
     Baseline,
@@ -142,6 +144,8 @@ def _task_plan(
     items, training = tuple(task.items("eval")), tuple(task.items("train"))
     if not items:
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
+    for split in (items, training):
+        _check_texts(task.name, split)
     _check_disjoint(task.name, items, training)
     fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
     usable = sorted(recipes.items()) if training else []
@@ -187,6 +191,16 @@ def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
     if names is None:
         return bool(getattr(plugin, "default", True))
     return plugin.name in names or ALL in names
+
+
+def _check_texts(task: str, items: Sequence[Item]) -> None:
+    """Every item has an id of its own, and texts that can be written to a file: else the report could not be."""
+    twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
+    broken = [item.id for item in items if storable(item.id + item.prompt) != item.id + item.prompt]
+    for names, what in ((twice, "stands there more than once"), (broken, "holds half a character (a lone surrogate)")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise PluginError(f"task {task!r}: item {names[0]!r}{more}: {what}. `mipo-bench check-task` shows all.")
 
 
 def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:

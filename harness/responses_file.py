@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.errors import ModelError, unknown
+from mipo_bench.harness.tokens import storable
 
 FIELDS: Mapping[str, type] = {
     "item_id": str,
@@ -25,6 +26,7 @@ FIELDS: Mapping[str, type] = {
     "n_tokens": int,
 }
 NEEDED = ("item_id", "arm", "response")
+_LARGEST = 2**63 - 1
 _SHOWN = 20
 """Problems that one message lists."""
 
@@ -104,7 +106,9 @@ def _problems(row: Mapping[str, Any]) -> Iterator[str]:
                 yield f"field {name!r} is missing."
         elif not isinstance(value, kind) or isinstance(value, bool):
             yield f"{name} = {str(value)[:60]!r} is no {'text' if kind is str else 'whole number'}."
-        elif isinstance(value, int) and value < 0:
-            yield f"{name} = {value} is negative."
+        elif isinstance(value, int) and not 0 <= value <= _LARGEST:
+            yield f"{name} = {value} is not in 0 ... {_LARGEST}."
+        elif name in ("item_id", "arm") and storable(str(value)) != value:
+            yield f"{name} holds half a character (a lone surrogate)."
         elif name in ("item_id", "arm") and not str(value).strip():
             yield f"{name} is empty."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -87,7 +87,7 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         write_atomically(config.out / TO_JUDGE, lines)
         console.print(f"{config.out / TO_JUDGE} holds what the file of verdicts lacks: label it and add it there.")
     show_terminal(report, Console(highlight=False))
-    sys.stdout.write(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.\n")
+    typer.echo(f"\nWritten to {config.out / REPORT_FILE} and report.md; run {run_id(report)}.")
     return exit_code(report)
 
 
@@ -135,7 +135,7 @@ def check_writable(folder: Path) -> None:
     The folder itself is not created: a run that is refused leaves nothing behind.
     """
     where = folder.absolute()
-    while not where.exists():
+    while not os.path.lexists(where):
         where = where.parent
     try:
         if not where.is_dir():

@@ -125,9 +125,9 @@ class Run:
         with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage:
             try:
                 answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
-            except UserError:
+            except (UserError, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # noqa: BLE001 - as above
                 reason = redacted(described(error))
                 self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
 
@@ -251,9 +251,9 @@ class Run:
         """Turn the failure of an arm into a hole. What the user must repair ends the run instead."""
         try:
             yield
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
+        except BaseException as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
             self._holes.append(hole(arm.task, arm.method, arm.train_seed, self._at, error))
             self.display.say(in_words(self._holes[-1]))
 

@@ -58,7 +58,9 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
         return Score(0.0)
     try:
         return checked_score(task.score(item, response))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
         failures[item.id] = f"score: {described(error)}"
         return Score(0.0)
 

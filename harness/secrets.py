@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 _NAMED = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"(^|_)(key|token|secret|password|header|headers|authorization)$", re.IGNORECASE)
+_SECRETS = re.compile(r"(^|_)(api_?key|access_token|secret|password)$", re.IGNORECASE)
+_ADDRESSES = re.compile(r"[A-Za-z]+://\S+")
 _SHORTEST = 8
 """Shorter values are no keys, and blanking them would garble ordinary words."""
 
@@ -64,12 +66,21 @@ def config_problems(values: object, path: tuple[str, ...] = ()) -> Iterator[str]
     """A line for every value of the configuration that is or looks like a key; the value itself is not repeated."""
     if isinstance(values, Mapping):
         for name, value in values.items():
-            yield from config_problems(value, (*path, str(name)))
+            if isinstance(value, str) and _SECRETS.search(str(name)):
+                yield _kept_out((*path, str(name)))
+            else:
+                yield from config_problems(value, (*path, str(name)))
     elif isinstance(values, list | tuple):
         for value in values:
             yield from config_problems(value, path)
     elif isinstance(values, str) and redacted(values) != values:
-        yield (
-            f"{'.'.join(path)}: its value is, or looks like, a key or password, and the configuration is written to the"
-            " report. Leave it out and set an environment variable (HF_TOKEN, OPENAI_API_KEY) instead."
-        )
+        yield _kept_out(path)
+    elif isinstance(values, str) and any(map(_has_login, _ADDRESSES.findall(values))):
+        yield f"{'.'.join(path)}: write the address without user, password and query."
+
+
+def _kept_out(path: Sequence[str]) -> str:
+    return (
+        f"{'.'.join(path)}: its value is, or looks like, a key or password, and the configuration is written to the"
+        " report. Leave it out and set an environment variable (HF_TOKEN, OPENAI_API_KEY) instead."
+    )

@@ -167,7 +167,7 @@ class Store:
     def drop_checkpoint(self, key: str) -> None:
         """Delete a checkpoint."""
         self._db.execute("DELETE FROM checkpoints WHERE key = ?", (key,))
-        shutil.rmtree(self.folder / CHECKPOINTS / key, ignore_errors=True)
+        _clear(self.folder / CHECKPOINTS / key)
 
     def put_checkpoint(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
         """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint.
@@ -204,7 +204,7 @@ class Store:
         with self._db.transaction():  # which one process at a time can be in
             if self._db.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,)) and folder.is_dir():
                 return
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
             os.replace(scratch, folder)
             self._db.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
 
@@ -232,13 +232,22 @@ class Store:
         return found
 
 
+def _clear(place: Path) -> None:
+    """Remove a folder, or what stands in its place; what cannot be removed stays, and is found when it is replaced."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, and the same command goes on."
+            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, or give the right to"
+            " write there, and the same command goes on."
         ) from error
 
 

@@ -62,7 +62,11 @@ def _checkpoint(store: Store, row: tuple[Any, ...]) -> str:
     folder = store.folder / CHECKPOINTS / str(row[0])
     if not folder.is_dir():
         return "its folder is gone"
-    return "" if folder_digest(folder) == row[1] else "its files do not have their digest"
+    try:
+        sound = folder_digest(folder) == row[1]
+    except OSError as error:
+        return f"its files cannot be read ({error})"
+    return "" if sound else "its files do not have their digest"
 
 
 def _run(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike

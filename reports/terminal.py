@@ -8,7 +8,7 @@ from rich.text import Text
 from mipo_bench.reports.pages import Grid, Listing, Page
 from mipo_bench.reports.record import Report
 from mipo_bench.reports.tables import page
-from mipo_bench.reports.textgrid import plain, table_lines
+from mipo_bench.reports.textgrid import NARROWEST, plain, table_lines
 
 MAX_WIDTH = 100
 """Wider tables are no easier to read."""
@@ -21,6 +21,7 @@ def show_terminal(report: Report, console: Console) -> None:
 
 def draw(p: Page, console: Console) -> None:
     """Draw a page. Where the output is no terminal it is 80 columns wide."""
+    console.width = max(NARROWEST, console.width)
     for line in p.head:
         _say(console, line, "bold red" if line.startswith("!") else "")
     for section in p.sections:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 WIDTH = 80
+NARROWEST = 12
+"""No text is wrapped at less."""
 GAP = "  "
 
 
@@ -21,6 +23,7 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: in
 
     A first cell that leaves no room for the others gets lines of its own above them, so that nothing is cut.
     """
+    width = max(width, NARROWEST)
     cells = [[plain(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(cell_len(row[n]) for row in cells) for n in range(len(columns))]
     taken = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
@@ -36,7 +39,7 @@ def _row_lines(row: Sequence[str], widths: Sequence[int], width: int) -> list[st
     figures = GAP.join(_right(cell, size) for cell, size in zip(row[1:], widths[1:], strict=True))
     if cell_len(row[0]) <= widths[0]:
         return [f"{_left(row[0], widths[0])}{GAP}{figures}".rstrip()]
-    indent = " " * (len(row[0]) - len(row[0].lstrip()))
+    indent = " " * min(len(row[0]) - len(row[0].lstrip()), width // 2)
     name = textwrap.wrap(row[0], width, drop_whitespace=False, subsequent_indent=indent + "  ")
     return [*name, f"{' ' * widths[0]}{GAP}{figures}"] if any(row[1:]) else name
 

@@ -96,12 +96,18 @@ def test_good_tasks_pass(task: Task) -> None:
     assert problems(task) == {}
 
 
+LONE = "item 'eval-0': it holds half a character (a lone surrogate), which no file can hold"
 ITEM_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"id": "eval-1"}, "items", "item 'eval-1': 2 items have this id"),
     ({"id": "train-1"}, "items", "item 'train-1': 2 items have this id"),
     ({"id": ""}, "items", "eval item 0: id '' is not a line of text"),
     ({"id": "a\nb"}, "items", "eval item 0: id 'a\\nb' is not a line of text"),
     ({"prompt": " "}, "items", "item 'eval-0': prompt ' ' is empty"),
+    (
+        {"prompt": "a\ud800"},
+        "items",
+        "item 'eval-0': it holds half a character (a lone surrogate), which no file can hold",
+    ),
     ({"target": 3}, "items", "item 'eval-0': target 3 is not a str"),
     ({"context": None}, "items", "item 'eval-0': context is missing, but the task is personalized"),
     ({"user_id": ""}, "items", "item 'eval-0': user_id '' is empty"),

@@ -64,7 +64,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load(file=tmp_path / "absent.yaml")
     bad = tmp_path / "bad.yaml"
-    for text in ("a: [1", "limit: 2026-13-45", "tasks: " + "[" * 5000 + "]" * 5000):
+    for text in ("a: &x [1]\nb: *x", "a: &x [*x]", "a: [1", "limit: 2026-13-45", "tasks: " + "[" * 5000 + "]" * 5000):
         bad.write_text(text)
         with pytest.raises(ConfigError, match="not valid YAML"):
             load(file=bad)
@@ -198,6 +198,22 @@ def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown preset 'papre'\. Did you mean 'paper'"):
         load_config(None, [], {"preset": "papre"})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["judge.by=openai:m@http://secret12@localhost:1/v1", "judge.by=openai:m@http://localhost/v1?key=secret12"],
+)
+def test_addresses_with_a_login_are_refused(setting: str) -> None:
+    with pytest.raises(ConfigError, match=r"judge\.by: write the address without user, password and query") as refused:
+        load_config(None, [setting], {})
+    assert "secret12" not in str(refused.value)
+
+
+def test_what_is_named_like_a_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"chat\.template\.api_key: its value is, or looks like, a key"):
+        load_config(None, ["chat.template.api_key=something"], {})
+    assert load_config(None, ["chat.template.bos_token=<s>"], {}).chat.template == {"bos_token": "<s>"}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from mipo_bench.baselines.plain import Plain
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plan import Plan, make_plan
+from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.run_cli import exit_code
 from mipo_bench.harness.runner import Run
 from mipo_bench.harness.secrets import redacted
@@ -52,6 +53,10 @@ class UnreadableError(Exception):
         raise ValueError("no text")
 
 
+class PanicError(BaseException):
+    """Like that of a Rust library: nothing that a program is expected to catch."""
+
+
 def raises(error: BaseException) -> Callable[[], Score]:
     def score() -> Score:
         raise error
@@ -62,6 +67,7 @@ def raises(error: BaseException) -> Callable[[], Score]:
 GARBAGE: dict[str, Callable[[], Any]] = {
     "an error": raises(KeyError("bug")),
     "an error without text": raises(UnreadableError()),
+    "a panic": raises(PanicError("rust")),
     "an exit": raises(SystemExit(3)),
     "endless recursion": raises(RecursionError()),
     "nothing": lambda: None,
@@ -130,6 +136,35 @@ def test_a_recipe_that_fails_loses_its_arms_alone(tmp_path: Path) -> None:
     assert len(report.arms) == 2
     assert exit_code(report) == 1
     assert "mipo-random seed 0 failed at pairs" in to_markdown(report)
+
+
+def test_a_recipe_that_panics_loses_its_arms_alone(tmp_path: Path) -> None:
+    class Broken:
+        name, description = "mipo-random", "broken"
+
+        def applies(self, task: object, item: Item) -> bool:
+            return True
+
+        def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
+            raise PanicError("rust")
+
+    report = run(tmp_path, change=lambda plan: replace(plan, recipes={**plan.recipes, "mipo-random": Broken()}))
+    assert [h.error for h in report.holes] == ["PanicError"] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"id": "eval-0001"}, "'eval-0001': stands there more than once"), ({"prompt": "a\ud800"}, "half a character")],
+)
+def test_items_that_no_report_can_hold_are_refused_before_anything_runs(change: dict[str, str], reason: str) -> None:
+    class Broken(Arithmetic):
+        def items(self, split: Split) -> tuple[Item, ...]:
+            first, *rest = super().items(split)
+            return (replace(first, **change), *rest)  # type: ignore[arg-type]
+
+    plugins = load_plugins()
+    with pytest.raises(PluginError, match=reason):
+        make_plan(load_config(None, [], {"tasks": ["arithmetic"]}), replace(plugins, tasks={"arithmetic": Broken()}))
 
 
 def test_a_task_without_items_is_refused_before_anything_runs() -> None:

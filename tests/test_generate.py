@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from mipo_bench.harness import models
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generate import HFGenerator, Placement, place
+from mipo_bench.harness.generate import HFGenerator, Placement, load_model, place
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.provenance import model_digest
-from mipo_bench.harness.types import Decoding, Message, Request, Response
+from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
 FOLDER = models.embedded_folder()
 GREEDY, SAMPLED = Decoding(24, 0.0), Decoding(24, 1.0)
@@ -86,6 +88,20 @@ def test_a_prompt_without_room_is_not_cut(generator: HFGenerator) -> None:
     responses = answers(generator, [*fits, long])
     assert [r.finish for r in responses] == ["stop", "overflow"]
     assert responses[1].n_prompt > 1000
+
+
+def test_a_model_whose_scores_are_no_numbers_answers_nothing() -> None:
+    def damaged(folder: Path, placement: Placement) -> PreTrainedModel:
+        model = load_model(folder, placement)
+        with torch.no_grad():
+            model.get_parameter("model.embed_tokens.weight").fill_(math.nan)
+        return model
+
+    broken = HFGenerator(FOLDER, "damaged", Placement("cpu", "float32", threads=1), load=damaged)
+    with pytest.raises(ModelError, match="no numbers"):
+        answers(broken, [Request("one", 0, GREEDY)])
+    with pytest.raises(ModelError, match="no numbers"):
+        list(broken.likelihoods([Continuations("one", ("two",))]))
 
 
 def copy_model(folder: Path) -> Path:

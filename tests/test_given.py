@@ -61,8 +61,11 @@ ALL = [
 ]
 
 
-def test_given_responses_are_scored_and_compared(run: Callable[..., Report]) -> None:
+def test_given_responses_are_scored_and_compared(
+    run: Callable[..., Report], capsys: pytest.CaptureFixture[str]
+) -> None:
     report = run(ALL, "--task", "arithmetic")
+    assert "!" not in capsys.readouterr().err
     means = {e.method: e.mean for e in report.estimates}
     assert means == {"plain": 0.5, "other-prompt": 0.75, "mine": 0.9375}
     families = {(c.base, c.method): c.family for c in report.comparisons}
@@ -119,7 +122,12 @@ def test_stored_responses_can_be_read_and_scored_again(
         ([{"item_id": 3, "arm": "plain", "response": "x"}], "line 9: item_id = '3' is no text."),
         ([{"item_id": "a", "arm": "plain"}], "line 9: field 'response' is missing."),
         ([{"item_id": "a", "arm": " ", "response": "x"}], "line 9: arm is empty."),
-        ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": -1}], "train_seed = -1 is negative."),
+        (
+            [{"item_id": "a", "arm": "b", "response": "x", "train_seed": -1}],
+            "train_seed = -1 is not in 0 ...",
+        ),
+        ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": 10**30}], "is not in 0 ... 9223372036854775807."),
+        ([{"item_id": "a", "arm": "b\ud800", "response": "x"}], "arm holds half a character"),
         ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": True}], "'True' is no whole number."),
         ([{"item_id": "a", "arm": "b", "response": "x", "train_sed": 1}], "Did you mean 'train_seed'?"),
         ([{"item_id": "a", "arm": "b", "response": "x", "task": "facts"}], "unknown task of this run 'facts'"),

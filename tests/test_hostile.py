@@ -234,9 +234,16 @@ def test_doctor_shows_nothing_that_steers_the_terminal(tmp_path: Path, capsys: p
     assert is_harmless(done.out + done.err)
 
 
-def test_a_bug_is_shown_without_keys(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+class PanicError(BaseException):
+    """Like that of a Rust library."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, PanicError])
+def test_a_bug_is_shown_without_keys(
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(arguments: list[str]) -> None:
-        raise ValueError(f"Invalid header value b'Bearer {os.environ['OPENAI_API_KEY']}' \x1b[2J")
+        raise kind(f"Invalid header value b'Bearer {os.environ['OPENAI_API_KEY']}' \x1b[2J")
 
     monkeypatch.setenv("OPENAI_API_KEY", "not-shaped-like-a-key")
     monkeypatch.setattr("mipo_bench.harness.cli.app", broken)
@@ -247,6 +254,15 @@ def test_a_bug_is_shown_without_keys(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "please report it" in printed
     assert "not-shaped-like-a-key" not in printed
     assert is_harmless(printed)
+
+
+def test_what_the_system_refuses_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (f"store ls --store {'a' * 300}", f"new-task {'a' * 300}"):
+        done = run(command, capsys)
+        assert (done.code, "Traceback" in done.err, "File name too long" in done.err) == (2, False, True)
 
 
 def test_a_training_record_of_another_shape_is_refused(

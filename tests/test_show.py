@@ -177,6 +177,25 @@ def test_an_unknown_format_is_a_usage_error(form: str, capsys: pytest.CaptureFix
     assert "latex" in printed.err
 
 
+@pytest.mark.parametrize("width", [0, 1, 7, 40])
+def test_a_name_that_is_mostly_spaces_fits_any_width(width: int) -> None:
+    name = " " * 100 + "x" * 5
+    lines = table_lines(("method", "delta"), [(name, "-.2")], width)
+    assert "".join(lines[2:-1]).count("x") == 5
+    assert max(map(len, lines)) <= max(width, 12) + len("  delta")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5"])
+def test_a_terminal_of_any_width_shows_everything(
+    columns: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    (folder / "report.json").write_text(to_json(Made(holes=[HOLE]).report()))
+    shown = run("show .", capsys)
+    assert shown.code == 0
+    assert "mipo-random" in shown.out
+
+
 def test_a_table_keeps_what_is_too_wide_whole() -> None:
     lines = table_lines(("method", "delta"), [("short", "+.1"), ("vs all", ""), ("m" * 100, "-.2")], width=40)
     assert lines == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from golden_files import run
 from stores_made import RUNS, checkpoint_key, made_store, write_model
 
+from mipo_bench.harness import store_verify
 from mipo_bench.harness.database import SCHEMA, DamagedDatabaseError
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import Store, StoredRun
@@ -139,6 +141,32 @@ def test_an_empty_database_file_is_a_new_store(tmp_path: Path) -> None:
         assert store.checkpoint("model") is None
         made = store.put_checkpoint("model", write_model)  # a folder that no row vouches for does not stand
         assert (made.folder / "config.json").read_text() == "{}"
+
+
+def test_what_stands_in_a_checkpoints_place_is_replaced(tmp_path: Path) -> None:
+    many(tmp_path)
+    place, aside = tmp_path / "checkpoints" / "model", tmp_path / "aside"
+    place.rename(aside)
+    (aside / "config.json").write_text("forged")
+    for put in (lambda: place.symlink_to(aside), lambda: place.write_text("a file")):
+        put()
+        with closing(Store(tmp_path)) as store:
+            assert store.checkpoint("model") is None
+            assert store.put_checkpoint("model", write_model).folder == place
+            assert store.checkpoint("model") is not None
+        shutil.rmtree(place)
+    assert (aside / "config.json").read_text() == "forged"
+
+
+def test_files_that_cannot_be_read_are_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(tmp_path)
+
+    def refused(folder: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(folder / "config.json"))
+
+    monkeypatch.setattr(store_verify, "folder_digest", refused)
+    with closing(Store(tmp_path)) as store:
+        assert "its files cannot be read ([Errno 13]" in store_verify.verify(store).damaged[0][2]
 
 
 def test_a_damaged_page_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mipo_bench.harness.errors import DataError, PluginError
 from mipo_bench.harness.fingerprint import Fingerprints, fingerprints
 from mipo_bench.harness.plugin_checks import reason, shown
-from mipo_bench.harness.tokens import storable
+from mipo_bench.harness.tokens import all_storable
 from mipo_bench.harness.types import Item, Split, Task, Turn
 
 SPLITS: tuple[Split, ...] = ("eval", "train")
@@ -82,7 +82,7 @@ def _item_problem(place: str, item: Any, task: Task) -> str | None:
         return f"{place} is {shown(item)}, not an Item"
     if not isinstance(item.id, str) or not item.id or not item.id.isprintable():
         return f"{place}: id {shown(item.id)} is not a line of text"
-    problem = next(chain(_text_problems(item), _user_problems(item, task), _sequence_problems(item)), None)
+    problem = next(chain(_text_problems(item), _user_problems(item, task), _sequence_problems(item), _lone(item)), None)
     return f"item {item.id!r}: {problem}" if problem else None
 
 
@@ -91,8 +91,6 @@ def _text_problems(item: Item) -> Iterator[str]:
         yield f"prompt {shown(item.prompt)} is empty"
     if not isinstance(item.target, str):
         yield f"target {shown(item.target)} is not a str"
-    if any(isinstance(text, str) and storable(text) != text for text in (item.id, item.prompt, item.context)):
-        yield "it holds half a character (a lone surrogate), which no file can hold"
 
 
 def _user_problems(item: Item, task: Task) -> Iterator[str]:
@@ -112,6 +110,11 @@ def _sequence_problems(item: Item) -> Iterator[str]:
         yield f"options {shown(options)} must be several and different"
     if not isinstance(turns, tuple) or not all(isinstance(t, Turn) and t.prompt and t.response for t in turns):
         yield f"demonstrations {shown(turns)} is not a tuple of Turns with texts"
+
+
+def _lone(item: Item) -> Iterator[str]:
+    if not all_storable(item):
+        yield "it holds half a character (a lone surrogate), which no file can hold"
 
 
 def same_elsewhere(task: Task, elsewhere: Elsewhere) -> Check:

@@ -11,7 +11,7 @@ from mipo_bench.harness.data import data_problems, on_data
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.grid import recipe_name, variants
 from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.tokens import storable
+from mipo_bench.harness.tokens import all_storable
 from mipo_bench.harness.types import (
     Arm,
     Baseline,
@@ -196,7 +196,7 @@ def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
 def _check_texts(task: str, items: Sequence[Item]) -> None:
     """Every item has an id of its own, and texts that can be written to a file: else the report could not be."""
     twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
-    broken = [item.id for item in items if storable(item.id + item.prompt) != item.id + item.prompt]
+    broken = [item.id for item in items if not all_storable(item)]
     for names, what in ((twice, "stands there more than once"), (broken, "holds half a character (a lone surrogate)")):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 _NAMED = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"(^|_)(key|token|secret|password|header|headers|authorization)$", re.IGNORECASE)
+"""Arguments of a backend that may be keys."""
 _SECRETS = re.compile(r"(^|_)(api_?key|access_token|secret|password)$", re.IGNORECASE)
+"""Settings that are certainly keys: of a chat template's variables `bos_token` is none."""
 _ADDRESSES = re.compile(r"[A-Za-z]+://\S+")
 _SHORTEST = 8
 """Shorter values are no keys, and blanking them would garble ordinary words."""
@@ -41,7 +43,10 @@ def key_problems(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _has_login(address: str) -> bool:
     """Whether an address holds what may be a key: a user, a password or a query."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no address at all; whoever opens it says so
+        return "@" in address or "?" in address
     return parts.username is not None or parts.password is not None or bool(parts.query)
 
 

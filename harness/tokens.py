@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mipo_bench.harness.types import Decoding
+from mipo_bench.harness.types import Decoding, Item
 
 
 def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list[int]]:
@@ -31,3 +31,11 @@ def finished_text(text: str, decoding: Decoding) -> str:
 def storable(text: str) -> str:
     """The text without lone surrogates, which JSON can carry and UTF-8 cannot; question marks stand for them."""
     return text.encode(errors="replace").decode()
+
+
+def all_storable(item: Item) -> bool:
+    """Whether no text of an item has a lone surrogate: else neither its prompt nor the report could be written."""
+    turns = [text for turn in item.demonstrations for text in (turn.prompt, turn.response)]
+    own = [item.id, item.prompt, item.target, item.user_id, item.context, item.system, item.prefix]
+    whole = "".join(text or "" for text in (*own, *item.options, *turns))
+    return storable(whole) == whole

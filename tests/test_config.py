@@ -202,7 +202,11 @@ def test_an_unknown_preset_is_named() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["judge.by=openai:m@http://secret12@localhost:1/v1", "judge.by=openai:m@http://localhost/v1?key=secret12"],
+    [
+        "judge.by=openai:m@http://secret12@localhost:1/v1",
+        "judge.by=openai:m@http://localhost/v1?key=secret12",
+        "judge.by=openai:m@http://secret12@[x",
+    ],
 )
 def test_addresses_with_a_login_are_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=r"judge\.by: write the address without user, password and query") as refused:

@@ -16,6 +16,10 @@ from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, 
 Answerer = Callable[[Request], str]
 
 
+class PanicError(BaseException):
+    """Like that of a Rust library: nothing that a program is expected to catch."""
+
+
 class FakeGenerator:
     """Answers with a function of the request; counts what it was asked. `window` is in characters."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeEngine, FakeGenerator
+from fakes import FakeEngine, FakeGenerator, PanicError
 from test_runner import World, guess, settings, settle
 
 from mipo_bench.baselines.rephrase import RephraseAndRespond
@@ -137,7 +137,7 @@ class UnreadableError(Exception):
         raise ValueError
 
 
-@pytest.mark.parametrize("error", [KeyError("no follow-up"), SystemExit(3), UnreadableError()])
+@pytest.mark.parametrize("error", [KeyError("no follow-up"), SystemExit(3), UnreadableError(), PanicError("rust")])
 def test_a_follow_up_that_raises_is_a_counted_row(error: BaseException, tmp_path: Path) -> None:
     plan, broken = plan_of("arithmetic"), Broken()
     broken.error = error
@@ -145,6 +145,19 @@ def test_a_follow_up_that_raises_is_a_counted_row(error: BaseException, tmp_path
     assert list(done.failed) == [plan.items[0].id]
     assert done.failed[plan.items[0].id].startswith(f"prompt: {type(error).__name__}")
     assert list(responses) == [item.id for item in plan.items[1:]]
+
+
+def test_a_contrast_that_panics_is_a_counted_row(tmp_path: Path) -> None:
+    class Panicking(type(CONTRASTED["cad"])):  # type: ignore[misc]
+        def contrast(self, item: Item) -> tuple[Message, ...]:
+            if item.id == plan.items[0].id:
+                raise PanicError("rust")
+            found: tuple[Message, ...] = super().contrast(item)
+            return found
+
+    plan, generator = plan_of("persona"), FakeGenerator("g", lambda r: "x")
+    done, _ = ask(Panicking(), plan, generator, tmp_path, AskingConfig(contrast_weight=1.5))
+    assert done.failed == {plan.items[0].id: "prompt: PanicError: rust"}
 
 
 def test_an_item_that_has_no_room_stays_at_its_step(tmp_path: Path) -> None:

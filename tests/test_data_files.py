@@ -15,7 +15,7 @@ from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.arc import ArcChallenge, ArcEasy
 from mipo_bench.tasks.community_alignment import CommunityAlignment
 from mipo_bench.tasks.data.public import PublicTask
-from mipo_bench.tasks.data.rows import Row
+from mipo_bench.tasks.data.rows import Row, _decoded
 from mipo_bench.tasks.gsm8k import Gsm8k
 from mipo_bench.tasks.mmlu import Mmlu
 from mipo_bench.tasks.multifaceted_bench import MultifacetedBench
@@ -222,6 +222,11 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ),
     ("jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git LFS"),
 ]
+
+
+@pytest.mark.parametrize("cell", ["[not json", "[" * 5000])
+def test_a_cell_that_only_begins_like_json_is_a_text(cell: str) -> None:
+    assert _decoded(cell) == cell
 
 
 @pytest.mark.parametrize(("ending", "content", "message"), BAD_FILES)

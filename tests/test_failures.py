@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeEngine, SilentDisplay
+from fakes import FakeEngine, PanicError, SilentDisplay
 
 from mipo_bench.baselines.plain import Plain
 from mipo_bench.harness.config import load_config
@@ -37,11 +37,16 @@ def guess(request: Request) -> str:
     return f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
 
 
-def run(folder: Path, engine: FakeEngine | None = None, change: Callable[[Plan], Plan] = lambda plan: plan) -> Report:
+def run(
+    folder: Path,
+    engine: FakeEngine | None = None,
+    change: Callable[[Plan], Plan] = lambda plan: plan,
+    display: SilentDisplay | None = None,
+) -> Report:
     config = load_config(None, [], {"suite": "math", "limit": 8, "seeds": 2, "baselines": ["plain"]})
     with closing(Store(folder)) as store:
-        started = Run(config, change(make_plan(config)), store, engine or FakeEngine(guess, guess), SilentDisplay())
-        return started.execute()
+        plan, shown = change(make_plan(config)), display or SilentDisplay()
+        return Run(config, plan, store, engine or FakeEngine(guess, guess), shown).execute()
 
 
 def with_task(task: Any) -> Callable[[Plan], Plan]:
@@ -51,10 +56,6 @@ def with_task(task: Any) -> Callable[[Plan], Plan]:
 class UnreadableError(Exception):
     def __str__(self) -> str:
         raise ValueError("no text")
-
-
-class PanicError(BaseException):
-    """Like that of a Rust library: nothing that a program is expected to catch."""
 
 
 def raises(error: BaseException) -> Callable[[], Score]:
@@ -96,6 +97,15 @@ def test_a_scorer_that_fails_on_one_item(name: str, tmp_path: Path) -> None:
     assert exit_code(report) == 1
 
 
+def test_ctrl_c_inside_a_scorer_stops_the_run(tmp_path: Path) -> None:
+    class Stopped(Arithmetic):
+        def score(self, item: Item, response: Response) -> Score:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, change=with_task(Stopped()))
+
+
 class Fussy(Plain):
     """Fails on one evaluation item; `answer` says how."""
 
@@ -106,7 +116,7 @@ class Fussy(Plain):
         return self.answer() if item.id == BAD else super().messages(item)
 
 
-@pytest.mark.parametrize("name", ["an error", "an exit", "nothing", "a number", "an error without text"])
+@pytest.mark.parametrize("name", ["an error", "a panic", "an exit", "nothing", "a number", "an error without text"])
 def test_a_baseline_that_fails_on_one_item(name: str, tmp_path: Path) -> None:
     report = run(
         tmp_path, change=lambda plan: replace(plan, baselines={**plan.baselines, "plain": Fussy(GARBAGE[name])})
@@ -130,7 +140,9 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
     def change(plan: Plan) -> Plan:
         return replace(plan, recipes={**plan.recipes, "mipo-random": Broken()})
 
-    report = run(tmp_path, change=change)
+    display = SilentDisplay()
+    report = run(tmp_path, change=change, display=display)
+    assert not any("all at once failed" in line for line in display.lines)
     assert {(h.method, h.train_seed, h.stage, h.error) for h in report.holes} == {
         ("mipo-random", seed, "pairs", type(error).__name__) for seed in (0, 1)
     }

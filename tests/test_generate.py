@@ -132,6 +132,13 @@ def test_the_digest_covers_weights_and_template_but_not_the_path(tmp_path: Path)
     assert model_digest(folder) != model_digest(FOLDER)
 
 
+def test_a_configuration_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path / "model")
+    (folder / "config.json").write_text("[" * 5000)
+    with pytest.raises(ModelError, match=r"cannot read .*config\.json"):
+        models.resolve(str(folder))
+
+
 @pytest.mark.parametrize(
     ("remove", "reason"),
     [

@@ -8,10 +8,12 @@ import io
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import PanicError
 from golden_files import run
 from real_models import make_model
 from reports_made import Made
@@ -234,10 +236,6 @@ def test_doctor_shows_nothing_that_steers_the_terminal(tmp_path: Path, capsys: p
     assert is_harmless(done.out + done.err)
 
 
-class PanicError(BaseException):
-    """Like that of a Rust library."""
-
-
 @pytest.mark.parametrize("kind", [ValueError, PanicError])
 def test_a_bug_is_shown_without_keys(
     kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -254,6 +252,20 @@ def test_a_bug_is_shown_without_keys(
     assert "please report it" in printed
     assert "not-shaped-like-a-key" not in printed
     assert is_harmless(printed)
+
+
+def test_a_terminal_that_cannot_show_a_character_still_shows_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report.json").write_text(to_json(Made(n_math=12, n_users=4).report()))
+    screen = io.BytesIO()
+    out = io.TextIOWrapper(screen, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    with pytest.raises(SystemExit) as stop:
+        main(["show", str(tmp_path)])
+    out.flush()
+    assert not stop.value.code
+    assert b"????" in screen.getvalue()
 
 
 def test_what_the_system_refuses_is_no_bug(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import Answerer, FakeEngine, FakeGenerator, SilentDisplay
+from fakes import Answerer, FakeEngine, FakeGenerator, PanicError, SilentDisplay
 from reports_made import Made
 
 from mipo_bench.harness import models
@@ -51,6 +51,13 @@ class Broken(FakeGenerator):
 
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise RuntimeError("out of memory")
+
+
+class Panicking(FakeGenerator):
+    """A model whose library fails in a way that no program expects."""
+
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        raise PanicError("rust")
 
 
 class Engine(FakeEngine):
@@ -120,12 +127,10 @@ def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Pa
     assert len(report.arms) > 4
 
 
-def test_a_failure_is_a_hole_and_the_rest_stands(tmp_path: Path) -> None:
-    report = run(tmp_path, Engine(Broken, vague, attentive))
-    assert [(h.stage, h.error) for h in report.holes] == [
-        ("information", "RuntimeError"),
-        ("guards", "RuntimeError"),
-    ]
+@pytest.mark.parametrize(("kind", "error"), [(Broken, "RuntimeError"), (Panicking, "PanicError")])
+def test_a_failure_is_a_hole_and_the_rest_stands(kind: type[FakeGenerator], error: str, tmp_path: Path) -> None:
+    report = run(tmp_path, Engine(kind, vague, attentive))
+    assert [(h.stage, h.error) for h in report.holes] == [("information", error), ("guards", error)]
     assert len(report.arms) > 4
 
 

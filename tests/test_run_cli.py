@@ -82,6 +82,7 @@ def test_light_commands_never_import_torch(command: list[str], tmp_path: Path) -
         (["--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["--out", "file/report"], "cannot write to file/report"),
         (["--set", "store=file/store"], "cannot write to file/store"),
+        (["--out", "loop"], "loop is not a folder"),
     ],
 )
 def test_bad_input_is_one_message_and_leaves_nothing(
@@ -93,12 +94,13 @@ def test_bad_input_is_one_message_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
+    Path("loop").symlink_to("loop")
     assert called("run", *arguments) == 2
     out, err = capsys.readouterr()
     assert message in err
     assert not out
     assert "Traceback" not in err
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "loop"]
 
 
 def test_a_model_without_a_chat_template_is_refused(

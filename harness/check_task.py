@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.check_items import (
@@ -18,9 +17,8 @@ from mipo_bench.harness.check_items import (
     targets,
     tried,
 )
-from mipo_bench.harness.fingerprint import in_second_process
 from mipo_bench.harness.plugin_checks import shown
-from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.plugins import Plugins
 from mipo_bench.harness.scoring import checked_score
 from mipo_bench.harness.types import Baseline, Item, JudgedTask, Message, Response, Score, Task
 
@@ -68,13 +66,6 @@ def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[C
     yield _within_range(task, items)
     yield _prompts(task, items, plugins.baselines)
     yield _reference(task, items, plugins.baselines)
-
-
-def failures(file: Path, task: str) -> list[str]:
-    """Everything that is wrong with a task of a plugin file, a line each; for the tests of tasks."""
-    plugins = load_plugins([file])
-    checks = check_task(plugins.task(task), plugins, partial(in_second_process, task, [file]))
-    return [f"{check.name}: {problem}" for check in checks for problem in check.problems]
 
 
 def _scores(label: str, wanted: float, task: Task, items: Items) -> Check:

@@ -1,4 +1,4 @@
-"""The source that a task's scores depend on: its module, and what that draws on in its own package."""
+"""The code that a task's scores depend on: its module, and the modules of its distribution that this one draws on."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ from pathlib import Path
 
 from mipo_bench.harness.types import Task
 
+_HARNESS = "mipo_bench.harness"
+_UNSEEN = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params"})
+"""Fields of syntax nodes that say nothing about behaviour, or that only some Python versions have."""
 
-def scorer_sources(task: Task) -> list[str]:
-    """The source of the task's module, then of the modules of its package that it imports, itself or through others.
 
-    Nothing is imported for this. The harness is the same for all tasks and no part of a scorer.
+def scorer_code(task: Task) -> list[str]:
+    """The code of the task's module, then of every module of the same distribution that it imports, directly or not.
+
+    Code is the syntax tree without comments, docstrings and import lines, so that rewording or moving a module changes
+    nothing. An import that gives a name another name counts. Nothing is imported for this. The harness is the same for
+    all tasks and no part of a scorer.
     """
     own = type(task).__module__
-    root = getattr(sys.modules[own], "__package__", None) or ""
+    root = _root(own)
     found, waiting = {own: _source(own)}, [own]
-    while waiting and root not in ("", __package__):
+    while waiting:
         name = waiting.pop()
         for module in set(_imports(name, found[name], root)) - set(found):
             if file := _file(module, root):
                 found[module] = file.read_text(encoding="utf-8")
                 waiting.append(module)
-    return [found[name] for name in (own, *sorted(set(found) - {own})) if found[name]]
+    others = (code_of(found[name]) for name in set(found) - {own})
+    return [code for code in (code_of(found[own]), *sorted(others)) if code]
+
+
+def _root(module: str) -> str:
+    """The top package of a module's distribution. The packages of this project share the name `mipo_bench`."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "mipo_bench" else 1])
 
 
 def _source(module: str) -> str:
@@ -38,9 +51,9 @@ def _source(module: str) -> str:
 
 
 def _imports(module: str, source: str, root: str) -> Iterator[str]:
-    """The names in `root` that a source imports, written in full; some are modules, others what is in them."""
+    """The names in `root` that a source imports, written in full; some are modules, others are names in a module."""
     file = _file(module, root)
-    is_package = module == root or (file is not None and file.name == "__init__.py")
+    is_package = file is not None and file.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         names: list[str] = []
@@ -53,10 +66,66 @@ def _imports(module: str, source: str, root: str) -> Iterator[str]:
 
 
 def _file(module: str, root: str) -> Path | None:
-    """The source file of a module of the package `root`; None where there is none."""
-    folder = next(iter(sys.modules[root].__path__), None)
-    if folder is None:
+    """The source file of a module under the package `root`; None where there is none, as for a lone module."""
+    if root == _HARNESS:
         return None
-    path = Path(folder).joinpath(*module.removeprefix(root).split("."))
-    files = [path / "__init__.py"] + ([path.with_name(f"{path.name}.py")] if module != root else [])
-    return next((file for file in files if file.is_file()), None)
+    for folder in getattr(sys.modules.get(root), "__path__", ()):
+        path = Path(folder).joinpath(*module.removeprefix(root).split("."))
+        files = [path / "__init__.py"] + ([path.with_name(f"{path.name}.py")] if module != root else [])
+        if file := next((file for file in files if file.is_file()), None):
+            return file
+    return None
+
+
+def code_of(source: str) -> str:
+    """The syntax tree of a source as one text, the same on every Python version; empty where nothing is left of it.
+
+    `ast.dump` is not used: its output differs between versions.
+    """
+    tree = ast.parse(source)
+    words: list[str] = []
+    waiting: list[object] = [tree]
+    while waiting:  # not recursive: a long chain of operators is a deep tree
+        node = waiting.pop()
+        if isinstance(node, _Word):
+            words.append(node)
+        elif isinstance(node, list):
+            waiting += [_Word("]"), *reversed(node), _Word("[")]
+        elif isinstance(node, ast.AST):
+            waiting.append(_Word(")"))
+            for name, value in reversed(list(_fields(node))):
+                waiting += [value, _Word(f"{name}=")]
+            waiting.append(_Word(f"{type(node).__name__}("))
+        else:
+            words.append(f"{node!r},")
+    renamed = sorted(f"{alias.name} as {alias.asname}" for alias in _renaming(tree))
+    return "".join([*words, *renamed]).removeprefix(_NOTHING)
+
+
+class _Word(str):
+    """A piece of the output, unlike a text that the source contains."""
+
+    __slots__ = ()
+
+
+_NOTHING = "Module()"
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """The fields that hold something, without statements that do nothing by themselves."""
+    for name, value in ast.iter_fields(node):
+        kept = [part for part in value if not _is_silent(part)] if isinstance(value, list) else value
+        if name not in _UNSEEN and kept is not None and kept != []:
+            yield name, kept
+
+
+def _is_silent(node: object) -> bool:
+    """Whether a statement is an import, or a text that stands alone (a docstring)."""
+    alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return alone or isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _renaming(tree: ast.AST) -> Iterator[ast.alias]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias) and node.asname not in (None, node.name):
+            yield node

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from mipo_bench.harness.data import data_used
 from mipo_bench.harness.errors import described
 from mipo_bench.harness.provenance import digest
-from mipo_bench.harness.scorer_source import scorer_sources
+from mipo_bench.harness.scorer_source import scorer_code
 from mipo_bench.harness.secrets import redacted
 from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.record import ArmRecord, TaskRecord
@@ -102,6 +102,6 @@ def _prompt_hash(item: Item) -> str:
 
 
 def scorer_hash(task: Task) -> str:
-    """Hash of the task's version and of its source; of a task that another harness defines, also of its definition."""
+    """Hash of the task's version and of its code; of a task that another harness defines, also of its definition."""
     foreign = [task.definition] if isinstance(task, ForeignTask) else []
-    return digest([task.name, task.version, *foreign, *scorer_sources(task)])[:16]
+    return digest([task.name, task.version, *foreign, *scorer_code(task)])[:16]

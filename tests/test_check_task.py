@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.check_task import check_task, failures
+from mipo_bench.harness.check_task import check_task
 from mipo_bench.harness.config import load_config
 from mipo_bench.harness.data import EVERY, on_data
 from mipo_bench.harness.errors import PluginError
@@ -23,6 +23,7 @@ from mipo_bench.harness.models import embedded_folder
 from mipo_bench.harness.plan import make_plan
 from mipo_bench.harness.plugins import load_plugins
 from mipo_bench.harness.prompts import render
+from mipo_bench.harness.testing import failures
 from mipo_bench.harness.types import Item, Message, Response, Score, Split, Suite, Task, Turn
 
 PLUGINS = load_plugins()
@@ -292,7 +293,7 @@ def write(path: Path, items: str) -> Path:
 
 
 def test_items_that_depend_on_the_hash_of_strings_are_found_by_a_second_process(tmp_path: Path) -> None:
-    found = failures(write(tmp_path / "sums.py", HASHED), "sums")
+    found = failures("sums", write(tmp_path / "sums.py", HASHED))
     assert found
     assert all(line.startswith("processes: item") for line in found)
 

@@ -305,7 +305,7 @@ def test_the_scorer_hash_follows_the_file_and_not_its_place(tmp_path: Path) -> N
     one, two = task_file(tmp_path / "a" / "x.py"), task_file(tmp_path / "b" / "x.py")
     assert scorer(one) == scorer(two)
     task = load_plugins([two]).tasks["sums"]
-    write(two, two.read_text() + "# changed\n")
+    write(two, two.read_text() + "CHANGED = True\n")
     assert describe_task(task, "plain", ()).scorer_hash == scorer(one)  # what was loaded is what scores
     assert scorer(one) != scorer(two)
 
@@ -323,5 +323,5 @@ def test_the_scorer_hash_follows_everything_in_the_folder_that_the_task_draws_on
     before = scorer()
     task_file(folder / "other.py", "another")
     assert scorer() == before
-    write(folder / "_deeper.py", "NAME = 'su' 'ms'  # the same name by another text")
+    write(folder / "_deeper.py", "NAME = 'su' + 'ms'  # the same name by other code")
     assert scorer() != before

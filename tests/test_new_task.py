@@ -10,9 +10,9 @@ from typing import get_args
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.check_task import failures
 from mipo_bench.harness.new_task import TaskKind, write_task
 from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.testing import failures
 
 KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_skeleton_passes_its_checks(folder: Path, kind: str) -> None:
-    assert failures(folder / f"my_{kind}.py", f"my-{kind}") == []
+    assert failures(f"my-{kind}", folder / f"my_{kind}.py") == []
 
 
 def test_the_tests_beside_the_skeletons_pass(folder: Path) -> None:

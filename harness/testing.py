@@ -1,0 +1,41 @@
+"""Helpers for the tests of a plugin's tasks. They need no model.
+
+from mipo_bench.harness.testing import answer, failures, load_task
+
+TASK = load_task("my-task", FILE)
+
+def test_the_task_proves_itself():
+assert failures("my-task", FILE) == []
+
+def test_the_last_number_counts():
+item = TASK.items("eval")[0]
+assert TASK.score(item, answer("1 or 2, so 3", item)).value == 1
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from mipo_bench.harness.check_task import answer, check_task
+from mipo_bench.harness.fingerprint import in_second_process
+from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.types import Task
+
+__all__ = ["answer", "failures", "load_task"]
+
+
+def load_task(name: str, file: Path | None = None) -> Task:
+    """A task by its name: of the plugin file (or folder) `file`, or else an installed one.
+
+    Raises PluginError where the file is no plugin, ConfigError where no task has the name.
+    """
+    return load_plugins([file] if file else []).task(name)
+
+
+def failures(name: str, file: Path | None = None) -> list[str]:
+    """Everything that `mipo-bench check-task` finds wrong with the task, a line each."""
+    files = [file] if file else []
+    plugins = load_plugins(files)
+    checks = check_task(plugins.task(name), plugins, partial(in_second_process, name, files))
+    return [f"{check.name}: {problem}" for check in checks for problem in check.problems]

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.check_cli import check_task, new_task
-from mipo_bench.harness.compare_cli import compare
-from mipo_bench.harness.diff_cli import diff
+from mipo_bench.harness.commands.check_task import check_task, new_task
+from mipo_bench.harness.commands.compare import compare
+from mipo_bench.harness.commands.diff import diff
+from mipo_bench.harness.commands.history import history
+from mipo_bench.harness.commands.options import INCLUDE, takes_settings
+from mipo_bench.harness.commands.show import show
+from mipo_bench.harness.commands.store import app as store_app
+from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.errors import UserError
-from mipo_bench.harness.history_cli import history
-from mipo_bench.harness.run_options import INCLUDE, takes_settings
-from mipo_bench.harness.secrets import redacted
-from mipo_bench.harness.show_cli import show
-from mipo_bench.harness.store_cli import app as store_app
-from mipo_bench.reports.textgrid import plain
+from mipo_bench.reports.render.text_table import plain
 
 if TYPE_CHECKING:
-    from mipo_bench.harness.config import RunConfig
+    from mipo_bench.harness.config.schema import RunConfig
 
 BUG = 70
 """The exit code of what went wrong in mipo-bench itself (sysexits' EX_SOFTWARE): no gate takes it for a regression."""
@@ -54,16 +54,16 @@ def run(
     config: RunConfig, dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False
 ) -> int:
     """Compare prompting with MIPO checkpoints that are trained on the spot; print and write the report."""
-    from mipo_bench.harness import run_cli
+    from mipo_bench.harness.commands import run
 
-    return run_cli.run(config, dry_run=dry_run)
+    return run.run(config, dry_run=dry_run)
 
 
 @app.command()
 @takes_settings
 def doctor(config: RunConfig) -> int:
     """Look whether a run with these options can start: packages, device, model, data, disk, git; exit 1 if not."""
-    from mipo_bench.harness.doctor_cli import run_doctor
+    from mipo_bench.harness.commands.doctor import run_doctor
 
     return run_doctor(config)
 
@@ -84,7 +84,7 @@ def check_judge(
     Prints kappa and accuracy with intervals, position consistency and retest agreement, and writes a file for
     `run --set judge.validated=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
     """
-    from mipo_bench.harness.judge_check_cli import run_check
+    from mipo_bench.harness.commands.check_judge import run_check
 
     return run_check(config, labels, write)
 
@@ -96,8 +96,8 @@ def list_(
     verbose: Annotated[bool, typer.Option("--verbose", help="Licence, data, version and origin of each.")] = False,
 ) -> None:
     """List the installed and included tasks, baselines and recipes."""
-    from mipo_bench.harness.listing import print_plugins
-    from mipo_bench.harness.plugins import load_plugins
+    from mipo_bench.harness.commands.list import print_plugins
+    from mipo_bench.harness.plugins.registry import load_plugins
 
     print_plugins(load_plugins(include or ()), verbose=verbose)
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from mipo_bench.harness.check_task import answer, check_task
-from mipo_bench.harness.fingerprint import in_second_process
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.plugins.check_task import answer, check_task
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.plugins.second_process import in_second_process
 from mipo_bench.harness.types import Task
 
 __all__ = ["answer", "failures", "load_task"]

@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
-from mipo_bench.reports.stats_align import Paired, cluster_codes, pair, tabulate
-from mipo_bench.reports.stats_cells import Cells, cells, snap
-from mipo_bench.reports.stats_choose import Options, discordance, infer, infer_arm
-from mipo_bench.reports.stats_multiple import benjamini_hochberg, holm
-from mipo_bench.reports.stats_pairwise import WinRate, win_rate
-from mipo_bench.reports.stats_power import mde
-from mipo_bench.reports.stats_records import (
+from mipo_bench.reports.statistics.align import Paired, cluster_codes, pair, tabulate
+from mipo_bench.reports.statistics.choose_test import Options, discordance, infer, infer_arm
+from mipo_bench.reports.statistics.clusters import Cells, cells, snap
+from mipo_bench.reports.statistics.multiple_testing import benjamini_hochberg, holm
+from mipo_bench.reports.statistics.parametric import cr1_standard_error
+from mipo_bench.reports.statistics.power import mde
+from mipo_bench.reports.statistics.records import (
     MISSING,
     WEIGHTS,
     Caveat,
@@ -28,8 +28,8 @@ from mipo_bench.reports.stats_records import (
     Scores,
     Weight,
 )
-from mipo_bench.reports.stats_signflip import DRAWS
-from mipo_bench.reports.stats_tests import cr1_standard_error
+from mipo_bench.reports.statistics.sign_flip import DRAWS
+from mipo_bench.reports.statistics.win_rate import WinRate, win_rate
 
 __all__ = [
     "MISSING",

@@ -23,18 +23,18 @@ from typing import Any, Self
 
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
-from mipo_bench.harness.config import RunConfig, load_config
-from mipo_bench.harness.engine import Trained
-from mipo_bench.harness.interrupt import STOPPED, stoppable
-from mipo_bench.harness.pairs import PairSet, PromptSet
-from mipo_bench.harness.plan import Plan, make_plan
-from mipo_bench.harness.processes import Processes
-from mipo_bench.harness.provenance import digest
-from mipo_bench.harness.run_cli import conduct, write
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.store import Store, StoredRun
-from mipo_bench.harness.store_rescue import open_for_run
-from mipo_bench.harness.train import examples_of
+from mipo_bench.harness.backends.hf import Trained
+from mipo_bench.harness.commands.run import conduct, write
+from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.run.interrupt import STOPPED, stoppable
+from mipo_bench.harness.run.launch import Processes
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.rescue import open_for_run
+from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.training.pairs import PairSet, PromptSet
+from mipo_bench.harness.training.train import examples_of
 from mipo_bench.harness.types import Arm, Item, Request, Response, Score, Task
 
 GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"

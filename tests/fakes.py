@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mipo_bench.harness.engine import Trained
+from mipo_bench.harness.backends.hf import Trained
+from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.pairs import PairSet, PromptSet
-from mipo_bench.harness.progress import Stage
+from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, Message, Prompt, Request, Response
 
 Answerer = Callable[[Request], str]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fakes import FakeGenerator
 
-from mipo_bench.harness.judge import ModelJudge, generator_judge
+from mipo_bench.harness.judging.judges import ModelJudge, generator_judge
 from mipo_bench.harness.types import Decoding, Item, Message, Question, Request, Response, Score, Split, Suite, Verdict
 
 DECODING = Decoding(64, 0.1, 0.9)

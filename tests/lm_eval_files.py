@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from mipo_bench.harness.types import Split
-from mipo_bench.tasks.arithmetic import Arithmetic
-from mipo_bench.tasks.facts import LETTERS, Facts
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.facts import LETTERS, Facts
 
 
 def write_task(folder: Path, name: str, rows: dict[str, list[dict[str, Any]]], settings: dict[str, Any]) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from mipo_bench.harness.generate import HFGenerator
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Decoding, Message, Request, Response
 
 

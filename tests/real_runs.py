@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mipo_bench.reports.record import Report
+from mipo_bench.reports.records.report import Report
 
 SMALL = ["run", "--suite", "math", "--limit", "12", "--seeds", "2", "--set", "threads=1", "--set", "processes=1"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mipo_bench.reports.compare import Declared, comparisons, estimates
-from mipo_bench.reports.record import (
+from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.records.report import (
     ArmRecord,
     CheckpointRecord,
     HoleRecord,
@@ -17,7 +17,7 @@ from mipo_bench.reports.record import (
     Report,
     TaskRecord,
 )
-from mipo_bench.reports.reportfile import seal
+from mipo_bench.reports.records.report_file import seal
 
 PROMPTED = {"math": ("few-shot", "plain"), "personalized": ("no-context", "profile")}
 RATES = {"few-shot": 0.5, "plain": 0.6, "no-context": 0.3, "profile": 0.45, "mipo-random": 0.7}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from reports_made import Made
 
-from mipo_bench.harness.provenance import digest
-from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.harness.types import Likelihood, Response
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import to_json
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import to_json
 
 HOSTILE = "\x1b[31mred\x07 \u202egnp.exe =1+1"
 RUNS = (Made(n_math=6, suites=("math",)), Made(n_math=6, suites=("math",), seed=1, created="2026-02-03T04:05:06+00:00"))

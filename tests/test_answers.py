@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fakes import FakeGenerator
 
-from mipo_bench.harness.answers import FLUSH, answer, likelihood_key, likelihoods, response_key
-from mipo_bench.harness.pairs import PairSource, make_pairs
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.progress import Stage
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.core.progress import Stage
+from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training.pairs import PairSource, make_pairs
 from mipo_bench.harness.types import Continuations, Decoding, Request, Response
 
 PLUGINS = load_plugins()

@@ -11,18 +11,18 @@ import pytest
 from fakes import FakeEngine, FakeGenerator, PanicError
 from test_runner import World, guess, settings, settle
 
-from mipo_bench.baselines.rephrase import RephraseAndRespond
-from mipo_bench.baselines.self_refine import FEEDBACK, REFINE, SelfRefine
-from mipo_bench.harness.answers import Meter
-from mipo_bench.harness.asking import Asking, cost, respond
-from mipo_bench.harness.config import AskingConfig, load_config
+from mipo_bench.baselines.prompting.rephrase import RephraseAndRespond
+from mipo_bench.baselines.prompting.self_refine import FEEDBACK, REFINE, SelfRefine
+from mipo_bench.harness.config.schema import AskingConfig, load_config
+from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ConfigError, StageError
-from mipo_bench.harness.evaluation import Evaluated, Weights
-from mipo_bench.harness.plan import TaskPlan, make_plan
-from mipo_bench.harness.plugin_checks import check_plugin
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.progress import Stage
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
+from mipo_bench.harness.evaluation.cached_answers import Meter
+from mipo_bench.harness.evaluation.strategies import Asking, cost, respond
+from mipo_bench.harness.planning.plan import TaskPlan, make_plan
+from mipo_bench.harness.plugins.protocol_checks import check_plugin
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import (
     Arm,
     Baseline,

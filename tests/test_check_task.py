@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.check_task import check_task
-from mipo_bench.harness.config import load_config
-from mipo_bench.harness.data import EVERY, on_data
+from mipo_bench.harness.config.schema import load_config
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.fingerprint import fingerprints, in_second_process
-from mipo_bench.harness.models import embedded_folder
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.prompts import render
+from mipo_bench.harness.generators.chat_template import render
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.check_task import check_task
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.plugins.second_process import fingerprints, in_second_process
+from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.testing import failures
 from mipo_bench.harness.types import Item, Message, Response, Score, Split, Suite, Task, Turn
 
@@ -263,7 +263,7 @@ def test_ten_thousand_items_load_and_render_within_five_seconds(tmp_path: Path) 
 
 MANY = """
 from mipo_bench.harness.types import Item
-from mipo_bench.tasks.persona import Persona
+from mipo_bench.tasks.embedded.persona import Persona
 
 class Many(Persona):
     name = "many"
@@ -275,7 +275,7 @@ class Many(Persona):
 TASKS = [Many]
 """
 FILE = """
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 class Sums(Arithmetic):
     name = "sums"
@@ -328,7 +328,9 @@ def test_what_is_printed(
 
 def test_a_file_without_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "only.py"
-    file.write_text("from mipo_bench.baselines.plain import Plain\nclass P(Plain):\n    name = 'p'\nBASELINES = [P]\n")
+    file.write_text(
+        "from mipo_bench.baselines.prompting.plain import Plain\nclass P(Plain):\n    name = 'p'\nBASELINES = [P]\n"
+    )
     printed = run(f"check-task {file}", capsys)
     assert printed.code == 2
     assert "announces no task" in printed.err

@@ -287,7 +287,7 @@ def test_the_seed_moves_only_drawn_figures(
 STREAM = """
 import resource, sys
 from pathlib import Path
-from mipo_bench.reports.scorefiles import Choice, read_scores
+from mipo_bench.reports.score_files.read import Choice, read_scores
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

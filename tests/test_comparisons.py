@@ -7,11 +7,11 @@ import random
 import pytest
 from reports_made import Made
 
-from mipo_bench.reports.compare import Declared, comparisons, estimates
-from mipo_bench.reports.record import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
+from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.weak_baselines import flagged
+from mipo_bench.reports.pages.report import answers
+from mipo_bench.reports.records.report import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
 from mipo_bench.reports.stats import benjamini_hochberg, holm
-from mipo_bench.reports.tables import answers
-from mipo_bench.reports.trained_baselines import flagged
 
 N = 40
 PLANNED = [

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mipo_bench.harness.config import RunConfig, load_config, preset_notes
+from mipo_bench.harness.config.schema import RunConfig, load_config, preset_notes
 from mipo_bench.harness.errors import ConfigError, PluginError
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.plugins import Plugins, load_plugins
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.types import Item, Split, Task
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 
 def load(*settings: str, file: Path | None = None, **options: Any) -> RunConfig:

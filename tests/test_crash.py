@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from crash_run import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
 
-from mipo_bench.harness.interrupt import STOPPED
-from mipo_bench.harness.store import Store
-from mipo_bench.harness.store_verify import verify
-from mipo_bench.reports.reportfile import load_report
+from mipo_bench.harness.run.interrupt import STOPPED
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.verify import verify
+from mipo_bench.reports.records.report_file import load_report
 
 KILLS = 5
 """For each stage."""

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.arc import ArcChallenge, ArcEasy
-from mipo_bench.tasks.community_alignment import CommunityAlignment
-from mipo_bench.tasks.data.public import PublicTask
 from mipo_bench.tasks.data.rows import Row, _decoded
-from mipo_bench.tasks.gsm8k import Gsm8k
-from mipo_bench.tasks.mmlu import Mmlu
-from mipo_bench.tasks.multifaceted_bench import MultifacetedBench
-from mipo_bench.tasks.prism import Prism
-from mipo_bench.tasks.svamp import Svamp
+from mipo_bench.tasks.public.arc import ArcChallenge, ArcEasy
+from mipo_bench.tasks.public.community_alignment import CommunityAlignment
+from mipo_bench.tasks.public.gsm8k import Gsm8k
+from mipo_bench.tasks.public.mmlu import Mmlu
+from mipo_bench.tasks.public.multifaceted_bench import MultifacetedBench
+from mipo_bench.tasks.public.prism import Prism
+from mipo_bench.tasks.public.public_task import PublicTask
+from mipo_bench.tasks.public.svamp import Svamp
 
 DATA = Path(__file__).parent / "data"
 REVISION = Gsm8k.dataset.revision

@@ -10,17 +10,17 @@ import pytest
 from fakes import FakeEngine, SilentDisplay
 from golden_files import check_golden, run
 
-from mipo_bench.harness.config import RunConfig, load_config
-from mipo_bench.harness.data import EVERY, folders, on_data
-from mipo_bench.harness.doctor import can_start, examine
+from mipo_bench.harness.config.schema import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.task_data import EVERY, folders, on_data
+from mipo_bench.harness.run.preflight import can_start, examine
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Task
-from mipo_bench.reports.reportfile import seal, to_json
-from mipo_bench.reports.tables import page
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.records.report_file import seal, to_json
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 DATA = Path(__file__).parent / "data"
 LOCAL = ["gsm8k", "svamp", "mmlu", "arc_easy", "arc_challenge", "prism", "community_alignment", "multifaceted_bench"]

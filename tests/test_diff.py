@@ -15,12 +15,12 @@ from golden_files import FOLDER, check_golden, run
 from reports_made import RATES, Made
 
 from mipo_bench.harness.errors import NotComparableError
-from mipo_bench.reports.diff import diff_reports
-from mipo_bench.reports.diff_environment import environment_notes
-from mipo_bench.reports.diff_gate import Gate, judge
-from mipo_bench.reports.diff_records import ArmDiff, Options, ReportDiff, Side
-from mipo_bench.reports.record import ArmRecord, Report, TaskRecord
-from mipo_bench.reports.reportfile import seal, to_json
+from mipo_bench.reports.diff.diff_reports import diff_reports
+from mipo_bench.reports.diff.environment import environment_notes
+from mipo_bench.reports.diff.gate import Gate, judge
+from mipo_bench.reports.diff.records import ArmDiff, Options, ReportDiff, Side
+from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
+from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.stats import Scores, compare, holm
 
 BASE = Made()

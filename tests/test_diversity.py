@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mipo_bench.harness.diversity import MOST, distinct, diversity, self_bleu
+from mipo_bench.harness.diagnostics.diversity import MOST, distinct, diversity, self_bleu
 
 WORDS = [f"w{n}" for n in range(500)]
 

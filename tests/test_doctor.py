@@ -9,9 +9,9 @@ import pytest
 from servers import Reply, scripted
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.config import RunConfig, load_config
-from mipo_bench.harness.doctor import Finding, can_start, examine
-from mipo_bench.harness.models import embedded_folder
+from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.run.preflight import Finding, can_start, examine
 
 
 def findings(folder: Path, **options: object) -> list[Finding]:

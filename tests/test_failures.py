@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, PanicError, SilentDisplay
 
-from mipo_bench.baselines.plain import Plain
-from mipo_bench.harness.config import load_config
+from mipo_bench.baselines.prompting.plain import Plain
+from mipo_bench.harness.commands.run import exit_code
+from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.plan import Plan, make_plan
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.run_cli import exit_code
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.secrets import redacted
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, Message, Request, Response, Score, Split
-from mipo_bench.reports.markdown import to_markdown
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import seal, to_json
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import seal, to_json
+from mipo_bench.reports.render.markdown import to_markdown
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 TOKEN = "hf_" + "a1B2c3D4" * 4
 BAD = "eval-0003"
@@ -171,7 +171,7 @@ def test_a_task_without_items_is_refused_before_anything_runs() -> None:
         def items(self, split: Split) -> tuple[Item, ...]:
             raise OSError("no data")
 
-    from mipo_bench.harness import plan as plans
+    from mipo_bench.harness.planning import plan as plans
 
     with pytest.raises(PluginError, match="OSError: no data"):
         plans._guarded(Broken(), load_config(None, [], {}), {}, {})

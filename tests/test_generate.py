@@ -12,16 +12,16 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from mipo_bench.harness import models
-from mipo_bench.harness.config import load_config
+from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.core.provenance import model_digest
 from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generate import HFGenerator, Placement, load_model, place
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.provenance import model_digest
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model, place
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
-FOLDER = models.embedded_folder()
+FOLDER = model_folder.embedded_folder()
 GREEDY, SAMPLED = Decoding(24, 0.0), Decoding(24, 1.0)
 PLUGINS = load_plugins()
 PROMPTS = [item.prompt for item in PLUGINS.tasks["facts"].items("eval")[:12]]
@@ -136,7 +136,7 @@ def test_a_configuration_that_is_nested_too_deeply_is_refused(tmp_path: Path) ->
     folder = copy_model(tmp_path / "model")
     (folder / "config.json").write_text("[" * 5000)
     with pytest.raises(ModelError, match=r"cannot read .*config\.json"):
-        models.resolve(str(folder))
+        model_folder.resolve(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -152,19 +152,19 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, remove: str, reason: st
     folder = copy_model(tmp_path / "model")
     (folder / remove).unlink()
     with pytest.raises(ModelError, match=reason):
-        models.resolve(str(folder))
+        model_folder.resolve(str(folder))
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "a/b/c", "gpt7"])
 def test_a_model_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model folder"):
-        models.resolve(name)
+        model_folder.resolve(name)
 
 
 def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="copy it here and pass the folder"):
-        models.resolve("nobody/no-such-model")
+        model_folder.resolve("nobody/no-such-model")
 
 
 def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:

@@ -13,10 +13,10 @@ import pytest
 from golden_files import Printed, check_golden, run
 from reports_made import Made
 
-from mipo_bench.harness.provenance import git_state
-from mipo_bench.harness.store import Store, StoredRun
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import seal, to_json
+from mipo_bench.harness.core.provenance import git_state
+from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import seal, to_json
 
 FIRST = Made()
 SECOND = Made(seed=2, created="2026-01-03T03:04:05+00:00")

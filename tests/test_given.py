@@ -13,11 +13,11 @@ import pytest
 
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.responses_file import read_responses
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import load_report
-from mipo_bench.tasks.arithmetic import Arithmetic
-from mipo_bench.tasks.facts import Facts
+from mipo_bench.harness.generators.responses_file import read_responses
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import load_report
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.facts import Facts
 
 ITEMS = Arithmetic().items("eval")[:8]
 Row = dict[str, Any]

@@ -10,18 +10,18 @@ import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 from reports_made import Made
 
-from mipo_bench.harness.config import load_config
+from mipo_bench.harness.config.schema import load_config
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request
-from mipo_bench.reports.latex import to_latex
-from mipo_bench.reports.markdown import to_markdown
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.record_guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
-from mipo_bench.reports.reportfile import parse_report, seal, to_json
-from mipo_bench.reports.tables import page
+from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import parse_report, seal, to_json
+from mipo_bench.reports.render.latex import to_latex
+from mipo_bench.reports.render.markdown import to_markdown
 
 
 def chatty(request: Request) -> str:

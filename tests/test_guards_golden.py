@@ -10,11 +10,11 @@ import pytest
 from golden_files import check_golden, run
 from reports_made import Made
 
-from mipo_bench.reports.information import Block
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.record_guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
-from mipo_bench.reports.record_information import InformationRecord, MeasuredRecord, Weights
-from mipo_bench.reports.reportfile import to_json
+from mipo_bench.reports.analysis.information import Block
+from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
+from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord, Weights
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import to_json
 
 CONTEXTS = [1, 4, 16]
 

@@ -20,16 +20,16 @@ from reports_made import Made
 from rich.console import Console
 
 from mipo_bench.harness.cli import BUG, main
-from mipo_bench.harness.config import load_config
-from mipo_bench.harness.progress import LiveDisplay, PlainDisplay
-from mipo_bench.reports.csvfile import to_csv
-from mipo_bench.reports.history import Past, history_page, trend_page
-from mipo_bench.reports.latex import _table, to_latex
-from mipo_bench.reports.markdown import page_to_markdown, to_markdown
-from mipo_bench.reports.pages import Grid
-from mipo_bench.reports.record import HoleRecord, Report
-from mipo_bench.reports.reportfile import seal, to_json
-from mipo_bench.reports.terminal import draw, show_terminal
+from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.core.progress import LiveDisplay, PlainDisplay
+from mipo_bench.reports.diff.trend import Past, history_page, trend_page
+from mipo_bench.reports.pages.page import Grid
+from mipo_bench.reports.records.report import HoleRecord, Report
+from mipo_bench.reports.records.report_file import seal, to_json
+from mipo_bench.reports.render.csv_table import to_csv
+from mipo_bench.reports.render.latex import _table, to_latex
+from mipo_bench.reports.render.markdown import page_to_markdown, to_markdown
+from mipo_bench.reports.render.terminal import draw, show_terminal
 
 TERMINAL = "\x1b]0;title\x07\x1b[2J\x1b]8;;http://x\x1b\\\x9b31m\x90q\u202eevil\u2066\u200f\u2028\x00\x08\r"
 MARKUP = '<script>alert(1)</script><img src=x onerror="a"> [a](javascript:b) `x` | **b** @someone #12 &lt;'
@@ -166,7 +166,7 @@ def test_progress_on_a_terminal_and_elsewhere() -> None:
 
 
 def test_what_plugins_say_of_themselves_is_one_line_of_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = Path(__file__).parent.parent / "baselines" / "plain.py"
+    source = Path(__file__).parent.parent / "baselines" / "prompting" / "plain.py"
     text = source.read_text().replace('name = "plain"', 'name = "hostile"')
     text = re.sub(r'description = ".*"', lambda _: f"description = {HOSTILE!r}", text)
     (tmp_path / "hostile.py").write_text(text + "\n\nBASELINES = [Plain]\n")
@@ -180,7 +180,7 @@ def test_what_plugins_say_of_themselves_is_one_line_of_text(tmp_path: Path, caps
 def test_names_of_plugins_cannot_leave_a_folder_or_steer_a_terminal(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (Path(__file__).parent.parent / "baselines" / "plain.py").read_text()
+    text = (Path(__file__).parent.parent / "baselines" / "prompting" / "plain.py").read_text()
     (tmp_path / "hostile.py").write_text(
         text.replace('name = "plain"', f"name = {name!r}") + "\n\nBASELINES = [Plain]\n"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_hub import fake_hub
 
-from mipo_bench.tasks.gsm8k import Gsm8k
+from mipo_bench.tasks.public.gsm8k import Gsm8k
 
 DATA = Path(__file__).parent / "data"
 CARD = b"""---
@@ -21,7 +21,7 @@ configs:
   - {split: test, path: main/test*}
 ---
 """
-READ = "from mipo_bench.tasks.gsm8k import Gsm8k; print([i.id for i in Gsm8k().items('eval')])"
+READ = "from mipo_bench.tasks.public.gsm8k import Gsm8k; print([i.id for i in Gsm8k().items('eval')])"
 
 
 def python(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def test_a_data_set_is_downloaded_once_and_then_read_without_a_network(tmp_path:
 
 
 def test_whether_data_would_be_downloaded_is_found_out_without_downloading(tmp_path: Path) -> None:
-    code = "from mipo_bench.tasks.gsm8k import Gsm8k; print(*Gsm8k().data_state())"
+    code = "from mipo_bench.tasks.public.gsm8k import Gsm8k; print(*Gsm8k().data_state())"
     home = tmp_path / "home"
     with fake_hub({"openai/gsm8k": {"README.md": CARD}}, Gsm8k.dataset.revision) as address:
         done = python("-c", code, home=home, HF_ENDPOINT=address)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.commands.list import print_plugins
+from mipo_bench.harness.config.schema import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, PluginError
-from mipo_bench.harness.listing import print_plugins
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.plugins import Plugins, load_plugins
-from mipo_bench.harness.scoring import describe_task
+from mipo_bench.harness.evaluation.scoring import describe_task
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 
 TASK = """
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 class Sums(Arithmetic):
     name = "{name}"
@@ -28,7 +28,7 @@ class Sums(Arithmetic):
 TASKS = [Sums]
 """
 FAMILY = """
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 class Member(Arithmetic):
     def __init__(self, rest):
@@ -41,7 +41,7 @@ def version(rest):
 TASK_FAMILIES = {{"sums": version}}
 """
 BASELINE = """
-from mipo_bench.baselines.plain import Plain
+from mipo_bench.baselines.prompting.plain import Plain
 from mipo_bench.baselines.recipes.mipo_random import MipoRandom
 
 class Loud(Plain):

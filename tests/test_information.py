@@ -11,22 +11,22 @@ import pytest
 from fakes import Answerer, FakeEngine, FakeGenerator, PanicError, SilentDisplay
 from reports_made import Made
 
-from mipo_bench.harness import models
-from mipo_bench.harness.config import load_config
-from mipo_bench.harness.endings import ending
+from mipo_bench.harness.config.schema import load_config
 from mipo_bench.harness.errors import ConfigError, ModelError
-from mipo_bench.harness.generate import HFGenerator, Placement
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.end_of_turn import ending
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request
-from mipo_bench.reports.information import Block, rank_correlation
-from mipo_bench.reports.latex import to_latex
-from mipo_bench.reports.markdown import to_markdown
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.record_information import InformationRecord, MeasuredRecord
-from mipo_bench.reports.reportfile import parse_report, seal, to_json
-from mipo_bench.reports.tables import page
+from mipo_bench.reports.analysis.information import Block, rank_correlation
+from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import parse_report, seal, to_json
+from mipo_bench.reports.render.latex import to_latex
+from mipo_bench.reports.render.markdown import to_markdown
 
 
 def vague(request: Request) -> str:
@@ -196,13 +196,13 @@ def test_a_rank_correlation_needs_variation() -> None:
 
 
 def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
-    from mipo_bench.harness.engine import HFEngine
-    from mipo_bench.harness.generate import place
+    from mipo_bench.harness.backends.hf import HFEngine
+    from mipo_bench.harness.generators.hf_generator import place
 
     config = load_config(None, ["information.contexts=4"], {"limit": 9, "tasks": ["persona"], "recipes": []})
     config = config.model_copy(update={"baselines": ("profile",), "noise_floor": False, "threads": 1})
     store = Store(tmp_path)
-    engine = HFEngine(config, models.embedded_folder(), place(config), store)
+    engine = HFEngine(config, model_folder.embedded_folder(), place(config), store)
     [block] = Run(config, make_plan(config), store, engine, SilentDisplay()).execute().information
     assert isinstance(block, InformationRecord)
     assert block.end
@@ -214,5 +214,5 @@ def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_embedded_models_turn_is_known() -> None:
-    generator = HFGenerator(models.embedded_folder(), "embedded", Placement("cpu", "float32", threads=1))
+    generator = HFGenerator(model_folder.embedded_folder(), "embedded", Placement("cpu", "float32", threads=1))
     assert ending(generator) == generator.tokenizer.eos_token == "<|end|>"

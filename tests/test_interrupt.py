@@ -10,7 +10,7 @@ import pytest
 
 BUSY = """
 import hashlib
-from mipo_bench.harness.interrupt import stoppable
+from mipo_bench.harness.run.interrupt import stoppable
 with stoppable():
     print("in", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)

@@ -10,9 +10,9 @@ import pytest
 from judges_made import Letters, blocks, mumbles, obeys, outside, scripted
 
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.judge import RuleJudge
-from mipo_bench.harness.judge_file import file_judge
-from mipo_bench.harness.judge_prompts import defused, judge_messages, mark_of, read_verdict
+from mipo_bench.harness.judging.judges import RuleJudge
+from mipo_bench.harness.judging.prompt import defused, judge_messages, mark_of, read_verdict
+from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.types import Item, Judge, Question, Request, Response, Score, Verdict
 
 ITEM = Item("i", "Tell me a joke.", "a", "user-1", "Likes puns.")

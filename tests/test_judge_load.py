@@ -12,12 +12,12 @@ from chat_server import serving
 from golden_files import check_golden, run
 from judges_made import Letters
 
-from mipo_bench.harness.config import RunConfig, load_config
+from mipo_bench.harness.config.schema import RunConfig, load_config
 from mipo_bench.harness.errors import ConfigError, ModelError
-from mipo_bench.harness.judge_load import check_judge, load_judge, load_judges
-from mipo_bench.harness.models import embedded_folder
-from mipo_bench.tasks.persona import Persona
-from mipo_bench.tasks.persona_judged import PersonaJudged
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.judging.assign import check_judge, load_judge, load_judges
+from mipo_bench.tasks.embedded.persona import Persona
+from mipo_bench.tasks.embedded.persona_judged import PersonaJudged
 
 
 class Opinion(Letters):

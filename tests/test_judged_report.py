@@ -9,14 +9,14 @@ import pytest
 from golden_files import check_golden, run
 from reports_made import Made
 
-from mipo_bench.reports.compare import Declared, comparisons, estimates
-from mipo_bench.reports.controls import Held, controls
-from mipo_bench.reports.judges import BothOrders, consistency, judged_arm
-from mipo_bench.reports.record import ArmRecord, Report
-from mipo_bench.reports.record_base import CaveatRecord
-from mipo_bench.reports.record_judge import JudgeRecord, ValidationRecord
-from mipo_bench.reports.reportfile import parse_report, seal, to_json
-from mipo_bench.reports.tables import page
+from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.judges import BothOrders, consistency, judged_arm
+from mipo_bench.reports.analysis.shuffled_control import Held, controls
+from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
+from mipo_bench.reports.records.report import ArmRecord, Report
+from mipo_bench.reports.records.report_file import parse_report, seal, to_json
 
 METHODS = ("no-context", "profile (A/A)", "mipo-random")
 VALIDATION = ValidationRecord(

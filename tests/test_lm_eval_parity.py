@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mipo_bench.tasks.answers import LETTERS, final_number
-from mipo_bench.tasks.arc import ArcChallenge, ArcEasy
-from mipo_bench.tasks.data.public import PublicTask
-from mipo_bench.tasks.gsm8k import Gsm8k
-from mipo_bench.tasks.mmlu import Mmlu
+from mipo_bench.tasks.public.arc import ArcChallenge, ArcEasy
+from mipo_bench.tasks.public.gsm8k import Gsm8k
+from mipo_bench.tasks.public.mmlu import Mmlu
+from mipo_bench.tasks.public.public_task import PublicTask
 
 DATA = Path(__file__).parent / "data"
 

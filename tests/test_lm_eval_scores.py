@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from lm_eval_files import choice_task, generate_task
 
-from mipo_bench.harness.generate import HFGenerator, Placement
-from mipo_bench.harness.models import embedded_folder
-from mipo_bench.harness.pairs import prompt_of
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.training.pairs import prompt_of
 from mipo_bench.harness.types import Request, Response, Score
-from mipo_bench.tasks.lm_eval_task import LMEvalTask
+from mipo_bench.tasks.lm_eval.task import LMEvalTask
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ class Answered:
 
 
 def ours(path: Path, shots: int, generator: HFGenerator) -> Answered:
-    from mipo_bench.baselines.few_shot import FewShot
-    from mipo_bench.baselines.plain import Plain
+    from mipo_bench.baselines.prompting.few_shot import FewShot
+    from mipo_bench.baselines.prompting.plain import Plain
 
     task = LMEvalTask(f"{path}@{shots}")
     items = task.items("eval")

@@ -13,17 +13,17 @@ import pytest
 from fakes import FakeGenerator
 from lm_eval_files import CHOICE, GENERATE, choice_task, generate_task, write_task
 
-from mipo_bench.baselines.few_shot import FewShot
-from mipo_bench.baselines.plain import Plain
-from mipo_bench.harness.config import RunConfig
+from mipo_bench.baselines.prompting.few_shot import FewShot
+from mipo_bench.baselines.prompting.plain import Plain
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError
-from mipo_bench.harness.pairs import prompt_of
-from mipo_bench.harness.plan import decoding_of, make_plan
-from mipo_bench.harness.scoring import describe_task
+from mipo_bench.harness.evaluation.scoring import describe_task
+from mipo_bench.harness.planning.plan import decoding_of, make_plan
+from mipo_bench.harness.training.pairs import prompt_of
 from mipo_bench.harness.types import Decoding, ForeignTask, Item, Response
-from mipo_bench.tasks.lm_eval_find import find
-from mipo_bench.tasks.lm_eval_metrics import named_option
-from mipo_bench.tasks.lm_eval_task import LMEvalTask
+from mipo_bench.tasks.lm_eval.index import find
+from mipo_bench.tasks.lm_eval.metrics import named_option
+from mipo_bench.tasks.lm_eval.task import LMEvalTask
 
 
 def said(text: str, logprobs: tuple[float, ...] | None = None) -> Response:
@@ -205,7 +205,7 @@ def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
     settings = GENERATE | {"task": "away", "dataset_path": "nobody/no-such-data"}
     (tmp_path / "away.yaml").write_text(json.dumps(settings))
     script = (
-        "import sys; from mipo_bench.tasks.lm_eval_task import LMEvalTask\n"
+        "import sys; from mipo_bench.tasks.lm_eval.task import LMEvalTask\n"
         "try:\n    LMEvalTask(sys.argv[1])\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from fakes import FakeGenerator
 
-from mipo_bench.baselines.no_context import NoContext
-from mipo_bench.baselines.plain import Plain
-from mipo_bench.baselines.profile import Profile
-from mipo_bench.harness.answers import answer
-from mipo_bench.harness.config import InformationConfig
-from mipo_bench.harness.endings import ended, ending
-from mipo_bench.harness.evaluation import Evaluated, Weights, ask
-from mipo_bench.harness.mutual_information import contrasts, measure, pointwise
-from mipo_bench.harness.plan import TaskPlan
-from mipo_bench.harness.progress import Stage
-from mipo_bench.harness.store import Store
+from mipo_bench.baselines.prompting.no_context import NoContext
+from mipo_bench.baselines.prompting.plain import Plain
+from mipo_bench.baselines.prompting.profile import Profile
+from mipo_bench.harness.config.schema import InformationConfig
+from mipo_bench.harness.core.progress import Stage
+from mipo_bench.harness.diagnostics.mutual_information import contrasts, measure, pointwise
+from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
+from mipo_bench.harness.evaluation.cached_answers import answer
+from mipo_bench.harness.generators.end_of_turn import ended, ending
+from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import (
     Arm,
     Baseline,
@@ -35,8 +35,8 @@ from mipo_bench.harness.types import (
     Split,
     Suite,
 )
-from mipo_bench.reports.information import info_nce
-from mipo_bench.reports.record_information import MeasuredRecord
+from mipo_bench.reports.analysis.information import info_nce
+from mipo_bench.reports.records.information import MeasuredRecord
 
 QUARTERS = {
     "ann": {"yes": 2, "no": 1, "well": 1},

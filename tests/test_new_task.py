@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.new_task import TaskKind, write_task
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.plugins.new_task import TaskKind, write_task
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.testing import failures
 
 KINDS: tuple[TaskKind, ...] = get_args(TaskKind)

@@ -11,21 +11,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from mipo_bench.harness import models
-from mipo_bench.harness.config import TrainConfig
+from mipo_bench.harness.config.schema import TrainConfig
+from mipo_bench.harness.core.provenance import model_digest
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.generate import HFGenerator, Placement
-from mipo_bench.harness.pairs import PairSet, PromptSet, Reward
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.provenance import model_digest
-from mipo_bench.harness.rewards import score_reward
-from mipo_bench.harness.train import train
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.judging.rewards import score_reward
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.training import contrastive, grpo, sft
 from mipo_bench.harness.training.job import Training
+from mipo_bench.harness.training.pairs import PairSet, PromptSet, Reward
+from mipo_bench.harness.training.train import train
 from mipo_bench.harness.types import Continuations, Decoding, Message, Objective, Pair
 
 pytestmark = pytest.mark.training
-FOLDER = models.embedded_folder()
+FOLDER = model_folder.embedded_folder()
 PLUGINS = load_plugins()
 TASK = PLUGINS.tasks["persona"]
 ITEMS = TASK.items("train")[:8]

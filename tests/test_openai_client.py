@@ -9,8 +9,8 @@ import pytest
 from chat_server import Reply, serving
 
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
-from mipo_bench.harness.judge import server_judge
-from mipo_bench.harness.openai_client import Chat, ChatServer, Refused
+from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
+from mipo_bench.harness.judging.judges import server_judge
 from mipo_bench.harness.types import Decoding, Item, Message, Question, Response
 
 DECODING = Decoding(16, 0.1, 0.9, ("\n\n",))

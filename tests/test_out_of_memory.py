@@ -11,14 +11,21 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config
 
-from mipo_bench.harness import decoder, models
-from mipo_bench.harness.config import load_config
-from mipo_bench.harness.decoder import Decoder
+from mipo_bench.harness.config.schema import load_config
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generate import HFGenerator, Placement, load_model
-from mipo_bench.harness.memory import Budget, check_training_fits, is_out_of_memory, token_bytes, training_bytes
-from mipo_bench.harness.models import parameters
-from mipo_bench.harness.slots import Slots
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.generators.model_folder import parameters
+from mipo_bench.harness.inference import decoder
+from mipo_bench.harness.inference.decoder import Decoder
+from mipo_bench.harness.inference.memory import (
+    Budget,
+    check_training_fits,
+    is_out_of_memory,
+    token_bytes,
+    training_bytes,
+)
+from mipo_bench.harness.inference.slots import Slots
 from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
 
 
@@ -43,7 +50,7 @@ def cramped(rows: int, tokens: int = 1000, error: Callable[[str], Exception] = t
     def load(folder: Path, placement: Placement) -> PreTrainedModel:
         return cast("PreTrainedModel", CrampedModel(load_model(folder, placement), rows, tokens, error))
 
-    return HFGenerator(models.embedded_folder(), "digest", Placement(threads=1, batch_size=16), load=load)
+    return HFGenerator(model_folder.embedded_folder(), "digest", Placement(threads=1, batch_size=16), load=load)
 
 
 def asked(generator: HFGenerator, times: int = 6) -> list[Request]:
@@ -133,5 +140,5 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
 def test_what_a_training_takes_is_held_against_the_memory() -> None:
     assert training_bytes(1_543_714_304, "full") > 24e9
     assert training_bytes(1_543_714_304, "lora") < 7e9
-    assert parameters(models.embedded_folder()) == 984_192
+    assert parameters(model_folder.embedded_folder()) == 984_192
     check_training_fits(10**15, load_config(None, [], {}), "cpu")

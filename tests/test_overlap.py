@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from mipo_bench.harness.overlap import GRAM, overlap, shingles, similarity
+from mipo_bench.harness.diagnostics.overlap import GRAM, overlap, shingles, similarity
 
 LONG = "Please give me some advice on how to plan a weekend trip to the mountains with two small children."
 

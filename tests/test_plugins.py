@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.plugin_checks import check_plugin
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.tasks.facts import Facts
+from mipo_bench.harness.plugins.protocol_checks import check_plugin
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.tasks.embedded.facts import Facts
 
 
 def check(**changes: Any) -> Any:
@@ -35,7 +35,7 @@ def test_the_installed_plugins_pass() -> None:
     assert {"few-shot", "no-context", "plain", "profile", "profile-instruction"} <= set(installed.baselines)
     assert {"mipo-missing", "mipo-random"} <= set(installed.recipes)
     assert installed.origins["task", "facts"].label.startswith("mipo-bench ")
-    assert installed.origins["task", "facts"].place == "mipo_bench.tasks.facts:Facts"
+    assert installed.origins["task", "facts"].place == "mipo_bench.tasks.embedded.facts:Facts"
 
 
 @pytest.mark.parametrize(

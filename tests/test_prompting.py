@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 import pytest
 
-from mipo_bench.harness.config import ChatConfig
+from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.prompts import own_system_text, render
+from mipo_bench.harness.generators.chat_template import own_system_text, render
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Item, Message
 
 PLUGINS = load_plugins()

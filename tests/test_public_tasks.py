@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.harness.pairs import objective_of
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.training.pairs import objective_of
 from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline, Task
-from mipo_bench.tasks.community_alignment import CommunityAlignment
-from mipo_bench.tasks.data.judged import JudgedPublic, rouge1
-from mipo_bench.tasks.data.public import PublicTask
-from mipo_bench.tasks.gsm8k import Gsm8k
+from mipo_bench.tasks.public.community_alignment import CommunityAlignment
+from mipo_bench.tasks.public.gsm8k import Gsm8k
+from mipo_bench.tasks.public.preference_task import JudgedPublic, rouge1
+from mipo_bench.tasks.public.public_task import PublicTask
 
 DATA = Path(__file__).parent / "data"
 PLUGINS = load_plugins()

@@ -10,9 +10,9 @@ from real_models import ARCHITECTURES, WITHOUT_PAD, make_model
 from transformers import AutoTokenizer
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.generate import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
 from mipo_bench.harness.types import Message
-from mipo_bench.reports.reportfile import load_report
+from mipo_bench.reports.records.report_file import load_report
 
 pytestmark = pytest.mark.training
 SETTINGS = ["decoding.max_new_tokens=200", "pairs.limit=24", "train.lr=1e-3", "train.batch_size=8", "threads=1"]

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.models import embedded_folder
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import load_report
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import load_report
 
 START_SECONDS = 90
 

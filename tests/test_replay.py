@@ -14,16 +14,16 @@ from golden_files import run
 from test_runner import guess, settings, settle
 
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.harness.plan import make_plan
-from mipo_bench.harness.replay import Replay, rescored
-from mipo_bench.harness.runner import Run
-from mipo_bench.harness.sources import Places
-from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.history.find_report import Places
+from mipo_bench.harness.history.rescore import Replay, rescored
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.harness.types import Request, Response
-from mipo_bench.reports.diff_records import Side
-from mipo_bench.reports.record import Report
-from mipo_bench.reports.reportfile import seal, to_json
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.reports.diff.records import Side
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import seal, to_json
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 PLACES = Places(store=Path(".mipo-bench"))
 
@@ -63,7 +63,7 @@ def test_an_included_task_is_rescored_only_when_its_file_is_named(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "mine.py"
     file.write_text(
-        "from mipo_bench.tasks.arithmetic import Arithmetic\n"
+        "from mipo_bench.tasks.embedded.arithmetic import Arithmetic\n"
         "class Mine(Arithmetic):\n    name = 'mine'\n\nTASKS = [Mine]\n"
     )
     config = settings(tasks=["mine"], include=[file], recipes=[])

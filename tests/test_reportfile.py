@@ -14,11 +14,11 @@ import pytest
 from reports_made import Made
 
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.reports import schema
-from mipo_bench.reports.record import ArmRecord, Report
-from mipo_bench.reports.reportfile import content_digest, load_report, parse_report, seal, to_json
+from mipo_bench.reports.records import schema
+from mipo_bench.reports.records.report import ArmRecord, Report
+from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, seal, to_json
 
-BUILT = Path(__file__).parent.parent / "reports" / schema.SCHEMA_FILE
+BUILT = Path(__file__).parent.parent / "reports" / "records" / schema.SCHEMA_FILE
 
 
 def values(report: Report | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 
 from mipo_bench.harness.cli import main
-from mipo_bench.reports.reportfile import load_report
+from mipo_bench.reports.records.report_file import load_report
 
 
 def called(*arguments: str) -> int:
@@ -119,7 +119,7 @@ def test_a_model_without_a_chat_template_is_refused(
 
 
 def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:
-    from mipo_bench.harness.models import embedded_folder
+    from mipo_bench.harness.generators.model_folder import embedded_folder
 
     folder = tmp_path / "model"
     folder.mkdir()

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 
-from mipo_bench.harness.claims import living
-from mipo_bench.reports.reportfile import load_report
+from mipo_bench.harness.store.claims import living
+from mipo_bench.reports.records.report_file import load_report
 
 pytestmark = pytest.mark.training
 SEED = random.SystemRandom().randrange(10**6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mipo_bench.harness.sampling import Draws, invert, nucleus, pick
+from mipo_bench.harness.inference.sampling import Draws, invert, nucleus, pick
 from mipo_bench.harness.types import Decoding
 
 N = 4000

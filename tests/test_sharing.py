@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.claims import living
-from mipo_bench.harness.config import load_config
-from mipo_bench.harness.helpers import from_line, to_line, wanted
-from mipo_bench.harness.processes import Processes, as_environment, choose_gpu, take_place, threads_each
-from mipo_bench.harness.sharing import in_turn, parts
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.run.launch import Processes, as_environment, choose_gpu, take_place, threads_each
+from mipo_bench.harness.run.workers import from_line, to_line, wanted
+from mipo_bench.harness.store.claims import living
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.work_sharing import in_turn, parts
 from mipo_bench.harness.types import Response
 
 KEYS = [f"k{n:03}" for n in range(300)]
@@ -118,9 +118,10 @@ def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
 
 def test_claims_do_not_ask_the_clock() -> None:
     """A clock that jumps can end no claim: none of the modules that decide about them reads it."""
-    from mipo_bench.harness import claims, database, locks
+    from mipo_bench.harness.core import file_locks
+    from mipo_bench.harness.store import claims, database
 
-    for module in (claims, database, locks):
+    for module in (claims, database, file_locks):
         source = Path(str(module.__file__)).read_text(encoding="utf-8")
         assert "import time" not in source
         assert "datetime" not in source

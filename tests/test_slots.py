@@ -13,10 +13,10 @@ from real_models import make_model
 from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from mipo_bench.harness import models
-from mipo_bench.harness.forward import Forward, step_for, width_for
-from mipo_bench.harness.generate import HFGenerator, Placement
-from mipo_bench.harness.slots import columns_for
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.inference.forward import Forward, step_for, width_for
+from mipo_bench.harness.inference.slots import columns_for
 from mipo_bench.harness.types import Continuations, Decoding, Request
 
 TINY = "llama", "qwen2", "gemma2", "mistral", "gpt_neox"
@@ -30,7 +30,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def embedded() -> HFGenerator:
-    return HFGenerator(models.embedded_folder(), "embedded", Placement(threads=1, batch_size=16))
+    return HFGenerator(model_folder.embedded_folder(), "embedded", Placement(threads=1, batch_size=16))
 
 
 def test_an_answer_depends_on_its_own_request_alone(tiny: HFGenerator) -> None:

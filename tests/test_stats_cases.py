@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.parametric import discordance_upper
+from mipo_bench.reports.statistics.power import kish_design_effect, mde, min_nonzero_clusters, required_items
+from mipo_bench.reports.statistics.sign_flip import sign_flip
 from mipo_bench.reports.stats import (
     Comparison,
     Scores,
@@ -20,10 +24,6 @@ from mipo_bench.reports.stats import (
     summarize,
     win_rate,
 )
-from mipo_bench.reports.stats_cells import Cells
-from mipo_bench.reports.stats_power import kish_design_effect, mde, min_nonzero_clusters, required_items
-from mipo_bench.reports.stats_signflip import sign_flip
-from mipo_bench.reports.stats_tests import discordance_upper
 
 FILE = Path(__file__).parent / "cases" / "statistics.json"
 CASES: dict[str, Any] = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}

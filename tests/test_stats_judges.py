@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from mipo_bench.reports.judges import BothOrders, consistency
+from mipo_bench.reports.analysis.judges import BothOrders, consistency
+from mipo_bench.reports.statistics.agreement import agreement
+from mipo_bench.reports.statistics.length_control import length_controlled
 from mipo_bench.reports.stats import Scores, compare
-from mipo_bench.reports.stats_agreement import agreement
-from mipo_bench.reports.stats_length import length_controlled
 
 
 def test_kappa_of_a_table_worked_by_hand() -> None:

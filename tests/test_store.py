@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.database import SCHEMA
+from mipo_bench.harness.core.provenance import file_digest
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.provenance import file_digest
-from mipo_bench.harness.store import Store, StoredRun
+from mipo_bench.harness.store.database import SCHEMA
+from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.harness.types import Response
 
 RESPONSES = {

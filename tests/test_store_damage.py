@@ -16,11 +16,11 @@ import pytest
 from golden_files import run
 from stores_made import RUNS, checkpoint_key, made_store, write_model
 
-from mipo_bench.harness import store_verify
-from mipo_bench.harness.database import SCHEMA, DamagedDatabaseError
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store import Store, StoredRun
-from mipo_bench.harness.store_rescue import open_for_run
+from mipo_bench.harness.store import verify
+from mipo_bench.harness.store.database import SCHEMA, DamagedDatabaseError
+from mipo_bench.harness.store.rescue import open_for_run
+from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.harness.types import Response
 
 SCHEMA_1 = """
@@ -164,9 +164,9 @@ def test_files_that_cannot_be_read_are_damaged(tmp_path: Path, monkeypatch: pyte
     def refused(folder: Path) -> str:
         raise PermissionError(13, "Permission denied", str(folder / "config.json"))
 
-    monkeypatch.setattr(store_verify, "folder_digest", refused)
+    monkeypatch.setattr(verify, "folder_digest", refused)
     with closing(Store(tmp_path)) as store:
-        assert "its files cannot be read ([Errno 13]" in store_verify.verify(store).damaged[0][2]
+        assert "its files cannot be read ([Errno 13]" in verify.verify(store).damaged[0][2]
 
 
 def test_a_damaged_page_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store import Store
-from mipo_bench.harness.train import saved_whole
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training.train import saved_whole
 from mipo_bench.harness.types import Response
 
 def write(folder):
@@ -236,7 +236,7 @@ READ = """
 import os, sys
 from pathlib import Path
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store import Store
+from mipo_bench.harness.store.run_store import Store
 if os.getuid() == 0:  # root may write everywhere
     os.setgid(65534); os.setuid(65534)
 try:

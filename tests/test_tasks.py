@@ -8,10 +8,11 @@ from itertools import islice
 import pytest
 
 from mipo_bench.harness.embedded.corpus import chats
-from mipo_bench.harness.plugins import load_plugins
+from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Message, Response, Task
-from mipo_bench.tasks import answers, facts, persona_world
-from mipo_bench.tasks.facts_table import FACTS
+from mipo_bench.tasks import answers
+from mipo_bench.tasks.embedded import facts, persona_world
+from mipo_bench.tasks.embedded.facts_table import FACTS
 
 PLUGINS = load_plugins()
 TASKS = [task for task in PLUGINS.tasks.values() if not getattr(task, "uses_data", False)]

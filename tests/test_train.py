@@ -16,23 +16,23 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from mipo_bench.harness import models
-from mipo_bench.harness.config import TrainConfig, load_config
-from mipo_bench.harness.engine import HFEngine, checkpoint_key
+from mipo_bench.harness.backends.hf import HFEngine, checkpoint_key
+from mipo_bench.harness.config.schema import TrainConfig, load_config
+from mipo_bench.harness.core.provenance import model_digest
 from mipo_bench.harness.errors import StorageError, TrainingError
-from mipo_bench.harness.generate import Placement
-from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.provenance import model_digest
-from mipo_bench.harness.store import Store
-from mipo_bench.harness.train import _leaner, saved_whole, train
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import Placement
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.train import _leaner, saved_whole, train
 from mipo_bench.harness.types import Decoding, Pair, Request
 
 pytestmark = pytest.mark.training
-FOLDER = models.embedded_folder()
+FOLDER = model_folder.embedded_folder()
 PLUGINS = load_plugins()
 ITEMS = PLUGINS.tasks["persona"].items("train")[:16]
 PROFILE = PLUGINS.baselines["profile"]
@@ -93,7 +93,7 @@ def test_the_checkpoint_is_an_ordinary_folder(trained: Path) -> None:
     base = AutoTokenizer.from_pretrained(FOLDER)
     assert tokenizer.get_vocab() == base.get_vocab()
     assert tokenizer.chat_template == base.chat_template
-    assert models.resolve(str(trained)) == trained
+    assert model_folder.resolve(str(trained)) == trained
 
 
 def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:
 
 def test_what_is_trained_on_is_the_prompt_that_is_evaluated(trained: Path) -> None:
     """trl's rendering of a pair must begin with the harness's rendering of the prompt, and end the turn."""
-    from mipo_bench.harness.prompts import render
+    from mipo_bench.harness.generators.chat_template import render
 
     tokenizer = AutoTokenizer.from_pretrained(trained)
     pair = pair_set().pairs[0]

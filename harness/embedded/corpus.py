@@ -14,17 +14,17 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
-from mipo_bench.baselines.chain_of_thought import ChainOfThought
-from mipo_bench.baselines.few_shot import FewShot
-from mipo_bench.baselines.no_context import NoContext
-from mipo_bench.baselines.plain import Plain
-from mipo_bench.baselines.profile import Profile as ProfileBaseline
-from mipo_bench.baselines.profile_instruction import ProfileInstruction
+from mipo_bench.baselines.prompting.chain_of_thought import ChainOfThought
+from mipo_bench.baselines.prompting.few_shot import FewShot
+from mipo_bench.baselines.prompting.no_context import NoContext
+from mipo_bench.baselines.prompting.plain import Plain
+from mipo_bench.baselines.prompting.profile import Profile as ProfileBaseline
+from mipo_bench.baselines.prompting.profile_instruction import ProfileInstruction
 from mipo_bench.harness.types import Baseline, Item, Message, Turn
-from mipo_bench.tasks import facts, persona_world
-from mipo_bench.tasks.arithmetic import random_problem
-from mipo_bench.tasks.facts_table import FACTS, OBJECTS, Fact
-from mipo_bench.tasks.persona_world import ASKS, VALUES, Profile
+from mipo_bench.tasks.embedded import facts, persona_world
+from mipo_bench.tasks.embedded.arithmetic import random_problem
+from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
+from mipo_bench.tasks.embedded.persona_world import ASKS, VALUES, Profile
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 Chat = tuple[Message, ...]

@@ -18,10 +18,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.prompts import render, template_variables
+from mipo_bench.harness.generators.chat_template import render, template_variables
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
-from mipo_bench.harness.training.setup import arguments, begin, chat, check_response, lora, some_left, watch
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.trainer_setup import arguments, begin, chat, check_response, lora, some_left, watch
 from mipo_bench.harness.types import Message, Objective, Pair
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from mipo_bench.harness.config import ChatConfig, TrainConfig
+from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.prompts import template_variables
+from mipo_bench.harness.generators.chat_template import template_variables
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
-from mipo_bench.harness.training.setup import (
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.trainer_setup import (
     arguments,
     begin,
     chat,

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.pairs import PromptSet
-from mipo_bench.harness.prompts import template_variables
+from mipo_bench.harness.generators.chat_template import template_variables
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
-from mipo_bench.harness.training.setup import arguments, begin, chat, check_prompt, lora, some_left, watch
+from mipo_bench.harness.training.pairs import PromptSet
+from mipo_bench.harness.training.trainer_setup import arguments, begin, chat, check_prompt, lora, some_left, watch
 from mipo_bench.harness.types import Item, Message
 
 _TOLERANCE = 0.05

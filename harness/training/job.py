@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.config import TrainConfig
-from mipo_bench.harness.generate import Placement
-from mipo_bench.harness.pairs import PairSet, PromptSet
+from mipo_bench.harness.config.schema import TrainConfig
+from mipo_bench.harness.generators.hf_generator import Placement
+from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Objective
 
 NOT_READ: Mapping[Objective, set[str]] = {

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mipo_bench.reports.record import ArmRecord, ModelRecord, Provenance, Report, TaskRecord
-from mipo_bench.reports.reportfile import to_json
+from mipo_bench.reports.records.report import ArmRecord, ModelRecord, Provenance, Report, TaskRecord
+from mipo_bench.reports.records.report_file import to_json
 
 ITEMS, ARMS, SECONDS, MIB = 20_000, 10, 5.0, 1024
 

@@ -34,13 +34,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness import models
-from mipo_bench.harness.config import TrainConfig
-from mipo_bench.harness.generate import HFGenerator, Placement, load_model
-from mipo_bench.harness.memory import free_memory
-from mipo_bench.harness.pairs import PairSet
-from mipo_bench.harness.train import train
+from mipo_bench.harness.config.schema import TrainConfig
+from mipo_bench.harness.generators import model_folder
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.training.job import Training
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.train import train
 from mipo_bench.harness.types import Decoding, Message, Pair, Request
 
 SHAPES: Mapping[str, dict[str, Any]] = {
@@ -79,7 +79,7 @@ def make_model(shape: str, folder: Path, device: str) -> None:
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(models.embedded_folder()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model_folder.embedded_folder()).save_pretrained(folder)
     file = folder / "tokenizer.json"
     whole = json.loads(file.read_text(encoding="utf-8"))
     vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.data import EVERY, on_data
-from mipo_bench.harness.models import embedded_folder
-from mipo_bench.harness.plugins import load_plugins
-from mipo_bench.harness.prompts import render
+from mipo_bench.harness.generators.chat_template import render
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.plugins.task_data import EVERY, on_data
 
 ITEMS = 10_000
 SECONDS = 5.0

@@ -38,14 +38,14 @@ def run(items: int, engine: str) -> None:
     """One run of the prompting arms of a task with so many items."""
     from fakes import FakeEngine, SilentDisplay
 
-    from mipo_bench.harness import models
-    from mipo_bench.harness.config import load_config
-    from mipo_bench.harness.engine import Engine, HFEngine
-    from mipo_bench.harness.generate import Placement
-    from mipo_bench.harness.plan import make_plan
-    from mipo_bench.harness.runner import Run
-    from mipo_bench.harness.store import Store
-    from mipo_bench.reports.reportfile import seal, to_json
+    from mipo_bench.harness.backends.hf import Engine, HFEngine
+    from mipo_bench.harness.config.schema import load_config
+    from mipo_bench.harness.generators import model_folder
+    from mipo_bench.harness.generators.hf_generator import Placement
+    from mipo_bench.harness.planning.plan import make_plan
+    from mipo_bench.harness.run.run import Run
+    from mipo_bench.harness.store.run_store import Store
+    from mipo_bench.reports.records.report_file import seal, to_json
 
     config = load_config(None, ["decoding.max_new_tokens=1"], {"tasks": ["arithmetic"], "recipes": []})
     plan = make_plan(config)
@@ -56,7 +56,7 @@ def run(items: int, engine: str) -> None:
     with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder))) as store:
         chosen: Engine = FakeEngine(lambda request: f"Answer: {request.seed % 50}", lambda request: "Answer: 1")
         if engine == "embedded":
-            chosen = HFEngine(config, models.embedded_folder(), Placement(batch_size=config.batch_size), store)
+            chosen = HFEngine(config, model_folder.embedded_folder(), Placement(batch_size=config.batch_size), store)
         to_json(seal(Run(config, plan, store, chosen, SilentDisplay()).execute()))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

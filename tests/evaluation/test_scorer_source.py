@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.scorer_source import code_of, scorer_code
+from mipo_bench.harness.evaluation.scorer_source import code_of, scorer_code
 from mipo_bench.harness.types import Task
 
 TASK = """
-from mipo_bench.tasks.arithmetic import Arithmetic
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 from a_plugin.scoring import grade
 
 class Sums(Arithmetic):

@@ -1,0 +1,30 @@
+"""Self-refine (Madaan et al. 2023, arXiv 2303.17651), one round: answer, own feedback, better answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mipo_bench.baselines.prompting.multi_step import Stepped, system_turn
+from mipo_bench.harness.types import Item, Message
+
+FEEDBACK = "What is wrong or missing in this answer? Name what should change."
+REFINE = "Write the answer again with these changes, and nothing else."
+
+
+class SelfRefine(Stepped):
+    """Three steps; the refined answer is scored."""
+
+    name = "self-refine"
+    description = "Three steps: the model answers, criticises its answer, and writes it again."
+    steps = 3
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """Profile and request."""
+        return (*system_turn(item), Message("user", item.prompt))
+
+    def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
+        """The chat so far, and the wish for feedback or for the better answer."""
+        chat = (*self.messages(item), Message("assistant", earlier[0]), Message("user", FEEDBACK))
+        if len(earlier) == 1:
+            return chat
+        return (*chat, Message("assistant", earlier[1]), Message("user", REFINE))

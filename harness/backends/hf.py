@@ -1,0 +1,172 @@
+"""Models for the runner: the base model, trainings that the store remembers, and the checkpoints they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.provenance import digest, model_digest, package_versions
+from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.inference.memory import free_memory
+from mipo_bench.harness.planning.grid import recipe_name, settings_of
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training import train
+from mipo_bench.harness.training.job import NOT_READ, Training
+from mipo_bench.harness.training.pairs import PairSet, PromptSet
+from mipo_bench.harness.types import Arm, Generator, Objective
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GENERATION = "hf-5"
+"""Goes up whenever generation can answer the same request differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A checkpoint ready to answer, with where it came from."""
+
+    generator: Generator
+    digest: str
+    lineage: Mapping[str, Any]
+
+
+class Engine(Protocol):
+    """What the runner needs of models."""
+
+    model_digest: str
+    backend: str
+    """What answers, as the report names it."""
+    notes: list[str]
+    """What a reader of the report must know about how the models answered."""
+
+    @property
+    def base(self) -> Generator:
+        """The base model."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """The number format that responses are computed in."""
+        ...
+
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
+        """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
+        ...
+
+    def unload(self) -> None:
+        """Give the memory of every model back; they load again when they are needed."""
+        ...
+
+
+def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
+    """The content key of a checkpoint; `circumstances` are device, number format and library versions."""
+    names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
+    objective = training.data.objective
+    settings = training.settings.model_dump_json(exclude=NOT_READ[objective])
+    return digest(["checkpoint", train.CODE, *names, settings, *_marked(objective), *circumstances])
+
+
+def _marked(objective: Objective) -> tuple[str, ...]:
+    """DPO goes unmarked, as it did when there was no other objective: its checkpoints stay valid."""
+    return () if objective == "dpo" else (objective,)
+
+
+class Loaded(Protocol):
+    """A generator whose model is in memory here once it has answered."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its model lies."""
+        ...
+
+    def unload(self) -> None:
+        """Give the model's memory back."""
+        ...
+
+
+class HFEngine:
+    """Hugging Face models; checkpoints live in the store."""
+
+    backend = "transformers"
+
+    def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
+        """`folder` is that of the base model (see `models.resolve`), `placement` where it runs (`generate.place`)."""
+        self.config, self.folder, self.placement, self.store = config, folder, placement, store
+        self.model_digest = model_digest(folder)
+        self.device, self.dtype = placement.device, placement.dtype
+        self.versions = package_versions()
+        self.notes: list[str] = []
+        self._generators: list[Loaded] = []
+
+    @cached_property
+    def base(self) -> Generator:
+        """The base model."""
+        return self._generator(self.folder, self.model_digest)
+
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
+        """See `Engine`."""
+        training = Training(
+            base=self.folder,
+            base_digest=self.model_digest,
+            task=arm.task,
+            recipe=recipe_name(str(arm.recipe)),
+            seed=int(arm.train_seed or 0),
+            data=data,
+            settings=settings_of(str(arm.recipe), self.config),
+            placement=self.placement,
+        )
+        libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
+        key = checkpoint_key(training, [*self.placement.identity, *libraries])
+
+        def make(folder: Path) -> None:
+            if self.device.startswith("cuda"):
+                self._unload(self.folder)
+            train.train(training, folder, on_step)
+
+        found = self.store.checkpoint_once(key, make)
+        lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
+        if lineage.get("parts"):
+            batch, parts = training.settings.batch_size, lineage["parts"]
+            self.notes.append(
+                f"{arm.task} {arm.recipe}: out of memory, so batches of {batch} were trained on in {parts} parts"
+            )
+        if lineage.get("repeatable") is False:
+            self.notes.append(
+                f"{arm.task} {arm.recipe}: this model's training on a GPU gives slightly other weights each time"
+            )
+        return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
+
+    def _generator(self, folder: Path, weights: str) -> Generator:
+        libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
+        name = digest([GENERATION, weights, *self.placement.answering, *libraries])
+        generator = HFGenerator(folder, name, self.placement, load=self._load)
+        self._generators.append(generator)
+        return generator
+
+    def _load(self, folder: Path, placement: Placement) -> PreTrainedModel:
+        """Load a model. Of all checkpoints only the one in use is in memory, beside the base model."""
+        if folder != self.folder:
+            self._unload()
+        if placement.device.startswith("cuda"):
+            free_memory()  # what a failed training has left
+        return load_model(folder, placement)
+
+    def unload(self) -> None:
+        """Give the memory of every model back; they load again when they are needed."""
+        self._unload(self.folder)
+
+    def _unload(self, *also: Path) -> None:
+        for generator in self._generators:
+            if generator.folder != self.folder or generator.folder in also:
+                generator.unload()

@@ -1,0 +1,102 @@
+"""`mipo-bench check-judge`: hold a judge against labels, print what came of it, and write it down."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from mipo_bench.harness.commands.run import check_writable, quiet
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.progress import display_for
+from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.judging.assign import Assigned, is_judged, load_judge, load_judges
+from mipo_bench.harness.judging.validation import Labels, check, labels_in, labels_of
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.run.launch import of_environment
+from mipo_bench.harness.store.rescue import open_for_run
+from mipo_bench.reports.pages.judges import checks
+from mipo_bench.reports.pages.page import Page, Section
+from mipo_bench.reports.records.judges import JudgeRecord, ValidationFile
+from mipo_bench.reports.records.report_file import write_atomically
+from mipo_bench.reports.render.terminal import draw
+
+
+def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
+    """Check the judge; 0, or 1 where it was not shown to be better than chance, or 130 when stopped."""
+    quiet(config, of_environment())
+    data, assigned = _on_file(config, labels) if labels else _on_task(config)
+    for folder in (config.store, write.absolute().parent):
+        check_writable(folder)
+    console = Console(stderr=True, highlight=False)
+    try:
+        with closing(open_for_run(config.store)) as store:
+            store.claims.join()
+            with display_for(console).stage(f"{data.name}: judging", "verdicts") as stage:
+                found = check(assigned, data, config.judge, store, stage)
+    except KeyboardInterrupt:
+        console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
+        return 130
+    write_atomically(write, _file(found))
+    better = _better_than_chance(found)
+    draw(_page(found, assigned, better=better), Console(highlight=False))
+    sys.stdout.write(f"\nWritten to {write}; `mipo-bench run --set judge.validated={write}` takes it.\n")
+    return 0 if better else 1
+
+
+def _on_task(config: RunConfig) -> tuple[Labels, Assigned]:
+    """The labels of the one judged task that is named, and its judge."""
+    if len(config.tasks) != 1:
+        raise ConfigError("name one judged task with --task, or a file of labelled comparisons with --labels.")
+    untrained = config.model_copy(update={"recipes": (), "judge": _unvalidated(config)})
+    task = make_plan(untrained).tasks[0].task
+    if not is_judged(task):
+        raise ConfigError(f"task {task.name!r} has its own score and needs no judge.")
+    return labels_of(task, config.limit), load_judges(untrained, [task])[task.name]
+
+
+def _on_file(config: RunConfig, labels: Path) -> tuple[Labels, Assigned]:
+    if config.tasks:
+        raise ConfigError("--task and --labels exclude each other: a judge is held against one or the other.")
+    if config.judge.by is None:
+        raise ConfigError("--labels needs a judge: name one with --judge.")
+    return labels_in(labels, config.limit), load_judge(config.judge.by, config)
+
+
+def _unvalidated(config: RunConfig) -> object:
+    """An earlier validation says nothing about this one."""
+    return config.judge.model_copy(update={"validated": None})
+
+
+def _better_than_chance(found: JudgeRecord) -> bool:
+    """Whether kappa's interval lies above 0; perfect agreement has no interval."""
+    v = found.validation
+    if v is None or v.kappa is None:
+        return False
+    return v.kappa == 1 if v.kappa_low is None else v.kappa_low > 0
+
+
+def _page(found: JudgeRecord, assigned: Assigned, *, better: bool) -> Page:
+    head = [f"judge {found.name} ({found.kind}, {found.digest[:10]}), {found.protocol}, on the labels of {found.task}"]
+    head += [f"! {note}" for note in assigned.notes]
+    answer = "The judge agrees with the labels better than chance would."
+    if not better:
+        answer = "The judge was not shown to agree with the labels better than chance would."
+    return Page("check-judge", tuple(head), (Section(found.task, (checks(found),)),), answers=(answer,))
+
+
+def _file(found: JudgeRecord) -> str:
+    if found.validation is None:
+        raise ValueError("a check always has a validation")
+    file = ValidationFile(
+        format="mipo-bench judge validation 1",
+        name=found.name,
+        digest=found.digest,
+        protocol=found.protocol,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        validation=found.validation,
+    )
+    return file.model_dump_json(indent=1) + "\n"

@@ -1,0 +1,114 @@
+"""`mipo-bench check-task`: a task proves itself without a model; `mipo-bench new-task`: a file to begin with."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mipo_bench.harness.commands.options import INCLUDE
+from mipo_bench.harness.core.redaction import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mipo_bench.harness.plugins.check_items import Check
+    from mipo_bench.harness.plugins.registry import Plugins
+    from mipo_bench.harness.types import Task
+
+_SHOWN = 5
+"""Problems of one check that are printed."""
+
+
+def check_task(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A task, or a file with tasks: all of them.")],
+    include: Annotated[list[Path] | None, INCLUDE] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
+) -> None:
+    """Prove a task without a model, in seconds.
+
+    Gold responses score 1 and wrong ones 0, odd ones stay within [0, 1];
+    items are the same in a second process; evaluation and training share
+    nothing; prompts of every baseline hold the context. A task's code runs
+    with your rights.
+
+    Exit codes: 0 fine; 1 a check failed; 2 no such task, or it cannot be
+    loaded.
+    """
+    from mipo_bench.harness.errors import ConfigError
+    from mipo_bench.harness.plugins.check_task import check_task as checks_of
+    from mipo_bench.harness.plugins.registry import load_plugins
+    from mipo_bench.harness.plugins.second_process import in_second_process
+    from mipo_bench.harness.plugins.task_data import EVERY, data_problems, on_data
+
+    as_file = _is_path(name)
+    paths = [*([Path(name)] if as_file else []), *(include or [])]
+    plugins = load_plugins(paths)
+    tasks = _tasks_of(Path(name), plugins) if as_file else [plugins.task(name)]
+    folders = {EVERY: data} if data else {}
+    if problems := data_problems(folders, tasks):
+        raise ConfigError("\n".join(problems))
+    failed = 0
+    for task in (on_data(task, folders) for task in tasks):
+        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, data)))
+    raise typer.Exit(1 if failed else 0)
+
+
+def new_task(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.'.")],
+    kind: Annotated[
+        Literal["personalized", "math", "choice", "judged"], typer.Option(help="What its responses are scored by.")
+    ] = "personalized",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it; made where it is missing.")] = Path(),
+) -> None:
+    """Write a complete small task in one file, with its tests beside it.
+
+    Nothing is overwritten.
+    """
+    from mipo_bench.harness.plugins.new_task import write_task
+
+    written = write_task(name, kind, out)
+    sys.stdout.write(
+        f"Wrote {written.task}, a {kind} task, and {written.test}. Next:\n"
+        f"  mipo-bench check-task {written.task}\n"
+        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none"
+        f"{' --judge rules' if kind == 'judged' else ''}\n"
+    )
+
+
+def _is_path(name: str) -> bool:
+    """A folder that happens to be called like a task is not meant: nothing is loaded that was not named as a path."""
+    return name.endswith(".py") or "/" in name or name in (".", "..")
+
+
+def _tasks_of(path: Path, plugins: Plugins) -> list[Task]:
+    """The tasks that a file or folder announces. Raises PluginError where there is none."""
+    from mipo_bench.harness.errors import PluginError
+    from mipo_bench.harness.plugins.included_files import sources
+
+    labels = {source.label for source in sources(path)}
+    found = [task for name, task in plugins.tasks.items() if plugins.origins["task", name].label in labels]
+    if not found:
+        raise PluginError(f"{path} announces no task: end it with TASKS = [MyTask], a list of its classes.")
+    return found
+
+
+def _print(task: Task, plugins: Plugins, checks: Iterable[Check]) -> int:
+    """Print each check as it is done; the number of those that failed."""
+    origin = plugins.origins.get(("task", task.name))
+    where = f", {origin.label}" if origin else ""
+    sys.stdout.write(f"{task.name} ({task.suite}, version {task.version}{where})\n")
+    failed = 0
+    for check in checks:
+        failed += bool(check.problems)
+        first, *more = (redacted(line) for line in check.problems[:_SHOWN] or (check.done,))
+        sys.stdout.write(f"  {'FAIL' if check.problems else 'ok':<5} {check.name:<10} {first}\n")
+        more += [f"and {len(check.problems) - _SHOWN} more"] if len(check.problems) > _SHOWN else []
+        sys.stdout.writelines(f"{'':<19}{line}\n" for line in more)
+        sys.stdout.flush()
+    verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all checks passed"
+    sys.stdout.write(f"{task.name}: {verdict}.\n")
+    return failed

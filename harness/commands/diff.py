@@ -1,0 +1,161 @@
+"""`mipo-bench diff`: two reports, paired and tested; gates for CI."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mipo_bench.harness.commands.options import INCLUDE
+from mipo_bench.reports.render.text_table import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mipo_bench.harness.history.find_report import Places
+    from mipo_bench.reports.diff.gate import Gate, Verdict
+    from mipo_bench.reports.diff.page import ItemLists
+    from mipo_bench.reports.diff.records import ReportDiff, Side
+
+NOT_COMPARABLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options of one call."""
+
+    places: Places
+    form: str
+    gate: Literal["regression", "noninferior"] | None
+    margins: tuple[str, ...]
+    arms: tuple[str, ...]
+    items: int
+    rescore: bool
+
+
+def diff(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="Report file, run id or git revision to compare against.")
+    ] = "HEAD",
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="The same, to compare; the working tree if left out.")
+    ] = None,
+    *,
+    path: Annotated[Path | None, typer.Option(help="The report in the git repository, where it has several.")] = None,
+    store: Annotated[Path, typer.Option(help="Run store to look run ids and responses up in.")] = Path(".mipo-bench"),
+    format_: Annotated[
+        Literal["terminal", "markdown", "json"], typer.Option("--format", help="How to print it.")
+    ] = "terminal",
+    gate: Annotated[
+        Literal["regression", "noninferior"] | None,
+        typer.Option(help="Fail on a significant loss, or unless a loss beyond the margin is ruled out."),
+    ] = None,
+    margin: Annotated[
+        list[str] | None, typer.Option(help="Loss that counts as none: TASK=0.02, or 0.02 for every task.")
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Compare only arms TASK/METHOD that match, such as 'persona/mipo-*'.")
+    ] = None,
+    items: Annotated[bool, typer.Option("--items", help="List improved and regressed items with responses.")] = False,
+    max_items: Annotated[int, typer.Option(min=1, help="Items to list for each arm and direction.")] = 10,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score the stored responses of both sides again before comparing.")
+    ] = False,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Folder with their data sets, TASK=FOLDER for one task's.")
+    ] = None,
+    selftest: Annotated[
+        bool, typer.Option("--selftest", help="Inject regressions into a copy of A and show that the gate fails.")
+    ] = False,
+) -> None:
+    """Compare two reports item by item: B - A, with Holm over all arms.
+
+    Exit codes: 0 fine; 2 bad input; with --gate also 1 regression, 3 loss
+    not ruled out (noninferior), 4 not comparable.
+    """
+    from mipo_bench.harness.errors import NotComparableError
+    from mipo_bench.harness.history.find_report import Places
+    from mipo_bench.harness.plugins.task_data import given_folders
+
+    asked = _Asked(
+        Places(store, path, tuple(include or ()), given_folders(data or ())),
+        format_,
+        gate,
+        tuple(margin or ()),
+        tuple(arm or ()),
+        max_items if items else 0,
+        rescore,
+    )
+    if selftest:
+        raise typer.Exit(_selftest(a, asked))
+    try:
+        raise typer.Exit(_diff(a, b, asked))
+    except NotComparableError as error:
+        if gate is None:
+            raise
+        _say([*str(error).splitlines(), f"gate {gate}: not comparable"])
+        raise typer.Exit(NOT_COMPARABLE) from error
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Names from reports are in it: nothing that steers the terminal."""
+    sys.stderr.writelines(f"mipo-bench: {plain(line)}\n" for line in lines)
+
+
+def _diff(a: str, b: str | None, asked: _Asked) -> int:
+    from mipo_bench.harness.history.find_report import find_side, working_tree
+    from mipo_bench.harness.history.rescore import rescored, texts_of
+    from mipo_bench.reports.diff.diff_reports import diff_reports
+    from mipo_bench.reports.diff.gate import judge
+    from mipo_bench.reports.diff.margins import gate_of, read_margins
+    from mipo_bench.reports.diff.page import ItemLists
+    from mipo_bench.reports.diff.records import Options
+
+    left = find_side(a, asked.places)
+    right = find_side(b, asked.places) if b is not None else working_tree(a, asked.places)
+    texts = texts_of(left, right, asked.places) if asked.items else None
+    if asked.rescore:
+        left, right = rescored(left, asked.places), rescored(right, asked.places)
+    margins = read_margins(asked.margins, [task.name for task in right.report.tasks])
+    gate = gate_of(asked.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
+    found = diff_reports(left, right, Options(margins, asked.arms))
+    verdict = judge(found, gate) if gate else None
+    _print(found, gate, verdict, asked, ItemLists(asked.items, texts) if texts else None)
+    return verdict.code if verdict else 0
+
+
+def _print(
+    found: ReportDiff, gate: Gate | None, verdict: Verdict | None, asked: _Asked, items: ItemLists | None
+) -> None:
+    from rich.console import Console
+
+    from mipo_bench.reports.diff.page import diff_page
+    from mipo_bench.reports.diff.to_json import diff_to_json
+    from mipo_bench.reports.render.markdown import page_to_markdown
+    from mipo_bench.reports.render.terminal import draw
+
+    if asked.form == "json":
+        sys.stdout.write(diff_to_json(found, gate, verdict, items))
+    elif asked.form == "markdown":
+        sys.stdout.write(page_to_markdown(diff_page(found, gate, verdict, items)))
+    else:
+        draw(diff_page(found, gate, verdict, items), Console(highlight=False))
+
+
+def _selftest(a: str, asked: _Asked) -> int:
+    from rich.console import Console
+
+    from mipo_bench.harness.history.find_report import find_side, working_tree
+    from mipo_bench.reports.diff.margins import read_margins
+    from mipo_bench.reports.diff.selftest import selftest, selftest_page
+    from mipo_bench.reports.render.terminal import draw
+
+    side: Side = working_tree(a, asked.places) if a == "HEAD" else find_side(a, asked.places)
+    margins = read_margins(asked.margins, [task.name for task in side.report.tasks])
+    found = selftest(side, margins, asked.arms)
+    draw(selftest_page(side, found), Console(highlight=False))
+    return 0 if found.passed else 1

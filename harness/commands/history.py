@@ -1,0 +1,34 @@
+"""`mipo-bench history`: the reports in git history and the runs of the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def history(
+    *,
+    path: Annotated[Path | None, typer.Option(help="Only this report (file or folder) of the git repository.")] = None,
+    store: Annotated[Path, typer.Option(help="Run store.")] = Path(".mipo-bench"),
+    arm: Annotated[str | None, typer.Option(help="TASK/METHOD: show the trend of this arm.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Commits and runs to list, the latest ones.")] = 20,
+    format_: Annotated[Literal["terminal", "markdown"], typer.Option("--format", help="How to print it.")] = "terminal",
+) -> None:
+    """List reports in git and runs in the store, or follow one arm through them."""
+    from rich.console import Console
+
+    from mipo_bench.harness.history.find_report import Places
+    from mipo_bench.harness.history.past_reports import past_reports
+    from mipo_bench.reports.diff.trend import history_page, trend_page
+    from mipo_bench.reports.render.markdown import page_to_markdown
+    from mipo_bench.reports.render.terminal import draw
+
+    past = past_reports(Places(store, path), limit)
+    page = trend_page(past, arm) if arm else history_page(past)
+    if format_ == "markdown":
+        sys.stdout.write(page_to_markdown(page))
+    else:
+        draw(page, Console(highlight=False))

@@ -1,0 +1,74 @@
+"""`mipo-bench list`: what is installed and included. Loads no torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mipo_bench.harness.plugins.registry import Origin, Plugins
+from mipo_bench.harness.types import JudgedTask, Task
+from mipo_bench.reports.render.text_table import plain
+
+
+def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
+    """Tasks, families, baselines and recipes with their one-line descriptions; where each comes from, if `verbose`."""
+    groups: dict[str, list[tuple[str, Sequence[str]]]] = {
+        "tasks": [(name, _task_lines(task, plugins.origins["task", name])) for name, task in plugins.tasks.items()],
+        "task families": [
+            (f"{name}:NAME", (_first_line(family), _from(plugins.origins["family", name])))
+            for name, family in plugins.families.items()
+        ],
+        "baselines": [
+            (name, (b.description, _from(plugins.origins["baseline", name]))) for name, b in plugins.baselines.items()
+        ],
+        "recipes": [
+            (name, (r.description, _from(plugins.origins["recipe", name]))) for name, r in plugins.recipes.items()
+        ],
+    }
+    console = Console(highlight=False)
+    for title, rows in groups.items():
+        if rows:
+            console.print(Text(title, style="bold"))
+            console.print(_table(rows, verbose=verbose))
+
+
+def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=22, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, (description, facts) in rows:
+        table.add_row(Text(f"  {plain(name)}"), _text(description))
+        if verbose:
+            table.add_row("", _text(facts, style="dim"))
+    return table
+
+
+def _text(lines: str, style: str = "") -> Text:
+    """Lines of others, which cannot steer the terminal."""
+    return Text("\n".join(plain(line) for line in lines.split("\n")), style=style)
+
+
+def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:
+    """What a task is, and what is to be known about it before its scores are used."""
+    by_name = "" if getattr(task, "default", True) else " Runs only by name."
+    needs_data = getattr(task, "uses_data", False)
+    package = f"{origin.licence}, of the package" if origin.licence else "not stated"
+    facts = (
+        f"version {task.version}, scored by {'a judge' if isinstance(task, JudgedTask) else 'rule'}",
+        f"data: {getattr(task, 'source', 'of its own')}{', not included' if needs_data else ', included'}",
+        f"licence: {getattr(task, 'licence', package)}",
+        _from(origin),
+    )
+    return f"{task.suite}: {task.description}{by_name}", "\n".join(facts)
+
+
+def _from(origin: Origin) -> str:
+    return f"from: {origin.label} ({origin.place})"
+
+
+def _first_line(family: object) -> str:
+    return (inspect.getdoc(family) or "Tasks by name.").splitlines()[0]

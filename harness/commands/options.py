@@ -1,0 +1,104 @@
+"""The command-line options that describe a run, shared by every command that needs one."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.config.schema import RunConfig
+
+_HIDDEN = {"RunConfig": object}
+"""Annotations are evaluated for typer; this one would import pydantic for `--help`."""
+
+
+def _path(value: str) -> Path:
+    """A path that was really given: of an empty one (an unset variable) `Path` makes the working directory."""
+    if not value.strip():
+        raise typer.BadParameter("write the path of a file or folder")
+    return Path(value)
+
+
+INCLUDE = typer.Option(
+    parser=_path, metavar="PATH", help="File or folder with plugins, run with your rights; give it again for more."
+)
+
+
+def _names(value: str | None) -> list[str] | None:
+    """A comma-separated option; None where it was not given, an empty list for `none`."""
+    if value is None:
+        return None
+    return [] if value.strip() == "none" else [name.strip() for name in value.split(",") if name.strip()]
+
+
+def settings(
+    suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
+    include: Annotated[list[Path] | None, INCLUDE] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")
+    ] = None,
+    baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
+    recipes: Annotated[
+        str | None, typer.Option(help="Comma-separated; `all`: those off by default too; `none` trains nothing.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Scores judged tasks: rules, file:PATH, openai:MODEL@URL, or a chat model.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of report.json and report.md (mipo-bench-report).")] = None,
+) -> RunConfig:
+    """The options that describe a run, as its configuration."""
+    from mipo_bench.harness.config.schema import load_config
+
+    options: dict[str, Any] = {
+        "preset": preset,
+        "suite": suite,
+        "tasks": task or None,
+        "include": include or None,
+        "data": data or None,
+        "model": model,
+        "backend": backend,
+        "baselines": _names(baselines),
+        "recipes": _names(recipes),
+        "seeds": seeds,
+        "limit": limit,
+        "out": out,
+    }
+    chosen = [] if judge is None else [f"judge.by={json.dumps(judge)}"]
+    return load_config(config, [*(set_ or []), *chosen], options)
+
+
+def takes_settings(action: Callable[..., int]) -> Callable[..., None]:
+    """A command with the options of `settings`, and the keyword options of `action(config, ...)` after them."""
+
+    def command(**options: Any) -> None:
+        own = {name: options.pop(name) for name in extra}
+        raise typer.Exit(action(settings(**options), **own))
+
+    signature = inspect.signature(settings, eval_str=True, locals=_HIDDEN)
+    _, *more = inspect.signature(action, eval_str=True, locals=_HIDDEN).parameters.values()
+    extra = [parameter.name for parameter in more]
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(kind=p.KEYWORD_ONLY) for p in (*signature.parameters.values(), *more)],
+        return_annotation=None,
+    )
+    command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = action.__name__, action.__doc__
+    return command

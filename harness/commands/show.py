@@ -1,0 +1,44 @@
+"""`mipo-bench show`: a report in any format, and its plots."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Form = Literal["terminal", "markdown", "latex", "csv", "json"]
+
+
+def show(
+    report: Annotated[
+        str, typer.Argument(help="report.json, the folder it is in, a run id or a git revision.")
+    ] = "mipo-bench-report",
+    *,
+    format_: Annotated[Form, typer.Option("--format", help="How to print it.")] = "terminal",
+    plots: Annotated[Path | None, typer.Option(help="Also draw plots into this folder.")] = None,
+    path: Annotated[Path | None, typer.Option(help="The report in the git repository, where it has several.")] = None,
+    store: Annotated[Path, typer.Option(help="Run store to look run ids up in.")] = Path(".mipo-bench"),
+) -> None:
+    """Show a report."""
+    from rich.console import Console
+
+    from mipo_bench.harness.history.find_report import Places, find_report
+    from mipo_bench.reports.records.report_file import to_json
+    from mipo_bench.reports.render.csv_table import to_csv
+    from mipo_bench.reports.render.latex import to_latex
+    from mipo_bench.reports.render.markdown import to_markdown
+    from mipo_bench.reports.render.terminal import show_terminal
+
+    found = find_report(report, Places(store, path))
+    if plots is not None:
+        from mipo_bench.reports.render.plots import write_plots
+
+        for file in write_plots(found, plots):
+            sys.stderr.write(f"wrote {file}\n")
+    writers = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}
+    if format_ in writers:
+        sys.stdout.write(writers[format_](found))
+    else:
+        show_terminal(found, Console(highlight=False))

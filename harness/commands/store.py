@@ -1,0 +1,150 @@
+"""`mipo-bench store`: look into the run store, check it, clean it up, take responses out of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.store.run_store import Store
+
+Folder = Annotated[Path, typer.Option("--store", help="The run store.")]
+STORE = Path(".mipo-bench")
+
+app = typer.Typer(
+    name="store",
+    help="Look into the run store, check it, clean it up, take responses out of it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def ls(folder: Folder = STORE) -> None:
+    """List the runs, and what the store holds."""
+    from rich.console import Console
+
+    from mipo_bench.harness.commands.store_page import store_page
+    from mipo_bench.reports.render.terminal import draw
+
+    with closing(_open(folder)) as store:
+        draw(store_page(store), Console(highlight=False))
+
+
+@app.command()
+def verify(
+    folder: Folder = STORE,
+    *,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Delete what is damaged; the next run computes it again.")
+    ] = False,
+) -> None:
+    """Hold every row and checkpoint against its digest. Exit code 1 where something damaged remains."""
+    from mipo_bench.harness.store import verify
+    from mipo_bench.harness.store.database import DamagedDatabaseError
+    from mipo_bench.harness.store.rescue import open_for_run
+
+    try:
+        store = open_for_run(folder) if drop and _exists(folder) else _open(folder)
+        with closing(store):
+            _say(store.damaged)
+            found = verify.verify(store)
+            if drop:
+                verify.drop(store, found)
+    except DamagedDatabaseError as error:
+        _say([f"damaged: {error}"])
+        raise typer.Exit(1) from error
+    _say([f"damaged: {line}" for line in found.lines])
+    _say([f"checked {_counted(found.counts)}: {_verdict(len(found.damaged), drop=drop)}"])
+    raise typer.Exit(1 if found.damaged and not drop else 0)
+
+
+@app.command()
+def gc(
+    folder: Folder = STORE,
+    *,
+    keep: Annotated[int | None, typer.Option(min=0, help="Keep the latest so many runs (all).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+) -> None:
+    """Remove what no kept run refers to, what interrupted runs have computed too."""
+    from mipo_bench.harness.commands.store_page import size_text
+    from mipo_bench.harness.store.garbage import collect
+
+    with closing(_open(folder)) as store:
+        removed = collect(store, keep, dry_run=dry_run)
+    done = "would remove" if dry_run else "removed"
+    _say([f"{done} {_counted(removed.counts)} ({size_text(removed.folder_bytes)} of folders)"])
+    if removed.unknown:
+        _say(
+            [
+                f"{removed.unknown} of the kept runs were recorded by an older mipo-bench and do not say what they"
+                " used, so that responses and checkpoints stay; --keep leaves them out."
+            ]
+        )
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="FILE.jsonl or FILE.parquet.")],
+    folder: Folder = STORE,
+    *,
+    run: Annotated[str, typer.Option(help="The beginning of a run's id (all runs).")] = "",
+) -> None:
+    """Write stored responses with their run, task, arm and item."""
+    from mipo_bench.harness.errors import ReportError
+    from mipo_bench.harness.store import export
+
+    with closing(_open(folder)) as store:
+        runs = store.runs(run)
+        if not runs:
+            known = ", ".join(r.id[:12] for r in store.runs()) or "none"
+            raise ReportError(f"the store {folder} has no run {run!r}. Runs: {known}.")
+        done = export.export(store, runs, file)
+    _say([f"wrote {done.written:,} responses to {file}"])
+    if done.missing:
+        _say(
+            [f"{done.missing:,} responses are not in the store any more; the same `mipo-bench run` computes them again"]
+        )
+        raise typer.Exit(1)
+
+
+def _open(folder: Path) -> Store:
+    """Open a store that is there. Raises StorageError where there is none, rather than making one."""
+    from mipo_bench.harness.errors import StorageError
+    from mipo_bench.harness.store.run_store import Store
+
+    if not _exists(folder):
+        raise StorageError(f"there is no run store {folder}. `mipo-bench run` makes one; --store DIR names another.")
+    return Store(folder)
+
+
+def _exists(folder: Path) -> bool:
+    from mipo_bench.harness.store.database import FILE
+
+    return (folder / FILE).is_file()
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    from mipo_bench.reports.numbers import plural
+
+    return ", ".join(plural(count, name.removesuffix("s")) for name, count in counts.items())
+
+
+def _verdict(damaged: int, *, drop: bool) -> str:
+    if not damaged:
+        return "nothing is damaged"
+    return (
+        f"{damaged:,} damaged, dropped" if drop else f"{damaged:,} damaged; the next run computes what it needs again"
+    )
+
+
+def _say(lines: list[str]) -> None:
+    from mipo_bench.reports.render.text_table import plain
+
+    for line in lines:
+        sys.stdout.write(plain(line) + "\n")

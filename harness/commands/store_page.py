@@ -1,0 +1,83 @@
+"""What is in a run store: its runs, and how much space everything takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.store.database import FILE
+from mipo_bench.harness.store.run_store import CHECKPOINTS, SCRATCH, Store, StoredRun
+from mipo_bench.reports.numbers import plural
+from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
+
+_TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
+"""What of a row counts as its content."""
+
+
+def store_page(store: Store) -> Page:
+    """Lay out the runs of a store, then what it holds."""
+    runs = store.runs()
+    notes = Footnotes()
+    rows = tuple(_run_row(run, notes) for run in runs)
+    columns = ("run", "date", "made at", "model", "tasks", "arms", "responses")
+    held = Grid("", ("content", "number", "size"), tuple(_content(store)))
+    sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Grid("", columns, rows),))] if runs else []
+    head = (f"store {store.folder}", *(f"! {name} was damaged and has been dropped" for name in store.damaged))
+    others = store.claims.others()
+    head += (f"at work on it: {numbers(others)}",) if others else ()
+    title = "what it holds" if runs else "no run yet"
+    return Page("mipo-bench store", head, (*sections, Section(title, (held,))), tuple(notes.texts))
+
+
+def size_text(size: int) -> str:
+    """Bytes as a person reads them."""
+    if size < 1000:
+        return f"{size} B"
+    power = min(4, int(math.log10(size)) // 3)
+    return f"{size / 1000**power:.1f} {('', 'k', 'M', 'G', 'T')[power]}B"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _run_row(run: StoredRun, notes: Footnotes) -> tuple[str, ...]:
+    name, keys = run.id[:RUN_ID_LENGTH], len({key for arm in run.keys for key in arm.values()})
+    try:
+        return (*_report_cells(name, run, json.loads(run.report)), str(keys))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        mark = notes.marks([f"its report cannot be read: {type(error).__name__}: {error}"])
+        return (f"{name}{mark}", run.created[:16], "unreadable", "", "", "", str(keys))
+
+
+def _report_cells(name: str, run: StoredRun, report: dict[str, Any]) -> tuple[str, ...]:
+    made = report["provenance"]
+    commit = f"{made['commit'][:7]}{'*' if made['dirty'] else ''}" if made["commit"] else "-"
+    model = report["model"]["name"].rstrip("/").rsplit("/", maxsplit=1)[-1][:12]
+    tasks = ", ".join(task["name"] for task in report["tasks"])
+    return (name, run.created[:16].replace("T", " "), commit, model, tasks, str(len(report["arms"])))
+
+
+def _content(store: Store) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for table, text in _TEXT.items():
+        query = f"SELECT count(*), coalesce(sum(length(CAST({text} AS BLOB))), 0) FROM {table}"  # noqa: S608 - our own
+        count, size = store.database.execute(query)[0]
+        rows.append((table, f"{count:,}", size_text(size)))
+    folders = [f for f in sorted((store.folder / CHECKPOINTS).iterdir()) if f.is_dir()]
+    made = [f for f in folders if not f.name.startswith(SCRATCH)]
+    rows.append((CHECKPOINTS, f"{len(made):,}", size_text(sum(map(folder_size, made)))))
+    if len(folders) > len(made):
+        unfinished = [f for f in folders if f.name.startswith(SCRATCH)]
+        rows.append(("unfinished checkpoints", f"{len(unfinished):,}", size_text(sum(map(folder_size, unfinished)))))
+    files = [f for f in store.folder.glob(f"{FILE}*") if ".damaged-" not in f.name]
+    rows.append((f"{FILE} on disk", "", size_text(sum(f.stat().st_size for f in files))))
+    aside = list(store.folder.glob(f"{FILE}*.damaged-*"))
+    if aside:
+        rows.append(("damaged files put aside", f"{len(aside):,}", size_text(sum(f.stat().st_size for f in aside))))
+    return rows

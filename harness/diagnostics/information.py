@@ -1,0 +1,128 @@
+"""Mutual information in a run: which arms are measured, and what the report says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.progress import Display
+from mipo_bench.harness.diagnostics.mutual_information import Measured, contrasts, measure
+from mipo_bench.harness.errors import ModelError, UserError
+from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.evaluation.failures import hole, in_words
+from mipo_bench.harness.planning.plan import Plan
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.reports.analysis.information import Block
+from mipo_bench.reports.records.information import InformationRecord
+from mipo_bench.reports.records.report import ArmRecord, HoleRecord, TaskRecord
+from mipo_bench.reports.statistics.records import Floats
+
+
+@dataclass
+class Informed:
+    """What was found, and what could not be: `notes` where a model gives no probabilities, `holes` for failures."""
+
+    records: list[InformationRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    holes: list[HoleRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Informant:
+    """Measures the arms of a run, task by task and baseline by baseline."""
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    display: Display
+
+    def inform(
+        self, evaluated: Sequence[Evaluated], tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
+    ) -> Informed:
+        """Measure; `arms` are the scores of `evaluated`, in the same order. Raises UserError but for probabilities."""
+        found = Informed()
+        scored = list(zip(evaluated, arms, strict=True))
+        for task in tasks:
+            for baseline in dict.fromkeys(e.arm.baseline for e in evaluated if e.arm.task == task.name):
+                group = [(e, a) for e, a in scored if (e.arm.task, e.arm.baseline) == (task.name, baseline)]
+                chosen = self._chosen([e for e, _ in group])
+                if chosen:
+                    self._add(task, chosen, [a for _, a in group], found)
+        return found
+
+    def _chosen(self, group: Sequence[Evaluated]) -> list[Evaluated]:
+        """The arm on the base model and the trained ones with the same prompts; empty where nothing is wanted."""
+        settings = self.config.information
+        base = [e for e in group if e.arm.recipe is None and not e.arm.noise][:1]
+        trained = [e for e in group if e.arm.recipe is not None and (e.arm.train_seed or 0) < settings.seeds]
+        if not base or not base[0].task.decoding.max_new_tokens or base[0].arm.baseline not in self.plan.baselines:
+            return []  # nothing is said, or it was said elsewhere under prompts that are not known here
+        if settings.arms is None:
+            return [*base, *trained] if base[0].arm.baseline == base[0].task.reference else []
+        wanted = [e for e in (*base, *trained) if e.arm.method in settings.arms]
+        return [*base, *(e for e in wanted if e not in base)] if wanted else []
+
+    def _add(self, task: TaskRecord, arms: Sequence[Evaluated], scores: Sequence[ArmRecord], found: Informed) -> None:
+        name = arms[0].arm.method
+        try:
+            record = self._measure(task, arms, scores)
+        except ModelError as error:
+            found.notes.append(f"{task.name}: mutual information was not measured: {error}")
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
+            found.holes.append(hole(task.name, name, None, "information", error))
+            self.display.say(in_words(found.holes[-1]))
+        else:
+            found.records += [record] if record else []
+
+    def _measure(
+        self, task: TaskRecord, arms: Sequence[Evaluated], scores: Sequence[ArmRecord]
+    ) -> InformationRecord | None:
+        settings, reference = self.config.information, arms[0].arm.method
+        baseline = self.plan.baselines[arms[0].arm.baseline]
+        others = contrasts(arms[0].task, baseline, arms[0].weights.generator, settings)
+        if others is None:
+            return None
+        with self.display.stage(f"{task.name} {reference}: mutual information", "prompts") as stage:
+            measured = measure(arms, others, settings, self.store, stage)
+        if not measured.items:
+            return None
+        block = Block(
+            others.contexts,
+            measured.items,
+            _users(task, measured),
+            measured.cells,
+            weight=self.config.weight,
+            alpha=self.config.alpha,
+        )
+        return InformationRecord(
+            task=task.name,
+            over=others.over,
+            reference=reference,
+            contexts=list(others.contexts),
+            items=list(measured.items),
+            left_out=measured.left_out,
+            temperature=settings.temperature,
+            end=measured.end,
+            measured=list(measured.cells),
+            estimates=block.estimates(),
+            changes=block.changes(reference, _scores(task, measured, scores)),
+        )
+
+
+def _users(task: TaskRecord, measured: Measured) -> list[str] | None:
+    if task.users is None:
+        return None
+    user_of = dict(zip(task.items, task.users, strict=True))
+    return [user_of[name] for name in measured.items]
+
+
+def _scores(task: TaskRecord, measured: Measured, arms: Sequence[ArmRecord]) -> Mapping[tuple[str, int | None], Floats]:
+    """(method, training seed) -> task scores of the measured items."""
+    place = {name: n for n, name in enumerate(task.items)}
+    rows = [place[name] for name in measured.items]
+    return {(arm.method, arm.train_seed): np.array([arm.scores[n] for n in rows]) for arm in arms}

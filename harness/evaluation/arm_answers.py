@@ -1,0 +1,94 @@
+"""What one arm is asked, and where its answers are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mipo_bench.harness.errors import StageError, StorageError, UserError, described
+from mipo_bench.harness.evaluation.cached_answers import response_key
+from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training.pairs import prompt_of, seed_of
+from mipo_bench.harness.types import Arm, Baseline, Generator, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model that answers, and the digest of its weights."""
+
+    generator: Generator
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One arm with its requests, and the items that failed before they had an answer; both by item id.
+
+    The responses stay in the store, so that memory does not grow with them.
+    """
+
+    task: TaskPlan
+    arm: Arm
+    weights: Weights
+    requests: dict[str, Request]
+    failed: dict[str, str]
+    derived: dict[str, str] = field(default_factory=dict)
+    """Item -> key of a response that was put together from other answers, in place of an answer to the request."""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Item -> key of its response in the store."""
+        asked = {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        return {**asked, **self.derived}
+
+    def settle(self, answers: Sequence[Response]) -> None:
+        """Count the requests, in their order, that were not answered. Raises StageError where none was."""
+        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.finish == "failed"}
+        if unanswered and len(unanswered) == len(self.requests):
+            raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
+        for item, reason in unanswered.items():
+            self.failed[item] = f"generate: {reason}"
+            del self.requests[item]
+
+    def check_overflow(self, store: Store, allowed: float) -> None:
+        """Raise StageError where more than the `allowed` share of the prompts leaves no room in the model's window."""
+        answers = self.responses(store).values()
+        long = [answer.n_prompt for answer in answers if answer.finish == "overflow"]
+        if len(long) > allowed * len(answers):
+            new = self.task.decoding.max_new_tokens
+            raise StageError(
+                f"{len(long)} of {len(answers)} prompts (the longest has {max(long)} tokens) leave no room for"
+                f" {new} new tokens in the model's window. Lower --set decoding.max_new_tokens, take a model with a"
+                " longer window, or accept a larger share with --set overflow."
+            )
+
+    def responses(self, store: Store) -> dict[str, Response]:
+        """Item -> response."""
+        keys = self.keys
+        found = store.responses(list(dict.fromkeys(keys.values())))
+        if lost := sum(key not in found for key in keys.values()):
+            raise StorageError(
+                f"{lost} responses of {self.arm.method} on {self.arm.task} were damaged in the store {store.folder}"
+                " while the run was at work. The same command computes them again."
+            )
+        return {item: found[key] for item, key in keys.items()}
+
+
+def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evaluated:
+    """Render every item of the task. Raises StageError where none can be."""
+    requests: dict[str, Request] = {}
+    failed: dict[str, str] = {}
+    for item in task.items:
+        try:
+            prompt = prompt_of(baseline, item, weights.generator)
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
+            failed[item.id] = f"prompt: {described(error)}"
+            continue
+        seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
+        requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+    if not requests:
+        raise StageError(f"no prompt could be rendered: {next(iter(failed.values()))}")
+    return Evaluated(task, arm, weights, requests, failed)

@@ -1,0 +1,140 @@
+"""Ask a model, each thing only once: what the store has is taken from it, the rest is asked and stored as it comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.work_sharing import parts
+from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request, Response
+
+T = TypeVar("T")
+FLUSH = 64
+"""Answers that are stored in one transaction: as many are lost at most when the process is killed."""
+
+
+class Meter(Protocol):
+    """Counts answers and newly generated tokens."""
+
+    total: int
+
+    def tick(self, done: int, tokens: int = 0) -> None:
+        """Count more of them."""
+        ...
+
+
+def response_key(generator: Generator, request: Request) -> str:
+    """The content key of a response; the seed counts only where something is sampled."""
+    d = request.decoding
+    sampling = (
+        d.max_new_tokens,
+        d.temperature,
+        d.top_p,
+        "|",
+        *d.stop,
+        "|",
+        request.seed if d.temperature > 0 else None,
+        *(["verbatim"] if d.verbatim else []),
+    )
+    contrast = () if request.contrast is None else ("contrast", request.contrast, request.contrast_weight)
+    return digest(("response", generator.digest, request.prompt, *request.options, "|", *sampling, *contrast))
+
+
+def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
+    """The content key of a likelihood."""
+    return digest(("likelihood", generator.digest, prompt, text))
+
+
+def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
+    """Responses to all requests, in order; equal requests are asked once, here or by another process on the store.
+
+    What failed is not stored.
+    """
+    keys = [response_key(generator, r) for r in requests]
+    asked = dict(sorted(zip(keys, requests, strict=True), key=lambda pair: -len(pair[1].prompt)))
+
+    def compute(names: Sequence[str]) -> Iterator[tuple[str, Response, int]]:
+        for position, response in generator.generate([asked[name] for name in names]):
+            yield names[position], response, response.n_tokens
+
+    def put(rows: Sequence[tuple[str, Response]]) -> None:
+        _keep_notes(generator, store)
+        store.put_responses(row for row in rows if row[1].finish != "failed")
+
+    times = Counter(keys)
+    known = _complete({key: times[key] for key in asked}, Work(store.responses, compute, put), store, meter)
+    return [known[key] for key in keys]
+
+
+def likelihoods(
+    generator: Generator, asked: Sequence[Continuations], store: Store, meter: Meter
+) -> list[tuple[Likelihood, ...]]:
+    """The likelihood of every text after its prompt, in order; `meter` counts prompts.
+
+    The texts of one prompt are asked together, all or none.
+    """
+    keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in asked]
+    names = [digest(row) for row in keys]
+    times = Counter(names)
+    places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(asked[pair[0]].prompt))}
+
+    def stored(wanted: Sequence[str]) -> dict[str, tuple[Likelihood, ...]]:
+        rows = {name: keys[places[name]] for name in wanted}
+        found = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
+        return {name: tuple(found[k] for k in row) for name, row in rows.items() if all(k in found for k in row)}
+
+    def compute(wanted: Sequence[str]) -> Iterator[tuple[str, tuple[Likelihood, ...], int]]:
+        for position, found in generator.likelihoods([asked[places[name]] for name in wanted]):
+            yield wanted[position], found, sum(x.n_tokens for x in found)
+
+    def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
+        _keep_notes(generator, store)
+        store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
+
+    known = _complete({name: times[name] for name in places}, Work(stored, compute, put), store, meter)
+    return [known[name] for name in names]
+
+
+def _keep_notes(generator: Generator, store: Store) -> None:
+    """What must be said of answers is kept with them: the next run finds them in the store, and must say it too."""
+    store.put_notes(generator.digest, getattr(generator, "notes", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[T]):
+    """How to look up, compute (name, value and its tokens, one by one) and store what has these names."""
+
+    stored: Callable[[Sequence[str]], dict[str, T]]
+    compute: Callable[[Sequence[str]], Iterator[tuple[str, T, int]]]
+    put: Callable[[Sequence[tuple[str, T]]], None]
+
+
+def _complete(times: Mapping[str, int], work: Work[T], store: Store, meter: Meter) -> dict[str, T]:
+    """All of it: what the store has, what is computed here, and what other processes compute meanwhile.
+
+    `times` says how often each name is asked for. Long prompts come first: who shares the work then takes parts of
+    prompts of about the same length, which are computed together best.
+    """
+    known = work.stored(list(times))
+    meter.total += sum(times.values())
+    meter.tick(sum(times[name] for name in known))  # shows the total before the first answer too
+    with closing(parts(store.claims, [name for name in times if name not in known], work.stored)) as shared:
+        for part in shared:
+            meter.tick(sum(times[name] for name in part.found))
+            known.update(part.found)
+            rows: list[tuple[str, T]] = []
+            for name, value, tokens in work.compute(part.mine) if part.mine else ():
+                rows.append((name, value))
+                if len(rows) == FLUSH:
+                    work.put(rows)
+                    known.update(rows)
+                    rows = []
+                meter.tick(times[name], tokens)
+            work.put(rows)
+            known.update(rows)
+    return known

@@ -1,0 +1,107 @@
+"""Scores of one arm's responses. Nothing is generated here, so a changed scorer costs no new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.errors import described
+from mipo_bench.harness.evaluation.scorer_source import scorer_code
+from mipo_bench.harness.plugins.task_data import data_used
+from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
+from mipo_bench.reports.records.report import ArmRecord, TaskRecord
+
+LONGEST = 500
+"""Characters of a failure that are kept."""
+_NOTHING = Response("", 0, 0, "stop")
+
+
+def score_arm(
+    task: Task,
+    arm: Arm,
+    items: Sequence[Item],
+    responses: Mapping[str, Response],
+    failed: Mapping[str, str],
+    model: str,
+) -> ArmRecord:
+    """Score every item; `responses` and `failed` are by item id, and each item is in one of them.
+
+    What failed scores 0 and stays in the denominator, named with its stage and reason.
+    """
+    failures = dict(failed)
+    answers = [responses.get(item.id, _NOTHING) for item in items]
+    scores = [_score(task, item, answer, failures) for item, answer in zip(items, answers, strict=True)]
+    names = sorted({name for score in scores for name in score.parts})
+    return ArmRecord(
+        task=arm.task,
+        method=arm.method,
+        baseline=arm.baseline,
+        recipe=arm.recipe,
+        train_seed=arm.train_seed,
+        sample_seed=arm.sample_seed,
+        noise=arm.noise,
+        model_digest=model,
+        scores=[score.value for score in scores],
+        parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
+        n_tokens=[answer.n_tokens for answer in answers],
+        truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
+        unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
+        failed={item: redacted(reason)[:LONGEST] for item, reason in failures.items()},
+    )
+
+
+def _score(task: Task, item: Item, response: Response, failures: dict[str, str]) -> Score:
+    if response.finish == "overflow":
+        failures[item.id] = "generate: the prompt leaves no room in the model's window"
+    if item.id in failures:
+        return Score(0.0)
+    try:
+        return checked_score(task.score(item, response))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
+        failures[item.id] = f"score: {described(error)}"
+        return Score(0.0)
+
+
+def checked_score(score: Score) -> Score:
+    """The score itself. Raises TypeError for anything else, ValueError where a figure is not a number in [0, 1]."""
+    if not isinstance(score, Score):
+        raise TypeError(f"a {type(score).__name__} is not a Score")
+    for name, value in (("value", score.value), *score.parts.items()):
+        if not isinstance(name, str):
+            raise TypeError(f"the part {name!r} is not named by a text")
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"{name} = {value!r} is not between 0 and 1")
+    return score
+
+
+def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskRecord:
+    """The task as it was evaluated, with the hashes by which items of two reports are matched."""
+    users = [item.user_id for item in items]
+    return TaskRecord(
+        name=task.name,
+        suite=task.suite,
+        version=task.version,
+        description=task.description,
+        binary=task.binary,
+        reference=reference,
+        scorer_hash=scorer_hash(task),
+        items=[item.id for item in items],
+        users=[str(user) for user in users] if all(user is not None for user in users) else None,
+        prompt_hashes=[_prompt_hash(item) for item in items],
+        target_hashes=[digest([i.target])[:16] for i in items],
+        data=data_used(task),
+    )
+
+
+def _prompt_hash(item: Item) -> str:
+    framed = [item.system, item.prefix] if item.system or item.prefix else []
+    return digest([item.prompt, item.context, item.demonstrations, item.options, *framed])[:16]
+
+
+def scorer_hash(task: Task) -> str:
+    """Hash of the task's version and of its code; of a task that another harness defines, also of its definition."""
+    foreign = [task.definition] if isinstance(task, ForeignTask) else []
+    return digest([task.name, task.version, *foreign, *scorer_code(task)])[:16]

@@ -1,0 +1,61 @@
+"""Which other user's profile a user's responses are held against in the shuffled-profile control."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mipo_bench.harness.training.pairs import seed_of
+from mipo_bench.harness.types import Item, Task
+
+_SHUFFLES = 50
+"""So often is a shuffle tried in which nobody meets their own profile again in another user."""
+
+
+def strangers(items: Sequence[Item]) -> Mapping[str, Item]:
+    """Item -> an item of another user, whose profile takes the place of its own.
+
+    Users are shuffled once, the same way for every arm, so that nobody keeps their own profile. Empty where an item
+    lacks user or context, or where there are no two users with different profiles.
+    """
+    by_user: dict[str, list[Item]] = {}
+    for item in items:
+        if item.user_id is None or not item.context:
+            return {}
+        by_user.setdefault(item.user_id, []).append(item)
+    if len({group[0].context for group in by_user.values()}) < 2:
+        return {}
+    users, rng = sorted(by_user), random.Random(seed_of("strangers", *sorted(by_user)))
+    rounds = (_circle(rng.sample(users, len(users))) for _ in range(_SHUFFLES))
+    chosen = min(rounds, key=lambda other: sum(_alike(by_user[u], by_user[v]) for u, v in other.items()))
+    return {
+        item.id: by_user[chosen[user]][n % len(by_user[chosen[user]])]
+        for user, group in by_user.items()
+        for n, item in enumerate(group)
+    }
+
+
+def _circle(users: Sequence[str]) -> dict[str, str]:
+    """Each user -> the next one: a permutation without a fixed point."""
+    return dict(zip(users, (*users[1:], users[0]), strict=True))
+
+
+def _alike(one: Sequence[Item], other: Sequence[Item]) -> bool:
+    return one[0].context == other[0].context
+
+
+def in_place_of(item: Item, other: Item) -> Item:
+    """The item with another user's profile, and with the target that belongs to it."""
+    return replace(item, context=other.context, target=other.target, user_id=other.user_id)
+
+
+def target_is_the_users(task: Task, items: Sequence[Item]) -> bool:
+    """Whether the target describes the user, not the answer: only then can a rule score under another user's.
+
+    That is so in a personalized task in which all items of a user have one target.
+    """
+    targets: dict[str | None, set[str]] = {}
+    for item in items:
+        targets.setdefault(item.user_id, set()).add(item.target)
+    return task.suite == "personalized" and all(len(found) == 1 for found in targets.values())

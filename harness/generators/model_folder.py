@@ -1,0 +1,104 @@
+"""Find a model's folder and check that it can be prompted, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+
+from mipo_bench.harness.core.provenance import MODEL_FILES
+from mipo_bench.harness.errors import ModelError
+
+EMBEDDED = "embedded"
+
+
+def embedded_folder() -> Path:
+    """The folder of the model that ships with the package."""
+    return Path(str(files("mipo_bench.harness.embedded") / "model"))
+
+
+def locate(model: str) -> Path | None:
+    """The local folder that a model name stands for; None for a Hugging Face id. Raises ModelError for neither."""
+    if model == EMBEDDED:
+        return embedded_folder()
+    if Path(model).is_dir():
+        return Path(model)
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(
+            f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a model id such as"
+            f" Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED!r}."
+        )
+    return None
+
+
+def resolve(model: str) -> Path:
+    """The local folder of a model, downloaded if need be.
+
+    Raises ModelError where there is none, or where weights, tokenizer or chat template are missing.
+    """
+    folder = locate(model) or _download(model)
+    _check(folder, model)
+    return folder
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weights of a folder are, by the heads of its files. Raises ModelError for a damaged one."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for file in folder.glob("*.safetensors"):
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise ModelError(f"cannot load the model {folder}: {file.name} is damaged: {error}") from error
+    return count
+
+
+def _download(model: str) -> Path:
+    import huggingface_hub
+
+    patterns = [*MODEL_FILES, "*.safetensors.index.json"]
+    try:
+        return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"model {model!r} is neither a folder here nor in the Hugging Face cache, and downloading it failed"
+            f" ({type(error).__name__}: {reason}). Connect to the network and log in if the model is gated, or copy"
+            " it here and pass the folder."
+        ) from error
+
+
+def _check(folder: Path, model: str) -> None:
+    config = _json(folder / "config.json", model)
+    if not config.get("model_type"):
+        raise ModelError(f"model {model!r}: {folder / 'config.json'} names no model_type.")
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"model {model!r} has no *.safetensors weights in {folder}. Other formats can run code when loaded; convert"
+            " it with save_pretrained first."
+        )
+    if not (folder / "tokenizer_config.json").exists():
+        raise ModelError(
+            f"model {model!r} has no tokenizer (tokenizer_config.json) in {folder}. Save it beside the model."
+        )
+    inline = _json(folder / "tokenizer_config.json", model).get("chat_template")
+    if not inline and not (folder / "chat_template.jinja").exists() and not (folder / "chat_template.json").exists():
+        raise ModelError(
+            f"model {model!r} has no chat template in {folder}: it is no instruct model, or its tokenizer was saved"
+            " without one. Take the -Instruct version, or set tokenizer.chat_template and save it."
+        )
+
+
+def _json(file: Path, model: str) -> dict[str, object]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"model {model!r}: {file} is missing. Is this the folder of a Hugging Face model?") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model {model!r}: cannot read {file}: {error}.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"model {model!r}: {file} does not hold an object.")
+    return value

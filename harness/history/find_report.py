@@ -1,0 +1,137 @@
+"""Where a report is: a file, a run of the store, or a git revision that has it committed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mipo_bench.harness.core.git import Repository, find_repository
+from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.reports.diff.records import Side
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, load_report, parse_report
+
+DEFAULT_REPORT = Path("mipo-bench-report")
+_RUN_ID = re.compile(r"[0-9a-f]{4,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where to look: `path` is the report inside a checkout, None to find it.
+
+    `include` has plugins of its tasks, `data` their folders (see `data.folders`).
+    """
+
+    store: Path = Path(".mipo-bench")
+    path: Path | None = None
+    include: tuple[Path, ...] = ()
+    data: Mapping[str, Path] = field(default_factory=dict)
+
+
+def find_side(name: str, places: Places) -> Side:
+    """The report that a command line argument names. Raises ReportError saying what was tried."""
+    if _is_report(Path(name)):
+        return Side(load_report(Path(name)), name)
+    repository = find_repository(Path.cwd())
+    commit = repository.commit(name) if repository else None
+    runs = _runs(name, places)
+    if commit and runs:
+        raise ReportError(f"{name!r} is both a git revision and a run of {places.store}: write more of its digits.")
+    if repository and commit:
+        return _committed(repository, name, commit, places)
+    if len(runs) == 1:
+        return Side(parse_report(runs[0].report, f"run {name}"), f"run {runs[0].id[:RUN_ID_LENGTH]}")
+    if runs:
+        several = ", ".join(run.id[:RUN_ID_LENGTH] for run in runs)
+        raise ReportError(f"{name!r} is the beginning of several runs: {several}.")
+    git = "no git revision" if repository else "no git revision (this is not a git repository)"
+    raise ReportError(
+        f"{name!r} is no report file, {git}, and no run of the store {places.store}. "
+        "`mipo-bench history` lists revisions and runs."
+    )
+
+
+def find_report(name: str, places: Places) -> Report:
+    """The report that `show` names. What looks like a path is told about as one."""
+    if "/" in name or name.endswith(".json") or name == str(DEFAULT_REPORT):
+        return load_report(Path(name))
+    return find_side(name, places).report
+
+
+def working_tree(base: str, places: Places) -> Side:
+    """The report of the working tree that stands where the one of `base` does."""
+    repository = find_repository(Path.cwd())
+    commit = repository.commit(base) if repository and not _is_report(Path(base)) else None
+    if repository and commit:
+        path = repository.root / _path_in(repository, base, commit, places)
+    else:
+        path = places.path or DEFAULT_REPORT
+    side = Side(load_report(path), "working tree")
+    return replace(side, dirty=repository is not None and not _is_committed(repository, path))
+
+
+def _is_report(path: Path) -> bool:
+    """Whether it is a file, or a folder with a report; a folder may have the name of a branch."""
+    try:
+        return path.is_file() or (path / REPORT_FILE).is_file()
+    except OSError:  # a name that no file can have, such as one that is too long
+        return False
+
+
+def find_run(digest: str, places: Places) -> StoredRun | None:
+    """The run that wrote the report with this digest, with the keys of its responses."""
+    return next(iter(_stored(digest, places)), None) if digest else None
+
+
+def _runs(name: str, places: Places) -> list[StoredRun]:
+    return _stored(name, places) if _RUN_ID.fullmatch(name) else []
+
+
+def _stored(prefix: str, places: Places) -> list[StoredRun]:
+    if not (places.store / "store.sqlite").exists():
+        return []
+    with closing(Store(places.store)) as store:
+        return store.runs(prefix)
+
+
+def _committed(repository: Repository, name: str, commit: str, places: Places) -> Side:
+    path = _path_in(repository, name, commit, places)
+    text = repository.text(commit, path)
+    if text is None:
+        raise ReportError(f"revision {name!r} has no {path}.")
+    short = commit[:7]
+    label = name if commit.startswith(name) else f"{name} ({short})"
+    return Side(parse_report(text, f"{short}:{path}"), label)
+
+
+def _path_in(repository: Repository, name: str, commit: str, places: Places) -> str:
+    """Where the revision has its report: as said, at the default place, or the only one."""
+    found = repository.files(commit, REPORT_FILE)
+    if places.path is not None:
+        said = repository.relative(places.path)
+        if said is None:
+            raise ReportError(f"--path {places.path} lies outside of the git repository {repository.root}.")
+        inside = REPORT_FILE if said == "." else f"{said}/{REPORT_FILE}"
+        return inside if inside in found else said
+    usual = repository.relative(DEFAULT_REPORT / REPORT_FILE)
+    if usual in found:
+        return str(usual)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ReportError(
+            f"revision {name!r} has no {REPORT_FILE}: commit the folder that `mipo-bench run` writes, or name a "
+            "report of another name with --path."
+        )
+    raise ReportError(f"revision {name!r} has several reports; choose one with --path: {', '.join(found)}.")
+
+
+def _is_committed(repository: Repository, path: Path) -> bool:
+    """Whether the file is as HEAD has it."""
+    file = path / REPORT_FILE if path.is_dir() else path
+    name, head = repository.relative(file), repository.commit("HEAD")
+    return bool(name and head) and repository.text(str(head), str(name)) == file.read_text(encoding="utf-8")

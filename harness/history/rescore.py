@@ -1,0 +1,140 @@
+"""What the run store still knows of two reports: their responses, to be read or to be scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from mipo_bench.harness.errors import ConfigError, DataError, ReportError
+from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
+from mipo_bench.harness.history.find_report import Places, find_run
+from mipo_bench.harness.plugins.registry import Plugins, load_plugins
+from mipo_bench.harness.plugins.task_data import on_data
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.types import Arm, Item, Response, Task
+from mipo_bench.reports.diff.records import ArmDiff, Side
+from mipo_bench.reports.pages.page import Quote
+from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
+from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, run_id, seal
+
+
+class Replay:
+    """The responses behind one report, looked up in the store; `known` is False where the store lacks the run."""
+
+    def __init__(self, report: Report, places: Places) -> None:
+        self.report, self.places = report, places
+        run = find_run(report.digest or seal(report).digest, places)
+        self.known = run is not None
+        self.keys: Sequence[Mapping[str, str]] = run.keys if run else ()
+
+    def responses(self, index: int, items: Sequence[str]) -> dict[str, Response]:
+        """The stored responses of an arm (by its place in the report) to these items."""
+        keys = {item: self.keys[index][item] for item in items if self.known and item in self.keys[index]}
+        if not keys:
+            return {}
+        with closing(Store(self.places.store)) as store:
+            found = store.responses(list(keys.values()))
+        return {item: found[key] for item, key in keys.items() if key in found}
+
+
+class ArmTexts:
+    """Callable: the prompt of an item, and what each side answered under its first training seed."""
+
+    def __init__(self, sides: Mapping[str, Replay], plugins: Plugins, data: Mapping[str, Path]) -> None:
+        self.sides, self.plugins, self.data = sides, plugins, data
+        self.prompts: dict[str, dict[str, str]] = {}
+
+    def __call__(self, arm: ArmDiff, item: str) -> list[Quote]:
+        """The quotes of an item; empty where the store has neither side."""
+        found = [q for name, side in self.sides.items() for q in self._quotes(name, side, arm, item)]
+        prompt = self._prompts(arm.task).get(item)
+        return [Quote("prompt", prompt), *found] if found and prompt is not None else found
+
+    def _quotes(self, name: str, side: Replay, arm: ArmDiff, item: str) -> list[Quote]:
+        for index, record in enumerate(side.report.arms):
+            if (record.task, record.method) == (arm.task, arm.method):
+                response = side.responses(index, [item]).get(item)
+                seed = "" if record.train_seed is None else f", training seed {record.train_seed}"
+                return [Quote(f"{name}{seed}", response.text)] if response else []
+        return []
+
+    def _prompts(self, task: str) -> dict[str, str]:
+        """The prompts of an installed task; none where it is not installed, or its data is not at hand."""
+        if task not in self.prompts:
+            plugin = _plugin(task, self.plugins, self.data)
+            try:
+                self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
+            except DataError:
+                self.prompts[task] = {}
+        return self.prompts[task]
+
+
+def texts_of(a: Side, b: Side, places: Places) -> ArmTexts:
+    """Prompt and responses for the item lists of a diff."""
+    sides = {"A": Replay(a.report, places), "B": Replay(b.report, places)}
+    return ArmTexts(sides, load_plugins(places.include), places.data)
+
+
+def rescored(side: Side, places: Places) -> Side:
+    """The side with every response scored again by the tasks as they are installed now.
+
+    Raises ReportError where the store lacks the run or responses, where a task is not installed or has changed its
+    items since; DataError where its data is not at hand.
+    """
+    replay = Replay(side.report, places)
+    if not replay.known:
+        raise ReportError(
+            f"--rescore: the store {places.store} has no run {run_id(side.report)} ({side.label}), so its responses "
+            "are not at hand. Rescore where the run was made, or name its store with --store."
+        )
+    judged = [record.task for record in side.report.judges]
+    if judged:
+        raise ReportError(
+            f"--rescore: only a judge can score {', '.join(judged)} of {side.label} again. Repeat the run with its "
+            "--judge: responses and verdicts come from the store."
+        )
+    plugins = load_plugins(places.include)
+    tasks = {record.name: _installed(record, side.label, plugins, places.data) for record in side.report.tasks}
+    arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
+    records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1]) for r in side.report.tasks]
+    report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
+    return replace(side, report=report, label=f"{side.label}, rescored")
+
+
+def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | None:
+    """The task plugin of that name; None where there is none."""
+    try:
+        return on_data(plugins.task(task), data)
+    except ConfigError:
+        return None
+
+
+def _installed(record: TaskRecord, label: str, plugins: Plugins, data: Mapping[str, Path]) -> tuple[Task, list[Item]]:
+    """The task plugin and the items of the record. Raises ReportError where they are not the same any more."""
+    plugin = _plugin(record.name, plugins, data)
+    if plugin is None:
+        raise ReportError(
+            f"--rescore: task {record.name!r} of {label} is not installed. If a file has it, give --include FILE."
+        )
+    by_id = {item.id: item for item in plugin.items("eval")}
+    items = [by_id[name] for name in record.items if name in by_id]
+    now = describe_task(plugin, record.reference, items)
+    if (now.items, now.prompt_hashes, now.target_hashes) != (record.items, record.prompt_hashes, record.target_hashes):
+        raise ReportError(f"--rescore: the items of task {record.name!r} have changed since {label} was made.")
+    return plugin, items
+
+
+def _rescore(arm: ArmRecord, replay: Replay, index: int, task: tuple[Task, list[Item]]) -> ArmRecord:
+    plugin, items = task
+    responses = replay.responses(index, [item.id for item in items])
+    failed = {name: reason for name, reason in arm.failed.items() if name not in replay.keys[index]}
+    lost = [item.id for item in items if item.id not in responses and item.id not in failed]
+    if lost:
+        raise ReportError(
+            f"--rescore: {len(lost)} responses of {arm.task}/{arm.method} are gone from the store (run "
+            f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {lost[0]!r}. Run it again."
+        )
+    identity = Arm(arm.task, arm.baseline, arm.recipe, arm.train_seed, arm.sample_seed, arm.noise)
+    return score_arm(plugin, identity, items, responses, failed, arm.model_digest)

@@ -1,0 +1,160 @@
+"""The judging of a task's arms: each response against the reference arm's response to the same item.
+
+The reference is worth 1/2 by definition; its A/A twin is judged like any other arm. A rule answers first where it can
+(identical responses tie, an empty one loses), then the store, then the judge. Verdicts are stored one by one, so that
+nothing is asked twice; an answer without a verdict is counted, worth a tie, and never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.evaluation.cached_answers import Meter
+from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.types import Item, Question, Verdict
+from mipo_bench.reports.analysis.judges import BothOrders
+
+TIE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One item to judge: what the judged arm and the reference answered, and what a good answer does.
+
+    A side that failed on the item has answered nothing.
+    """
+
+    item: Item
+    rubric: str
+    response: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of one case, told from the judged arm's side.
+
+    `worth` is its score; `parts` stand beside it. `orders` are the verdicts in both orders where a judge was asked.
+    `undecided` counts answers without a verdict.
+    """
+
+    worth: float
+    parts: Mapping[str, float]
+    orders: BothOrders | None = None
+    undecided: int = 0
+
+
+@dataclass
+class Bench:
+    """A judge at work on one task. Counts what it was asked, whether the store knew the answer or not."""
+
+    assigned: Assigned
+    settings: JudgeConfig
+    store: Store
+    settled: int = 0
+    asked: dict[str, tuple[Question, Verdict]] = field(default_factory=dict)
+    """Key -> question and verdict, of everything that was put to the judge."""
+
+    def judge(self, cases: Sequence[Case], meter: Meter) -> list[Found]:
+        """Judge all cases, in order. Raises what the judge raises; what it said before that is stored."""
+        if self.settings.protocol == "pointwise":
+            return self._rated(cases, meter)
+        one = [Question(c.item, c.rubric, c.response, c.reference) for c in cases]
+        other = [Question(c.item, c.rubric, c.reference, c.response) for c in cases]
+        verdicts = self._verdicts([*one, *other], meter)
+        return [_paired(c, verdicts[i], verdicts[len(cases) + i]) for i, c in enumerate(cases)]
+
+    def retest(self, meter: Meter) -> list[bool]:
+        """Put some questions again; whether each got the same answer. Which ones is decided by their keys alone."""
+        read = [key for key in sorted(self.asked) if self.asked[key][1].value is not None]
+        again = [self.asked[key] for key in read[: self.settings.retest]] if self._stores else []
+        questions = [Question(q.item, q.rubric, q.first, q.second, repeat=1) for q, _ in again]
+        found = self._answers(questions, meter)
+        return [verdict.value == before.value for (_, before), verdict in zip(again, found.values(), strict=True)]
+
+    def _rated(self, cases: Sequence[Case], meter: Meter) -> list[Found]:
+        own = [Question(c.item, c.rubric, c.response) for c in cases]
+        other = [Question(c.item, c.rubric, c.reference) for c in cases]
+        verdicts = self._verdicts([*own, *other], meter)
+        return [_compared(verdicts[i], verdicts[len(cases) + i]) for i in range(len(cases))]
+
+    def _verdicts(self, questions: Sequence[Question], meter: Meter) -> list[Verdict]:
+        """Rules first, then the judge. A verdict by rule was tried 0 times."""
+        found = {i: value for i, q in enumerate(questions) if (value := by_rule(q)) is not None}
+        self.settled += len(found)
+        open_ = [i for i in range(len(questions)) if i not in found]
+        answers = self._answers([questions[i] for i in open_], meter)
+        keys = [self._key(q) for q in questions]
+        self.asked.update({keys[i]: (questions[i], answers[keys[i]]) for i in open_})
+        return [Verdict(found[i], tries=0) if i in found else answers[key] for i, key in enumerate(keys)]
+
+    def _answers(self, questions: Sequence[Question], meter: Meter) -> dict[str, Verdict]:
+        """Key -> verdict. Equal questions are asked once; what was read is stored as it comes."""
+        by_key = {self._key(q): q for q in questions}
+        known = self._known(list(by_key))
+        names = [key for key in by_key if key not in known]
+        meter.total += len(by_key)
+        meter.tick(len(known))
+        for position, verdict in self.assigned.judge.decide([by_key[key] for key in names]) if names else ():
+            known[names[position]] = verdict
+            if verdict.value is not None and self._stores:
+                self.store.put_verdict(names[position], verdict)
+            meter.tick(1, len(verdict.text.split()))
+        return {key: known[key] for key in by_key}
+
+    def _known(self, keys: Sequence[str]) -> dict[str, Verdict]:
+        """What this judge has been asked already, or the store knows."""
+        here = {key: self.asked[key][1] for key in keys if key in self.asked}
+        return here | (self.store.verdicts([key for key in keys if key not in here]) if self._stores else {})
+
+    @property
+    def _stores(self) -> bool:
+        """Rules and files answer at once; only what a model said is worth keeping."""
+        return self.assigned.kind in ("model", "server")
+
+    def _key(self, q: Question) -> str:
+        """The content key of a verdict."""
+        texts = (q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat)
+        return digest(["verdict", self.assigned.judge.digest, *texts])
+
+
+def by_rule(q: Question) -> float | None:
+    """What needs no judge: equal responses tie, an empty one loses, and has the lowest rating; None for the rest."""
+    if q.second is None:
+        return None if q.first.strip() else 0.0
+    first, second = q.first.strip(), q.second.strip()
+    if first == second:
+        return TIE
+    return None if first and second else float(bool(first))
+
+
+def _paired(case: Case, shown_first: Verdict, shown_second: Verdict) -> Found:
+    """The mean of both orders. `strict` counts a win or a loss only where both orders agree on it."""
+    first = shown_first.value
+    second = None if shown_second.value is None else 1 - shown_second.value
+    worth = sum(TIE if value is None else value for value in (first, second)) / 2
+    alike = first is not None and first == second
+    parts = {"strict": worth if alike else TIE, "agree": float(alike)}
+    orders = BothOrders(_cluster(case.item), first, second) if shown_first.tries else None
+    return Found(worth, parts, orders, (first is None) + (second is None))
+
+
+def _compared(own: Verdict, other: Verdict) -> Found:
+    """Which rating is higher. `paper` is the paper's scoring (arXiv 2603.19294): a tie counts as a win.
+
+    A rating that could not be read is shown as the middle one.
+    """
+    undecided = (own.value is None) + (other.value is None)
+    parts = {"rating": TIE if own.value is None else own.value}
+    if own.value is None or other.value is None:
+        return Found(TIE, {**parts, "paper": TIE}, None, undecided)
+    worth = TIE if own.value == other.value else float(own.value > other.value)
+    return Found(worth, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
+
+
+def _cluster(item: Item) -> str:
+    return item.id if item.user_id is None else str(item.user_id)

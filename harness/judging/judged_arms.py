@@ -1,0 +1,171 @@
+"""All judged arms of a run: verdicts in, scores and the report's records of the judges out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.errors import StageError
+from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.evaluation.cached_answers import Meter
+from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
+from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.judging.bench import Bench, Case, Found
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.types import Arm, Item, JudgedTask, Question, Task
+from mipo_bench.reports.analysis.judges import consistency, judged_arm
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord, JudgeRecord
+from mipo_bench.reports.records.report import ArmRecord, TaskRecord
+
+MUCH = 0.05
+"""Above this share of unread verdicts the report says so at its head."""
+
+
+@dataclass
+class Jury:
+    """Judges the arms of judged tasks against their reference arm, and remembers what came of it."""
+
+    judges: Mapping[str, Assigned]
+    """By task."""
+    config: RunConfig
+    store: Store
+    found: dict[Arm, list[Found]] = field(default_factory=dict)
+    shuffled: dict[Arm, list[Found]] = field(default_factory=dict)
+    """The same under another user's profile, where that control was run."""
+    _benches: dict[str, Bench] = field(default_factory=dict)
+    _retests: dict[str, list[bool]] = field(default_factory=dict)
+
+    def hear(self, done: Evaluated, reference: Evaluated | None, meter: Meter) -> None:
+        """Judge one arm. Raises StageError without a reference, and whatever the judge raises."""
+        if reference is None:
+            raise StageError(f"nothing to judge against: the reference {done.task.reference} could not be completed")
+        task = done.task.task
+        if not isinstance(task, JudgedTask):
+            raise StageError(f"task {task.name!r} has no rubric to judge by")
+        bench = self._bench(task.name)
+        settled = bench.settled
+        own, other = (self._texts(side) for side in (done, reference))
+        items = done.task.items
+        self.found[done.arm] = bench.judge([Case(i, task.rubric(i), own[i.id], other[i.id]) for i in items], meter)
+        held = strangers(items) if self._controls(task, items) else {}
+        if held:
+            cases = [Case(in_place_of(i, held[i.id]), task.rubric(held[i.id]), own[i.id], other[i.id]) for i in items]
+            self.shuffled[done.arm] = bench.judge(cases, meter)
+        if done.arm == reference.arm:  # equal to itself everywhere: no finding about the judge
+            bench.settled = settled
+
+    def retest(self, task: str, meter: Meter) -> None:
+        """Ask the judge of a task some of its questions again."""
+        if task in self._benches:
+            self._retests[task] = self._benches[task].retest(meter)
+
+    def score(self, arm: Arm, record: ArmRecord) -> ArmRecord:
+        """The arm's record with verdicts for scores; the rule checks become parts beside them."""
+        found = self.found.get(arm)
+        if found is None:
+            return record
+        parts = {name: [f.parts[name] for f in found] for name in found[0].parts}
+        checks = {name if name not in parts else f"{name} (rule)": values for name, values in record.parts.items()}
+        scores = [f.worth for f in found]
+        return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
+
+    def unanswered(self) -> list[Question]:
+        """What files of verdicts had no answer to."""
+        files = [bench for task, bench in self._benches.items() if self.judges[task].kind == "file"]
+        return [q for bench in files for q, verdict in bench.asked.values() if verdict.value is None]
+
+    def describe(self, task: TaskRecord) -> TaskRecord:
+        """The task's record: who judges it is part of how it is scored."""
+        assigned = self.judges.get(task.name)
+        if assigned is None:
+            return task
+        names = [task.scorer_hash, assigned.judge.digest, self.config.judge.protocol]
+        return task.model_copy(update={"scorer_hash": digest(names)[:16]})
+
+    def records(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> list[JudgeRecord]:
+        """One for each judged task; `arms` are those that `score` made."""
+        return [
+            self._record(task, [a for a in arms if a.task == task.name]) for task in tasks if task.name in self._benches
+        ]
+
+    def _record(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> JudgeRecord:
+        bench, assigned = self._benches[task.name], self.judges[task.name]
+        modelled = assigned.kind in ("model", "server")
+        verdicts = [verdict for _, verdict in bench.asked.values()]
+        unread = sum(v.value is None for v in verdicts)
+        settings = self.config.judge
+        return JudgeRecord(
+            task=task.name,
+            name=assigned.judge.name,
+            kind=assigned.kind,
+            digest=assigned.judge.digest,
+            protocol=settings.protocol,
+            temperature=settings.temperature if modelled else None,
+            top_p=settings.top_p if modelled else None,
+            calls=len(verdicts),
+            settled=bench.settled,
+            retries=sum(max(0, v.tries - 1) for v in verdicts),
+            unread=unread,
+            consistency=self._consistency(task.name) if modelled else None,
+            validation=assigned.validation,
+            arms=self._arms(task, arms),
+            warnings=_warnings(assigned, task.name, unread, len(verdicts)),
+        )
+
+    def _consistency(self, task: str) -> ConsistencyRecord:
+        orders = [f.orders for arm, found in self.found.items() if arm.task == task for f in found if f.orders]
+        return consistency(orders, self._retests.get(task, []), self.config.alpha)
+
+    def _arms(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> list[JudgedArmRecord]:
+        reference = next((a for a in arms if _is_reference(a, task)), None)
+        undecided = Counter({a.method: 0 for a in arms})
+        for arm, found in self.found.items():
+            if arm.task == task.name:
+                undecided[arm.method] += sum(f.undecided for f in found)
+        groups = {a.method: [b for b in arms if b.method == a.method] for a in arms if not _is_reference(a, task)}
+        weight, alpha = self.config.weight, self.config.alpha
+        return [
+            judged_arm(task, group, reference, undecided[method], weight, alpha)
+            for method, group in groups.items()
+            if reference
+        ]
+
+    def _bench(self, task: str) -> Bench:
+        if task not in self._benches:
+            self._benches[task] = Bench(self.judges[task], self.config.judge, self.store)
+        return self._benches[task]
+
+    def _controls(self, task: Task, items: Sequence[Item]) -> bool:
+        """Rules cost nothing, but need a target that is the user's; a judge reads the profile and has to be asked."""
+        if self.judges[task.name].kind == "rules":
+            return target_is_the_users(task, items)
+        return self.config.judge.shuffled
+
+    def _texts(self, done: Evaluated) -> dict[str, str]:
+        """Item -> response; empty where the arm failed on it."""
+        responses = done.responses(self.store)
+        answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}
+        return {item.id: responses[item.id].text if item.id in answered else "" for item in done.task.items}
+
+
+def _is_reference(arm: ArmRecord, task: TaskRecord) -> bool:
+    return arm.method == task.reference and arm.recipe is None
+
+
+def _warnings(assigned: Assigned, task: str, unread: int, asked: int) -> list[CaveatRecord]:
+    found = [CaveatRecord(code="judge_family", message=note) for note in assigned.notes]
+    if assigned.validation is None:
+        message = "judge not validated: hold it against labelled data with `mipo-bench check-judge`"
+        found.append(CaveatRecord(code="judge_not_validated", message=message))
+    elif assigned.validation.labels != task:
+        message = f"the judge was validated on {assigned.validation.labels}, not on {task}"
+        found.append(CaveatRecord(code="judge_validated_elsewhere", message=message))
+    if unread:
+        message = f"{unread} of {asked} verdicts could not be read and count as ties"
+        code = "verdicts_lost" if unread > MUCH * asked else "verdicts_unread"
+        found.append(CaveatRecord(code=code, message=message))
+    return found

@@ -1,0 +1,59 @@
+"""What a response to a training item is worth, for objectives that learn from rewards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.evaluation.scoring import scorer_hash
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.judging.assign import is_judged
+from mipo_bench.harness.judging.judges import generator_judge
+from mipo_bench.harness.training.pairs import Reward
+from mipo_bench.harness.types import Decoding, Generator, Item, Judge, Question, Recipe, Response, Task
+
+RUBRIC = "The response answers the request, and answers it in the way that this very user likes."
+"""For tasks that come with no rubric of their own."""
+
+
+def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig) -> Reward:
+    """The reward that the recipe asks for: the task's score, or ratings by the frozen base model.
+
+    The rater is the base model, not the run's judge: a model trained on the verdicts that it is evaluated by would
+    prove nothing.
+    """
+    if getattr(recipe, "reward", "score") == "score":
+        return score_reward(task)
+    decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
+    control = [str(token) for token in base.tokenizer.all_special_tokens] if isinstance(base, HFGenerator) else []
+    return judge_reward(task, generator_judge("base model", base, decoding, control))
+
+
+def score_reward(task: Task) -> Reward:
+    """The task's own score, in [0, 1]."""
+
+    def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
+        responses = (Response(text, 0, len(text.split()), "stop") for text in texts)
+        return [float(task.score(item, response).value) for item, response in zip(items, responses, strict=True)]
+
+    return Reward("score", digest(["score", task.name, task.version, scorer_hash(task)]), of)
+
+
+def judge_reward(task: Task, judge: Judge) -> Reward:
+    """The judge's ratings from 1 to 5, as (rating - 1) / 4; one that cannot be read counts as 1, and is told of."""
+    told = Counter[str]()
+
+    def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
+        questions = [Question(item, _rubric(task, item), text) for item, text in zip(items, texts, strict=True)]
+        found = {position: verdict.value for position, verdict in judge.decide(questions)}
+        told["ratings"] += len(questions)
+        told["unread"] += sum(found.get(n) is None for n in range(len(questions)))
+        return [found.get(n) or 0.0 for n in range(len(questions))]
+
+    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), of, told)
+
+
+def _rubric(task: Task, item: Item) -> str:
+    return task.rubric(item) if is_judged(task) else RUBRIC

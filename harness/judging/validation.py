@@ -1,0 +1,117 @@
+"""How a judge agrees with what people preferred: the labels of a judged task, or those in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.evaluation.cached_answers import Meter
+from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.judging.bench import TIE, Bench, Case, Found
+from mipo_bench.harness.judging.verdict_file import labelled, read_rows
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training.pairs import seed_of
+from mipo_bench.harness.types import Item, JudgedTask
+from mipo_bench.reports.analysis.judges import consistency
+from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
+from mipo_bench.reports.statistics.agreement import agreement
+from mipo_bench.reports.stats import Scores, summarize
+
+RUBRIC = "A good response answers the request, and does so in the way that this user would rate highest."
+"""Where labels come without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Comparisons with their labels, 1 where the first response is better, 0 where the other is, 1/2 for a tie."""
+
+    name: str
+    cases: tuple[Case, ...]
+    values: tuple[float, ...]
+
+    @property
+    def clusters(self) -> list[str]:
+        """The user of each case; without one it stands by itself."""
+        return [case.item.user_id or case.item.id for case in self.cases]
+
+
+def labels_of(task: JudgedTask, limit: int | None) -> Labels:
+    """The preferred and rejected responses of a task's evaluation items, which of them comes first drawn by lot."""
+    cases, values = [], []
+    for item in task.items("eval")[:limit]:
+        gold, wrong = task.gold(item), task.wrong(item)
+        if gold.strip() == wrong.strip():
+            continue
+        first = seed_of("labels", task.name, item.id) % 2 == 0
+        cases.append(Case(item, task.rubric(item), *((gold, wrong) if first else (wrong, gold))))
+        values.append(float(first))
+    if not cases:
+        raise ConfigError(f"task {task.name!r} has no two responses that differ: nothing to hold a judge against.")
+    return Labels(task.name, tuple(cases), tuple(values))
+
+
+def labels_in(path: Path, limit: int | None) -> Labels:
+    """The comparisons in a file (see `judge_file.FileJudge`), with "user" and "rubric" where given.
+
+    Raises ConfigError.
+    """
+    cases, values = [], []
+    for number, row in read_rows(path):
+        found = labelled(path, number, row)
+        user, rubric = row.get("user"), row.get("rubric", RUBRIC)
+        if not isinstance(rubric, str) or not isinstance(user or "", str):
+            raise ConfigError(f'{path}, line {number}: "user" and "rubric" are texts, where they are given.')
+        item = Item(f"line {number}", found.prompt, "", user, found.context)
+        cases.append(Case(item, rubric, found.a, found.b))
+        values.append(found.value)
+    if not cases:
+        raise ConfigError(f"{path} holds no comparison.")
+    return Labels(path.name, tuple(cases[:limit]), tuple(values[:limit]))
+
+
+def check(assigned: Assigned, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
+    """Let the judge decide every comparison, and hold its verdicts against the labels."""
+    bench = Bench(assigned, settings, store)
+    found = bench.judge(labels.cases, meter)
+    retests = bench.retest(meter)
+    asked = [verdict for _, verdict in bench.asked.values()]
+    modelled = assigned.kind in ("model", "server")
+    return JudgeRecord(
+        task=labels.name,
+        name=assigned.judge.name,
+        kind=assigned.kind,
+        digest=assigned.judge.digest,
+        protocol=settings.protocol,
+        temperature=settings.temperature if modelled else None,
+        top_p=settings.top_p if modelled else None,
+        calls=len(asked),
+        settled=bench.settled,
+        retries=sum(max(0, verdict.tries - 1) for verdict in asked),
+        unread=sum(verdict.value is None for verdict in asked),
+        consistency=consistency([f.orders for f in found if f.orders], retests, 0.05) if modelled else None,
+        validation=validation(labels, found),
+        arms=[],
+    )
+
+
+def validation(labels: Labels, found: Sequence[Found]) -> ValidationRecord:
+    """Kappa and accuracy of the verdicts. A verdict that both orders do not settle is a tie."""
+    verdicts = [TIE if f.worth == TIE else float(f.worth > TIE) for f in found]
+    agreed = agreement(labels.values, verdicts, labels.clusters)
+    right = [1 - abs(label - verdict) for label, verdict in zip(labels.values, verdicts, strict=True)]
+    own = [case.item.id for case in labels.cases]
+    accuracy = summarize(Scores.from_columns(own, right, labels.clusters))
+    return ValidationRecord(
+        labels=labels.name,
+        n_items=agreed.n_items,
+        n_clusters=agreed.n_clusters,
+        kappa=agreed.kappa,
+        kappa_low=agreed.ci_low,
+        kappa_high=agreed.ci_high,
+        accuracy=accuracy.mean,
+        accuracy_low=None if accuracy.ci_low is None else max(0.0, accuracy.ci_low),
+        accuracy_high=None if accuracy.ci_high is None else min(1.0, accuracy.ci_high),
+    )

@@ -1,0 +1,115 @@
+"""Verdicts in a file: a judge that looks them up, and the labels that other judges are held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.types import Question, Verdict
+
+
+@dataclass(frozen=True)
+class FileJudge:
+    """Verdicts that people gave, or an earlier judge: looked up by request, profile and responses.
+
+    One line of JSON for each: {"prompt", "context", "a", "b", "label": "a" | "b" | "tie"} for a comparison, whichever
+    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file, or still null,
+    has no verdict.
+    """
+
+    name: str
+    digest: str
+    verdicts: Mapping[tuple[str, ...], float]
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """See `Judge`."""
+        for position, q in enumerate(questions):
+            found = self.verdicts.get(_place(q.item.prompt, q.item.context, q.first, q.second))
+            yield position, Verdict(found, "" if found is not None else "not in the file")
+
+
+LABELS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A labelled comparison: `value` is 1 where `a` is better, 0 where `b` is, 1/2 for a tie."""
+
+    prompt: str
+    context: str | None
+    a: str
+    b: str
+    value: float
+
+
+def file_judge(path: Path) -> FileJudge:
+    """Read a file of verdicts. Raises ConfigError naming a bad line, or one that contradicts another."""
+    verdicts: dict[tuple[str, ...], float] = {}
+    for number, row in read_rows(path):
+        if _open(row):
+            continue
+        if "rating" in row:
+            found = {_place(row["prompt"], row.get("context"), row["a"], None): (_rating(path, number, row) - 1) / 4}
+        else:
+            label = labelled(path, number, row)
+            found = {_place(label.prompt, label.context, label.a, label.b): label.value}
+            found[_place(label.prompt, label.context, label.b, label.a)] = 1 - label.value
+        for place, value in found.items():
+            if verdicts.setdefault(place, value) != value:
+                raise ConfigError(f"{path}, line {number}: another line gives another verdict on the same responses.")
+    content = digest(part for place in sorted(verdicts) for part in (*place, verdicts[place]))
+    return FileJudge(path.name, digest(["judge-file", content]), verdicts)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers. Raises ConfigError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the file of verdicts {path}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}, line {number} is no JSON: {error}") from error
+        texts = ("prompt", "a") if isinstance(row, dict) and "rating" in row else ("prompt", "a", "b")
+        wrong = not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts)
+        if wrong or not isinstance(row.get("context") or "", str):
+            raise ConfigError(
+                f'{path}, line {number}: every line is an object with the texts "prompt", "context" (may be left out), '
+                '"a", "b" and "label", or "prompt", "context", "a" and "rating".'
+            )
+        yield number, row
+
+
+def _open(row: Mapping[str, Any]) -> bool:
+    """Whether somebody has yet to fill in the verdict."""
+    name = "rating" if "rating" in row else "label"
+    return name in row and row[name] is None
+
+
+def labelled(path: Path, number: int, row: Mapping[str, Any]) -> Labelled:
+    """The comparison in a row. Raises ConfigError for an unknown label."""
+    label = str(row.get("label")).strip().lower()
+    if label not in LABELS:
+        raise ConfigError(f"{path}, line {number}: label is {row.get('label')!r}; allowed are a, b and tie.")
+    return Labelled(row["prompt"], row.get("context"), row["a"], row["b"], LABELS[label])
+
+
+def _rating(path: Path, number: int, row: Mapping[str, Any]) -> int:
+    rating = row["rating"]
+    if isinstance(rating, bool) or rating not in (1, 2, 3, 4, 5):
+        raise ConfigError(f"{path}, line {number}: rating is {rating!r}; allowed are whole numbers from 1 to 5.")
+    return int(rating)
+
+
+def _place(prompt: str, context: str | None, first: str, second: str | None) -> tuple[str, ...]:
+    texts = (prompt, context or "", first, *(() if second is None else (second,)))
+    return tuple(text.strip() for text in texts)

@@ -1,0 +1,227 @@
+"""The grid of a run: which arms on which tasks. Nothing is loaded but the plugins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.text import all_storable
+from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
+from mipo_bench.harness.planning.grid import recipe_name, variants
+from mipo_bench.harness.plugins.registry import Plugins, load_plugins
+from mipo_bench.harness.plugins.task_data import data_problems, on_data
+from mipo_bench.harness.types import (
+    Arm,
+    Baseline,
+    ContrastedBaseline,
+    Decoding,
+    ForeignTask,
+    Item,
+    Recipe,
+    SteppedBaseline,
+    Task,
+)
+
+ALL = "all"
+"""Stands for every baseline or recipe that applies, those that are not run by default too."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """One task with everything that will be done on it."""
+
+    task: Task
+    items: tuple[Item, ...]
+    training_items: tuple[Item, ...]
+    reference: str
+    baselines: tuple[str, ...]
+    recipes: tuple[str, ...]
+    decoding: Decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All tasks, and the plugins that their arms name; several arms' recipes can be one plugin (see `grid`)."""
+
+    tasks: tuple[TaskPlan, ...]
+    baselines: Mapping[str, Baseline]
+    recipes: Mapping[str, Recipe]
+    arms: tuple[Arm, ...]
+
+    def arms_of(self, task: str, *, trained: bool) -> list[Arm]:
+        """The arms of a task, on the base model or on checkpoints."""
+        return [a for a in self.arms if a.task == task and (a.recipe is not None) == trained]
+
+
+def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
+    """Choose tasks, baselines and recipes, of `plugins` or else of what is installed and included.
+
+    Raises ConfigError with every unknown or unfit name at once, PluginError where a plugin is broken.
+    """
+    plugins = plugins or load_plugins([include.path for include in config.include])
+    baselines, recipes = plugins.baselines, plugins.recipes
+    tasks, problems = chosen_tasks(config, plugins)
+    problems += data_problems(config.data, tasks.values())
+    problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
+    problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
+    problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
+    problems += [unknown("recipe", r, recipes) for r in config.recipes or () if r not in {*recipes, ALL}]
+    known = {*baselines, *recipes}
+    problems += [
+        unknown("arm of information.arms", a, known)
+        for a in config.information.arms or ()
+        if recipe_name(a) not in known
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if not tasks:
+        installed = ", ".join(sorted(plugins.tasks)) or "none"
+        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {installed}.")
+    plans = _plans(list(tasks.values()), config, plugins)
+    _check_used(config, plans)
+    methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}
+    return Plan(plans, baselines, methods, tuple(a for p in plans for a in _arms(p, config)))
+
+
+def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
+    """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
+    if not config.tasks:
+        fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
+        return {n: t for n, t in fitting.items() if getattr(t, "default", True)}, []
+    found: dict[str, Task] = {}
+    problems = []
+    for name in config.tasks:
+        try:
+            task = plugins.task(name)
+        except ConfigError as error:
+            problems.append(str(error))
+        else:
+            found[task.name] = task
+    return found, problems
+
+
+def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
+    """A baseline or recipe that was asked for by name must apply to a task of the run."""
+    unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
+    unused |= {*(config.recipes or ())} - {recipe_name(r) for p in plans for r in p.recipes}
+    unused -= {ALL}
+    if unused:
+        tasks = ", ".join(p.task.name for p in plans)
+        bare = [p.task.name for p in plans if not p.training_items]
+        untrained = f" Without training items, and so without recipes: {', '.join(bare)}." if bare else ""
+        raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
+
+
+def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
+    """The plan of every task. Raises the first one's error, or all of them as one where data of several is missing."""
+    plans, missing = [], []
+    for task in tasks:
+        try:
+            plans.append(_guarded(task, config, plugins.baselines, plugins.recipes))
+        except DataError as error:
+            missing.append(str(error))
+    if missing:
+        raise DataError("\n".join(missing))
+    return tuple(plans)
+
+
+def _guarded(
+    task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
+) -> TaskPlan:
+    try:
+        return _task_plan(on_data(task, config.data), config, baselines, recipes)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
+
+
+def _task_plan(
+    task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
+) -> TaskPlan:
+    items, training = tuple(task.items("eval")), tuple(task.items("train"))
+    if not items:
+        raise ConfigError(f"task {task.name!r} has no evaluation items.")
+    for split in (items, training):
+        _check_texts(task.name, split)
+    _check_disjoint(task.name, items, training)
+    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
+    usable = sorted(recipes.items()) if training else []
+    wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
+    methods = tuple(method for recipe in wanted for method in variants(recipe, config))
+    reference = _reference(task, config, fitting, baselines)
+    if methods and items[0].context and not baselines[reference].uses_context:
+        raise ConfigError(
+            f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
+            " would contrast nothing. Choose another reference, or give --recipes none."
+        )
+    chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
+    limit = config.pairs.limit or (2 * config.limit if config.limit else None)
+    return TaskPlan(
+        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
+    )
+
+
+def decoding_of(task: Task, config: RunConfig) -> Decoding:
+    """The run's settings, or the task's own; a token limit that the user gave holds for both."""
+    wanted = config.decoding
+    if not isinstance(task, ForeignTask):
+        return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
+    limit = wanted.max_new_tokens if wanted.max_new_tokens and task.decoding.max_new_tokens else None
+    return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
+
+
+def _reference(task: Task, config: RunConfig, fitting: Sequence[str], baselines: Mapping[str, Baseline]) -> str:
+    reference = config.reference.get(task.name, task.reference)
+    if reference not in fitting:
+        these = ", ".join(fitting) or "none"
+        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. These do: {these}.")
+    if isinstance(baselines[reference], SteppedBaseline | ContrastedBaseline):
+        raise ConfigError(
+            f"the reference {reference!r} of task {task.name!r} asks in its own way: pairs are made of one prompt and"
+            " its response. Choose a baseline that asks once."
+        )
+    return reference
+
+
+def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
+    """Whether it runs: named (or everything is asked for), or in the default set where nothing is named."""
+    if names is None:
+        return bool(getattr(plugin, "default", True))
+    return plugin.name in names or ALL in names
+
+
+def _check_texts(task: str, items: Sequence[Item]) -> None:
+    """Every item has an id of its own, and texts that can be written to a file: else the report could not be."""
+    twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
+    broken = [item.id for item in items if not all_storable(item)]
+    for names, what in ((twice, "stands there more than once"), (broken, "holds half a character (a lone surrogate)")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise PluginError(f"task {task!r}: item {names[0]!r}{more}: {what}. `mipo-bench check-task` shows all.")
+
+
+def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:
+    """No evaluation user, and no evaluation prompt of its own, may be trained on."""
+    users = {i.user_id for i in items if i.user_id} & {i.user_id for i in training}
+    prompts = {i.prompt for i in items} & {i.prompt for i in training}
+    for what, shared in (("users", users), ("prompts", prompts)):
+        if shared:
+            some = ", ".join(repr(s) for s in sorted(map(str, shared))[:3])
+            raise ConfigError(f"task {task!r} trains on {len(shared)} of its evaluation {what}: {some}. Split them.")
+
+
+def _arms(plan: TaskPlan, config: RunConfig) -> list[Arm]:
+    """Prompting arms, the A/A twin of the reference, then one arm for each recipe and training seed."""
+    name, seed = plan.task.name, config.decoding.seed
+    arms = [Arm(name, b, sample_seed=seed) for b in plan.baselines]
+    if config.noise_floor and plan.decoding.temperature > 0:
+        arms.append(Arm(name, plan.reference, sample_seed=seed + 1, noise=True))
+    arms += [
+        Arm(name, plan.reference, recipe=r, train_seed=s, sample_seed=seed)
+        for r in plan.recipes
+        for s in range(config.seeds)
+    ]
+    return arms

@@ -1,0 +1,190 @@
+"""What `check-task` finds out about a task without a model. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mipo_bench.harness.evaluation.scoring import checked_score
+from mipo_bench.harness.plugins.check_items import (
+    RAISED,
+    Check,
+    Elsewhere,
+    Items,
+    disjoint,
+    read_items,
+    same_elsewhere,
+    targets,
+    tried,
+)
+from mipo_bench.harness.plugins.protocol_checks import shown
+from mipo_bench.harness.plugins.registry import Plugins
+from mipo_bench.harness.types import Baseline, Item, JudgedTask, Message, Response, Score, Task
+
+HOSTILE = (
+    "",
+    " \n\t ",
+    "\x00\x07\x1b[31mred\x1b[0m\x7f",
+    "word " * 4000,
+    "9" * 6000,
+    "((((((((((" * 300,
+    "\u0664\u0662 \u00bd \uac00 \U0001d7d8 \u202eabc \ufeff e\u0301 \U0001f600",
+    "Answer:",
+    "Answer: nan",
+    "answer is -1e999 or 1/0",
+    "None",
+    "{'a': [1, null}",
+    "%s %d {0} {name} \\1 $&",
+    "A B C D (A) (B) (C) (D)",
+    "</details><script>alert(1)</script>",
+)
+"""Texts that scorers were not written for."""
+
+
+def answer(text: str, item: Item) -> Response:
+    """The text as a model's response; where it is one of the item's options, that one is the most probable by far."""
+    logprobs = tuple(-1.0 if option == text else -50.0 for option in item.options)
+    return Response(text, 1, 1, "stop", logprobs if text in item.options else None)
+
+
+def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[Check]:
+    """Every check in turn; without usable items only the first."""
+    items, check = read_items(task)
+    yield check
+    if items is None:
+        return
+    yield same_elsewhere(task, elsewhere)
+    yield disjoint(items)
+    if isinstance(task, JudgedTask):
+        yield _labels(task, items)
+        yield _rubrics(task, items)
+    else:
+        yield targets(items)
+        yield _scores("gold", 1.0, task, items)
+        yield _scores("wrong", 0.0, task, items)
+    yield _within_range(task, items)
+    yield _prompts(task, items, plugins.baselines)
+    yield _reference(task, items, plugins.baselines)
+
+
+def _scores(label: str, wanted: float, task: Task, items: Items) -> Check:
+    """Whether every response that the task itself calls gold (or wrong) scores 1 (or 0)."""
+    problems: list[str] = []
+    for item in items.all:
+        text = _label(label, task, item, problems)
+        if text is None:
+            continue
+        score = _score(f"item {item.id!r}: scoring the {label} response", task, item, text, problems)
+        if score is not None and score != wanted:
+            problems.append(f"item {item.id!r}: the {label} response {shown(text)} scores {score:g}, not {wanted:g}")
+    return Check(label, f"{len(items.all)} responses score {wanted:g}", tuple(problems))
+
+
+def _label(label: str, task: Task, item: Item, problems: list[str]) -> str | None:
+    make = task.gold if label == "gold" else task.wrong
+    text = tried(f"item {item.id!r}: {label}()", partial(make, item), problems)
+    if isinstance(text, str):
+        return text
+    problems += [] if text is RAISED else [f"item {item.id!r}: {label}() gives {shown(text)}, not a text"]
+    return None
+
+
+def _labels(task: Task, items: Items) -> Check:
+    """A judged task's preferred and rejected responses are texts that differ."""
+    problems: list[str] = []
+    for item in items.all:
+        gold, wrong = (_label(label, task, item, problems) for label in ("gold", "wrong"))
+        if gold is not None and wrong is not None and (gold == wrong or not gold.strip()):
+            problems.append(f"item {item.id!r}: gold {shown(gold)} and wrong {shown(wrong)} are no pair to tell apart")
+    return Check("labels", f"{len(items.all)} pairs of a preferred and a rejected response", tuple(problems))
+
+
+def _rubrics(task: JudgedTask, items: Items) -> Check:
+    problems: list[str] = []
+    found: dict[object, set[str]] = {}
+    for item in items.all:
+        rubric = tried(f"item {item.id!r}: rubric()", partial(task.rubric, item), problems)
+        if not isinstance(rubric, str) or not rubric.strip():
+            problems += [] if rubric is RAISED else [f"item {item.id!r}: rubric() gives {shown(rubric)}, not a text"]
+            continue
+        found.setdefault(item.user_id, set()).add(rubric)
+    if len(found) > 1 and len(set().union(*found.values())) == 1:
+        problems.append(
+            f"item {items.all[0].id!r} has the rubric of all {len(found)} users: it must differ between them"
+        )
+    return Check("rubrics", f"{len(items.all)} rubrics of {len(found)} users", tuple(problems))
+
+
+def _within_range(task: Task, items: Items) -> Check:
+    problems: list[str] = []
+    sample = items.sample
+    golds = [text for item in sample if (text := _label("gold", task, item, [])) is not None]
+    for n, item in enumerate(sample):
+        others = [golds[(n + step) % len(golds)] for step in (1, 7)] if golds else []
+        for text in (*HOSTILE, item.prompt, *others):
+            what = f"item {item.id!r}: scoring {text[:40]!r}{'...' if len(text) > 40 else ''}"
+            score = _score(what, task, item, text, problems)
+            if score is not None and task.binary and score not in (0, 1):
+                problems.append(f"{what} gives {score:g}, but the task says that it is binary")
+    return Check("range", f"{len(sample)} items x {len(HOSTILE) + 3} odd responses within [0, 1]", tuple(problems))
+
+
+def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Check:
+    problems: list[str] = []
+    example = items.splits["eval"][0]
+    fitting = {name: b for name, b in sorted(baselines.items()) if _applies(b, task, example, problems)}
+    for name, baseline in fitting.items():
+        for item in items.all:
+            what = f"item {item.id!r}: baseline {name!r}"
+            messages = tried(what, partial(baseline.messages, item), problems)
+            if messages is not RAISED and (problem := _chat_problem(messages, item, baseline)):
+                problems.append(f"{what} {problem}")
+    if not fitting and not problems:
+        problems.append(
+            f"no baseline applies, as seen by item {example.id!r}: {', '.join(sorted(baselines)) or 'none'}"
+        )
+    done = f"{len(fitting) * len(items.all)} prompts by {', '.join(fitting)}"
+    return Check("prompts", done, tuple(problems))
+
+
+def _chat_problem(messages: Any, item: Item, baseline: Baseline) -> str | None:
+    if not isinstance(messages, Sequence) or not messages or not all(isinstance(m, Message) for m in messages):
+        return f"gives {shown(messages)}, not messages"
+    if messages[-1].role != "user" or not messages[-1].content.strip():
+        return "does not end with what the user says"
+    if baseline.uses_context and item.context and not any(item.context in m.content for m in messages):
+        return f"leaves out the context {shown(item.context)}"
+    return None
+
+
+def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Check:
+    problems: list[str] = []
+    example, baseline = items.splits["eval"][0], baselines.get(task.reference)
+    if baseline is None:
+        problems.append(f"reference {task.reference!r} is no baseline: {', '.join(sorted(baselines))}")
+    elif not _applies(baseline, task, example, problems):
+        problems.append(f"reference {task.reference!r} does not apply to item {example.id!r}")
+    elif example.context and not baseline.uses_context:
+        problems.append(f"reference {task.reference!r} does not show the context of item {example.id!r}")
+    return Check("reference", f"{task.reference} applies", tuple(problems))
+
+
+def _applies(baseline: Baseline, task: Task, item: Item, problems: list[str]) -> bool:
+    what = f"item {item.id!r}: whether baseline {baseline.name!r} applies"
+    return tried(what, partial(baseline.applies, task, item), problems) is True
+
+
+def _score(what: str, task: Task, item: Item, text: str, problems: list[str]) -> float | None:
+    """The score of a text; None where there is no valid one, which becomes a problem."""
+    score = tried(what, partial(task.score, item, answer(text, item)), problems)
+    if score is RAISED:
+        return None
+    if not isinstance(score, Score):
+        problems.append(f"{what} gives {shown(score)}, not a Score")
+        return None
+    try:
+        return checked_score(score).value
+    except ValueError as error:
+        problems.append(f"{what}: {error}")
+        return None

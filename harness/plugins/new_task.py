@@ -1,0 +1,71 @@
+"""`mipo-bench new-task`: a complete small task in one file, and its tests beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mipo_bench.harness.errors import ConfigError, StorageError
+from mipo_bench.harness.plugins.protocol_checks import name_problem
+from mipo_bench.harness.plugins.registry import load_plugins
+
+TaskKind = Literal["personalized", "math", "choice", "judged"]
+_SKELETONS = Path(__file__).parent / "skeletons"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files that were written."""
+
+    task: Path
+    test: Path
+
+
+def write_task(name: str, kind: TaskKind, folder: Path) -> Written:
+    """Write the task and its tests; the folder is made where it is missing.
+
+    Raises ConfigError where the name cannot be used or one of the files stands already, StorageError where they cannot
+    be written. Nothing is written then.
+    """
+    _check_name(name)
+    file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py"
+    written = Written(folder / file, folder / f"test_{file}")
+    for path in (written.task, written.test):
+        if path.exists():
+            raise ConfigError(f"{path} stands already and is not overwritten. Choose another name or --out FOLDER.")
+    values = {"name": name, "file": file, "class_name": _class_name(name), "kind": kind}
+    texts = {written.task: _render(f"{kind}.py.jinja", values), written.test: _render("test_task.py.jinja", values)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            with path.open("x", encoding="utf-8") as out:
+                out.write(text)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error}. Choose another with --out FOLDER.") from error
+    return written
+
+
+def _check_name(name: str) -> None:
+    if problem := name_problem(name):
+        raise ConfigError(f"the {problem}.")
+    if re.match(r"(test|conftest)\b|test_", name):
+        raise ConfigError(f"the name {name!r} reads like a test file, which is never loaded. Choose another.")
+    if name in load_plugins().tasks:
+        raise ConfigError(f"a task {name!r} is installed already. Choose another name.")
+
+
+def _class_name(name: str) -> str:
+    """`word-sums` -> WordSumsTask. The last word keeps it apart from Item, Score and the like."""
+    words = "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name) if word)
+    return f"{'Task' if words[0].isdigit() else ''}{words}Task"
+
+
+def _render(skeleton: str, values: dict[str, str]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Python source, not HTML; the values are checked names
+        keep_trailing_newline=True, trim_blocks=True, undefined=StrictUndefined
+    )
+    return environment.from_string((_SKELETONS / skeleton).read_text(encoding="utf-8")).render(values)

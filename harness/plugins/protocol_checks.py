@@ -1,0 +1,208 @@
+"""A plugin is held against the protocol of its kind before anything uses it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Task
+
+Kind = Literal["task", "baseline", "recipe"]
+KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
+ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
+    "task": {
+        "name": str,
+        "suite": str,
+        "version": int,
+        "description": str,
+        "binary": bool,
+        "reasoning": bool,
+        "reference": str,
+        "max_new_tokens": int,
+    },
+    "baseline": {"name": str, "description": str, "uses_context": bool},
+    "recipe": {"name": str, "description": str},
+}
+METHODS: Mapping[Kind, Mapping[str, int]] = {
+    "task": {"items": 1, "score": 2, "gold": 1, "wrong": 1},
+    "baseline": {"applies": 2, "messages": 1},
+    "recipe": {"applies": 2, "contrasts": 2},
+}
+"""Kind -> methods with their number of arguments."""
+OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
+    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
+    "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
+    "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
+}
+OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
+    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
+    "baseline": {"follow_up": 2, "contrast": 1},
+    "recipe": {"graded_contrasts": 4},
+}
+ALLOWED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    "task": {},
+    "baseline": {"contrast_use": CONTRAST_USES},
+    "recipe": {"objective": OBJECTIVES, "reward": ("score", "judge")},
+}
+"""Attributes with a closed list of values."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LIMIT = 200
+"""Characters of a foreign value or message that are shown."""
+_ABSENT = object()
+
+
+def check_plugin(kind: Kind, factory: Callable[[], Any], origin: str) -> Any:
+    """Build the plugin and hold it against its protocol. Raises PluginError naming all that is missing or wrong."""
+    try:
+        plugin = factory()
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{origin} cannot be built: {reason(error)}") from error
+    problems = list(_problems(kind, plugin))
+    if problems:
+        raise PluginError(f"{origin} is not a {kind}: {'; '.join(problems)}.")
+    return plugin
+
+
+def check_member(family: str, member: Any, origin: str) -> Task:
+    """A task that a family made: like any other task, but its name begins with the family's and a colon."""
+    problems = list(_problems("task", member, prefix=f"{family}:"))
+    if problems:
+        raise PluginError(f"{origin} is not a task: {'; '.join(problems)}.")
+    return cast("Task", member)
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with the name of a plugin, if anything."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"name {shown(name)} is not allowed: write letters, digits, '-', '_' and '.', a letter or digit first"
+
+
+def reason(error: BaseException) -> str:
+    """Type and message of what foreign code raised, with the file and line of that code where they are known."""
+    if isinstance(error, SystemExit):
+        return f"SystemExit: sys.exit({shown(error.code)}) was called{_line(error)}"
+    text = _printable(str(error.msg if isinstance(error, SyntaxError) else error))
+    return f"{type(error).__name__}: {text[:_LIMIT]}{_line(error)}"
+
+
+def shown(value: object) -> str:
+    """A foreign value in a message: short, and whatever its `repr` does."""
+    try:
+        text = _printable(repr(value))
+    except Exception as error:  # noqa: BLE001 - a plugin's own repr; the message must still be printed
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}..."
+
+
+def _printable(text: str) -> str:
+    """One line that moves no cursor and rings no bell."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
+
+
+def _line(error: BaseException) -> str:
+    """The place in the plugin: that of the syntax error, else the last frame in the plugin's own folder.
+
+    That folder is where the first frame below the harness and the importer is.
+    """
+    if isinstance(error, SyntaxError):
+        return f" ({Path(error.filename).name}, line {error.lineno})" if error.filename and error.lineno else ""
+    here = str(Path(__file__).parents[1])
+    foreign = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", here)) and "importlib" not in Path(frame.filename).parts
+    ]
+    own = [frame for frame in foreign if Path(foreign[0].filename).parent in Path(frame.filename).parents]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+
+
+def _problems(kind: Kind, plugin: object, prefix: str = "") -> Iterator[str]:
+    if isinstance(plugin, type):
+        yield f"the factory returned the class {plugin.__name__} instead of an object"
+        return
+    found = [p for name, wanted in ATTRIBUTES[kind].items() if (p := _attribute(plugin, name, wanted))]
+    found += [
+        p
+        for name, wanted in OPTIONAL_ATTRIBUTES[kind].items()
+        if (p := _attribute(plugin, name, wanted, optional=True))
+    ]
+    found += [p for name, count in METHODS[kind].items() if (p := _method(plugin, name, count))]
+    found += [p for name, count in OPTIONAL_METHODS[kind].items() if (p := _method(plugin, name, count, optional=True))]
+    yield from found or _values(kind, plugin, prefix)
+
+
+def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
+    """What is wrong with attributes that have the right type."""
+    if not plugin.name.startswith(prefix):
+        yield f"name {shown(plugin.name)} does not begin with {prefix!r}"
+    elif problem := name_problem(plugin.name.removeprefix(prefix)):
+        yield problem
+    for attribute in ("description", "licence", "source"):
+        text = getattr(plugin, attribute, "-")
+        if not text.strip() or not text.isprintable():
+            yield f"{attribute} {shown(text)} is not one line of text"
+    yield from (
+        f"{name} {shown(getattr(plugin, name))} is not one of {', '.join(allowed)}"
+        for name, allowed in ALLOWED[kind].items()
+        if getattr(plugin, name, allowed[0]) not in allowed
+    )
+    if kind != "task":
+        yield from _asking(plugin) if kind == "baseline" else ()
+        return
+    if plugin.suite not in SUITES:
+        yield f"suite {shown(plugin.suite)} is not one of {', '.join(SUITES)}"
+    if plugin.max_new_tokens < 0:
+        yield f"max_new_tokens = {plugin.max_new_tokens} is negative"
+
+
+def _asking(plugin: Any) -> Iterator[str]:
+    """What is wrong with a baseline that asks otherwise than once."""
+    if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
+        yield "steps and follow_up go together: give both or neither"
+    elif getattr(plugin, "steps", 2) < 2:
+        yield f"steps = {plugin.steps} is too few for follow_up: 2 or more"
+    if hasattr(plugin, "contrast_use") != hasattr(plugin, "contrast"):
+        yield "contrast_use and contrast go together: give both or neither"
+    elif hasattr(plugin, "steps") and hasattr(plugin, "contrast"):
+        yield "steps and contrast cannot be combined"
+
+
+def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = False) -> str | None:
+    try:
+        value = getattr(plugin, name, _ABSENT)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a property of a plugin may raise anything
+        return f"attribute {name!r} raises {reason(error)}"
+    if value is _ABSENT:
+        return None if optional else f"attribute {name!r} ({wanted.__name__}) is missing"
+    fits = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+    return None if fits else f"{name} = {shown(value)} is not {_article(wanted.__name__)}"
+
+
+def _method(plugin: object, name: str, count: int, *, optional: bool = False) -> str | None:
+    try:
+        method = getattr(plugin, name, _ABSENT)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        return f"method {name!r} raises {reason(error)}"
+    if method is _ABSENT and optional:
+        return None
+    if not callable(method):
+        return f"method {name!r} is missing" if method is _ABSENT else f"{name} = {shown(method)} is not a method"
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # written in C, without a signature to read
+        return None
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return f"{name}{signature} must take {count} argument{'s' if count > 1 else ''}"
+    return None
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

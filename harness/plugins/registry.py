@@ -1,0 +1,200 @@
+"""Find the plugins: tasks, baselines, recipes and task families.
+
+They are announced through the entry-point groups `mipo_bench.tasks`, `mipo_bench.baselines`, `mipo_bench.recipes` and
+`mipo_bench.task_families`, or by a file that the user includes, in module-level lists: `TASKS = [MyTask]`, `BASELINES`,
+`RECIPES`, and `TASK_FAMILIES = {"prefix": make_task}`. Each entry is the zero-argument factory (usually a class) of an
+object that follows the protocol of its kind in `types`; a family is a function that makes the task `prefix:rest` from
+`rest`. Every plugin is imported, built and checked when loaded, and everything that is wrong with any of them is
+reported at once. Plugin code runs with the user's rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
+from mipo_bench.harness.plugins.included_files import Source, announced, load_module, sources
+from mipo_bench.harness.plugins.protocol_checks import (
+    KINDS,
+    Kind,
+    check_member,
+    check_plugin,
+    name_problem,
+    reason,
+    shown,
+)
+from mipo_bench.harness.types import Baseline, Recipe, Task
+
+Family = Callable[[str], Task]
+_LISTS: Mapping[str, Kind] = {"TASKS": "task", "BASELINES": "baseline", "RECIPES": "recipe"}
+_FAMILIES = "TASK_FAMILIES"
+_ANNOUNCEMENTS: Mapping[str, tuple[type, ...]] = {**dict.fromkeys(_LISTS, (list, tuple)), _FAMILIES: (dict,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin comes from: the distribution with its version, or the included file; and its place in there.
+
+    `licence` is that of the distribution, None where it states none.
+    """
+
+    label: str
+    place: str
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """Everything that is installed or included, by name; `origins` is by kind (`family` for families) and name."""
+
+    tasks: Mapping[str, Task]
+    baselines: Mapping[str, Baseline]
+    recipes: Mapping[str, Recipe]
+    families: Mapping[str, Family]
+    origins: Mapping[tuple[str, str], Origin]
+
+    def task(self, name: str) -> Task:
+        """The task of that name; `family:rest` is made by its family. Raises ConfigError where there is none."""
+        if name in self.tasks:
+            return self.tasks[name]
+        prefix, colon, rest = name.partition(":")
+        if not colon or prefix not in self.families:
+            raise ConfigError(
+                unknown("task", name, [*self.tasks, *(f"{family}:{rest or 'NAME'}" for family in self.families)])
+            )
+        origin = f"task {name!r} of family {prefix!r} ({self.origins['family', prefix].label})"
+        try:
+            member = self.families[prefix](rest)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{origin} cannot be made: {reason(error)}") from error
+        return check_member(prefix, member, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An announced plugin that is not built yet."""
+
+    kind: str
+    name: str
+    origin: Origin
+    load: Callable[[], Any]
+    """Gives the factory; raises whatever importing it raises."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} plugin {self.name!r} of {self.origin.label} ({self.origin.place})"
+
+
+def load_plugins(include: Sequence[Path] = ()) -> Plugins:
+    """Load what is installed, and the files and folders in `include`.
+
+    Raises PluginError with every problem, a line each.
+    """
+    problems: list[str] = []
+    loaded: dict[str, dict[str, Any]] = {kind: {} for kind in (*KINDS, "family")}
+    origins: dict[tuple[str, str], _Found] = {}
+    for found in [*_installed(), *_included(include, problems)]:
+        try:
+            name, plugin = _build(found)
+        except PluginError as error:
+            problems.append(str(error))
+            continue
+        first = origins.setdefault((found.kind, name), found)
+        if first is not found:
+            problems.append(f"two {found.kind} plugins are called {name!r}: {first} and {found}. Rename or remove one.")
+        loaded[found.kind].setdefault(name, plugin)
+    if problems:
+        raise PluginError("\n".join(problems))
+    tasks, baselines, recipes, families = (dict(sorted(loaded[kind].items())) for kind in (*KINDS, "family"))
+    return Plugins(
+        tasks,
+        baselines,
+        recipes,
+        families,
+        {key: found.origin for key, found in origins.items()},
+    )
+
+
+def _build(found: _Found) -> tuple[str, Any]:
+    try:
+        factory = found.load()
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{found} cannot be imported: {reason(error)}") from error
+    if not callable(factory):
+        raise PluginError(f"{found} is {shown(factory)}: announce the class or function that makes it, not its result.")
+    if found.kind == "family":
+        if problem := name_problem(found.name):
+            raise PluginError(f"{found}: {problem}.")
+        return found.name, factory
+    plugin = check_plugin(cast("Kind", found.kind), factory, str(found))
+    return plugin.name, plugin
+
+
+def _installed() -> Iterator[_Found]:
+    """What distributions announce; an entry that is seen twice (in a checkout and installed) counts once."""
+    for kind, group in (*((kind, f"mipo_bench.{kind}s") for kind in KINDS), ("family", "mipo_bench.task_families")):
+        entries = {(e.name, e.value, e.dist.name if e.dist else ""): e for e in entry_points(group=group)}
+        for _, entry in sorted(entries.items()):
+            yield _Found(kind, entry.name, _origin(entry), entry.load)
+
+
+def _origin(entry: EntryPoint) -> Origin:
+    if entry.dist is None:
+        return Origin("an unknown distribution", entry.value)
+    licence = entry.dist.metadata.json.get("license_expression")
+    return Origin(f"{entry.dist.name} {entry.dist.version}", entry.value, str(licence) if licence else None)
+
+
+def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
+    """What the files announce; files that cannot be read, or announce nothing, are added to `problems`."""
+    for path in {path.resolve(): path for path in include}.values():
+        try:
+            files = sources(path)
+        except PluginError as error:
+            problems.append(str(error))
+            continue
+        for source in files:
+            try:
+                yield from _of_file(source)
+            except PluginError as error:
+                problems.append(str(error))
+
+
+def _same(factory: Any) -> Any:
+    """The factory itself: its file has been loaded already."""
+    return factory
+
+
+def _of_file(source: Source) -> list[_Found]:
+    try:
+        module = load_module(source)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"plugin file {source.label} cannot be imported: {reason(error)}") from error
+    try:
+        lists = announced(module, _ANNOUNCEMENTS)
+    except PluginError as error:
+        raise PluginError(f"plugin file {source.label}: {error}") from error
+    found = [
+        _Found(
+            kind, getattr(factory, "__name__", str(n)), Origin(source.label, f"{name}[{n}]"), partial(_same, factory)
+        )
+        for name, kind in _LISTS.items()
+        for n, factory in enumerate(cast("Sequence[Any]", lists.get(name, ())))
+    ]
+    families = cast("Mapping[Any, Any]", lists.get(_FAMILIES, {}))
+    found += [
+        _Found("family", str(name), Origin(source.label, f"{_FAMILIES}[{name!r}]"), partial(_same, factory))
+        for name, factory in families.items()
+    ]
+    if not found:
+        raise PluginError(
+            f"plugin file {source.label} announces no plugin: end it with TASKS = [MyTask], BASELINES = [...] or "
+            "RECIPES = [...], lists of its classes."
+        )
+    return found

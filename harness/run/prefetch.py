@@ -1,0 +1,59 @@
+"""What is sure to be asked of the base model, asked in one stream before the arms that need it.
+
+Arms of a few hundred short prompts would each end with half-empty batches; together they keep the slots full. An answer
+depends on its own request alone, so nothing changes but the time: each arm finds its answers in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.evaluation.arm_answers import Weights, ask
+from mipo_bench.harness.evaluation.cached_answers import Meter, answer
+from mipo_bench.harness.planning.plan import Plan
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.training.pairs import PairSource, objective_of, pair_requests
+from mipo_bench.harness.types import ContrastedBaseline, Generator, Request, SteppedBaseline
+
+CHUNK = 8192
+"""Requests that are held in memory at once."""
+
+
+def answer_ahead(requests: Iterable[Request], generator: Generator, store: Store, meter: Meter) -> None:
+    """Answer everything into the store. Gives up where a request fails: its arm asks again, and says what is wrong."""
+    stream = iter(requests)
+    while chunk := list(islice(stream, CHUNK)):
+        if any(response.finish == "failed" for response in answer(generator, chunk, store, meter)):
+            return
+
+
+def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
+    """What the prompting arms of all tasks ask of the base model; an arm that cannot be asked is left to itself."""
+    for task in plan.tasks:
+        for arm in plan.arms_of(task.task.name, trained=False):
+            baseline = plan.baselines[arm.baseline]
+            if isinstance(baseline, SteppedBaseline | ContrastedBaseline):
+                continue  # what it asks depends on answers, or is not what its messages say
+            try:
+                asked = ask(task, baseline, arm, weights)
+            except (UserError, KeyboardInterrupt):
+                raise
+            except BaseException:  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
+                continue
+            yield from asked.requests.values()
+
+
+def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
+    """What the preference pairs of all trainings ask of the base model; what cannot be paired is left to its arm."""
+    for source in sources:
+        if objective_of(source.recipe) == "grpo":
+            continue  # its responses come from the model in training
+        try:
+            asked = list(pair_requests(source, generator))
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001, S112 - as above
+            continue
+        yield from asked

@@ -1,0 +1,267 @@
+"""What a planned run needs, and whether it is there. Nothing is downloaded, trained or written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from mipo_bench.harness.backends.select import check_backend, engine_maker
+from mipo_bench.harness.commands.run import check_writable
+from mipo_bench.harness.config.schema import TRAINING_BACKENDS, RunConfig
+from mipo_bench.harness.core.provenance import git_state, package_versions, usable_cores
+from mipo_bench.harness.errors import ModelError, UserError
+from mipo_bench.harness.generators.hf_generator import Placement, place
+from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
+from mipo_bench.harness.generators.responses_file import is_responses
+from mipo_bench.harness.inference.memory import check_training_fits
+from mipo_bench.harness.judging.assign import check_judge, is_judged, load_judge
+from mipo_bench.harness.judging.to_label import planned_judging
+from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
+from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.plugins.task_data import EVERY, on_data
+from mipo_bench.harness.run.responses_run import plan_given
+from mipo_bench.harness.types import Task
+
+_FOUR_BYTES, _TWO_BYTES = 4, 2
+_HUB_SECONDS = 5.0
+"""How long the hub may take to say whether it has a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `fail` keeps the run from starting, `warn` does not."""
+
+    what: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+
+
+def examine(config: RunConfig) -> Iterator[Finding]:
+    """Look at packages, device, model, tasks with their data, disk and git, in this order."""
+    yield from _packages()
+    if is_responses(config.model) or config.backend not in TRAINING_BACKENDS:
+        plan = yield from _elsewhere(config)
+        yield from _disk(config, plan, None)
+        yield _git(config)
+        return
+    placement = None
+    try:
+        placement = place(config)
+        yield _device(placement, config)
+    except UserError as error:
+        yield Finding("device", "fail", str(error))
+    folder = yield from _model(config)
+    plan = yield from _tasks(config)
+    if folder and placement:
+        yield from _guarded("model", lambda: _loads(folder, placement, config))
+    yield from _disk(config, plan, folder, placement)
+    yield _git(config)
+
+
+def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
+    """What a run needs whose answers come from a file or a server; generator-returns the plan, None without one."""
+    if is_responses(config.model):
+        try:
+            plan = plan_given(config).plan
+        except UserError as error:
+            yield from (Finding("model", "fail", line) for line in str(error).splitlines())
+            return None
+        yield Finding("model", "ok", f"{config.model} holds {len(plan.arms)} arms; no model is loaded")
+        return plan
+    try:
+        check_backend(config)
+        engine_maker(config)
+        yield Finding("model", "ok", f"backend {config.backend} for {config.model}: what can be checked is there")
+    except UserError as error:
+        yield Finding("model", "fail", str(error))
+    return (yield from _tasks(config))
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    versions = package_versions()
+    yield Finding("packages", "ok", ", ".join(f"{name} {number}" for name, number in versions.items()))
+    for text in requires("mipo-bench") or ():
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            yield Finding("packages", "fail", f"{requirement.name} is not installed: pip install '{text}'")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield Finding("packages", "fail", f"{requirement.name} {found} is not {requirement.specifier}")
+
+
+def _device(placement: Placement, config: RunConfig) -> Finding:
+    import torch
+
+    name = torch.cuda.get_device_name(placement.device) if placement.device.startswith("cuda") else placement.device
+    threads = "" if placement.device.startswith("cuda") else f", {config.threads or usable_cores()} threads"
+    return Finding(
+        "device", "ok", f"{name}{threads}, {placement.dtype}, {placement.batch_size or 'as many'} prompts at once"
+    )
+
+
+def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:
+    """Where the model is; generator-returns its folder, None where it is not on this machine."""
+    try:
+        if locate(config.model) is not None or _cached(config.model):
+            folder = resolve(config.model)
+            where = "" if config.model == EMBEDDED else f" in {folder}"
+            yield Finding("model", "ok", f"{config.model}{where}")
+            return folder
+        yield _remote(config.model)
+    except UserError as error:
+        yield Finding("model", "fail", str(error))
+    return None
+
+
+def _cached(model: str) -> bool:
+    import huggingface_hub
+
+    return isinstance(huggingface_hub.try_to_load_from_cache(model, "config.json"), str)
+
+
+def _remote(model: str) -> Finding:
+    import huggingface_hub
+
+    get = f"hf download {model}"
+    try:
+        info = huggingface_hub.HfApi().model_info(model, files_metadata=True, timeout=_HUB_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever the hub or the network answers, the model is not here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Finding(
+            "model",
+            "fail",
+            f"{model} is not on this machine and the hub cannot be asked ({reason}). Where there is a network: {get};"
+            " then copy the Hugging Face cache here, or pass the folder.",
+        )
+    size = sum(f.size or 0 for f in info.siblings or () if f.rfilename.endswith(".safetensors"))
+    gated = " It is gated: accept its terms on its page and log in with `hf auth login`." if info.gated else ""
+    return Finding("model", "warn", f"{model} will be downloaded ({size / 1e9:.1f} GB); to do it now: {get}.{gated}")
+
+
+def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
+    """What the plan needs; generator-returns the plan of those tasks whose data is here, None where there is none."""
+    try:
+        plugins = load_plugins([include.path for include in config.include])
+        chosen, problems = chosen_tasks(config, plugins)
+        absent = yield from _data([on_data(task, config.data) for task in chosen.values()])
+        if absent and not problems and len(absent) == len(chosen):
+            return None
+        plan = make_plan(_without(config, absent, chosen) if absent else config, plugins)
+    except UserError as error:
+        for line in str(error).splitlines():
+            yield Finding("tasks", "fail", line)
+        return None
+    for task in plan.tasks:
+        trained = f", {len(task.training_items)} training items for {', '.join(task.recipes)}" if task.recipes else ""
+        yield Finding("tasks", "ok", f"{task.task.name}: {len(task.items)} items{trained}")
+    if any(is_judged(task.task) for task in plan.tasks):
+        yield from _guarded("judge", lambda: _judge(config, plan))
+    return plan
+
+
+def _judge(config: RunConfig, plan: Plan) -> Finding:
+    """Whether every judged task has a judge, and one behind a server can be reached."""
+    check_judge(config, [task.task for task in plan.tasks])
+    if config.judge.by and config.judge.by.startswith("openai:"):
+        load_judge(config.judge.by, config)
+    return Finding("judge", "ok", "; ".join(planned_judging(plan, config)))
+
+
+def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
+    """Whether data sets are here; generator-returns the tasks whose is not. Nothing is downloaded."""
+    absent = set()
+    for task in tasks:
+        if ask := getattr(task, "data_state", None):
+            state, text = ask()
+            absent |= set() if state == "ok" else {task.name}
+            yield Finding("data", state, f"{task.name}: {text}")
+    return absent
+
+
+def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:
+    """The run without some tasks, and without folders that no other task reads."""
+    names = [name for name in config.tasks or chosen if name not in absent]
+    reading = {name for name in names if getattr(chosen.get(name), "uses_data", False)}
+    data = {name: f for name, f in config.data.items() if name in reading or (name == EVERY and reading)}
+    return config.model_copy(update={"tasks": tuple(names), "data": data})
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
+    try:
+        yield look()
+    except UserError as error:
+        yield Finding(what, "fail", str(error))
+
+
+def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
+    """Build the architecture without weights: its size, its window, and the attention that it will use."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=placement.trust_remote_code)
+        options = {key: value for key, value in placement.loading.items() if key != "use_safetensors"}
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(settings, **options)
+    except Exception as error:
+        raise ModelError(f"the model in {folder} cannot be built: {error}") from error
+    size = sum(p.numel() for p in model.parameters())
+    check_training_fits(size, config, placement.device)
+    window = getattr(settings, "max_position_embeddings", None)
+    return Finding(
+        "model",
+        "ok",
+        f"{settings.model_type}, {size:,} parameters, window {window or 'not stated'},"
+        f" attention {model.config._attn_implementation}",
+    )
+
+
+def _disk(
+    config: RunConfig, plan: Plan | None, folder: Path | None, placement: Placement | None = None
+) -> Iterator[Finding]:
+    trainings = sum(arm.recipe is not None for arm in plan.arms) if plan else 0
+    needed = trainings * _checkpoint_bytes(folder, placement) if trainings and folder and placement else 0
+    for where in (config.store, config.out):
+        try:
+            check_writable(where)
+        except UserError as error:
+            yield Finding("disk", "fail", str(error))
+            continue
+        free = shutil.disk_usage(_existing(where)).free
+        wanted = needed if where == config.store else 0
+        text = f"{where}: {free / 1e9:.0f} GB free"
+        text += f", about {wanted / 1e9:.1f} GB for {trainings} checkpoints" if wanted else ""
+        yield Finding("disk", "fail" if free < wanted else "ok", text)
+
+
+def _checkpoint_bytes(folder: Path, placement: Placement) -> int:
+    """A checkpoint is kept in the number format that it answers in, whatever the base model's files hold."""
+    return parameters(folder) * (_FOUR_BYTES if placement.dtype == "float32" else _TWO_BYTES)
+
+
+def _existing(folder: Path) -> Path:
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def _git(config: RunConfig) -> Finding:
+    state = git_state(Path.cwd(), (config.out, config.store))
+    if state is None:
+        return Finding("git", "warn", "no commit here: the report will name none, and `diff` by commit will not work")
+    if state.dirty:
+        return Finding("git", "warn", f"commit {state.commit[:10]} with uncommitted changes: the report will say so")
+    return Finding("git", "ok", f"commit {state.commit[:10]}, clean")
+
+
+def can_start(findings: Sequence[Finding]) -> bool:
+    """Whether nothing keeps the run from starting."""
+    return all(finding.state != "fail" for finding in findings)

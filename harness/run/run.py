@@ -1,0 +1,309 @@
+"""The stages of a run in order: prompted responses, pairs, training, responses of the checkpoints, scores, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from mipo_bench.harness.backends.hf import Engine, Trained
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.progress import Display, Stage
+from mipo_bench.harness.core.provenance import digest, git_state, hardware, package_versions
+from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.diagnostics.guards import Guarded, Guards
+from mipo_bench.harness.diagnostics.information import Informant, Informed
+from mipo_bench.harness.diagnostics.shuffled_control import held_against_strangers
+from mipo_bench.harness.errors import ModelError, StageError, UserError, described
+from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
+from mipo_bench.harness.evaluation.cached_answers import answer
+from mipo_bench.harness.evaluation.failures import hole, in_words
+from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
+from mipo_bench.harness.evaluation.strategies import Asking, respond
+from mipo_bench.harness.judging.assign import Assigned, is_judged
+from mipo_bench.harness.judging.judged_arms import Jury
+from mipo_bench.harness.judging.rewards import reward_of
+from mipo_bench.harness.planning.plan import Plan, TaskPlan
+from mipo_bench.harness.run.prefetch import answer_ahead, prompted, sides
+from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.work_sharing import in_turn
+from mipo_bench.harness.training.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
+from mipo_bench.harness.types import Arm, Generator
+from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.shuffled_control import controls
+from mipo_bench.reports.analysis.weak_baselines import flagged
+from mipo_bench.reports.records.report import (
+    ArmRecord,
+    CheckpointRecord,
+    HoleRecord,
+    ModelRecord,
+    Provenance,
+    Report,
+    TaskRecord,
+)
+
+
+@dataclass
+class Run:
+    """One run. `execute` goes through the stages; a failed arm becomes a hole of the report, the others go on."""
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    engine: Engine
+    display: Display
+    judges: Mapping[str, Assigned] = field(default_factory=dict)
+    """The judge of each judged task."""
+    evaluated: list[Evaluated] = field(default_factory=list)
+    """The arms of the report, in order."""
+    _checkpoints: list[CheckpointRecord] = field(default_factory=list)
+    _holes: list[HoleRecord] = field(default_factory=list)
+    _pairsets: dict[tuple[str, str], tuple[int, PairSet]] = field(default_factory=dict)
+    """Task and recipe -> the lowest training seed so far, and its pairs: arms come in any order."""
+    _at: str = ""
+
+    def __post_init__(self) -> None:
+        """Seat the judges."""
+        self.jury = Jury(self.judges, self.config, self.store)
+
+    def execute(self) -> Report:
+        """Run every stage and report."""
+        self.compute()
+        self._judge()
+        return self._report()
+
+    def help(self) -> None:
+        """Share the work of a process that judges and reports; what goes wrong here goes wrong there too."""
+        self.compute()
+        arms = [self._read(done) for done in self.evaluated]
+        self._measure([describe_task(t.task, t.reference, t.items) for t in self.plan.tasks], arms)
+
+    def compute(self) -> None:
+        """Every stage before judging; what another process on the store computes is waited for."""
+        self._ahead()
+        for task in self.plan.tasks:
+            for arm in self.plan.arms_of(task.task.name, trained=False):
+                with self._hole(arm):
+                    self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
+        for task, arm in self._trainings():
+            with self._hole(arm):
+                self._trained(task, arm)
+        order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
+        self.evaluated.sort(key=lambda done: order[self._name(done.arm)])
+        self._checkpoints.sort(key=lambda c: order[c.task, c.recipe, c.train_seed])
+        self._holes.sort(key=lambda h: order[h.task, h.method, h.train_seed])
+
+    def _trainings(self) -> Iterator[tuple[TaskPlan, Arm]]:
+        """The trained arms, those first that no other process is at."""
+        settings = [self.config.train.model_dump_json(), self.config.pairs.model_dump_json()]
+        units = {
+            digest(["arm", self.engine.model_digest, *self._name(arm), *settings]): (task, arm)
+            for task in self.plan.tasks
+            for arm in self.plan.arms_of(task.task.name, trained=True)
+        }
+
+        def wait() -> None:
+            others = numbers(self.store.claims.others())
+            self.display.say(f"waiting for what others compute on this store ({others})")
+
+        return in_turn(self.store.claims, units, wait)
+
+    @staticmethod
+    def _name(arm: Arm) -> tuple[str, str, int | None]:
+        """What tells the arms of a run apart."""
+        return (arm.task, arm.method, arm.train_seed)
+
+    def _ahead(self) -> None:
+        """Ask the base model everything that is known from the start; what goes wrong is met again by its arm."""
+        weights = Weights(self.engine.base, self.engine.model_digest)
+        arms = ((t, arm) for t in self.plan.tasks for arm in self.plan.arms_of(t.task.name, trained=True))
+        paired = sides((self._source(task, arm) for task, arm in arms), self.engine.base)
+        with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage:
+            try:
+                answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
+            except (UserError, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                reason = redacted(described(error))
+                self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
+
+    def _judge(self) -> None:
+        """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
+        local = [judge for judge in self.judges.values() if judge.kind == "model"]
+        if local:
+            self.engine.unload()  # both would hardly fit into one memory
+        self._hear()
+        for judge in local:
+            judge.unload()
+
+    def _hear(self) -> None:
+        waiting, self.evaluated = self.evaluated, []
+        references = {d.arm.task: d for d in waiting if d.arm.method == d.task.reference and d.arm.recipe is None}
+        for done in waiting:
+            with self._hole(done.arm):
+                if is_judged(done.task.task):
+                    with self._stage(done.arm, "judging", "verdicts") as stage:
+                        self.jury.hear(done, references.get(done.arm.task), stage)
+                self.evaluated.append(done)
+        for task, reference in references.items():
+            if task in self.judges:
+                with self._hole(reference.arm), self._stage(reference.arm, "judging again", "verdicts") as stage:
+                    self.jury.retest(task, stage)
+
+    def _keep(self, arm: Arm, pairs: PairSet) -> None:
+        name, seed = (arm.task, str(arm.recipe)), int(arm.train_seed or 0)
+        if name not in self._pairsets or seed < self._pairsets[name][0]:
+            self._pairsets[name] = seed, pairs
+
+    def _trained(self, task: TaskPlan, arm: Arm) -> None:
+        """Pairs, training and responses of one recipe with one seed."""
+        with self._stage(arm, "pairs", "responses") as stage:
+            pairs = self._pairs(task, arm, stage)
+        if isinstance(pairs, PairSet):
+            self._keep(arm, pairs)
+        with self._stage(arm, "training", "steps") as stage:
+            trained = self._train(arm, pairs, stage)
+        try:
+            self._evaluate(task, arm, trained.generator, trained.digest)
+        except ModelError as error:  # what the base model's user must repair is one checkpoint's failure here
+            raise StageError(str(error)) from error
+        checkpoint = CheckpointRecord(
+            task=arm.task,
+            recipe=str(arm.recipe),
+            train_seed=int(arm.train_seed or 0),
+            digest=trained.digest,
+            lineage=dict(trained.lineage),
+        )
+        self._checkpoints.append(checkpoint)
+
+    def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
+        """Answer one arm; what it answered stays in the store."""
+        with self._stage(arm, "evaluation", "responses") as stage:
+            baseline, model = self.plan.baselines[arm.baseline], Weights(generator, weights)
+            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config.asking))
+            done.check_overflow(self.store, self.config.overflow)
+            self.evaluated.append(done)
+
+    def _score(self, done: Evaluated) -> ArmRecord:
+        """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
+        return self.jury.score(done.arm, self._read(done))
+
+    def _read(self, done: Evaluated) -> ArmRecord:
+        """The scores of one arm without a judge's."""
+        task, responses = done.task, done.responses(self.store)
+        return score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
+
+    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[Informed, Guarded]:
+        """What is computed with a model beyond the responses."""
+        informed = Informant(self.config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
+        firsts = {name: pairs for name, (_, pairs) in sorted(self._pairsets.items())}
+        guards = Guards(self.store, self.display, self.engine.base, firsts)
+        return informed, guards.watch(self.plan.tasks, self.evaluated)
+
+    def _source(self, task: TaskPlan, arm: Arm) -> PairSource:
+        settings = self.config.pairs
+        return PairSource(
+            task=task.task,
+            items=task.training_items,
+            baseline=self.plan.baselines[task.reference],
+            recipe=self.plan.recipes[str(arm.recipe)],
+            decoding=replace(
+                task.decoding,
+                max_new_tokens=task.decoding.max_new_tokens or task.task.max_new_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                verbatim=False,
+            ),
+            seed=int(arm.train_seed or 0),
+            negatives=settings.negatives,
+            similarity=settings.similarity,
+        )
+
+    def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
+        source, base = self._source(task, arm), self.engine.base
+        if objective_of(source.recipe) == "grpo":
+            return make_prompts(source, base, reward_of(source.recipe, task.task, base, self.config.judge))
+        return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
+
+    def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> Trained:
+        def on_step(step: int, total: int) -> None:
+            stage.total = total
+            stage.tick(step - stage.done)
+
+        try:
+            return self.engine.trained(arm, pairs, on_step)
+        except ModelError as error:  # as at the evaluation of a checkpoint
+            raise StageError(str(error)) from error
+
+    @contextmanager
+    def _stage(self, arm: Arm, name: str, unit: str) -> Iterator[Stage]:
+        self._at = name
+        seed = "" if arm.train_seed is None else f" seed {arm.train_seed}"
+        with self.display.stage(f"{arm.task} {arm.method}{seed}: {name}", unit) as stage:
+            yield stage
+
+    @contextmanager
+    def _hole(self, arm: Arm) -> Iterator[None]:
+        """Turn the failure of an arm into a hole. What the user must repair ends the run instead."""
+        try:
+            yield
+        except (UserError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
+            self._holes.append(hole(arm.task, arm.method, arm.train_seed, self._at, error))
+            self.display.say(in_words(self._holes[-1]))
+
+    def _notes(self) -> list[str]:
+        """What must be said of the models' answers, whenever they were computed."""
+        generators = [self.engine.base, *(done.weights.generator for done in self.evaluated)]
+        kept = [note for name in dict.fromkeys(g.digest for g in generators) for note in self.store.notes(name)]
+        return list(dict.fromkeys([*self.engine.notes, *kept]))
+
+    def _report(self) -> Report:
+        config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
+        arms = [self._score(done) for done in self.evaluated]
+        tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
+        planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
+        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
+        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
+        informed, guarded = self._measure(tasks, arms)
+        return Report(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=config.model_dump(mode="json", exclude={"store", "out"}),
+            config_hash=config.result_hash(),
+            provenance=Provenance(
+                commit=git.commit if git else None,
+                dirty=git.dirty if git else False,
+                diff_hash=git.diff_hash if git else None,
+                versions=package_versions(),
+                hardware=hardware(self.engine.device),
+            ),
+            model=ModelRecord(
+                name=config.model,
+                digest=self.engine.model_digest,
+                device=self.engine.device,
+                dtype=self.engine.dtype,
+                backend=self.engine.backend,
+            ),
+            weight=config.weight,
+            alpha=config.alpha,
+            tasks=tasks,
+            arms=arms,
+            checkpoints=self._checkpoints,
+            estimates=estimates(tasks, arms, declared),
+            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals),
+            holes=[*self._holes, *informed.holes, *guarded.holes],
+            notes=[
+                *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
+                *self._notes(),
+                *informed.notes,
+            ],
+            information=informed.records,
+            guards=guarded.records,
+            judges=self.jury.records(tasks, arms),
+            controls=controls(tasks, held_against_strangers(self.evaluated, arms, self.jury), declared),
+        )

@@ -1,0 +1,125 @@
+"""Stored responses as a table, with the run, task, arm and item that they belong to: JSON Lines or Parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mipo_bench.harness.errors import ConfigError, StorageError
+from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.types import Response
+from mipo_bench.reports.records.report import ArmRecord, Report
+from mipo_bench.reports.records.report_file import parse_report
+
+Row = Mapping[str, Any]
+_BATCH = 1000
+COLUMNS = (
+    *("run", "created", "model", "task", "method", "baseline", "recipe", "train_seed", "sample_seed", "noise"),
+    *("item", "user", "score", "response", "n_prompt", "n_tokens", "finish", "option_logprobs", "key"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How many responses were written, and how many the store does not have any more."""
+
+    written: int
+    missing: int
+
+
+def export(store: Store, runs: Sequence[StoredRun], file: Path) -> Exported:
+    """Write a row for each response of these runs. The file is there whole or not at all.
+
+    Raises ConfigError for a suffix other than .jsonl and .parquet, StorageError where the file cannot be written.
+    """
+    writers: dict[str, Callable[[Path, Iterable[Row]], int]] = {".jsonl": _jsonl, ".parquet": _parquet}
+    if file.suffix not in writers:
+        raise ConfigError(f"cannot tell the format of {str(file)!r}: end it with {' or '.join(writers)}.")
+    rows = (row for run in runs for row in _rows(store, run))
+    try:
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+        os.close(descriptor)
+        try:
+            written = writers[file.suffix](Path(scratch), rows)
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, file)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise StorageError(f"cannot write {file}: {error}.") from error
+    return Exported(written, sum(len(arm) for run in runs for arm in run.keys) - written)
+
+
+def _rows(store: Store, run: StoredRun) -> Iterator[Row]:
+    report = parse_report(run.report, f"run {run.id}")
+    for arm, keys in zip(report.arms, run.keys, strict=True):
+        task = report.task(arm.task)
+        places = {item: place for place, item in enumerate(task.items if task else ())}
+        items = list(keys)
+        for start in range(0, len(items), _BATCH):
+            part = items[start : start + _BATCH]
+            found = store.responses([keys[item] for item in part])
+            for item in part:
+                if keys[item] in found:
+                    yield _row(report, arm, places[item], keys[item], found[keys[item]])
+
+
+def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Response) -> Row:
+    """One response; `place` is that of its item in the task."""
+    task = report.task(arm.task)
+    return {
+        "run": report.digest,
+        "created": report.created,
+        "model": report.model.name,
+        "task": arm.task,
+        "method": arm.method,
+        "baseline": arm.baseline,
+        "recipe": arm.recipe,
+        "train_seed": arm.train_seed,
+        "sample_seed": arm.sample_seed,
+        "noise": arm.noise,
+        "item": task.items[place] if task else None,
+        "user": task.users[place] if task and task.users else None,
+        "score": float(arm.scores[place]),
+        "response": response.text,
+        "n_prompt": response.n_prompt,
+        "n_tokens": response.n_tokens,
+        "finish": response.finish,
+        "option_logprobs": None if response.option_logprobs is None else list(response.option_logprobs),
+        "key": key,
+    }
+
+
+def _jsonl(file: Path, rows: Iterable[Row]) -> int:
+    """ASCII alone: what a model wrote cannot steer a terminal that shows the file."""
+    count = 0
+    with file.open("w", encoding="ascii") as out:
+        for row in rows:
+            out.write(json.dumps(row) + "\n")
+            count += 1
+    return count
+
+
+def _parquet(file: Path, rows: Iterable[Row]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, whole = pa.string(), pa.int64()
+    types = {"score": pa.float64(), "noise": pa.bool_(), "option_logprobs": pa.list_(pa.float64())}
+    types |= dict.fromkeys(("train_seed", "sample_seed", "n_prompt", "n_tokens"), whole)
+    schema = pa.schema([(name, types.get(name, text)) for name in COLUMNS])
+    count, batch = 0, list[Row]()
+    with pq.ParquetWriter(file, schema) as out:
+        for row in rows:
+            batch.append(row)
+            if len(batch) == _BATCH:
+                out.write_table(pa.Table.from_pylist(batch, schema))
+                count, batch = count + len(batch), []
+        out.write_table(pa.Table.from_pylist(batch, schema))
+    return count + len(batch)

@@ -1,0 +1,116 @@
+"""Remove from a run store what no kept run refers to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mipo_bench.harness.commands.store_page import folder_size
+from mipo_bench.harness.core.file_locks import opening
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.store.database import ROWS
+from mipo_bench.harness.store.run_store import CHECKPOINTS, SCRATCH, Store, StoredRun, run_of
+from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed (or would be): a count for each kind, bytes of folders, and what could not be judged."""
+
+    counts: dict[str, int]
+    folder_bytes: int
+    unknown: int
+    """Kept runs of an older store that do not say what they used: while one is kept, nothing it may need goes."""
+
+
+def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
+    """Keep the latest `keep` runs (None: all) and what they used. Raises StorageError while a run is at work.
+
+    What an interrupted run has computed belongs to no run yet, and goes too. No run can begin in the meantime.
+    """
+    with opening(store.folder):
+        return _collect(store, keep, dry_run=dry_run)
+
+
+def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
+    others = store.claims.others()
+    if others and not dry_run:
+        raise StorageError(
+            f"a run is at work on the store {store.folder} ({numbers(others)}), and what it has computed"
+            " belongs to no run yet. Wait until it ends."
+        )
+    runs = _sound_runs(store)
+    kept = runs if keep is None else runs[max(0, len(runs) - keep) :]
+    gone = [run.id for run in runs[: len(runs) - len(kept)]]
+    unknown = sum(run.used is None for run in kept)
+    used = None if unknown else {table: _used(kept, table) for table in (*ROWS, CHECKPOINTS)}
+    counts, folders = {"runs": len(gone)}, _stale_folders(store, used)
+    for table in ROWS if used else ():
+        counts[table] = _rows(store, table, used[table], dry_run=dry_run) if used else 0
+    counts[CHECKPOINTS] = sum(not f.name.startswith(SCRATCH) for f in folders)
+    counts["unfinished checkpoints"] = len(folders) - counts[CHECKPOINTS]
+    size = sum(map(folder_size, folders))
+    if not dry_run:
+        _remove(store, gone, folders)
+    return Removed(counts, size, unknown)
+
+
+def _sound_runs(store: Store) -> list[StoredRun]:
+    """All runs in the order in which they were recorded.
+
+    Raises StorageError for a damaged one: what it used cannot be told any more.
+    """
+    rows = store.database.execute("SELECT * FROM runs ORDER BY rowid")
+    runs = [(str(row[0]), run_of(row)) for row in rows]
+    if damaged := [name[:RUN_ID_LENGTH] for name, run in runs if run is None]:
+        raise StorageError(
+            f"run {', '.join(damaged)} is damaged, and what it used would go. `mipo-bench store verify --drop` gives it"
+            " up."
+        )
+    return [run for _, run in runs if run is not None]
+
+
+def _used(runs: Iterable[StoredRun], table: str) -> set[str]:
+    found = {key for run in runs for key in (run.used or {}).get(table, ())}
+    return found | {key for run in runs for arm in run.keys for key in arm.values()} if table == "responses" else found
+
+
+def _stale_folders(store: Store, used: dict[str, set[str]] | None) -> list[Path]:
+    """Checkpoints that no run used, and scratch folders of processes that are gone."""
+    alive = tuple(f"{SCRATCH}{name}-" for name in store.claims.others())
+
+    def is_stale(name: str) -> bool:
+        if name.startswith(SCRATCH):
+            return not name.startswith(alive)
+        return used is not None and name not in used[CHECKPOINTS]
+
+    return [f for f in sorted((store.folder / CHECKPOINTS).iterdir()) if f.is_dir() and is_stale(f.name)]
+
+
+def _rows(store: Store, table: str, used: set[str], *, dry_run: bool) -> int:
+    """Delete the rows of a table whose keys are not in `used`, or only count them."""
+    db = store.database
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM kept")
+    db.insert("INSERT", "kept", [(key,) for key in used])
+    where = f"FROM {table} WHERE key NOT IN (SELECT key FROM kept)"  # noqa: S608 - our own tables
+    count = int(db.execute(f"SELECT count(*) {where}")[0][0])
+    if not dry_run:
+        db.execute(f"DELETE {where}")
+    return count
+
+
+def _remove(store: Store, runs: Iterable[str], folders: Iterable[Path]) -> None:
+    for name in runs:
+        store.database.execute("DELETE FROM runs WHERE id = ?", (name,))
+    for folder in folders:
+        if folder.name.startswith(SCRATCH):
+            shutil.rmtree(folder)
+        else:
+            store.drop_checkpoint(folder.name)
+    store.claims.forget_dead()
+    store.database.execute("VACUUM")
+    store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,116 @@
+"""Put a database that SQLite cannot read aside, and save what can still be read of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import chain, count
+from pathlib import Path
+
+from mipo_bench.harness.core.file_locks import opening
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.store.claims import living, numbers
+from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database
+from mipo_bench.harness.store.run_store import CHECKPOINTS, Store
+
+_MAGIC = b"SQLite format 3\0"
+_TABLES = (*ROWS, CHECKPOINTS, "runs")
+_WORTH = {*ROWS, "runs"}
+"""Tables whose rows hold a digest of themselves; a checkpoint's is held against its files when it is asked for."""
+
+
+def open_for_run(folder: Path) -> Store:
+    """Open a store to compute into it, and take part in what is done there (see `claims`).
+
+    A damaged database is put aside and named in `damaged`. Raises StorageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with opening(folder):  # of several processes one looks, and no other is at work yet
+            store = _checked(folder)
+            store.claims.join()
+            store.claims.forget_dead()
+    except OSError as error:
+        raise StorageError(
+            f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR."
+        ) from error
+    return store
+
+
+def _checked(folder: Path) -> Store:
+    try:
+        store = Store(folder)
+        try:
+            store.database.check()
+        except DamagedDatabaseError:
+            store.close()
+            raise
+    except DamagedDatabaseError:
+        done = rescue(folder)
+        store = Store(folder)
+        store.damaged.append(f"{FILE} ({done})")
+    return store
+
+
+def rescue(folder: Path) -> str:
+    """Move `store.sqlite` to a name with `damaged` in it and fill a new one with its sound rows; what was done.
+
+    Raises StorageError while another process is at work on the store, or where the folder cannot be written to.
+    """
+    if others := living(folder):
+        raise StorageError(f"a run is at work on the damaged store {folder} ({numbers(others)}). End it first.")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    names = (f"{FILE}.damaged-{stamp}{more}" for more in chain([""], (f"-{n}" for n in count(2))))
+    aside = next(path for name in names if not (path := folder / name).exists())
+    try:
+        for ending in ("", "-wal", "-shm"):
+            if (folder / f"{FILE}{ending}").exists():
+                (folder / f"{FILE}{ending}").rename(f"{aside}{ending}")
+        with closing(Database(folder)) as db, _whole(aside) as readable:
+            saved = {table: _copy(readable, db, table) for table in _TABLES}
+    except OSError as error:
+        raise StorageError(f"cannot put the damaged store {folder / FILE} aside: {error}.") from error
+    counts = ", ".join(f"{count} {table}" for table, count in saved.items())
+    return f"the damaged database was put aside as {aside.name}; saved from it: {counts}"
+
+
+def _copy(aside: Path, db: Database, table: str) -> int:
+    """Copy what can be read and has its digest."""
+    with db.transaction():
+        for row in _readable(aside, table):
+            if table not in _WORTH or digest(row[:-1]) == row[-1]:
+                db.insert("INSERT OR IGNORE", table, [row])
+    return int(db.execute(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - our own tables
+
+
+@contextmanager
+def _whole(aside: Path) -> Iterator[Path]:
+    """The file; where it was cut off, a copy filled up with zeros to the size it states, which SQLite insists on."""
+    with aside.open("rb") as file:
+        head = file.read(32)
+    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    if not head.startswith(_MAGIC) or aside.stat().st_size >= page * pages:
+        yield aside
+        return
+    with tempfile.TemporaryDirectory(dir=aside.parent) as scratch:
+        copy = Path(shutil.copy(aside, scratch))
+        os.truncate(copy, page * pages)
+        yield copy
+
+
+def _readable(aside: Path, table: str) -> Iterator[tuple[object, ...]]:
+    """The rows of a damaged file from both ends, as far as SQLite can read them from each."""
+    first = 2 if table == "runs" else 1  # runs by their date: they are listed in the order of the new file
+    for order in ("", " DESC"):
+        try:
+            with closing(sqlite3.connect(aside)) as old:
+                yield from old.execute(f"SELECT * FROM {table} ORDER BY {first}{order}")  # noqa: S608 - our own tables
+        except sqlite3.Error:
+            continue
+        return

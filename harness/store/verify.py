@@ -1,0 +1,80 @@
+"""Hold everything in a run store against its digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mipo_bench.harness.core.provenance import digest, folder_digest
+from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.store.database import ROWS
+from mipo_bench.harness.store.run_store import CHECKPOINTS, Store, run_of
+from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, parse_report
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How many entries each table has, and what is wrong: (table, key, why)."""
+
+    counts: dict[str, int]
+    damaged: tuple[tuple[str, str, str], ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each damaged entry."""
+        return [f"{table.removesuffix('s')} {key[:RUN_ID_LENGTH]}: {why}" for table, key, why in self.damaged]
+
+
+def verify(store: Store) -> Verified:
+    """Read the whole store. Raises StorageError where SQLite cannot read the file itself."""
+    store.database.check()
+    counts: dict[str, int] = {}
+    damaged: list[tuple[str, str, str]] = []
+    for table, check in (*((name, _row_problem) for name in ROWS), (CHECKPOINTS, _checkpoint), ("runs", _run)):
+        counts[table] = 0
+        for key, why in _checked(store, table, check):
+            counts[table] += 1
+            damaged += [(table, str(key), why)] if why else []
+    return Verified(counts, tuple(damaged))
+
+
+def drop(store: Store, found: Verified) -> None:
+    """Delete what is damaged; the next run computes it again."""
+    for table, key, _ in found.damaged:
+        column = "id" if table == "runs" else "key"
+        if table == CHECKPOINTS:
+            store.drop_checkpoint(key)
+        else:
+            store.database.execute(f"DELETE FROM {table} WHERE {column} = ?", (key,))  # noqa: S608 - our own tables
+
+
+def _checked(store: Store, table: str, check: Any) -> Iterator[tuple[str, str]]:
+    for row in store.database.each(f"SELECT * FROM {table}"):  # noqa: S608 - our own tables
+        yield row[0], check(store, row)
+
+
+def _row_problem(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike
+    return "" if digest(row[:-1]) == row[-1] else "its content does not have its digest"
+
+
+def _checkpoint(store: Store, row: tuple[Any, ...]) -> str:
+    folder = store.folder / CHECKPOINTS / str(row[0])
+    if not folder.is_dir():
+        return "its folder is gone"
+    try:
+        sound = folder_digest(folder) == row[1]
+    except OSError as error:
+        return f"its files cannot be read ({error})"
+    return "" if sound else "its files do not have their digest"
+
+
+def _run(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike
+    run = run_of(row)
+    if run is None:
+        return "its content does not have its digest"
+    try:
+        parse_report(run.report, "its report")
+    except ReportError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,220 @@
+"""Preference pairs from the base model alone (MIPO, arXiv 2603.19294)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.errors import PairsError
+from mipo_bench.harness.generators.chat_template import framed
+from mipo_bench.harness.types import (
+    Baseline,
+    Decoding,
+    Generator,
+    Item,
+    Message,
+    Objective,
+    Pair,
+    Prompt,
+    Recipe,
+    Request,
+    Response,
+    Similarity,
+    Task,
+)
+
+MIN_PAIRS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """The pairs of one training, and what they are trained with.
+
+    `discarded` counts what was left out by reason; `digest` is over what the objective reads of the content.
+    """
+
+    pairs: tuple[Pair, ...]
+    discarded: Mapping[str, int]
+    digest: str
+    objective: Objective = "dpo"
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a response to a training item is worth: `of` items and responses. `digest` identifies it.
+
+    `told` is filled while it is asked: what the lineage must say of it.
+    """
+
+    name: str
+    digest: str
+    of: Callable[[Sequence[Item], Sequence[str]], list[float]]
+    told: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Training items with their prompts, to be answered and rewarded while the model trains."""
+
+    prompts: tuple[tuple[Item, tuple[Message, ...]], ...]
+    decoding: Decoding
+    reward: Reward
+    discarded: Mapping[str, int]
+    digest: str
+    objective: Objective = "grpo"
+
+
+@dataclass(frozen=True, slots=True)
+class PairSource:
+    """What is trained on: training items of a task, prompted by its reference baseline.
+
+    An item is contrasted with `negatives` others that are `similarity` to it (see `RunConfig.pairs`).
+    """
+
+    task: Task
+    items: Sequence[Item]
+    baseline: Baseline
+    recipe: Recipe
+    decoding: Decoding
+    seed: int
+    negatives: int = 1
+    similarity: Similarity = "random"
+
+
+def seed_of(*parts: object) -> int:
+    """A sampling seed below 2**63 that depends on the parts alone."""
+    return int(digest(parts)[:16], 16) >> 1
+
+
+def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
+    """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
+    return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)
+
+
+def make_pairs(
+    source: PairSource, generator: Generator, answer: Callable[[Sequence[Request]], list[Response]]
+) -> PairSet:
+    """Sample chosen and rejected responses and pair them: the pairs of one item stand together.
+
+    A pair is left out where both sides come from the same rendered prompt (nothing is contrasted), where they are
+    identical, where one is empty, or where one was cut at the token limit (DPO would teach the model to stop there).
+    Raises PairsError where fewer than two pairs are left.
+    """
+    contrasts = _contrasts(source)
+    right = _sample(source, source.items, generator, answer)
+    wrong = iter(_sample(source, [c for row in contrasts for c in row], generator, answer))
+    pairs, discarded = [], Counter[str]()
+    for item, row, chosen in zip(source.items, contrasts, right, strict=True):
+        for contrast in row:
+            rejected = next(wrong)
+            reason = _useless(chosen, rejected)
+            if reason:
+                discarded[reason] += 1
+            else:
+                pairs.append(_pair(item, contrast, chosen, rejected))
+    if len(pairs) < MIN_PAIRS:
+        raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
+    objective = objective_of(source.recipe)
+    return PairSet(tuple(pairs), dict(sorted(discarded.items())), _digest(pairs, objective), objective)
+
+
+def pair_requests(source: PairSource, generator: Generator) -> Iterator[Request]:
+    """What `make_pairs` asks: the chosen sides, then the rejected ones."""
+    for item in (*source.items, *(contrast for row in _contrasts(source) for contrast in row)):
+        yield _request(source, item, prompt_of(source.baseline, item, generator))
+
+
+def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> PromptSet:
+    """The training items' prompts, for an objective that samples its own responses."""
+    prompts = tuple((item, prompt_of(source.baseline, item, generator).messages) for item in source.items)
+    content = digest([reward.digest, source.decoding, *((item.id, item.target, m) for item, m in prompts)])
+    return PromptSet(prompts, source.decoding, reward, {}, content, objective_of(source.recipe))
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What the recipe's examples are trained with."""
+    found: Objective = getattr(recipe, "objective", "dpo")
+    return found
+
+
+def _contrasts(source: PairSource) -> list[list[Item]]:
+    """For each item, the items under whose prompts its rejected responses are sampled.
+
+    A recipe may name another one whose draws it repeats, so that both train on the same pairs.
+    """
+    recipe = source.recipe
+    drawn_as = getattr(recipe, "drawn_as", recipe.name)
+    rng = random.Random(seed_of("contrasts", source.task.name, drawn_as, source.seed))
+    graded = getattr(recipe, "graded_contrasts", None)
+    if graded is None or (source.negatives, source.similarity) == (1, "random"):
+        return [[contrast] for contrast in recipe.contrasts(source.items, rng)]
+    found: list[list[Item]] = graded(source.items, rng, source.negatives, source.similarity)
+    return found
+
+
+def _pair(item: Item, contrast: Item, chosen: _Side, rejected: _Side) -> Pair:
+    name = f"{contrast.id}/{contrast.user_id if contrast.context else None}"
+    return Pair(
+        item.id,
+        chosen.prompt.messages,
+        chosen.response.text,
+        rejected.response.text,
+        name,
+        contrast=rejected.prompt.messages,
+    )
+
+
+def _digest(pairs: Sequence[Pair], objective: Objective) -> str:
+    """The content that the objective reads: only the contrastive ones read the prompt of the rejected response."""
+    contrastive = objective in ("sami", "infonce")
+    return digest(
+        part
+        for p in pairs
+        for part in (p.prompt, p.chosen, p.rejected, *([p.item_id, p.contrast] if contrastive else []))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A response with the prompt it was sampled under."""
+
+    prompt: Prompt
+    response: Response
+
+
+def _sample(
+    source: PairSource,
+    items: Sequence[Item],
+    generator: Generator,
+    answer: Callable[[Sequence[Request]], list[Response]],
+) -> list[_Side]:
+    """One side of all pairs, asked by itself: recipes with the same chosen side then form the same batches for it."""
+    prompts = [prompt_of(source.baseline, item, generator) for item in items]
+    responses = answer([_request(source, item, prompt) for item, prompt in zip(items, prompts, strict=True)])
+    return [_Side(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+
+
+def _request(source: PairSource, item: Item, prompt: Prompt) -> Request:
+    """The seed names the item and context, not the side: one item's chosen can serve as another's rejected."""
+    seed = seed_of("pairs", source.task.name, item.id, item.context, source.seed)
+    return Request(prompt.text, seed, source.decoding)
+
+
+def _useless(chosen: _Side, rejected: _Side) -> str | None:
+    """Why a pair cannot be used; None where it can."""
+    finishes = {chosen.response.finish, rejected.response.finish}
+    texts = (chosen.response.text, rejected.response.text)
+    if chosen.prompt.text == rejected.prompt.text:
+        return "same prompt"
+    if "overflow" in finishes:
+        return "prompt too long"
+    if "failed" in finishes:
+        return "not answered"
+    if not all(texts):
+        return "empty"
+    if "length" in finishes:
+        return "cut at the token limit"
+    return "identical" if texts[0] == texts[1] else None

@@ -1,0 +1,166 @@
+"""What the trainers of all objectives share: weights to start from, arguments, LoRA, the watch on the loss."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mipo_bench.harness.config.schema import ChatConfig
+from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.generators.chat_template import render, template_variables
+from mipo_bench.harness.training.job import OnStep, Training
+from mipo_bench.harness.types import Message
+
+FirstLoss = Callable[[float], None]
+"""Raises TrainingError where the loss of the first step is not what the objective starts from."""
+
+
+def begin(training: Training) -> tuple[Any, Any]:
+    """The model and its tokenizer, and the random numbers of the seed."""
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    transformers.utils.logging.disable_progress_bar()
+    if training.placement.threads:
+        torch.set_num_threads(training.placement.threads)
+    torch.manual_seed(training.seed)
+    model = AutoModelForCausalLM.from_pretrained(
+        training.base,
+        dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
+        **training.placement.loading,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(
+        training.base, trust_remote_code=training.placement.trust_remote_code, padding_side="right"
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    for module in model.modules():  # a loss must not depend on chance: first losses are checked
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model, tokenizer
+
+
+def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:
+    """The arguments of transformers' Trainer that every objective is trained with, so that only the loss differs."""
+    import torch
+
+    settings = training.settings
+    steps = math.ceil(examples / settings.batch_size) * settings.epochs
+    gpu = training.placement.device.startswith("cuda")
+    return {
+        "output_dir": scratch,
+        "learning_rate": settings.lr,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size // training.parts,
+        "gradient_accumulation_steps": training.parts,
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": round(settings.warmup * steps),
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "bf16": gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+        "use_cpu": not gpu,
+        "seed": training.seed,
+        "data_seed": training.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": gpu,
+    }
+
+
+@contextmanager
+def repeatable(training: Training) -> Iterator[None]:
+    """On a GPU, gradients are summed in an order that is the same each time; on a CPU they are so anyway."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    if training.repeatable and training.placement.device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses to multiply
+        torch.use_deterministic_algorithms(True)
+        filled: Any = torch.utils.deterministic  # it has a setter that its types do not know
+        filled.fill_uninitialized_memory = False  # costs time, and nothing here reads such memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def lora(training: Training) -> Any:
+    """The adapter's configuration; None where all weights are trained."""
+    from peft import LoraConfig
+
+    if training.settings.method == "full":
+        return None
+    rank = training.settings.lora_rank
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def check_finite(step: int, loss: float) -> None:
+    """Raise TrainingError for a loss that is no number."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss is {loss} at step {step}; lower train.lr")
+
+
+def watch(trainer: Any, on_step: OnStep, check_first: FirstLoss) -> None:
+    """Report each step of the trainer; end a training that starts from a wrong loss or whose loss is no number."""
+    from transformers import PrinterCallback, TrainerCallback
+
+    class Watcher(TrainerCallback):
+        """Sees what is logged, at every step."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+            loss = (logs or {}).get("loss")
+            if loss is None:
+                return
+            check_finite(state.global_step, loss)
+            if state.global_step == 1:
+                check_first(loss)
+            on_step(state.global_step, state.max_steps)
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Watcher())
+
+
+def chat(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as the libraries take them."""
+    return [{"role": m.role, "content": m.content} for m in messages]
+
+
+def check_prompt(tokenizer: Any, messages: Sequence[Message], ids: Sequence[int], settings: ChatConfig) -> None:
+    """Raise TrainingError where the prompt of a training example is not the prompt that is evaluated."""
+    prompt = tokenizer.encode(render(tokenizer, messages, None, settings).text, add_special_tokens=False)
+    if list(ids) != prompt:
+        raise TrainingError("the chat template renders the prompt of a finished chat otherwise than an open one")
+
+
+def check_response(tokenizer: Any, text: str, ids: Sequence[int], side: str) -> None:
+    """Raise TrainingError where a training example's response does not begin with the response that was sampled."""
+    trained = tokenizer.decode(ids).lstrip()
+    if trained.startswith(text.lstrip()):
+        return
+    response = tokenizer.encode(text, add_special_tokens=False)
+    sampled = tokenizer.decode(response).lstrip()  # as the tokenizer keeps it: Qwen's composes characters (NFC)
+    if not trained.startswith(sampled):
+        raise TrainingError(f"the chat template adds text before the {side} response, which was never sampled")
+
+
+def n_tokens(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], settings: ChatConfig) -> list[int]:
+    """Tokens of each finished chat."""
+    variables = template_variables(settings)
+    texts = [tokenizer.apply_chat_template(messages, tokenize=False, **variables) for messages in chats]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+
+
+def some_left(fitting: Sequence[Any], training: Training, what: str) -> None:
+    """Raise TrainingError where nothing fits into `train.max_length`."""
+    if not fitting:
+        raise TrainingError(f"no {what} fits into train.max_length = {training.settings.max_length} tokens")

@@ -1,0 +1,162 @@
+"""From per-item scores to estimates and tested comparisons.
+
+The primary family is declared before the run: for each task, every trained recipe against the task's reference
+baseline, Holm-adjusted together. The rest is exploratory and Benjamini-Hochberg-adjusted: every trained recipe against
+every other prompting baseline and against every trained baseline (SFT, RLVR ...), and every other baseline, prompted
+or trained, against the reference. Trained baselines are no claims of the run: in the primary family they would only
+weaken those that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.report import (
+    ArmRecord,
+    ComparisonRecord,
+    EstimateRecord,
+    Family,
+    TaskRecord,
+)
+from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, compare, holm, summarize
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """How the comparisons are made, and the methods that were planned: a failed one stays in its family."""
+
+    weight: Weight
+    alpha: float
+    planned: Sequence[tuple[str, str, bool]]
+    """(task, method, trained) of every arm, training seeds left out."""
+    seeds: int
+    baselines: frozenset[str] = frozenset()
+    """The trained methods that others are held against."""
+
+
+def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
+    """One method's scores in long format, over all its training seeds."""
+    trained = all(arm.train_seed is not None for arm in arms)
+    return Scores.from_columns(
+        item=task.items * len(arms),
+        value=[value for arm in arms for value in arm.scores],
+        cluster=task.users * len(arms) if task.users else None,
+        seed=[arm.train_seed or 0 for arm in arms for _ in arm.scores] if trained else None,
+    )
+
+
+def estimates(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[EstimateRecord]:
+    """Each method's score, in the order of the plan."""
+    found = []
+    for task in tasks:
+        for name, method, _ in declared.planned:
+            group = _group(arms, name, method)
+            if name == task.name and group:
+                found.append(_estimate(task, group, declared))
+    return found
+
+
+def _estimate(task: TaskRecord, group: Sequence[ArmRecord], declared: Declared) -> EstimateRecord:
+    e = summarize(scores_of(task, group), weight=declared.weight, alpha=declared.alpha)
+    return EstimateRecord(
+        task=task.name,
+        method=group[0].method,
+        mean=e.mean,
+        ci_low=e.ci_low,
+        ci_high=e.ci_high,
+        interval=e.method,
+        n_items=e.n_items,
+        n_clusters=e.n_clusters,
+        n_seeds=e.n_seeds,
+        seed_sd=e.seed_sd,
+        per_seed=list(e.per_seed),
+        mean_tokens=float(np.mean([n for arm in group for n in arm.n_tokens])),
+        truncated=sum(len(arm.truncated) for arm in group),
+        unparsed=sum(len(arm.unparsed) for arm in group),
+        failed=sum(len(arm.failed) for arm in group),
+        warnings=_caveats(e.warnings),
+    )
+
+
+def comparisons(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[ComparisonRecord]:
+    """All comparisons, tested and adjusted: the primary family first."""
+    plan = [c for task in tasks for c in _plan(task, declared)]
+    by_name = {task.name: task for task in tasks}
+    made = [_comparison(by_name[c.task], c, arms, declared) for c in plan]
+    adjusted = [*_adjusted(made, "primary", holm), *_adjusted(made, "exploratory", benjamini_hochberg)]
+    return adjusted + [c for c in made if c.family == "noise"]
+
+
+def _plan(task: TaskRecord, declared: Declared) -> Iterable[ComparisonRecord]:
+    """The comparisons of a task, still without figures."""
+
+    def pair(family: Family, base: str, method: str) -> ComparisonRecord:
+        return ComparisonRecord(task=task.name, family=family, base=base, method=method)
+
+    learned = [m for name, m, is_trained in declared.planned if name == task.name and is_trained]
+    trained = [m for m in learned if m not in declared.baselines]
+    rivals = [m for m in learned if m in declared.baselines]
+    prompted = [m for name, m, is_trained in declared.planned if name == task.name and not is_trained]
+    twin = f"{task.reference} (A/A)"
+    others = [m for m in prompted if m not in (task.reference, twin)]
+    yield from (pair("primary", task.reference, m) for m in trained)
+    yield from (pair("exploratory", other, m) for m in trained for other in others)
+    yield from (pair("exploratory", rival, m) for m in trained for rival in rivals)
+    yield from (pair("exploratory", task.reference, other) for other in (*others, *rivals))
+    if twin in prompted:
+        yield pair("noise", task.reference, twin)
+
+
+def _comparison(
+    task: TaskRecord, planned: ComparisonRecord, arms: Sequence[ArmRecord], declared: Declared
+) -> ComparisonRecord:
+    base, method = _group(arms, task.name, planned.base), _group(arms, task.name, planned.method)
+    if not base or not method:
+        lost = planned.base if not base else planned.method
+        note = CaveatRecord(code="untestable", message=f"{lost} could not be completed")
+        return planned.model_copy(update={"warnings": [note]})
+    base, method = _same_seeds(base, method)
+    if not base:
+        note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")
+        return planned.model_copy(update={"warnings": [note]})
+    found = asdict(
+        compare(scores_of(task, base), scores_of(task, method), weight=declared.weight, alpha=declared.alpha)
+    )
+    warnings = [CaveatRecord(code=c["code"], message=c["message"]) for c in found.pop("warnings")]
+    if method[0].train_seed is not None and len(method) < declared.seeds:
+        message = f"{len(method)} of {declared.seeds} training seeds completed"
+        warnings.append(CaveatRecord(code="missing_seeds", message=message))
+    fields = {k: v for k, v in found.items() if k in ComparisonRecord.model_fields}
+    names = {"task": planned.task, "family": planned.family, "base": planned.base, "method": planned.method}
+    return ComparisonRecord.model_validate({**fields, **names, "warnings": warnings})
+
+
+def _same_seeds(base: list[ArmRecord], method: list[ArmRecord]) -> tuple[list[ArmRecord], list[ArmRecord]]:
+    """Two trained methods are paired by training seed: both sides under the seeds that both have."""
+    if base[0].train_seed is None or method[0].train_seed is None:
+        return base, method
+    shared = {arm.train_seed for arm in base} & {arm.train_seed for arm in method}
+    mine, theirs = ([arm for arm in arms if arm.train_seed in shared] for arms in (base, method))
+    return mine, theirs
+
+
+def _adjusted(
+    made: Sequence[ComparisonRecord],
+    family: Family,
+    adjust: Callable[[Sequence[float | None]], list[float | None]],
+) -> list[ComparisonRecord]:
+    members = [c for c in made if c.family == family]
+    values = adjust([c.p_value for c in members]) if members else []
+    return [c.model_copy(update={"p_adjusted": p}) for c, p in zip(members, values, strict=True)]
+
+
+def _group(arms: Sequence[ArmRecord], task: str, method: str) -> list[ArmRecord]:
+    return [arm for arm in arms if arm.task == task and arm.method == method]
+
+
+def _caveats(caveats: Iterable[Caveat]) -> list[CaveatRecord]:
+    return [CaveatRecord(code=c.code, message=c.message) for c in caveats]

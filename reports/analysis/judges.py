@@ -1,0 +1,94 @@
+"""What verdicts say about the judge and about each judged method: consistency, wins, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as sps
+
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord
+from mipo_bench.reports.records.report import ArmRecord, TaskRecord
+from mipo_bench.reports.statistics.agreement import agreement
+from mipo_bench.reports.statistics.length_control import length_controlled
+from mipo_bench.reports.statistics.records import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class BothOrders:
+    """The verdicts on one item, told from the judged arm's side: shown first, and shown second. None: not read."""
+
+    cluster: str
+    first: float | None
+    second: float | None
+
+
+def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: float) -> ConsistencyRecord:
+    """See `ConsistencyRecord`. `retests` says of each repeated question whether the answer was the same."""
+    read = [(o.cluster, o.first, o.second) for o in orders if o.first is not None and o.second is not None]
+    slots = [s for o in orders for s in _slots(o)]
+    lean = [sum(_slots(o)) for o in orders]
+    to_first, to_second = sum(n > 0 for n in lean), sum(n < 0 for n in lean)
+    found = agreement([r[1] for r in read], [r[2] for r in read], [r[0] for r in read], alpha) if read else None
+    return ConsistencyRecord(
+        n_items=len(orders),
+        n_clusters=len({o.cluster for o in orders}),
+        consistent=found.agreed if found else None,
+        first_share=sum(s > 0 for s in slots) / len(slots) if slots else None,
+        first_p=float(sps.binomtest(to_first, to_first + to_second).pvalue) if to_first + to_second else None,
+        kappa=found.kappa if found else None,
+        kappa_low=found.ci_low if found else None,
+        kappa_high=found.ci_high if found else None,
+        n_retest=len(retests),
+        retest_agreement=sum(retests) / len(retests) if retests else None,
+    )
+
+
+def _slots(orders: BothOrders) -> list[int]:
+    """Which place each verdict chose: +1 the first, -1 the second; ties and unread verdicts chose none."""
+    chosen = [orders.first, None if orders.second is None else 1 - orders.second]
+    return [1 if value > 0.5 else -1 for value in chosen if value is not None and value != 0.5]
+
+
+def judged_arm(
+    task: TaskRecord, arms: Sequence[ArmRecord], reference: ArmRecord, undecided: int, weight: Weight, alpha: float
+) -> JudgedArmRecord:
+    """The wins of one method, all its training seeds together, and its win rate at equal lengths.
+
+    Clusters are users, else items; seeds are repeated measures inside them.
+    """
+    cluster = list(task.users or task.items) * len(arms)
+    worth = [value for arm in arms for value in arm.scores]
+    strict = [value for arm in arms for value in arm.parts.get("strict", arm.scores)]
+    lengths = [n for arm in arms for n in arm.n_tokens]
+    against = list(reference.n_tokens) * len(arms)
+    share = _weights(cluster, weight)
+    found = length_controlled(worth, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
+    return JudgedArmRecord(
+        method=arms[0].method,
+        win_rate=_bounded(np.average(worth, weights=share)),
+        strict=_bounded(np.average(strict, weights=share)),
+        mean_tokens=float(np.mean(lengths)),
+        reference_tokens=float(np.mean(against)),
+        length_controlled=found.win_rate,
+        length_low=found.ci_low,
+        length_high=found.ci_high,
+        length_slope=found.slope,
+        undecided=undecided,
+        warnings=[CaveatRecord(code=c.code, message=c.message) for c in found.warnings],
+    )
+
+
+def _weights(cluster: Sequence[str], weight: Weight) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """One for each row where items weigh equally; where users do, what makes each user's rows sum to one."""
+    if weight == "micro":
+        return np.ones(len(cluster))
+    _, place, count = np.unique(cluster, return_inverse=True, return_counts=True)
+    return np.asarray(1 / count[place], dtype=np.float64)
+
+
+def _bounded(value: float) -> float:
+    """Rounding may lead an average of scores out of [0, 1]."""
+    return float(min(1.0, max(0.0, value)))

@@ -1,0 +1,81 @@
+"""The shuffled-profile control: how much of a gain is left when responses are held against another user's profile.
+
+A gain that comes from knowing the user vanishes there; a gain that comes from generic quality, or from length, stays.
+The difference of the two gains is tested like any other difference between two arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mipo_bench.reports.analysis.comparisons import Declared, scores_of
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.judges import ControlRecord
+from mipo_bench.reports.records.report import ArmRecord, TaskRecord
+from mipo_bench.reports.stats import Scores, benjamini_hochberg, compare, summarize
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An arm with its scores under another user's profile, in the order of the task's items."""
+
+    arm: ArmRecord
+    shuffled: Sequence[float]
+
+
+def controls(tasks: Sequence[TaskRecord], held: Sequence[Held], declared: Declared) -> list[ControlRecord]:
+    """One for each method of each task that has a control, against the task's reference; adjusted together."""
+    made = []
+    for task in tasks:
+        own = [h for h in held if h.arm.task == task.name and not h.arm.noise]
+        base = [h for h in own if h.arm.recipe is None and h.arm.method == task.reference]
+        methods = dict.fromkeys(h.arm.method for h in own if h not in base)
+        if base:
+            made += [_control(task, base, [h for h in own if h.arm.method == m], declared) for m in methods]
+    adjusted = benjamini_hochberg([c.p_value for c in made]) if made else []
+    return [c.model_copy(update={"p_adjusted": p}) for c, p in zip(made, adjusted, strict=True)]
+
+
+def _control(task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared) -> ControlRecord:
+    own, other = (_gain(task, base, method, declared, shuffled=flag) for flag in (False, True))
+    specific = [_specific(task, side) for side in (base, method)]
+    found = compare(*specific, weight=declared.weight, alpha=declared.alpha)
+    warnings = [CaveatRecord(code=c.code, message=c.message) for c in found.warnings if c.code != "relative_undefined"]
+    return ControlRecord(
+        task=task.name,
+        base=task.reference,
+        method=method[0].arm.method,
+        gain=own,
+        shuffled_gain=other,
+        difference=found.delta,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        p_value=found.p_value,
+        p_adjusted=None,
+        mde=found.mde,
+        n_items=found.n_items,
+        n_clusters=found.n_clusters,
+        n_seeds=found.n_seeds,
+        warnings=warnings,
+    )
+
+
+def _gain(
+    task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared, *, shuffled: bool
+) -> float:
+    means = [summarize(_scores(task, side, shuffled=shuffled), weight=declared.weight).mean for side in (base, method)]
+    return means[1] - means[0]
+
+
+def _scores(task: TaskRecord, side: Sequence[Held], *, shuffled: bool) -> Scores:
+    arms = [h.arm.model_copy(update={"scores": list(h.shuffled)}) if shuffled else h.arm for h in side]
+    return scores_of(task, arms)
+
+
+def _specific(task: TaskRecord, side: Sequence[Held]) -> Scores:
+    """What a response is worth to its own user more than to another: score minus shuffled score, item by item."""
+    own, other = _scores(task, side, shuffled=False), _scores(task, side, shuffled=True)
+    return replace(own, value=np.subtract(own.value, other.value))

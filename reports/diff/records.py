@@ -1,0 +1,110 @@
+"""Records of a diff: two sides, their tasks and arms, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.stats import Comparison, Weight
+
+State = Literal["tested", "not comparable", "added", "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A report and where it was found. `dirty` says that it, or the checkout it was made in, was not committed."""
+
+    report: Report
+    label: str
+    dirty: bool = False
+
+    @property
+    def title(self) -> str:
+        """The label, with the mark of what is not committed."""
+        return f"{self.label}*" if self.dirty or self.report.provenance.dirty else self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to compare. `margins` is the loss that counts as none, by task; `arms` are TASK/METHOD patterns."""
+
+    margins: Mapping[str, float] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedItem:
+    """An item that both sides have, but not the same: `what` names prompt, target or both."""
+
+    item: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDiff:
+    """The items of a task that match, and those that do not. `noise` is the A/A difference measured on each side."""
+
+    name: str
+    suite: str
+    n_matching: int
+    n_users: int | None
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[ChangedItem, ...]
+    scorer_changed: bool
+    noise_a: float | None
+    noise_b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChange:
+    """An item whose score, averaged over training seeds, differs between the sides."""
+
+    item: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmDiff:
+    """One arm on both sides. `comparison` and `p_holm` are None unless it was tested, and `reason` then says why.
+
+    `regressed` and `improved` are ordered by the size of the change.
+    """
+
+    task: str
+    method: str
+    state: State
+    reason: str = ""
+    comparison: Comparison | None = None
+    p_holm: float | None = None
+    regressed: tuple[ItemChange, ...] = ()
+    improved: tuple[ItemChange, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How options and messages call it."""
+        return f"{self.task}/{self.method}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDiff:
+    """B - A. `notes` are differences of the surroundings that can move scores."""
+
+    a: Side
+    b: Side
+    weight: Weight
+    alpha: float
+    tasks: tuple[TaskDiff, ...]
+    arms: tuple[ArmDiff, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def tested(self) -> list[ArmDiff]:
+        """The arms of Holm's family."""
+        return [arm for arm in self.arms if arm.state == "tested"]

@@ -1,0 +1,119 @@
+"""Shows on a user's own report that the gate fails where it should: regressions injected into a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mipo_bench.harness.errors import NotComparableError
+from mipo_bench.reports.diff.diff_reports import diff_reports, is_wanted
+from mipo_bench.reports.diff.gate import NOT_COMPARABLE, PASSED, REGRESSION, WORDS, Gate, judge
+from mipo_bench.reports.diff.records import Options, Side
+from mipo_bench.reports.numbers import p_text, signed
+from mipo_bench.reports.pages.page import Grid, Page, Section
+from mipo_bench.reports.records.report import ArmRecord, Report
+
+_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One injected change and what the gate made of it. `expected` None: told for information."""
+
+    change: str
+    delta: float | None
+    p_holm: float | None
+    expected: int | None
+    got: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate did what it must."""
+        return self.expected in (None, self.got)
+
+
+@dataclass(frozen=True, slots=True)
+class Selftest:
+    """What was injected into which arm."""
+
+    arm: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate did all that it must."""
+        return all(check.passed for check in self.checks)
+
+
+def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) -> Selftest:
+    """No change must pass, a total loss of one arm must fail, another scorer must not be compared."""
+    target = _target(side.report, arms)
+    name = f"{target.task}/{target.method}"
+    gate, options = Gate("regression", margins), Options(margins, arms)
+    checks = [_check("none", side, side.report, (gate, options, name), PASSED)]
+    for share in _SHARES:
+        changed = _lower(side.report, target, share)
+        expected = REGRESSION if share == 1 else None
+        checks.append(_check(f"{share:.0%} of its score", side, changed, (gate, options, name), expected))
+    other = _other_scorer(side.report, target.task)
+    return Selftest(name, (*checks, _check("another scorer", side, other, (gate, options, name), NOT_COMPARABLE)))
+
+
+def _target(report: Report, patterns: tuple[str, ...]) -> ArmRecord:
+    """The arm with the most to lose, among those that are compared."""
+    arms = [arm for arm in report.arms if not arm.noise and sum(arm.scores) > 0]
+    arms = [arm for arm in arms if is_wanted(f"{arm.task}/{arm.method}", patterns)]
+    if not arms:
+        raise NotComparableError("no arm of this report scores above 0: nothing can be lost, so nothing be injected.")
+    return max(arms, key=lambda arm: sum(arm.scores) / len(arm.scores))
+
+
+def _lower(report: Report, target: ArmRecord, share: float) -> Report:
+    """A copy where the method has lost this share of its items with a score, spread evenly, under every seed."""
+    changed = []
+    for arm in report.arms:
+        if (arm.task, arm.method) != (target.task, target.method):
+            changed.append(arm)
+            continue
+        positive = [n for n, score in enumerate(arm.scores) if score > 0]
+        lost = {positive[int(k / share)] for k in range(int(len(positive) * share))}
+        scores = [0.0 if n in lost else score for n, score in enumerate(arm.scores)]
+        changed.append(arm.model_copy(update={"scores": scores}))
+    return report.model_copy(update={"arms": changed})
+
+
+def _other_scorer(report: Report, task: str) -> Report:
+    tasks = [t.model_copy(update={"scorer_hash": "injected"}) if t.name == task else t for t in report.tasks]
+    return report.model_copy(update={"tasks": tasks})
+
+
+def _check(change: str, side: Side, changed: Report, how: tuple[Gate, Options, str], expected: int | None) -> Check:
+    gate, options, name = how
+    found = diff_reports(side, Side(changed, "copy"), options)
+    arm = next((arm for arm in found.tested if arm.name == name), None)
+    delta = arm.comparison.delta if arm and arm.comparison else None
+    return Check(change, delta, arm.p_holm if arm else None, expected, judge(found, gate).code)
+
+
+def selftest_page(side: Side, found: Selftest) -> Page:
+    """The checks as a table, and the conclusion."""
+    rows = tuple(
+        (
+            c.change,
+            signed(c.delta),
+            p_text(c.p_holm),
+            f"{c.got} {WORDS[c.got]}",
+            "-" if c.expected is None else ("ok" if c.passed else f"WRONG, not {c.expected}"),
+        )
+        for c in found.checks
+    )
+    columns = ("injected loss", "delta", "Holm", "gate", "as it must")
+    grid = Grid(f"losses of {found.arm} in copies of the report", columns, rows)
+    caught = [c for c in found.checks if c.got == REGRESSION]
+    answers = [f"the gate catches a loss of {signed(caught[0].delta)} here, and larger ones"] if caught else []
+    if not found.passed:
+        answers.append("the gate does not do its work on this report: too few items, or too many arms for them")
+    else:
+        answers.append("the gate passes what has not changed, fails on a loss, and refuses another scorer")
+    section = Section("gate regression", (grid,))
+    return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), answers=tuple(answers))

@@ -1,0 +1,69 @@
+"""A diff as one JSON object, with full precision and complete lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mipo_bench.reports.diff.gate import WORDS, Gate, Verdict
+from mipo_bench.reports.diff.page import ItemLists
+from mipo_bench.reports.diff.records import ArmDiff, ItemChange, ReportDiff, Side
+from mipo_bench.reports.records.report_file import run_id
+
+FORMAT = "1.0"
+
+
+def diff_to_json(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, items: ItemLists | None) -> str:
+    """The whole diff; `gate` is null without one."""
+    values = {
+        "diff_version": FORMAT,
+        "a": _side(diff.a),
+        "b": _side(diff.b),
+        "weight": diff.weight,
+        "alpha": diff.alpha,
+        "family_size": len(diff.tested),
+        "tasks": [asdict(task) for task in diff.tasks],
+        "arms": [_arm(arm, items) for arm in diff.arms],
+        "only_a": diff.only_a,
+        "only_b": diff.only_b,
+        "notes": diff.notes,
+        "gate": _gate(gate, verdict) if gate and verdict else None,
+    }
+    return json.dumps(values, indent=1, allow_nan=False) + "\n"
+
+
+def _side(side: Side) -> dict[str, Any]:
+    r = side.report
+    return {
+        "label": side.label,
+        "dirty": side.dirty or r.provenance.dirty,
+        "run": run_id(r),
+        "created": r.created,
+        "commit": r.provenance.commit,
+        "model": r.model.model_dump(),
+    }
+
+
+def _arm(arm: ArmDiff, items: ItemLists | None) -> dict[str, Any]:
+    values = asdict(arm) | {"warnings": list(arm.warnings)}
+    if items:
+        for kind, changes in (("regressed", arm.regressed), ("improved", arm.improved)):
+            values[kind] = _with_texts(arm, changes, items)
+    return values
+
+
+def _with_texts(arm: ArmDiff, changes: Sequence[ItemChange], items: ItemLists) -> list[dict[str, Any]]:
+    shown = [asdict(c) | {"texts": [asdict(q) for q in items.texts(arm, c.item)]} for c in changes[: items.limit]]
+    return shown + [asdict(c) for c in changes[items.limit :]]
+
+
+def _gate(gate: Gate, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": gate.kind,
+        "margins": dict(gate.margins),
+        "exit_code": verdict.code,
+        "verdict": WORDS[verdict.code],
+        "reasons": list(verdict.reasons),
+    }

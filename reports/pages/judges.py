@@ -1,0 +1,104 @@
+"""Judges and the shuffled-profile control, as they stand in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mipo_bench.reports.numbers import interval, p_marked, p_text, plural, signed, unsigned
+from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.records.judges import ControlRecord, JudgedArmRecord, JudgeRecord
+from mipo_bench.reports.records.report import Report
+
+_STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
+"""Caveats that a reader must meet before any figure."""
+
+
+def stamps(report: Report) -> list[str]:
+    """What must be said of the judges at the head of a report."""
+    return [f"{j.task}: {w.message}" for j in report.judges for w in j.warnings if w.code in _STAMPS]
+
+
+def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
+    """The tables about a task's judge, and its control; none where there is neither."""
+    for judge in report.judges:
+        if judge.task == task:
+            reference = next((t.reference for t in report.tasks if t.name == task), "")
+            yield _wins(judge, reference, notes)
+            yield checks(judge)
+    found = [c for c in report.controls if c.task == task]
+    if found:
+        yield _control(found, report.alpha, notes)
+
+
+def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Grid:
+    how = {"pairwise": "pairwise, both orders", "pointwise": "rated one by one from 1 to 5"}[judge.protocol]
+    title = f"wins over {reference} (.5 by definition), judged by {judge.name}, {how}{notes.marks(judge.warnings)}"
+    columns = ("arm", "win rate", "strict", "equal length", "interval", "tokens", "vs", "unread")
+    return Grid(title, columns, tuple(_row(arm, notes) for arm in judge.arms))
+
+
+def _row(arm: JudgedArmRecord, notes: Footnotes) -> tuple[str, ...]:
+    return (
+        f"{arm.method}{notes.marks(arm.warnings)}",
+        unsigned(arm.win_rate),
+        unsigned(arm.strict),
+        unsigned(arm.length_controlled),
+        interval(arm.length_low, arm.length_high, unsigned),
+        f"{arm.mean_tokens:.0f}",
+        f"{arm.reference_tokens:.0f}",
+        str(arm.undecided),
+    )
+
+
+def checks(judge: JudgeRecord) -> Grid:
+    """Everything that is known of the judge itself."""
+    rows = [("verdicts asked for", f"{judge.calls:,}", "", ""), ("settled by rule", f"{judge.settled:,}", "", "")]
+    rows.append(("not read, after one retry", _share(judge.unread, judge.calls), "", str(judge.calls)))
+    c = judge.consistency
+    if c is not None and judge.protocol == "pairwise":
+        items = str(c.n_items)
+        rows += [
+            ("same verdict in both orders", unsigned(c.consistent), "", items),
+            ("kappa between the orders", signed(c.kappa), interval(c.kappa_low, c.kappa_high, signed), items),
+            ("first place chosen", unsigned(c.first_share), f"p {p_text(c.first_p)}", items),
+        ]
+    if c is not None:
+        rows.append(("same verdict when asked again", unsigned(c.retest_agreement), "", str(c.n_retest)))
+    v = judge.validation
+    if v is not None:
+        rows += [
+            (f"kappa with the labels of {v.labels}", signed(v.kappa), interval(v.kappa_low, v.kappa_high, signed), ""),
+            (
+                f"accuracy on {plural(v.n_items, 'label')}",
+                unsigned(v.accuracy),
+                interval(v.accuracy_low, v.accuracy_high, unsigned),
+                "",
+            ),
+        ]
+    return Grid("is the judge any good?", ("judge", "figure", "interval or p", "n"), tuple(rows))
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} ({count / total:.0%})" if total else str(count)
+
+
+def _control(found: Sequence[ControlRecord], alpha: float, notes: Footnotes) -> Grid:
+    title = (
+        f"shuffled-profile control: gain over {found[0].base} with the user's own profile and with another user's; "
+        "what stays with another's is no personalization"
+    )
+    columns = ("arm", "own", "other's", "difference", "interval", "p", "adj. p", "MDE")
+    rows = tuple(
+        (
+            f"{c.method}{notes.marks(c.warnings)}",
+            signed(c.gain),
+            signed(c.shuffled_gain),
+            signed(c.difference),
+            interval(c.ci_low, c.ci_high, signed),
+            p_text(c.p_value),
+            p_marked(c.p_adjusted, alpha),
+            unsigned(c.mde),
+        )
+        for c in found
+    )
+    return Grid(title, columns, rows)

@@ -1,0 +1,86 @@
+"""Plain tables with footnotes, the common form that every renderer draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mipo_bench.reports.records.base import CaveatRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One table: a title, column headings, and rows of text. The first column is left-aligned, the rest right.
+
+    A row whose first cell alone has text is a heading of the rows below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A text that a model or a task wrote, with what it is: shown word for word."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a listing with the texts that belong to it."""
+
+    name: str
+    quotes: tuple[Quote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that a reader may want to fold."""
+
+    title: str
+    entries: tuple[Entry, ...]
+    inline: bool = False
+    """Mere names, which may stand side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Tables and lists under one heading."""
+
+    title: str
+    grids: tuple[Grid, ...]
+    listings: tuple[Listing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole document: headline facts, sections, footnotes and what the figures answer.
+
+    Lines that begin with `!` are warnings.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    sections: tuple[Section, ...]
+    footnotes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+@dataclass
+class Footnotes:
+    """Numbers warnings in the order in which they are first met; equal ones share a number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def marks(self, warnings: Iterable[CaveatRecord | str]) -> str:
+        """The numbers of these warnings, such as ` [1,3]`; empty without any."""
+        numbers = []
+        for warning in warnings:
+            text = warning if isinstance(warning, str) else warning.message
+            if text not in self.texts:
+                self.texts.append(text)
+            numbers.append(self.texts.index(text) + 1)
+        return f" [{','.join(str(n) for n in sorted(set(numbers)))}]" if numbers else ""

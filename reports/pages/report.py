@@ -1,0 +1,195 @@
+"""What a report says, as plain tables.
+
+Warnings become numbered footnotes. A difference that is not significant after adjustment is marked `~`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, plural, signed, unsigned
+from mipo_bench.reports.pages.guards import guard_grids
+from mipo_bench.reports.pages.information import information_answers, information_grids
+from mipo_bench.reports.pages.judges import judging, stamps
+from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.pages.trainings import trainings
+from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
+
+_LEFT_OUT = "left out: "
+
+
+def page(report: Report) -> Page:
+    """Lay out a report."""
+    notes = Footnotes()
+    sections = tuple(Section(_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
+    said = (*answers(report), *information_answers(report))
+    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), said)
+
+
+def _head(report: Report) -> tuple[str, ...]:
+    p, m = report.provenance, report.model
+    commit = f"commit {p.commit[:10]}{'*' if p.dirty else ''}" if p.commit else "no commit"
+    seeds = report.config.get("seeds")
+    primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
+    preset = report.config.get("preset")
+    head = [
+        f"model {m.name} ({m.digest[:10]}, {_answered(m)}), {commit}, {seeds} training seeds"
+        + (f", preset {preset}" if preset else ""),
+        f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
+        f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
+    ]
+    head += [data_line(task.name, task.data) for task in report.tasks if task.data]
+    head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
+    return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
+
+
+def data_line(task: str, data: Mapping[str, str | int]) -> str:
+    """The data that a task read, the digest shortened, and what it says about it."""
+    said = [str(data[key]) for key in ("dataset", "revision") if key in data]
+    said += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
+    counts = {key: n for key, n in data.items() if isinstance(n, int)}
+    out = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
+    notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
+    notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
+    return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _answered(model: ModelRecord) -> str:
+    """What computed the answers; the number format and device where they are known."""
+    place = f"{model.dtype} on {model.device}" if model.device not in ("none", "remote") else ""
+    backend = f"backend {model.backend}" if model.backend not in ("transformers", "responses") else ""
+    given = "responses from a file" if model.backend == "responses" else ""
+    return ", ".join(part for part in (given, backend, place) if part)
+
+
+def _seed(seed: int | None) -> str:
+    return "" if seed is None else f" seed {seed}"
+
+
+def _task_title(task: TaskRecord) -> str:
+    users = f", {plural(len(set(task.users)), 'user')}" if task.users else ""
+    return f"{task.name} ({task.suite}): {plural(len(task.items), 'item')}{users}, reference {task.reference}"
+
+
+def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[Grid]:
+    estimates = [e for e in report.estimates if e.task == task.name]
+    yield _scores(estimates, notes)
+    parts = _parts(report, task, [e.method for e in estimates])
+    if parts:
+        yield parts
+    yield from judging(report, task.name, notes)
+    groups = {
+        "primary": "primary family, adj. p by Holm over all tasks",
+        "exploratory": "exploratory, adj. p by Benjamini-Hochberg over all tasks",
+        "noise": "noise floor: the same arm under another sampling seed",
+    }
+    for family, title in groups.items():
+        found = [c for c in report.comparisons if c.task == task.name and c.family == family]
+        if found:
+            yield _comparisons(title, found, report.alpha, notes)
+    trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
+    if trained:
+        yield trained
+    yield from information_grids(report, task.name, notes)
+    yield from guard_grids(report, task.name, notes)
+
+
+def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:
+    columns = ("arm", "score", "interval", "seed sd", "tokens", "cut", "none", "failed")
+    rows = tuple(
+        (
+            f"{e.method}{notes.marks(e.warnings)}",
+            unsigned(e.mean),
+            interval(e.ci_low, e.ci_high, unsigned),
+            f"{unsigned(e.seed_sd)} ({e.n_seeds})" if e.n_seeds else "",
+            f"{e.mean_tokens:.0f}",
+            str(e.truncated),
+            str(e.unparsed),
+            str(e.failed),
+        )
+        for e in estimates
+    )
+    return Grid("scores (cut: at the token limit; none: no answer found; sd over trainings)", columns, rows)
+
+
+def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Grid | None:
+    """The mean of each part of the score, over items and seeds."""
+    arms = [a for a in report.arms if a.task == task.name]
+    names = list(dict.fromkeys(name for a in arms for name in a.parts))
+    if not names:
+        return None
+    rows = []
+    for method in methods:
+        group = [a for a in arms if a.method == method]
+        values = [[v for a in group for v in a.parts.get(name, [])] for name in names]
+        rows.append((method, *(f"{sum(v) / len(v):.2f}" if v else "-" for v in values)))
+    return Grid("parts of the score and further figures", ("arm", *names), tuple(rows))
+
+
+def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Grid:
+    """Differences, grouped by what they are measured against."""
+    columns = ("method", "delta", "interval", "rel.", "p", "adj. p", "MDE", "n")
+    rows: list[tuple[str, ...]] = []
+    for base in dict.fromkeys(c.base for c in found):
+        rows.append((f"vs {base}", *[""] * (len(columns) - 1)))
+        rows += [_row(c, alpha, notes) for c in found if c.base == base]
+    return Grid(title, columns, tuple(rows))
+
+
+def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]:
+    return (
+        f" {c.method}{notes.marks(c.warnings)}",
+        signed(c.delta),
+        interval(c.ci_low, c.ci_high, signed),
+        percent(c.relative_delta),
+        p_text(c.p_value),
+        _decision(c, alpha),
+        unsigned(c.mde),
+        f"{c.n_items}x{c.n_seeds}" if c.n_seeds else str(c.n_items),
+    )
+
+
+def _decision(c: ComparisonRecord, alpha: float) -> str:
+    """The p-value that decides, with `~` where it does not reach alpha."""
+    p = c.p_value if c.family == "noise" else c.p_adjusted
+    if c.family == "noise":
+        return "~" if p is None or p >= alpha else ""
+    return p_marked(p, alpha)
+
+
+def answers(report: Report) -> Iterable[str]:
+    """For each primary comparison, in words: better, worse or unclear; and how it stands to the best prompting."""
+    for c in (c for c in report.comparisons if c.family == "primary"):
+        if c.delta is None:
+            yield f"{c.task}: {c.method} could not be compared with {c.base}."
+            continue
+        if c.p_adjusted is None:
+            yield f"{c.task}: {c.method} against {c.base} cannot be tested on these data ({signed(c.delta)})."
+            continue
+        significant = c.p_adjusted < report.alpha
+        verdict = ("better than" if c.delta > 0 else "worse than") if significant else "not distinguishable from"
+        text = f"{c.task}: {c.method} is {verdict} {c.base} ({signed(c.delta)}, adjusted p {p_text(c.p_adjusted)})"
+        yield text + _against_best(report, c)
+
+
+def _against_best(report: Report, primary: ComparisonRecord) -> str:
+    """How the method stands to the best prompting arm, and to the best trained baseline: exploratory comparisons."""
+    mine = {c.method for c in report.comparisons if c.family == "primary"}
+    twins = {c.method for c in report.comparisons if c.family == "noise"}
+    trained = {a.method for a in report.arms if a.recipe is not None}
+    others = [e for e in report.estimates if e.task == primary.task and e.method not in mine | twins]
+    prompted = max((e for e in others if e.method not in trained), key=lambda e: e.mean, default=None)
+    rival = max((e for e in others if e.method in trained), key=lambda e: e.mean, default=None)
+    over = _gap(report, primary, "the best trained baseline", rival.method) if rival else ""
+    if prompted is None or prompted.method == primary.base:
+        return f", the best prompting arm here{over}."
+    return f"{_gap(report, primary, 'the best prompting', prompted.method)}{over}."
+
+
+def _gap(report: Report, primary: ComparisonRecord, what: str, base: str) -> str:
+    """The method against `base` in figures; empty where the two were not compared."""
+    for c in report.comparisons:
+        if (c.task, c.base, c.method) == (primary.task, base, primary.method) and c.delta is not None:
+            unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
+            return f"; {signed(c.delta)} to {what}, {base} (exploratory, p {unclear}{p_text(c.p_adjusted)})"
+    return ""

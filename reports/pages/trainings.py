@@ -1,0 +1,58 @@
+"""The trainings behind the trained arms: pairs used and left out, and how the loss went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mipo_bench.reports.numbers import unsigned
+from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.records.report import CheckpointRecord
+
+FEW = 0.5
+"""Below this share of usable pairs a training is footnoted: what is left is no longer a fair sample."""
+
+
+def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Grid | None:
+    """One row for each checkpoint; None where nothing was trained."""
+    rows = tuple(_row(c, notes) for c in checkpoints)
+    columns = ("training", "pairs", "lost", "steps", "loss", "margin", "acc.", "drift")
+    title = "trainings (last quarter of the steps; drift of the chosen log-probability)"
+    return Grid(title, columns, rows) if rows else None
+
+
+def _row(checkpoint: CheckpointRecord, notes: Footnotes) -> tuple[str, ...]:
+    pairs, curve = checkpoint.lineage.get("pairs", {}), checkpoint.lineage.get("curve", [])
+    used, lost = int(pairs.get("used", 0)), _left_out(pairs)
+    warnings = []
+    if used < FEW * (used + sum(lost.values())):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(lost.items()) if n)
+        warnings.append(f"most pairs could not be used: {reasons}")
+    beta = checkpoint.lineage.get("settings", {}).get("beta")
+    name = f"{checkpoint.recipe} seed {checkpoint.train_seed}{notes.marks(warnings)}"
+    return (name, str(used), str(sum(lost.values())), str(len(curve)), *_course(curve, beta))
+
+
+def _left_out(pairs: Mapping[str, Any]) -> dict[str, int]:
+    """Reason -> number of pairs."""
+    counts = {str(reason): int(n) for reason, n in pairs.get("discarded", {}).items()}
+    return {**counts, "too long to train on": int(pairs.get("too_long", 0))}
+
+
+def _course(curve: Sequence[Mapping[str, float]], beta: float | None) -> tuple[str, str, str, str]:
+    """Loss, and means over the last quarter of the steps; the drift is the chosen's reward over beta, in nats."""
+    if not curve:
+        return "-", "-", "-", "-"
+    late = curve[-max(1, len(curve) // 4) :]
+    margin, accuracy, reward = (_mean(late, name) for name in ("margin", "accuracy", "reward_chosen"))
+    return (
+        f"{unsigned(curve[0]['loss'])} to {unsigned(_mean(late, 'loss'))}",
+        "-" if margin is None else f"{margin:+.2f}",
+        "-" if accuracy is None else f"{accuracy:.2f}",
+        "-" if reward is None or not beta else f"{reward / beta:+.1f}",
+    )
+
+
+def _mean(points: Sequence[Mapping[str, float]], name: str) -> float | None:
+    values = [p[name] for p in points if name in p]
+    return sum(values) / len(values) if values else None

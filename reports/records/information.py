@@ -1,0 +1,96 @@
+"""What a report says about mutual information."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mipo_bench.reports.records.base import CaveatRecord, Number, Record
+
+Weights = Literal["base", "own"]
+"""Under which model a response is scored: the base model, or the one that gave it."""
+
+
+class MeasuredRecord(Record):
+    """The responses of one arm under one model.
+
+    `pmi[k][i]`, in nats, is the pointwise mutual information of the response to item i of the block against the first
+    `contexts[k]` other contexts.
+    """
+
+    method: str
+    train_seed: int | None
+    weights: Weights
+    pmi: list[list[Number]]
+
+
+class InformationEstimateRecord(Record):
+    """The information of a method's responses, in nats, over items and training seeds.
+
+    `mean` is against `contexts` other contexts (an upper bound of the mutual information where responses are sampled
+    from the model as it is), `nce` the InfoNCE estimate from the same figures (a lower bound), which cannot exceed
+    `ceiling` = log(contexts + 1).
+    """
+
+    method: str
+    weights: Weights
+    contexts: int
+    mean: Number
+    ci_low: Number | None
+    ci_high: Number | None
+    nce: Number
+    nce_low: Number | None
+    nce_high: Number | None
+    ceiling: Number
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    warnings: list[CaveatRecord] = Field(default=[])
+
+
+class InformationChangeRecord(Record):
+    """Trained minus reference on the same items, against the largest number of contexts.
+
+    `delta` compares each arm under its own weights. `text_delta` compares both under the base model: what of the
+    change lies in the responses and not in the model that scores them. `score_delta` is the change of the task score on
+    these items, `rank_correlation` Spearman's over items between the changes of information and score.
+    """
+
+    method: str
+    contexts: int
+    delta: Number
+    ci_low: Number | None
+    ci_high: Number | None
+    text_delta: Number
+    text_low: Number | None
+    text_high: Number | None
+    score_delta: Number
+    score_low: Number | None
+    score_high: Number | None
+    rank_correlation: Number | None
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    warnings: list[CaveatRecord] = Field(default=[])
+
+
+class InformationRecord(Record):
+    """Mutual information on one task, between response and user context (`over` contexts) or prompt (`over` prompts).
+
+    `reference` is the arm before training. `temperature` is None where the evaluated responses themselves were
+    measured, else that of responses sampled for the purpose. `end` says whether the end of a response counts.
+    `left_out` counts items that some arm has no response to.
+    """
+
+    task: str
+    over: Literal["contexts", "prompts"]
+    reference: str
+    contexts: list[int]
+    items: list[str]
+    left_out: int
+    temperature: float | None
+    end: bool
+    measured: list[MeasuredRecord]
+    estimates: list[InformationEstimateRecord]
+    changes: list[InformationChangeRecord]

@@ -1,0 +1,129 @@
+"""What a report says about its judges, and about the shuffled-profile control. Added with schema 1.2."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mipo_bench.reports.records.base import CaveatRecord, Number, Record, UnitScore
+
+Protocol = Literal["pairwise", "pointwise"]
+
+
+class ValidationRecord(Record):
+    """How a judge agreed with labelled data (`mipo-bench check-judge`), told from the average of both orders.
+
+    `labels` names the data, `kappa` is Cohen's between label and verdict, `accuracy` counts a tie as one half.
+    """
+
+    labels: str
+    n_items: int
+    n_clusters: int
+    kappa: Number | None
+    kappa_low: Number | None
+    kappa_high: Number | None
+    accuracy: UnitScore
+    accuracy_low: Number | None
+    accuracy_high: Number | None
+
+
+class ValidationFile(Record):
+    """What `mipo-bench check-judge` writes. `digest` is the judge's: no other judge can borrow it."""
+
+    format: Literal["mipo-bench judge validation 1"]
+    name: str
+    digest: str
+    protocol: Protocol
+    created: str
+    validation: ValidationRecord
+
+
+class ConsistencyRecord(Record):
+    """What can be said of a judge without labels. Counts and shares are over the verdicts that a judge was asked for.
+
+    `consistent` is the share of items with the same winner in both orders, `first_share` the share of verdicts other
+    than ties that chose the response shown first. `first_p` is the exact binomial p of the items whose verdicts lean to
+    one place (leaning to the first against leaning to the second): an item judged alike in both orders tells nothing.
+    `kappa` is Cohen's between the orders. `retest_agreement` is the share of repeated questions answered alike.
+    """
+
+    n_items: int
+    n_clusters: int
+    consistent: UnitScore | None
+    first_share: UnitScore | None
+    first_p: UnitScore | None
+    kappa: Number | None
+    kappa_low: Number | None
+    kappa_high: Number | None
+    n_retest: int
+    retest_agreement: UnitScore | None
+
+
+class JudgedArmRecord(Record):
+    """A judged method, all its training seeds together, against the reference.
+
+    Lengths are tokens. `length_controlled` is the win rate at equal lengths, `length_slope` the coefficient of the
+    length difference behind it. `undecided` counts verdicts that could not be read.
+    """
+
+    method: str
+    win_rate: UnitScore
+    strict: UnitScore
+    mean_tokens: Number
+    reference_tokens: Number
+    length_controlled: UnitScore | None
+    length_low: Number | None
+    length_high: Number | None
+    length_slope: Number | None
+    undecided: int
+    warnings: list[CaveatRecord] = Field(default=[])
+
+
+class JudgeRecord(Record):
+    """The judge of one task: who it is, how it was asked, and what its verdicts look like.
+
+    `kind` says what decided: the task's own `rules`, a `model`, a `server` or a `file` of verdicts. `calls` counts
+    the questions put to it, retries and `n_retest` not included; `settled` those that a rule answered before it was
+    asked (identical or empty responses). `unread` verdicts count as ties.
+    """
+
+    task: str
+    name: str
+    kind: Literal["rules", "model", "server", "file"]
+    digest: str
+    protocol: Protocol
+    temperature: Number | None
+    top_p: Number | None
+    calls: int
+    settled: int
+    retries: int
+    unread: int
+    consistency: ConsistencyRecord | None
+    validation: ValidationRecord | None
+    arms: list[JudgedArmRecord]
+    warnings: list[CaveatRecord] = Field(default=[])
+
+
+class ControlRecord(Record):
+    """The shuffled-profile control of one method.
+
+    Its gain over the reference with the user's own profile, with another user's, and the difference of the two,
+    tested. `p_adjusted` is Benjamini-Hochberg's over all controls.
+    """
+
+    task: str
+    base: str
+    method: str
+    gain: Number
+    shuffled_gain: Number
+    difference: Number
+    ci_low: Number | None
+    ci_high: Number | None
+    p_value: Number | None
+    p_adjusted: Number | None
+    mde: Number | None
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    warnings: list[CaveatRecord] = Field(default=[])

@@ -1,0 +1,263 @@
+"""`report.json`: the canonical record of a run, from which every other format is rendered.
+
+The schema version is MAJOR.MINOR. A minor version adds optional fields; a report of a newer major version is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from mipo_bench.reports.records.base import CaveatRecord, Number, Record, UnitScore
+from mipo_bench.reports.records.guards import GuardRecord
+from mipo_bench.reports.records.information import InformationRecord
+from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
+
+SCHEMA_VERSION = "1.4"
+"""1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
+`information` and `guards`."""
+
+
+class TaskRecord(Record):
+    """A task as it was evaluated. The lists run in parallel, one entry an item."""
+
+    name: str
+    suite: str
+    version: int
+    description: str
+    binary: bool
+    reference: str
+    """The prompting baseline that the trained recipes are compared against."""
+    scorer_hash: str
+    items: list[str]
+    users: list[str] | None
+    prompt_hashes: list[str]
+    target_hashes: list[str]
+    data: dict[str, str | int] | None = None
+    """What was read, where the task says so: the data set, its revision, a digest of its rows, what was left out."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_lengths(len(self.items), (self.users or self.items, self.prompt_hashes, self.target_hashes))
+        if len(set(self.items)) < len(self.items):
+            raise ValueError(f"task {self.name!r} has an item twice")
+        return self
+
+
+class ArmRecord(Record):
+    """The scores of one arm with one training seed, in the order of the task's items."""
+
+    task: str
+    method: str
+    baseline: str
+    recipe: str | None
+    train_seed: int | None
+    sample_seed: int
+    noise: bool
+    model_digest: str
+    scores: list[UnitScore]
+    parts: dict[str, list[Number]]
+    n_tokens: list[int]
+    truncated: list[str]
+    """Items whose response was cut at the token limit."""
+    unparsed: list[str]
+    """Items whose response holds no answer; they score 0."""
+    failed: dict[str, str]
+    """Item -> stage and error type; they score 0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_lengths(len(self.scores), (self.n_tokens, *self.parts.values()))
+        return self
+
+
+class _Pairs(BaseModel):
+    used: int = 0
+    too_long: int = 0
+    discarded: dict[str, int] = Field(default={})
+
+
+class _Settings(BaseModel):
+    beta: float | None = None
+
+
+class _Lineage(BaseModel):
+    pairs: _Pairs = _Pairs()
+    curve: list[dict[str, float | None]] = Field(default=[])
+    settings: _Settings = _Settings()
+
+
+class CheckpointRecord(Record):
+    """Where a trained model came from: pairs, settings, seed and training curve."""
+
+    task: str
+    recipe: str
+    train_seed: int
+    digest: str
+    lineage: dict[str, Any]
+
+    @field_validator("lineage", mode="before")
+    @classmethod
+    def _readable(cls, lineage: Any) -> Any:
+        """What tables and plots read of it has the right shape; the rest is the training's own."""
+        _Lineage.model_validate(lineage)
+        return lineage
+
+    @field_validator("lineage")
+    @classmethod
+    def _shorten_curve(cls, lineage: dict[str, Any]) -> dict[str, Any]:
+        """Six significant digits draw a curve; sixteen would be most of the report."""
+        curve = lineage.get("curve")
+        if not isinstance(curve, list) or not all(isinstance(point, dict) for point in curve):
+            return lineage
+        return lineage | {"curve": [{name: _six_digits(value) for name, value in point.items()} for point in curve]}
+
+
+class HoleRecord(Record):
+    """An arm that could not be completed."""
+
+    task: str
+    method: str
+    train_seed: int | None
+    stage: str
+    error: str
+    message: str
+
+
+class EstimateRecord(Record):
+    """An arm's score over its items and training seeds, with its interval."""
+
+    task: str
+    method: str
+    mean: float
+    ci_low: float | None
+    ci_high: float | None
+    interval: str
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    seed_sd: float | None
+    per_seed: list[tuple[int, float]]
+    mean_tokens: float
+    truncated: int
+    unparsed: int
+    failed: int
+    warnings: list[CaveatRecord]
+
+
+Family = Literal["primary", "exploratory", "noise"]
+
+
+class ComparisonRecord(Record):
+    """One arm against another on the same items; see `reports.stats.Comparison` for the fields.
+
+    `p_adjusted` is Holm's over the primary family, Benjamini-Hochberg's over the exploratory one, and None for the
+    noise floor. Everything but the names is None where the comparison could not be made.
+    """
+
+    task: str
+    family: Family
+    base: str
+    method: str
+    delta: float | None = None
+    relative_delta: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p_value: float | None = None
+    p_midp: float | None = None
+    p_adjusted: float | None = None
+    test: str | None = None
+    n_items: int = 0
+    n_clusters: int = 0
+    n_seeds: int = 0
+    se: float | None = None
+    df: float | None = None
+    mde: float | None = None
+    effect_size: float | None = None
+    p_better: float | None = None
+    only_base: int | None = None
+    only_method: int | None = None
+    design_effect: float | None = None
+    seed_sd: float | None = None
+    per_seed: list[tuple[int, float]] = Field(default=[])
+    warnings: list[CaveatRecord] = Field(default=[])
+
+
+class ModelRecord(Record):
+    """The base model."""
+
+    name: str
+    digest: str
+    device: str
+    dtype: str
+    backend: str = "transformers"
+    """What answered: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file of them."""
+
+
+class Provenance(Record):
+    """Where the run was made. `commit` is that of the checkout it was started in, None outside of one."""
+
+    commit: str | None
+    dirty: bool
+    diff_hash: str | None
+    versions: dict[str, str]
+    hardware: dict[str, str | int]
+
+
+class Report(Record):
+    """A whole run."""
+
+    schema_version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")] = SCHEMA_VERSION
+    digest: str = ""
+    """SHA-256 of everything else in the file, so that an edited report is noticed; also the id of the run."""
+    created: str
+    config: dict[str, Any]
+    config_hash: str
+    provenance: Provenance
+    model: ModelRecord
+    weight: Literal["micro", "macro"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    tasks: list[TaskRecord]
+    arms: list[ArmRecord]
+    checkpoints: list[CheckpointRecord]
+    estimates: list[EstimateRecord]
+    comparisons: list[ComparisonRecord]
+    holes: list[HoleRecord]
+    notes: list[str]
+    """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
+    judges: list[JudgeRecord] = Field(default=[])
+    controls: list[ControlRecord] = Field(default=[])
+    information: list[InformationRecord] = Field(default=[])
+    guards: list[GuardRecord] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Every arm has one score for each item of its task."""
+        sizes = {task.name: len(task.items) for task in self.tasks}
+        if len(sizes) < len(self.tasks):
+            raise ValueError("a task is listed twice")
+        for arm in self.arms:
+            if arm.task not in sizes:
+                raise ValueError(f"arm {arm.method!r} names the task {arm.task!r}, which is not listed")
+            _check_lengths(sizes[arm.task], (arm.scores,))
+        return self
+
+    def task(self, name: str) -> TaskRecord | None:
+        """The task of this name, if it was run."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def group(self, task: str, method: str) -> list[ArmRecord]:
+        """The arms of a method on a task, one for each training seed."""
+        return [arm for arm in self.arms if (arm.task, arm.method) == (task, method)]
+
+
+def _check_lengths(expected: int, columns: Iterable[Sized]) -> None:
+    for column in columns:
+        if len(column) != expected:
+            raise ValueError(f"a list has {len(column)} entries where the task has {expected} items")
+
+
+def _six_digits(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

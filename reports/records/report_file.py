@@ -1,0 +1,149 @@
+"""Reading and writing `report.json`: schema version, digest, canonical text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from mipo_bench.harness.errors import ReportError, StorageError
+from mipo_bench.reports.records.report import SCHEMA_VERSION, Report
+
+REPORT_FILE = "report.json"
+RUN_ID_LENGTH = 12
+_EXACT = 2**53
+"""Whole numbers below this are the same as integer and as float."""
+
+
+def load_report(path: Path) -> Report:
+    """Read `report.json`, or the one in a folder. Raises ReportError naming what is wrong."""
+    file = path
+    try:
+        file = path / REPORT_FILE if path.is_dir() else path
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ReportError(f"there is no report {file}. `mipo-bench run` writes one.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"cannot read the report {file}: {error}.") from error
+    return parse_report(text, str(file))
+
+
+def parse_report(text: str, name: str) -> Report:
+    """The report in a text; `name` says in messages where it is from. Raises ReportError naming what is wrong."""
+    values = _values(text, name)
+    _check_version(values["schema_version"], name)
+    _check_digest(values, name)
+    try:
+        return Report.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ReportError(f"{name} is damaged: {reason} ({error.error_count()} problems).") from error
+
+
+def _values(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"cannot read the report {name}: {error}. Is it truncated?") from error
+    if not isinstance(values, dict) or not isinstance(values.get("schema_version"), str):
+        raise ReportError(f"{name} is not a mipo-bench report: it has no schema_version.")
+    return values
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check_version(version: str, name: str) -> None:
+    major, known = version.split(".", maxsplit=1)[0], SCHEMA_VERSION.split(".", maxsplit=1)[0]
+    if not major.isdigit() or int(major) > int(known):
+        raise ReportError(f"{name} has report schema {version}; this mipo-bench reads up to {known}.x. Upgrade it.")
+
+
+def _check_digest(values: dict[str, Any], name: str) -> None:
+    """Schema 1.0 had no digest; later ones must have the right one."""
+    stated, found = values.get("digest"), content_digest(values)
+    if stated != found and not (stated is None and values["schema_version"] == "1.0"):
+        said = str(stated or "missing")[:RUN_ID_LENGTH]
+        raise ReportError(
+            f"{name} has been changed since mipo-bench wrote it: its digest is {said}, its content has "
+            f"{found[:RUN_ID_LENGTH]}. Restore it, or write it again with `mipo-bench run`."
+        )
+
+
+def content_digest(values: dict[str, Any]) -> str:
+    """SHA-256, hexadecimal, of a report's values without `digest`, whatever their order and white space."""
+    rest = {key: value for key, value in values.items() if key != "digest"}
+    return hashlib.sha256(_compact_json(rest, sort_keys=True).encode()).hexdigest()
+
+
+def seal(report: Report) -> Report:
+    """The report with the digest of its content."""
+    return report.model_copy(update={"digest": content_digest(_dump(report))})
+
+
+def run_id(report: Report) -> str:
+    """The name of a run: the head of its report's digest."""
+    return (report.digest or seal(report).digest)[:RUN_ID_LENGTH]
+
+
+def to_json(report: Report) -> str:
+    """The canonical text of a report: compact, a line for each task, arm and comparison, sealed with its digest."""
+    values = _dump(report)
+    values["digest"] = content_digest(values)
+    return "{\n" + ",\n".join(f"{json.dumps(key)}:{_lines(value)}" for key, value in values.items()) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(_compact_json(element) for element in value) + "\n]"
+    return _compact_json(value)
+
+
+def _compact_json(value: object, *, sort_keys: bool = False) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, allow_nan=False)
+
+
+def _dump(report: Report) -> dict[str, Any]:
+    values: dict[str, Any] = _short(report.model_dump(mode="json"))
+    return values | {"schema_version": SCHEMA_VERSION}
+
+
+def _short(value: Any) -> Any:
+    """The same with whole floats as integers (most scores are 0 or 1) and what is not finite as null."""
+    if isinstance(value, dict):
+        return {key: _short(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_short(part) for part in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    return value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}. Choose another folder with --out.") from error

@@ -1,0 +1,75 @@
+"""A page as Markdown, for a file or a pull-request comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mipo_bench.reports.pages.page import Entry, Grid, Listing, Page
+from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.render.text_table import plain
+
+_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
+_REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")
+"""What GitHub would turn into a mention or a link, whatever the escapes."""
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report."""
+    return page_to_markdown(page(report))
+
+
+def page_to_markdown(p: Page) -> str:
+    """The whole page."""
+    lines = [f"# {escape(p.title)}", "", *(f"- {escape(line)}" for line in p.head), ""]
+    for line in p.answers:
+        lines += [f"- {escape(line.strip())}"] if line.startswith(" ") else ["", f"**{escape(line)}**", ""]
+    lines += [""]
+    for section in p.sections:
+        lines += [f"## {escape(section.title)}", ""]
+        for grid in section.grids:
+            lines += [*_table(grid), ""]
+        for listing in section.listings:
+            lines += [*_details(listing), ""]
+    lines += [f"\\[{n}\\] {escape(note)}  " for n, note in enumerate(p.footnotes, start=1)]
+    return re.sub("\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that shows as it is: no markup, no HTML, no mentions or issue links, no control characters."""
+    return _unlinked(plain(text)).translate(_SPECIAL)
+
+
+def _unlinked(text: str) -> str:
+    return _REFERENCES.sub(lambda found: found[0] + "\u200b", text)
+
+
+def _table(grid: Grid) -> list[str]:
+    rule = ["---", *(["---:"] * (len(grid.columns) - 1))]
+    rows = [grid.columns, *grid.rows]
+    table = ["| " + " | ".join(escape(cell.strip()) for cell in row) + " |" for row in rows]
+    title = [f"*{escape(grid.title)}*", ""] if grid.title else []
+    return [*title, table[0], "| " + " | ".join(rule) + " |", *table[1:]]
+
+
+def _details(listing: Listing) -> list[str]:
+    """A folded list. The blank line after the summary lets Markdown begin again inside the HTML."""
+    lines = ["<details>", f"<summary>{html(listing.title)}</summary>", ""]
+    for entry in listing.entries:
+        lines += _entry(entry)
+    return [*lines, "", "</details>"]
+
+
+def _entry(entry: Entry) -> Iterable[str]:
+    yield f"- {escape(entry.name)}"
+    for quote in entry.quotes:
+        fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", quote.text)), default=0))
+        yield from ("", f"  {escape(quote.label)}:", "", f"  {fence}text")
+        yield from (f"  {plain(line)}" for line in quote.text.splitlines())
+        yield from (f"  {fence}", "")
+
+
+def html(text: str) -> str:
+    """Text inside an HTML element of the page."""
+    return _unlinked(plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

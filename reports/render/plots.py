@@ -1,0 +1,181 @@
+"""Plots of a report. Shape and line style carry the meaning, so that greyscale loses nothing; no colour is needed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord, Report
+from mipo_bench.reports.render.text_table import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, ROW, EDGE = 7.5, 0.26, 1.1
+"""Inches: of a figure, of one row in it, and of what stands around the rows."""
+DARK, GREY, LIGHT = "0.1", "0.45", "0.85"
+_LINES = ("-", "--", ":", "-.")
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_NAME = 34
+
+
+def write_plots(report: Report, folder: Path) -> list[Path]:
+    """Draw what the report has data for. Returns the files; raises StorageError where they cannot be written."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    drawings: dict[str, Callable[[Report], Figure | None]] = {
+        "forest.png": forest,
+        "scores.png": scores,
+        "training.png": training,
+    }
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in drawings.items():
+            with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False, "font.size": 9}):
+                warnings.filterwarnings("ignore", message="Glyph .* missing")  # names of others, shown as boxes
+                figure = draw(report)
+                if figure is not None:
+                    figure.savefig(folder / name, dpi=160, metadata={"Software": None})
+                    written.append(folder / name)
+    except OSError as error:
+        raise StorageError(f"cannot write plots to {folder}: {os.strerror(error.errno or 0)}.") from error
+    return written
+
+
+def forest(report: Report) -> Figure | None:
+    """Differences with their intervals, a panel for each task: filled where significant after adjustment."""
+    groups = {
+        task.name: [c for c in report.comparisons if c.task == task.name and c.delta is not None]
+        for task in report.tasks
+    }
+    groups = {name: found for name, found in groups.items() if found}
+    if not groups:
+        return None
+    figure, panels = _panels([len(found) for found in groups.values()])
+    for panel, (task, found) in zip(panels, groups.items(), strict=True):
+        _forest_panel(panel, task, found, report.alpha)
+    figure.supxlabel(
+        f"difference of scores, {1 - report.alpha:.0%} interval\n"
+        "circle: primary, square: exploratory, diamond: noise floor; filled: significant after adjustment",
+        fontsize=8,
+    )
+    return figure
+
+
+def _forest_panel(panel: Axes, task: str, found: Sequence[ComparisonRecord], alpha: float) -> None:
+    marks = {"primary": "o", "exploratory": "s", "noise": "D"}
+    panel.axvline(0, color=GREY, linewidth=0.8)
+    for row, c in enumerate(found):
+        delta = c.delta if c.delta is not None else 0.0
+        if c.ci_low is not None and c.ci_high is not None:
+            panel.plot([c.ci_low, c.ci_high], [row, row], color=DARK, linewidth=1.2, solid_capstyle="butt")
+        p = c.p_value if c.family == "noise" else c.p_adjusted
+        face = DARK if p is not None and p < alpha else "white"
+        panel.plot(delta, row, marks[c.family], markerfacecolor=face, markeredgecolor=DARK, markersize=5)
+    _name_rows(panel, task, [f"{_name(c.method)} vs {_name(c.base)}" for c in found])
+
+
+def scores(report: Report) -> Figure | None:
+    """The score of each arm with its interval, and every training seed as a tick."""
+    groups = {task.name: [e for e in report.estimates if e.task == task.name] for task in report.tasks}
+    groups = {name: found for name, found in groups.items() if found}
+    if not groups:
+        return None
+    figure, panels = _panels([len(found) for found in groups.values()])
+    for panel, (task, found) in zip(panels, groups.items(), strict=True):
+        for row, e in enumerate(found):
+            if e.ci_low is not None and e.ci_high is not None:
+                panel.plot([e.ci_low, e.ci_high], [row, row], color=GREY, linewidth=1.2, solid_capstyle="butt")
+            trained = bool(e.per_seed)
+            face = DARK if trained else "white"
+            panel.plot(e.mean, row, "o", markerfacecolor=face, markeredgecolor=DARK, markersize=5)
+            heights = [row - 0.2 - 0.3 * n / len(e.per_seed) for n in range(len(e.per_seed))]
+            panel.plot([v for _, v in e.per_seed], heights, "|", color=DARK, markersize=4)
+        panel.set_xlim(-0.02, 1.02)
+        _name_rows(panel, task, [_name(e.method) for e in found])
+    figure.supxlabel(
+        f"score, {1 - report.alpha:.0%} interval\nopen: prompting; filled: trained, a tick for each training seed",
+        fontsize=8,
+    )
+    return figure
+
+
+def training(report: Report) -> Figure | None:
+    """Loss and reward margin over the steps, a row for each task and recipe, a line for each seed."""
+    groups: dict[tuple[str, str], list[CheckpointRecord]] = {}
+    for checkpoint in report.checkpoints:
+        if _curve(checkpoint, "loss"):
+            groups.setdefault((checkpoint.task, checkpoint.recipe), []).append(checkpoint)
+    if not groups:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, EDGE + 1.7 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), 2, squeeze=False, sharex="row")
+    for row, ((task, recipe), checkpoints) in zip(axes, groups.items(), strict=True):
+        for panel, key, label in zip(row, ("loss", "margin"), ("DPO loss", "reward margin"), strict=True):
+            _curves(panel, checkpoints, key)
+            panel.set_ylabel(label)
+        row[0].set_title(f"{_name(task)}: {_name(recipe)}", loc="left", fontsize=9, fontweight="bold")
+    for panel in axes[-1]:
+        panel.set_xlabel("step")
+    axes[0][1].legend(title="training seed", fontsize=7, title_fontsize=7, frameon=False, loc="best")
+    return figure
+
+
+def _curves(panel: Axes, checkpoints: Sequence[CheckpointRecord], key: str) -> None:
+    for n, checkpoint in enumerate(checkpoints):
+        points = _curve(checkpoint, key)
+        panel.plot(
+            [step for step, _ in points],
+            [value for _, value in points],
+            linestyle=_LINES[n % len(_LINES)],
+            marker=_MARKS[n % len(_MARKS)],
+            markevery=max(1, len(points) // 6),
+            color=("0.0", "0.35", "0.6")[n % 3],
+            markersize=3.5,
+            linewidth=1,
+            label=str(checkpoint.train_seed),
+        )
+    _frame(panel)
+
+
+def _curve(checkpoint: CheckpointRecord, key: str) -> list[tuple[float, float]]:
+    points: list[dict[str, Any]] = checkpoint.lineage.get("curve") or []
+    return [(float(p["step"]), float(p[key])) for p in points if p.get(key) is not None and "step" in p]
+
+
+def _panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
+    """One panel under the other, each as high as its rows need."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, EDGE + sum(ROW * n + 0.35 for n in rows)), layout="constrained")
+    heights = {"height_ratios": [n + 1 for n in rows]}
+    axes = figure.subplots(len(rows), 1, squeeze=False, sharex=True, gridspec_kw=heights)
+    return figure, list(axes[:, 0])
+
+
+def _name_rows(panel: Axes, title: str, names: Sequence[str]) -> None:
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.4, -0.7)
+    panel.set_title(_name(title), loc="left", fontsize=9, fontweight="bold")
+    panel.tick_params(axis="y", length=0)
+    _frame(panel)
+
+
+def _frame(panel: Axes) -> None:
+    panel.grid(axis="x", color=LIGHT, linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _name(text: str) -> str:
+    clean = plain(text)
+    return clean if len(clean) <= _NAME else clean[: _NAME - 1] + "…"

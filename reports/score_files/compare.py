@@ -1,0 +1,93 @@
+"""Compares two score files: what keeps them from being compared is said with file and line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from mipo_bench.harness.errors import UserError
+from mipo_bench.reports.score_files.read import ScoreFile
+from mipo_bench.reports.statistics.records import name_items
+from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, compare
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How files are compared; the fields are those of `stats.compare`."""
+
+    weight: Weight
+    missing: Missing
+    margin: float | None
+    alpha: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Raise UserError for values that no data could make sense of."""
+        if not 0 < self.alpha < 1:
+            raise UserError(f"--alpha is {self.alpha}; it must lie between 0 and 1.")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise UserError(f"--margin is {self.margin}; it is the loss that counts as none: 0 or more.")
+
+
+def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Comparison:
+    """Compare the method's file with the base's; delta = method - base. Raises UserError where it cannot."""
+    _refuse_other_score(base, method)
+    _refuse_other_users(base, method)
+    try:
+        found = compare(
+            base.scores,
+            method.scores,
+            weight=settings.weight,
+            alpha=settings.alpha,
+            margin=settings.margin,
+            seed=settings.seed,
+            missing=settings.missing,
+        )
+    except MissingScoresError as error:
+        raise UserError(_say_missing(error, base, method)) from error
+    except ValueError as error:
+        raise UserError(f"{base.path} and {method.path} cannot be compared: {error}") from error
+    return replace(found, warnings=found.warnings + _repeated(base, method))
+
+
+def _refuse_other_score(base: ScoreFile, method: ScoreFile) -> None:
+    for what, ours, theirs in (
+        ("metric", base.metric, method.metric),
+        ("filter", base.filter, method.filter),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"{base.path} has the {what} {ours!r}, {method.path} has {theirs!r}: compare "
+                f"like with like (lm-eval files: choose with --{what})."
+            )
+
+
+def _refuse_other_users(base: ScoreFile, method: ScoreFile) -> None:
+    if base.scores.cluster is None or method.scores.cluster is None:
+        return
+    owner = dict(zip(base.scores.item, base.scores.cluster, strict=True))
+    for item, user, line in zip(method.scores.item, method.scores.cluster, method.line, strict=True):
+        if owner.get(item, user) != user:
+            raise UserError(
+                f"{method.path}:{line}: item {item!r} has user_id {user!r}, but {owner[item]!r} in "
+                f"{base.path}:{base.line_of(item)}. An item belongs to the same user on both sides."
+            )
+
+
+def _say_missing(error: MissingScoresError, base: ScoreFile, method: ScoreFile) -> str:
+    parts = []
+    for lacking, lacks, other in ((error.base, base, method), (error.method, method, base)):
+        if lacking:
+            line = other.line_of(lacking[0])
+            seen = f"{other.path}:{line}" if line is not None else f"{lacks.path}:{lacks.line_of(lacking[0])}"
+            parts.append(f"no score in {lacks.path} for {name_items(lacking)}, the first of them in {seen}")
+    return "; ".join(parts) + ". --missing drop leaves such items out, --missing zero counts them as 0."
+
+
+def _repeated(base: ScoreFile, method: ScoreFile) -> tuple[Caveat, ...]:
+    count = max(base.repeated, method.repeated)
+    if not count:
+        return ()
+    return (
+        Caveat("repeated_documents", f"documents that occur more than once: {count}; each is averaged and counts once"),
+    )

@@ -1,0 +1,208 @@
+"""Reads score files: rows of our own, or lm-eval's `--log_samples` rows. Streams; keeps compact columns only.
+
+{"item_id": "q1", "score": 0.5, "user_id": "u1", "train_seed": 0, "sample": 0}     the last three optional
+{"doc_id": 0, "doc_hash": "ab..", "filter": "none", "metrics": ["acc"], "acc": 1.0, ...}           lm-eval
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mipo_bench.harness.errors import UserError, unknown
+from mipo_bench.reports.score_files.rows import Row, read_rows
+from mipo_bench.reports.statistics.records import Scores
+
+NO_FILTER = "none"
+"""lm-eval's own name for "no filter"; rows of older versions lack the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to take from a score file.
+
+    `metric` and `filter` choose among those of an lm-eval file. With `allow_missing`, a score that is null or
+    NaN is a missing score and not an error.
+    """
+
+    metric: str | None = None
+    filter: str | None = None
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFile:
+    """The scores of one file and the line of each row.
+
+    `metric` and `filter` are None where the file has our own format. `repeated` counts the lm-eval documents
+    that occur more than once; as equal prompts they are averaged and count once.
+    """
+
+    path: Path
+    scores: Scores
+    line: NDArray[np.int64]
+    metric: str | None = None
+    filter: str | None = None
+    repeated: int = 0
+
+    def line_of(self, item: str) -> int | None:
+        """The first line with this item; None where the file lacks it."""
+        rows = np.flatnonzero(self.scores.item == item)
+        return int(self.line[rows[0]]) if rows.size else None
+
+
+def read_scores(path: Path, choice: Choice) -> ScoreFile:
+    """Read a score file of either format, told apart by its first row.
+
+    Raises UserError, with file and line, for a file that cannot be read or is empty, a row that is no JSON
+    object or lacks a field, a score that is not a finite number, an item with two users, an (item,
+    train_seed, sample) given twice, and, with their names, for several metrics or filters without a choice.
+    """
+    columns = _Columns(path, choice)
+    for row in read_rows(path):
+        columns.add(row)
+    return columns.finish()
+
+
+class _Columns:
+    """Grows compact columns row by row; a row is checked where its line is known."""
+
+    def __init__(self, path: Path, choice: Choice) -> None:
+        self.path = path
+        self.choice = choice
+        self.first: Row | None = None
+        self.metric: str | None = None  # set in lm-eval files alone
+        self.filters: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+        self.users: dict[str, int] = {}
+        self.owner = array("q")  # by item: its user
+        self.item, self.seed, self.sample, self.line = array("q"), array("q"), array("q"), array("q")
+        self.value = array("d")
+
+    def add(self, row: Row) -> None:
+        """Check one row and append it."""
+        if self.first is None:
+            self.first = row
+            self.metric = _metric(row, self.choice)
+        if self.metric is not None and not self._wanted(row):
+            return
+        code = self.items.setdefault(row.text(self._item_field), len(self.items))
+        self._own(code, row)
+        self.item.append(code)
+        self.value.append(
+            row.score(
+                self.metric or "score",
+                truth_values=self.metric is not None,
+                allow_missing=self.choice.allow_missing,
+            )
+        )
+        self.seed.append(row.integer("train_seed") if self._given(row, "train_seed") else 0)
+        sample = "sample" if self.metric is None else "doc_id"
+        self.sample.append(row.integer(sample) if self._given(row, sample) else 0)
+        self.line.append(row.line)
+
+    def finish(self) -> ScoreFile:
+        """Check what needs all rows, and turn the columns into arrays."""
+        if self.first is None:
+            raise UserError(f"{self.path}: the file is empty; at least one row with a score is needed.")
+        chosen = self._one_filter()
+        codes, sample = np.asarray(self.item, dtype=np.int64), np.asarray(self.sample, dtype=np.int64)
+        self._refuse_duplicates(codes, sample)
+        scores = Scores(
+            item=np.asarray(list(self.items), dtype=object)[codes],
+            value=np.asarray(self.value, dtype=np.float64),
+            cluster=self._clusters(codes),
+            seed=np.asarray(self.seed, dtype=np.int64) if self.first.has("train_seed") else None,
+            sample=sample,
+        )
+        repeated = 0 if self.metric is None else _repeated(codes, sample)
+        return ScoreFile(self.path, scores, np.asarray(self.line, dtype=np.int64), self.metric, chosen, repeated)
+
+    @property
+    def _item_field(self) -> str:
+        return "item_id" if self.metric is None else "doc_hash"
+
+    def _wanted(self, row: Row) -> bool:
+        name = str(row.fields.get("filter", NO_FILTER))
+        self.filters.setdefault(name, row.line)
+        return self.choice.filter in {None, name}
+
+    def _one_filter(self) -> str | None:
+        names = list(self.filters)
+        if not names:
+            return None
+        if self.choice.filter and self.choice.filter not in names:
+            raise UserError(f"{self.path}: {unknown('filter', self.choice.filter, names)}")
+        if not self.choice.filter and len(names) > 1:
+            raise UserError(f"{self.path}: several filters; choose one with --filter: {', '.join(names)}.")
+        return self.choice.filter or names[0]
+
+    def _own(self, code: int, row: Row) -> None:
+        """Note the item's user."""
+        if not self._given(row, "user_id"):
+            return
+        user = self.users.setdefault(row.text("user_id"), len(self.users))
+        if code == len(self.owner):
+            self.owner.append(user)
+        elif self.owner[code] != user:
+            earlier, line = list(self.users)[self.owner[code]], self.line[self.item.index(code)]
+            row.fail(
+                f"item {row.text(self._item_field)!r} has user_id {row.text('user_id')!r}, but {earlier!r} "
+                f"on line {line}; an item belongs to one user"
+            )
+
+    def _given(self, row: Row, field: str) -> bool:
+        """Whether the row has an optional field; every row must have it, or none."""
+        given, first = row.has(field), self.first is not None and self.first.has(field)
+        if given != first:
+            lacks, has = ("the first row", "this one") if given else ("this row", "the first one")
+            row.fail(f"{lacks} has no {field}, {has} has; give it on every row or on none")
+        return given
+
+    def _clusters(self, items: NDArray[np.int64]) -> NDArray[Any] | None:
+        if not self.users:
+            return None
+        return np.asarray(list(self.users), dtype=object)[np.asarray(self.owner, dtype=np.int64)[items]]
+
+    def _refuse_duplicates(self, items: NDArray[np.int64], sample: NDArray[np.int64]) -> None:
+        key = np.column_stack((items, np.asarray(self.seed, dtype=np.int64), sample))
+        order = np.lexsort(key.T)  # stable: equal keys stay in the order of the file
+        again = np.flatnonzero((key[order][1:] == key[order][:-1]).all(axis=1))
+        if again.size:
+            one, two = order[again[0]], order[again[0] + 1]
+            name = list(self.items)[items[two]]
+            raise UserError(
+                f"{self.path}:{self.line[two]}: {self._item_field} {name!r} stands on line {self.line[one]} "
+                "too, with the same train_seed and sample. Number the samples of a prompt, or remove one row."
+            )
+
+
+def _metric(first: Row, choice: Choice) -> str | None:
+    """The metric of an lm-eval file; None for a file of our own format. Tells them apart by the first row."""
+    if "item_id" in first.fields:
+        if choice.metric or choice.filter:
+            first.fail("--metric and --filter choose within lm-eval files, and this row has an item_id")
+        return None
+    if "doc_hash" not in first.fields:
+        first.fail(
+            f"neither item_id nor doc_hash; the fields are {', '.join(sorted(first.fields)) or 'none'}. "
+            'A row is {"item_id": ..., "score": ...} or a line that lm-eval wrote with --log_samples'
+        )
+    listed = first.fields.get("metrics")
+    metrics = [str(name) for name in listed] if isinstance(listed, list) else []
+    if choice.metric and metrics and choice.metric not in metrics:
+        first.fail(unknown("metric", choice.metric, metrics).rstrip("."))
+    if not choice.metric and len(metrics) != 1:
+        first.fail(f"choose a metric with --metric: {', '.join(metrics) or 'the row lists none'}")
+    return choice.metric or metrics[0]
+
+
+def _repeated(items: NDArray[np.int64], sample: NDArray[np.int64]) -> int:
+    """How many items have more than one document."""
+    documents = np.unique(np.column_stack((items, sample)), axis=0)
+    return int((np.bincount(documents[:, 0]) > 1).sum())

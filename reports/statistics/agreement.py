@@ -1,0 +1,65 @@
+"""How far two series of labels agree beyond chance: Cohen's kappa with an interval over clusters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as sps
+
+from mipo_bench.reports.statistics.align import factorize
+from mipo_bench.reports.statistics.records import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """`agreed` is the share of equal labels. `kappa` is None where one label is all there is.
+
+    The interval is None with fewer than two clusters, or where no label varies its influence (perfect agreement).
+    """
+
+    agreed: float
+    kappa: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_items: int
+    n_clusters: int
+
+
+def agreement(
+    first: Sequence[float], second: Sequence[float], cluster: Sequence[str], alpha: float = 0.05
+) -> Agreement:
+    """Cohen's kappa (Cohen 1960) of two labels for each item.
+
+    With p and q the shares of each label in the two series, P_e = sum_k p_k q_k and kappa = (P_o - P_e) / (1 - P_e).
+    The interval is the delta method's: the influence of an item with labels (a, b) is
+
+        [(1[a = b] - P_o)(1 - P_e) - (1 - P_o)(q_a + p_b - 2 P_e)] / (1 - P_e)^2,
+
+    which for independent items gives the standard error of Fleiss, Cohen and Everitt (1969). Influences are summed
+    inside clusters (CR1, t with C - 1 degrees of freedom). Raises ValueError for unequal lengths or no item.
+    """
+    if not len(first) or not len(first) == len(second) == len(cluster):
+        raise ValueError("both series and the clusters need one entry per item, and at least one item.")
+    kinds, codes = factorize([*first, *second])
+    a, b = codes[: len(first)], codes[len(first) :]
+    p, q = (np.bincount(x, minlength=len(kinds)) / len(x) for x in (a, b))
+    same = (a == b).astype(np.float64)
+    agreed, chance = float(same.mean()), float(p @ q)
+    users, place = factorize(list(cluster))
+    if chance >= 1 - 1e-12:
+        return Agreement(agreed, None, None, None, len(a), len(users))
+    kappa = (agreed - chance) / (1 - chance)
+    influence = ((same - agreed) * (1 - chance) - (1 - agreed) * (q[a] + p[b] - 2 * chance)) / (1 - chance) ** 2
+    half = _half_width(np.bincount(place, weights=influence).astype(np.float64), len(a), alpha)
+    low, high = (None, None) if half is None else (max(-1.0, kappa - half), min(1.0, kappa + half))
+    return Agreement(agreed, kappa, low, high, len(a), len(users))
+
+
+def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
+    """Half of the interval from the clusters' summed influences; None where there is no spread to estimate."""
+    c = len(sums)
+    se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 1 else 0.0
+    return float(sps.t.ppf(1 - alpha / 2, c - 1)) * se if se > 1e-12 else None

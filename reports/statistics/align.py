@@ -1,0 +1,187 @@
+"""From long score tables to matrices on the same items and training seeds, samples averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mipo_bench.reports.statistics.clusters import Codes, snap
+from mipo_bench.reports.statistics.records import (
+    Caveat,
+    Floats,
+    Missing,
+    MissingScoresError,
+    Scores,
+    name_items,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One arm as a matrix: `values` is (seeds, items), NaN where an item has no score; items are sorted.
+
+    `seeds` is empty where nothing was trained; `values` then has one row. `cluster` maps items to users.
+    """
+
+    items: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Floats
+    cluster: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Both arms on the same items and seeds: scores are (seeds, items), `cluster` is (items,)."""
+
+    base: Floats
+    method: Floats
+    cluster: Codes
+    seeds: tuple[int, ...]
+    warnings: tuple[Caveat, ...]
+
+    @property
+    def difference(self) -> Floats:
+        """Method - base, (seeds, items); what only rounding tells from zero is zero."""
+        return snap(self.method - self.base, np.maximum(np.abs(self.base), np.abs(self.method)))
+
+
+def tabulate(scores: Scores, missing: Missing = "error") -> Table:
+    """Average the samples of each prompt and lay the arm out as seeds x items.
+
+    Raises ValueError for a duplicate (item, seed, sample) row and for an item with two users.
+    """
+    items, column = factorize([str(name) for name in scores.item])
+    seeds, row = factorize(scores.seed.tolist()) if scores.seed is not None else ([], np.zeros_like(column))
+    shape = (max(1, len(seeds)), len(items))
+    cell = row * len(items) + column
+    _refuse_duplicates(scores, cell)
+    value = np.nan_to_num(scores.value, nan=0.0) if missing == "zero" else scores.value
+    order = np.lexsort((value, cell))  # a fixed order of summation: the order of rows changes nothing
+    total = np.bincount(cell[order], weights=value[order], minlength=shape[0] * shape[1])
+    count = np.bincount(cell, minlength=total.size)
+    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return Table(tuple(items), tuple(seeds), mean.reshape(shape), _users(scores))
+
+
+def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
+    """Put two arms on the same items and training seeds.
+
+    An item is missing where either side lacks its score under any seed. `error` raises MissingScoresError,
+    `drop` leaves the item out under every seed (so that each seed's figure is about the same items and no
+    seed-by-cluster cell is incomplete), `zero` counts each missing score as 0. Raises ValueError where the
+    two sides disagree about an item's user, or nothing is left.
+    """
+    left, right = tabulate(base, missing), tabulate(method, missing)
+    pairing = _pair_seeds(left.seeds, right.seeds, missing)
+    warnings = pairing.warnings
+    items = sorted(set(left.items) | set(right.items))
+    a, b = _reindex(left, items)[pairing.base_rows], _reindex(right, items)[pairing.method_rows]
+    lost_a, lost_b = np.isnan(a).any(axis=0), np.isnan(b).any(axis=0)
+    lost = lost_a | lost_b
+    names = np.asarray(items, dtype=object)
+    if lost.any() and missing == "error":
+        raise MissingScoresError(tuple(names[lost_a]), tuple(names[lost_b]))
+    if lost.all() and missing == "drop":
+        raise ValueError("no item has a score on both sides: nothing is left to compare.")
+    if lost.any():
+        warnings += (_missing_caveat(names[lost].tolist(), missing),)
+    keep = ~lost if missing == "drop" else np.ones_like(lost)
+    codes = _cluster_codes(names[keep].tolist(), _merge_users(left.cluster, right.cluster))
+    a, b = np.nan_to_num(a[:, keep], nan=0.0), np.nan_to_num(b[:, keep], nan=0.0)
+    return Paired(a, b, codes, pairing.seeds, warnings)
+
+
+def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:
+    """Sorted distinct values and, per entry, its place among them."""
+    distinct = sorted(set(names))
+    place = {name: i for i, name in enumerate(distinct)}
+    return distinct, np.fromiter((place[name] for name in names), dtype=np.intp, count=len(names))
+
+
+def cluster_codes(table: Table) -> Codes:
+    """The cluster of each item of the table, (items,)."""
+    return _cluster_codes(table.items, table.cluster)
+
+
+def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
+    samples = factorize([str(s) for s in scores.sample])[1] if scores.sample is not None else np.zeros_like(cell)
+    key = cell * (int(samples.max()) + 1) + samples
+    order = np.argsort(key, kind="stable")
+    twice = np.flatnonzero(key[order][1:] == key[order][:-1])
+    if twice.size:
+        name = scores.item[order[twice[0]]]
+        raise ValueError(f"item {str(name)!r} has two rows of the same training seed and sample; keep one of them.")
+
+
+def _users(scores: Scores) -> dict[str, str]:
+    if scores.cluster is None:
+        return {}
+    users: dict[str, str] = {}
+    for item, user in zip(scores.item, scores.cluster, strict=True):
+        if users.setdefault(str(item), str(user)) != str(user):
+            raise ValueError(f"item {str(item)!r} has two users: {users[str(item)]!r} and {str(user)!r}.")
+    return users
+
+
+def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]:
+    for item, user in method.items():
+        if base.get(item, user) != user:
+            raise ValueError(f"item {item!r} belongs to user {base[item]!r} in the base and {user!r} in the method.")
+    return base | method
+
+
+def _cluster_codes(items: Sequence[str], users: dict[str, str]) -> Codes:
+    keys: list[Hashable] = [("user", users[item]) if item in users else ("item", item) for item in items]
+    return factorize(keys)[1]
+
+
+def _reindex(table: Table, items: Sequence[str]) -> Floats:
+    place = {item: i for i, item in enumerate(items)}
+    values = np.full((len(table.values), len(items)), np.nan)
+    values[:, [place[item] for item in table.items]] = table.values
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _SeedPairing:
+    """Which rows of the two tables belong together, and under which seed."""
+
+    seeds: tuple[int, ...]
+    base_rows: list[int]
+    method_rows: list[int]
+    warnings: tuple[Caveat, ...] = ()
+
+
+def _pair_seeds(base: tuple[int, ...], method: tuple[int, ...], missing: Missing) -> _SeedPairing:
+    """An untrained side, or one with a single checkpoint, meets every seed of the other; else by seed."""
+    warnings = tuple(
+        Caveat("single_checkpoint", f"the {side} has one training seed: conditional on this checkpoint")
+        for side, seeds in (("base", base), ("method", method))
+        if len(seeds) == 1
+    )
+    if len(base) <= 1 or len(method) <= 1:
+        count = max(1, len(base), len(method))
+        left = list(range(count)) if len(base) > 1 else [0] * count
+        right = list(range(count)) if len(method) > 1 else [0] * count
+        return _SeedPairing(method if len(method) >= len(base) else base, left, right, warnings)
+    shared = tuple(sorted(set(base) & set(method)))
+    alone = sorted(set(base) ^ set(method))
+    if alone and (missing != "drop" or not shared):
+        raise ValueError(
+            f"training seeds {alone} are on one side only (base {list(base)}, method {list(method)}). "
+            "Trained arms are paired by seed: score the missing ones, or drop them on purpose."
+        )
+    if alone:
+        warnings += (Caveat("dropped_seeds", f"training seeds {alone} left out: on one side only"),)
+    if len(shared) == 1:
+        warnings += (Caveat("single_checkpoint", "one shared training seed: conditional on this checkpoint"),)
+    return _SeedPairing(shared, [base.index(s) for s in shared], [method.index(s) for s in shared], warnings)
+
+
+def _missing_caveat(names: list[str], missing: Missing) -> Caveat:
+    if missing == "drop":
+        return Caveat("dropped_items", f"left out for a missing score: {name_items(names, limit=20)}")
+    return Caveat("missing_as_zero", f"missing scores counted as 0: {name_items(names, limit=20)}")

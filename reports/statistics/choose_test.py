@@ -1,0 +1,114 @@
+"""Which test applies to a comparison, and what its data cannot show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable, wilson
+from mipo_bench.reports.statistics.power import min_nonzero_clusters
+from mipo_bench.reports.statistics.records import Caveat, Floats, Inference, Weight
+from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to compare. `margin` None asks nothing about non-inferiority; `seed` and `draws` sample signs."""
+
+    weight: Weight = "micro"
+    alpha: float = 0.05
+    margin: float | None = None
+    seed: int = 0
+    draws: int = DRAWS
+
+
+@dataclass(frozen=True, slots=True)
+class Discordance:
+    """How many items one side alone solves."""
+
+    only_base: int
+    only_method: int
+
+
+def discordance(base: Floats, method: Floats) -> Discordance | None:
+    """Discordant items of (seeds, items) matrices; None unless all scores are 0 or 1, under one seed."""
+    if len(base) > 1 or not (is_binary(base) and is_binary(method)):
+        return None
+    return Discordance(int((base > method).sum()), int((method > base).sum()))
+
+
+def is_binary(values: Floats) -> bool:
+    """Whether every score is 0 or 1."""
+    return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def infer(items: Floats, clusters: Cells, counts: Discordance | None, options: Options) -> Inference:
+    """Test differences: `items` is (seeds, items), `clusters` the same data; `counts` if scores are 0/1."""
+    n_seeds, n_clusters = clusters.u.shape
+    n_items = items.shape[1]
+    if n_clusters == 1:
+        return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
+    if n_seeds > 1 and not clusters.is_flat:
+        inference = crossed(clusters, options.alpha, options.margin)
+        return replace(inference, warnings=_seed_caveats(clusters))
+    if counts is not None and n_clusters == n_items:
+        inference = mcnemar(counts.only_base, counts.only_method, n_items, options.alpha, options.margin)
+    else:
+        inference = sign_flip(clusters.pooled, options.alpha, options.margin, options.seed, options.draws)
+    if not items.any():
+        return replace(inference, warnings=(_identical(n_items, options.alpha),))
+    return replace(inference, warnings=_resolution(clusters, inference, options.alpha))
+
+
+def infer_arm(values: Floats, clusters: Cells, alpha: float) -> Inference:
+    """The interval of one arm's mean; `values` is (seeds, items)."""
+    n_seeds, n_clusters = clusters.u.shape
+    n_items = values.shape[1]
+    if n_seeds == 1 and n_clusters == n_items and is_binary(values):
+        ends = wilson(int(values.sum()), n_items, alpha)
+        return Inference("wilson", None, ends.low, ends.high, None)
+    if n_clusters == 1:
+        return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
+    if clusters.is_flat:
+        caveat = Caveat("zero_variance", "every cluster has the same score: no interval")
+        return Inference("none", None, None, None, None, warnings=(caveat,))
+    if n_seeds == 1:
+        return cluster_t(clusters, alpha)
+    return replace(crossed(clusters, alpha, None), warnings=_seed_caveats(clusters))
+
+
+def _seed_caveats(clusters: Cells) -> tuple[Caveat, ...]:
+    warnings = []
+    if not np.ptp(clusters.u, axis=0).any():
+        same = "all training seeds have the same scores: are they different trainings?"
+        warnings.append(Caveat("identical_seeds", same))
+    if len(clusters.u) == 2:
+        few = "two training seeds: up to 12% of simulated null data are rejected at 5%; run three or more"
+        warnings.append(Caveat("few_seeds", few))
+    return tuple(warnings)
+
+
+def _identical(n_items: int, alpha: float) -> Caveat:
+    bound = discordance_upper(0, n_items, alpha)
+    return Caveat(
+        "identical",
+        f"no difference on any of {n_items} items; at most {bound:.1%} of all differ ({1 - alpha:.0%} bound)",
+    )
+
+
+def _resolution(clusters: Cells, inference: Inference, alpha: float) -> tuple[Caveat, ...]:
+    """Caveats of a sign-flip or McNemar test on data that are not identical."""
+    nonzero = int(np.count_nonzero(clusters.pooled.u))
+    warnings = []
+    if clusters.is_flat:
+        same = f"the difference is the same in every cluster ({clusters.estimate:+.4g}): no variance to estimate"
+        warnings.append(Caveat("zero_variance", same))
+    if nonzero and inference.min_attainable_p is not None and inference.min_attainable_p > alpha:
+        few = (
+            f"{nonzero} of {len(clusters.n)} clusters differ: p cannot fall below "
+            f"{inference.min_attainable_p:.4g}; alpha {alpha:g} needs {min_nonzero_clusters(alpha)}"
+        )
+        warnings.append(Caveat("below_resolution", few))
+    return tuple(warnings)

@@ -1,0 +1,74 @@
+"""Sums inside clusters, and the values whose plain mean and spread are those of the weighted estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mipo_bench.reports.statistics.records import Floats, Weight
+
+Codes = NDArray[np.intp]
+RELATIVE_TOLERANCE = 1e-12
+"""What is smaller than this fraction of its summands is rounding, not data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Differences or scores per cluster.
+
+    `u` is (seeds, clusters), sums (micro) or means (macro); `n` is (clusters,), items (micro) or ones.
+    The estimate is the ratio sum(u) / (seeds x sum(n)).
+    """
+
+    u: Floats
+    n: Floats
+
+    @property
+    def estimate(self) -> float:
+        """The weighted mean over items (micro) or clusters (macro), and over seeds."""
+        return float(snap(self.u.sum(), np.abs(self.u).sum()) / (len(self.u) * self.n.sum()))
+
+    @property
+    def per_seed(self) -> Floats:
+        """The estimate of each seed, (seeds,)."""
+        return np.asarray(snap(self.u.sum(axis=1), np.abs(self.u).sum(axis=1)) / self.n.sum())
+
+    @property
+    def linearised(self) -> Floats:
+        """(seeds, clusters) values whose plain mean is the estimate and whose spread is that of the ratio.
+
+        x = estimate + (u - n estimate) / mean(n): equal to the cluster means where all n are equal, and the
+        linearisation behind the CR1 variance of a ratio where they are not.
+        """
+        return np.asarray(self.estimate + (self.u - self.n * self.estimate) / self.n.mean())
+
+    @property
+    def pooled(self) -> Cells:
+        """The same averaged over seeds: one row."""
+        mean, size = (part.mean(axis=0, keepdims=True) for part in (self.u, np.abs(self.u)))
+        return Cells(snap(mean, size), self.n)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether neither clusters nor seeds differ beyond rounding: there is no variance to estimate."""
+        x = self.linearised
+        spread = max(float(np.ptp(x.mean(axis=0))), float(np.ptp(x.mean(axis=1))))
+        return spread <= RELATIVE_TOLERANCE * float(np.abs(self.u).max() / self.n.mean())
+
+
+def snap(values: Floats, scale: Floats) -> Floats:
+    """Set to zero what only rounding tells from zero, given the size of the summands."""
+    return np.where(np.abs(values) <= RELATIVE_TOLERANCE * scale, 0.0, values)
+
+
+def cells(values: Floats, cluster: Codes, weight: Weight) -> Cells:
+    """Sum (micro) or average (macro) a (seeds, items) matrix inside clusters."""
+    count = np.bincount(cluster).astype(np.float64)
+    total = snap(_sums(values, cluster), _sums(np.abs(values), cluster))
+    return Cells(total, count) if weight == "micro" else Cells(total / count, np.ones_like(count))
+
+
+def _sums(values: Floats, cluster: Codes) -> Floats:
+    return np.stack([np.bincount(cluster, weights=row).astype(np.float64) for row in values])

@@ -1,0 +1,113 @@
+"""Win rate of pairwise verdicts that were judged in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipo_bench.reports.statistics.align import factorize
+from mipo_bench.reports.statistics.choose_test import Options, infer
+from mipo_bench.reports.statistics.clusters import cells
+from mipo_bench.reports.statistics.power import mde
+from mipo_bench.reports.statistics.records import Caveat, Floats, Inference, Weight
+
+VERDICTS = {"W": 1.0, "T": 0.5, "L": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """How often the method beats the base, ties counting half.
+
+    Every item is worth 1, 3/4, 1/2, 1/4 or 0: the mean of its verdicts in both orders. `wins`, `ties` and
+    `losses` count items above, at and below 1/2. `strict_wins` and `strict_losses` count items with the same
+    verdict in both orders, `reversals` those won in one order and lost in the other. `kappa` is Cohen's kappa
+    between the orders, None where one verdict is all there is.
+    """
+
+    win_rate: float
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None
+    test: str
+    wins: int
+    ties: int
+    losses: int
+    strict_wins: int
+    strict_losses: int
+    reversals: int
+    kappa: float | None
+    n_items: int
+    n_clusters: int
+    mde: float | None
+    weight: Weight
+    alpha: float
+    warnings: tuple[Caveat, ...] = ()
+
+
+def win_rate(
+    order1: Sequence[str],
+    order2: Sequence[str],
+    cluster: Sequence[str] | None = None,
+    *,
+    weight: Weight = "micro",
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> WinRate:
+    """Win rate with a cluster sign-flip test of w - 1/2 and the interval that inverts it.
+
+    `order1` and `order2` hold one verdict per item, `W` (the method won), `T` or `L`, with the method shown
+    first and second. Both are told from the method's side. Raises ValueError for other verdicts or unequal
+    lengths.
+    """
+    first, second = _values(order1), _values(order2)
+    if len(first) != len(second) or (cluster is not None and len(cluster) != len(first)):
+        raise ValueError("both orders and the clusters need one entry per item.")
+    worth = (first + second) / 2
+    codes = factorize(cluster)[1] if cluster is not None else np.arange(len(worth))
+    items = worth[np.newaxis] - 0.5
+    centred = cells(items, codes, weight)
+    found = infer(items, centred, None, Options(weight=weight, alpha=alpha, seed=seed))
+    return WinRate(
+        win_rate=0.5 + centred.estimate,
+        ci_low=None if found.ci_low is None else 0.5 + found.ci_low,
+        ci_high=None if found.ci_high is None else 0.5 + found.ci_high,
+        p_value=found.p_value,
+        test=found.test,
+        wins=int((worth > 0.5).sum()),
+        ties=int((worth == 0.5).sum()),
+        losses=int((worth < 0.5).sum()),
+        strict_wins=int((worth == 1).sum()),
+        strict_losses=int((worth == 0).sum()),
+        reversals=int((np.abs(first - second) == 1).sum()),
+        kappa=_kappa(first, second),
+        n_items=len(worth),
+        n_clusters=len(centred.n),
+        mde=None if found.se is None else mde(found.se, alpha),
+        weight=weight,
+        alpha=alpha,
+        warnings=_warnings(worth, found),
+    )
+
+
+def _values(verdicts: Sequence[str]) -> Floats:
+    unknown = sorted(set(verdicts) - set(VERDICTS))
+    if unknown or not len(verdicts):
+        raise ValueError(f"verdicts are {unknown or 'missing'}; allowed are {', '.join(VERDICTS)}.")
+    return np.asarray([VERDICTS[verdict] for verdict in verdicts])
+
+
+def _kappa(first: Floats, second: Floats) -> float | None:
+    """Cohen's kappa over the three verdicts (Cohen 1960)."""
+    agreed = float(np.mean(first == second))
+    chance = sum(float(np.mean(first == v) * np.mean(second == v)) for v in VERDICTS.values())
+    return None if chance >= 1 else (agreed - chance) / (1 - chance)
+
+
+def _warnings(worth: Floats, found: Inference) -> tuple[Caveat, ...]:
+    """The caveats of the test, in terms of wins."""
+    if (worth != 0.5).any():
+        return found.warnings
+    tied = Caveat("all_ties", f"all {len(worth)} items are worth 1/2")
+    return (tied, *(caveat for caveat in found.warnings if caveat.code != "identical"))

@@ -1,0 +1,103 @@
+"""Multiple choice on a table of real facts (see `facts_table`).
+
+    prompt  Which city is the capital of France?
+            Rome (A)
+            Paris (B)
+            Oslo (C)
+            Bern (D)
+    gold    Answer: B
+    score   1 if the letter read read from the response, which may name the option instead, is right
+
+Beside it the log-likelihood of the options: `acc` takes the option of the highest summed log-probability, `acc_norm`
+divides by its length in bytes first (as lm-eval does). The right position is balanced. The topics of evaluation
+questions are absent from the training questions.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.tasks.answers import letter_score, other_letter
+from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
+from mipo_bench.tasks.splits import is_held_out, seeded
+
+LETTERS = "ABCD"
+SHOTS = 3
+
+
+def split_of(fact: Fact) -> Split:
+    """The split in which the fact is asked as multiple choice; half of the topics each."""
+    return "eval" if is_held_out("facts-topic", fact.topic, one_in=2) else "train"
+
+
+def options(fact: Fact, position: int, rng: random.Random) -> tuple[str, ...]:
+    """Four options with the right one at `position`; the distractors answer the same kind of question."""
+    wrong = rng.sample([o for o in OBJECTS[fact.relation] if o != fact.object], len(LETTERS) - 1)
+    return (*wrong[:position], fact.object, *wrong[position:])
+
+
+def ask(question: str, choices: tuple[str, ...]) -> str:
+    """The prompt of a multiple-choice question."""
+    return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
+
+
+class Facts:
+    """Four options, one right."""
+
+    name = "facts"
+    suite: Suite = "choice"
+    version = 1
+    description = "Real facts as multiple choice; generated letter, and log-likelihood of the options."
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 128
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        """One question for each fact of the split."""
+        return _items(split)
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
+        return letter_score(item, response)
+
+    def gold(self, item: Item) -> str:
+        """The right letter."""
+        return f"Answer: {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """The next letter."""
+        return f"Answer: {other_letter(item)}"
+
+
+@cache
+def _items(split: Split) -> tuple[Item, ...]:
+    rng = seeded("facts", split)
+    facts = [f for f in FACTS if split_of(f) == split]
+    positions = [n % len(LETTERS) for n in range(len(facts))]
+    rng.shuffle(positions)
+    items = []
+    for fact, position in zip(facts, positions, strict=True):
+        choices = options(fact, position, rng)
+        name = f"{fact.relation}-{fact.subject}".lower().replace(" ", "-")
+        items.append(
+            Item(
+                name,
+                ask(fact.question, choices),
+                LETTERS[position],
+                options=choices,
+                demonstrations=_shots(name),
+            )
+        )
+    return tuple(items)
+
+
+def _shots(name: str) -> tuple[Turn, ...]:
+    rng = seeded("facts-shots", name)
+    shots = []
+    for fact in rng.sample([f for f in FACTS if split_of(f) == "train" and f.relation not in name], SHOTS):
+        choices = options(fact, rng.randrange(len(LETTERS)), rng)
+        shots.append(Turn(ask(fact.question, choices), fact.short_answer))
+    return tuple(shots)

@@ -1,0 +1,87 @@
+"""Grade-school science questions, ARC (Clark et al. 2018, arXiv 1803.05457; allenai/ai2_arc, CC-BY-SA-4.0).
+
+    question   Which of these is a solid?
+    choices    {"text": ["ice", "steam", "rain"], "label": ["1", "2", "3"]}
+    answerKey  1
+    prompt     the question, the options with letters, and a request to end with "Answer: " and the letter
+    target     A
+    score      1 if the letter read from the response, which may name the option instead, is right
+
+Questions have three to five options, and some are numbered: the answer is the option's position, so that every prompt
+has letters. The splits are the data set's own; `validation` is not used. Five training questions demonstrate.
+`lm-eval:arc_easy` and `lm-eval:arc_challenge` give lm-eval's own scores, by log-likelihood of the options, which its
+prompts do not show.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
+from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
+from mipo_bench.tasks.data.layout import DataSet, Part
+from mipo_bench.tasks.data.rows import Row, unique
+from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
+
+SHOTS = 5
+COLUMNS = ("id", "question", "choices", "answerKey")
+
+
+class _Arc(PublicTask):
+    """Both parts of ARC."""
+
+    config: ClassVar[str]
+    suite: Suite = "choice"
+    version = 1
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 512
+    dataset = DataSet("allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453", "CC-BY-SA-4.0", several=True)
+
+    def build(self) -> Built:
+        """One item for each question, demonstrated by training questions."""
+        train, held = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
+        unique((*train, *held), "id")
+        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
+        pool = [Turn(item.prompt, f"Answer: {item.target}") for item in items]
+        return demonstrated(items, asked, pool, SHOTS, "arc-shots")
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
+        return letter_score(item, response)
+
+    def gold(self, item: Item) -> str:
+        """The right letter."""
+        return f"Answer: {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """The next letter."""
+        return f"Answer: {other_letter(item)}"
+
+
+class ArcChallenge(_Arc):
+    """Questions that retrieval and word co-occurrence answered wrongly."""
+
+    name = "arc_challenge"
+    config = "ARC-Challenge"
+    description = "ARC-Challenge: science questions; generated letter, and log-likelihood of the options."
+
+
+class ArcEasy(_Arc):
+    """The other questions."""
+
+    name = "arc_easy"
+    config = "ARC-Easy"
+    description = "ARC-Easy: science questions; generated letter, and log-likelihood of the options."
+
+
+def item_of(row: Row) -> Item:
+    """The item of a row. Raises DataError where the key is the label of no option."""
+    choices = row.mapping("choices")
+    options, labels, key = choices.options("text"), choices.texts("label"), row.key("answerKey")
+    if len(labels) != len(options):
+        raise choices.wrong("label", f"holds {len(labels)} labels for {len(options)} options")
+    if labels.count(key) != 1:
+        raise row.wrong("answerKey", f"is {key!r}; the labels are {', '.join(labels)}")
+    return Item(row.key("id"), lettered(row.text("question"), options), LETTERS[labels.index(key)], options=options)

@@ -1,0 +1,82 @@
+"""Grade-school word problems, GSM8K (Cobbe et al. 2021, arXiv 2110.14168; openai/gsm8k, configuration `main`, MIT).
+
+    question  A crate holds 12 jars. How many jars do 100 crates hold?
+    answer    12 * 100 = <<12*100=1200>>1200 jars.
+              #### 1,200
+    prompt    the question, and a request to end with "#### " and the number
+    target    1200
+    score     1 if the last number after "####" (or "Answer:", else the last number at all) equals the target
+
+The split is the data set's own (7,473 for training, 1,319 for evaluation). Eight training problems demonstrate, as in
+the paper; the calculator marks `<<...>>` are left out of them. `lm-eval:gsm8k` gives lm-eval's own prompt and scores.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
+from mipo_bench.tasks.answers import number_score, off_by_one
+from mipo_bench.tasks.data.layout import DataSet, Part
+from mipo_bench.tasks.data.rows import Row, plain_number
+from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, demonstrated
+
+REQUEST = 'End with "#### " and the final number.'
+SHOTS = 8
+_MARKS = re.compile(r"<<.*?>>")
+
+
+class Gsm8k(PublicTask):
+    """Word problems with one number as the answer."""
+
+    name = "gsm8k"
+    suite: Suite = "math"
+    version = 1
+    description = "GSM8K: grade-school word problems; exact match on the final number."
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 512
+    dataset = DataSet("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "MIT")
+
+    def build(self) -> Built:
+        """One item for each problem, demonstrated by training problems."""
+        train, held = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
+        pool = [Turn(prompt(row), solution(row)) for row in train]
+        return demonstrated(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the final number."""
+        return number_score(item, response)
+
+    def gold(self, item: Item) -> str:
+        """The bare answer."""
+        return f"#### {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """A number that is off by one."""
+        return f"#### {off_by_one(item)}"
+
+
+def prompt(row: Row) -> str:
+    """The question with the request for the form of the answer."""
+    return f"{row.text('question')}\n{REQUEST}"
+
+
+def solution(row: Row) -> str:
+    """The worked answer without the calculator's marks, the number in plain digits."""
+    steps = _MARKS.sub("", row.text("answer").rpartition("####")[0]).strip()
+    return f"{steps}\n#### {target(row)}"
+
+
+def target(row: Row) -> str:
+    """The number after `####` in plain digits. Raises DataError where there is none."""
+    _, mark, number = row.text("answer").rpartition("####")
+    if not mark:
+        raise row.wrong("answer", 'has no "####" with the number after it')
+    return plain_number(row, "answer", number.strip())
+
+
+def _items(split: str, rows: tuple[Row, ...]) -> list[Item]:
+    ids = content_ids(split, (row.text("question") for row in rows))
+    return [Item(name, prompt(row), target(row)) for name, row in zip(ids, rows, strict=True)]

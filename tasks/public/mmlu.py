@@ -1,0 +1,93 @@
+"""Exam questions in 57 subjects, MMLU (Hendrycks et al. 2021, arXiv 2009.03300; cais/mmlu, configuration `all`, MIT).
+
+    question  Which of these is a noble gas?      choices  ["iron", "neon", "zinc", "lead"]
+    subject   high_school_chemistry               answer   1
+    prompt    the question, the options with letters, and a request to end with "Answer: " and the letter
+    target    B
+    score     1 if the letter read from the response, which may name the option instead, is right
+
+Evaluation is on `test` (14,042), training on `auxiliary_train` (99,842; questions of other exams, hence without a
+subject): `--set pairs.limit=2000` keeps a training short. Five questions of the same subject in `dev` demonstrate.
+`lm-eval:mmlu` gives lm-eval's own prompts and scores, by log-likelihood of the letters.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
+from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
+from mipo_bench.tasks.data.layout import DataSet, Part
+from mipo_bench.tasks.data.rows import Row
+from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, with_shots
+
+SHOTS = 5
+TRAIN, DEV, TEST = (
+    Part("all", split, columns=("question", "subject", "choices", "answer"))
+    for split in ("auxiliary_train", "dev", "test")
+)
+
+
+class Mmlu(PublicTask):
+    """Four options, one right."""
+
+    name = "mmlu"
+    suite: Suite = "choice"
+    version = 1
+    description = "MMLU: exam questions in 57 subjects; generated letter, and log-likelihood of the options."
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 512
+    dataset = DataSet("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe", "MIT")
+
+    def build(self) -> Built:
+        """One item for each question, demonstrated by questions of its subject where there are some."""
+        asked = _items("eval", self.rows(TEST))
+        held = {q.item.prompt for q in asked}
+        shown = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in held]
+        trained = _items("train", self.rows(TRAIN))
+        return Built({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
+        return letter_score(item, response)
+
+    def gold(self, item: Item) -> str:
+        """The right letter."""
+        return f"Answer: {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """The next letter."""
+        return f"Answer: {other_letter(item)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An item with its subject, which is empty in `auxiliary_train`."""
+
+    subject: str
+    item: Item
+
+
+def _items(prefix: str, rows: Sequence[Row]) -> list[_Question]:
+    """The questions in the order of the rows."""
+    found = [(row.optional("subject") or "", row.text("question"), row.options("choices")) for row in rows]
+    letters = [LETTERS[row.whole("answer", below=len(f[2]))] for row, f in zip(rows, found, strict=True)]
+    return [
+        _Question(subject, Item(name, lettered(question, options), letter, options=options))
+        for name, letter, (subject, question, options) in zip(content_ids(prefix, found), letters, found, strict=True)
+    ]
+
+
+def _demonstrated(questions: Sequence[_Question], shown: Sequence[_Question]) -> tuple[Item, ...]:
+    """The items, each with demonstrations of its subject, of any subject where it has none."""
+    pools: dict[str, list[Turn]] = defaultdict(list)
+    for q in shown:
+        pools[q.subject].append(Turn(q.item.prompt, f"Answer: {q.item.target}"))
+    every = [turn for pool in pools.values() for turn in pool]
+    return tuple(
+        item for q in questions for item in with_shots([q.item], pools.get(q.subject) or every, SHOTS, "mmlu-shots")
+    )

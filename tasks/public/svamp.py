@@ -1,0 +1,76 @@
+"""Simple word problems with varied wording, SVAMP (Patel et al. 2021, arXiv 2103.07191; ChilleD/SVAMP, MIT).
+
+    Body      Ann has 9 pens and 4 cups.
+    Question  How many pens more than cups does she have?
+    Equation  ( 9.0 - 4.0 )
+    Answer    5.0
+    prompt    body and question, and a request to end with "#### " and the number
+    target    5
+    score     1 if the last number after "####" (or "Answer:", else the last number at all) equals the target
+
+The split is the data set's own (700 for training, 300 for evaluation). Eight training problems demonstrate.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
+from mipo_bench.tasks.answers import number_score, off_by_one
+from mipo_bench.tasks.data.layout import DataSet, Part
+from mipo_bench.tasks.data.rows import Row, unique
+from mipo_bench.tasks.public.gsm8k import REQUEST, SHOTS
+from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
+
+COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
+
+
+class Svamp(PublicTask):
+    """Word problems with one number as the answer."""
+
+    name = "svamp"
+    suite: Suite = "math"
+    version = 1
+    description = "SVAMP: simple word problems with varied wording; exact match on the final number."
+    binary = True
+    reasoning = True
+    reference = "plain"
+    max_new_tokens = 512
+    dataset = DataSet("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", "MIT")
+
+    def build(self) -> Built:
+        """One item for each problem, demonstrated by training problems."""
+        train, held = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
+        unique((*train, *held), "ID")
+        pool = [Turn(prompt(row), solution(row)) for row in train]
+        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
+        return demonstrated(items, asked, pool, SHOTS, "svamp-shots")
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the final number."""
+        return number_score(item, response)
+
+    def gold(self, item: Item) -> str:
+        """The bare answer."""
+        return f"#### {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """A number that is off by one."""
+        return f"#### {off_by_one(item)}"
+
+
+def item_of(row: Row) -> Item:
+    """The item of a row; `Answer` is a number in some copies of the data and a text in others."""
+    return Item(row.key("ID"), prompt(row), row.number_text("Answer"))
+
+
+def prompt(row: Row) -> str:
+    """The problem with the request for the form of the answer."""
+    return f"{row.text('Body')} {row.text('Question')}\n{REQUEST}"
+
+
+def solution(row: Row) -> str:
+    """The equation with its result, the numbers in plain digits."""
+    answer = row.number_text("Answer")
+    equation = re.sub(r"\.0\b", "", row.optional("Equation") or "").replace("( ", "(").replace(" )", ")")
+    return f"{equation} = {answer}\n#### {answer}" if equation else f"#### {answer}"

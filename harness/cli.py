@@ -23,8 +23,8 @@ from mipo_bench.harness.commands.options import INCLUDE, takes_settings
 from mipo_bench.harness.commands.show import show
 from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.text import plain
 from mipo_bench.harness.errors import UserError
-from mipo_bench.reports.render.text_table import plain
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig

@@ -6,29 +6,19 @@ undefined figure is None and a caveat says why.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
-from mipo_bench.reports.statistics.align import Paired, cluster_codes, pair, tabulate
-from mipo_bench.reports.statistics.choose_test import Options, discordance, infer, infer_arm
-from mipo_bench.reports.statistics.clusters import Cells, cells, snap
+from mipo_bench.reports.statistics.compare import compare, summarize
 from mipo_bench.reports.statistics.multiple_testing import benjamini_hochberg, holm
-from mipo_bench.reports.statistics.parametric import cr1_standard_error
-from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
     MISSING,
     WEIGHTS,
     Caveat,
     Comparison,
     Estimate,
-    Floats,
     Missing,
     MissingScoresError,
     Scores,
     Weight,
 )
-from mipo_bench.reports.statistics.sign_flip import DRAWS
 from mipo_bench.reports.statistics.win_rate import WinRate, win_rate
 
 __all__ = [
@@ -48,146 +38,3 @@ __all__ = [
     "summarize",
     "win_rate",
 ]
-
-
-def compare(
-    base: Scores,
-    method: Scores,
-    *,
-    weight: Weight = "micro",
-    alpha: float = 0.05,
-    margin: float | None = None,
-    seed: int = 0,
-    missing: Missing = "error",
-    draws: int = DRAWS,
-) -> Comparison:
-    """Compare a method with a base on the same items; delta = method - base.
-
-    | data | test and interval |
-    |---|---|
-    | two or more training seeds | crossed random effects of seeds and clusters, Satterthwaite t |
-    | 0/1 scores, each item its own cluster | exact McNemar, Bonett-Price |
-    | else | cluster sign-flip (exact to 16 clusters, else `draws` draws from `seed`), inverted |
-
-    An arm without training seeds, or with one, is paired with every seed of the other. `weight` is `micro`
-    (items weigh equally) or `macro` (users do). `margin` is the loss that counts as none: non-inferior where
-    the lower end of the 1 - 2 alpha interval lies above -margin. `missing` says what becomes of items without
-    a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
-    compared.
-    """
-    _check(weight, alpha, missing, margin)
-    return _compare(pair(base, method, missing), Options(weight, alpha, margin, seed, draws))
-
-
-def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) -> Estimate:
-    """The score of one arm with its 1 - alpha interval.
-
-    Wilson for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t) for two
-    or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
-    ValueError where an item lacks a score.
-    """
-    _check(weight, alpha)
-    table = tabulate(scores)
-    lost = np.isnan(table.values).any(axis=0)
-    if lost.any():
-        raise ValueError(f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere.")
-    values = cells(table.values, cluster_codes(table), weight)
-    inference = infer_arm(table.values, values, alpha)
-    warnings = inference.warnings
-    if len(table.seeds) == 1:
-        warnings = (
-            Caveat("single_checkpoint", "one training seed: conditional on this checkpoint"),
-            *warnings,
-        )
-    return Estimate(
-        mean=values.estimate,
-        ci_low=inference.ci_low,
-        ci_high=inference.ci_high,
-        method=inference.test,
-        n_items=len(table.items),
-        n_clusters=len(values.n),
-        n_seeds=len(table.seeds),
-        seed_sd=_seed_sd(values),
-        per_seed=_per_seed(table.seeds, values),
-        weight=weight,
-        alpha=alpha,
-        warnings=warnings,
-    )
-
-
-def _compare(paired: Paired, options: Options) -> Comparison:
-    difference = paired.difference
-    clusters = cells(difference, paired.cluster, options.weight)
-    counts = discordance(paired.base, paired.method)
-    found = infer(difference, clusters, counts, options)
-    base_mean = cells(paired.base, paired.cluster, options.weight).estimate
-    items = snap(difference.mean(axis=0), np.abs(difference).mean(axis=0))
-    units = items if options.weight == "micro" else clusters.pooled.u[0]
-    return Comparison(
-        delta=clusters.estimate,
-        relative_delta=clusters.estimate / base_mean if base_mean > 0 else None,
-        base_mean=base_mean,
-        method_mean=cells(paired.method, paired.cluster, options.weight).estimate,
-        ci_low=found.ci_low,
-        ci_high=found.ci_high,
-        p_value=found.p_value,
-        p_midp=found.p_midp,
-        test=found.test,
-        n_items=difference.shape[1],
-        n_clusters=len(clusters.n),
-        n_seeds=len(paired.seeds),
-        se=found.se,
-        df=found.df,
-        mde=None if found.se is None else mde(found.se, options.alpha),
-        effect_size=_standardised(units),
-        p_better=float(np.mean((units > 0) + 0.5 * (units == 0))),
-        only_base=counts.only_base if counts else None,
-        only_method=counts.only_method if counts else None,
-        design_effect=_design_effect(items, clusters),
-        seed_sd=_seed_sd(clusters),
-        per_seed=_per_seed(paired.seeds, clusters),
-        weight=options.weight,
-        alpha=options.alpha,
-        margin=options.margin,
-        noninferior=None if found.p_noninferiority is None else found.p_noninferiority <= options.alpha,
-        p_noninferiority=found.p_noninferiority,
-        min_attainable_p=found.min_attainable_p,
-        warnings=paired.warnings + found.warnings + _no_relative_gain(base_mean),
-    )
-
-
-def _no_relative_gain(base_mean: float) -> tuple[Caveat, ...]:
-    if base_mean > 0:
-        return ()
-    return (Caveat("relative_undefined", f"the base scores {base_mean:.4g}: no relative gain"),)
-
-
-def _standardised(units: Floats) -> float | None:
-    """d_z: the mean over the standard deviation of the differences."""
-    sd = float(np.std(units, ddof=1)) if len(units) > 1 else 0.0
-    return float(units.mean() / sd) if sd > 1e-12 * np.abs(units).max() else None
-
-
-def _design_effect(items: Floats, clusters: Cells) -> float | None:
-    """The CR1 variance over the variance that independent items would give, seeds averaged."""
-    if len(clusters.n) < 2 or clusters.is_flat or not np.ptp(items):
-        return None
-    return cr1_standard_error(clusters.linearised) ** 2 / (float(np.var(items, ddof=1)) / len(items))
-
-
-def _seed_sd(clusters: Cells) -> float | None:
-    return float(np.std(clusters.per_seed, ddof=1)) if len(clusters.u) > 1 else None
-
-
-def _per_seed(seeds: tuple[int, ...], clusters: Cells) -> tuple[tuple[int, float], ...]:
-    return tuple(zip(seeds, clusters.per_seed.tolist(), strict=True)) if seeds else ()
-
-
-def _check(weight: str, alpha: float, missing: str = "error", margin: float | None = None) -> None:
-    for what, value, allowed in (("weight", weight, WEIGHTS), ("missing", missing, MISSING)):
-        if value not in allowed:
-            raise ValueError(f"{what} is {value!r}; allowed are {', '.join(allowed)}.")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1.")
-    if margin is not None and not 0 <= margin < math.inf:
-        raise ValueError(f"margin is {margin}; it is the loss that counts as none: 0 or more.")

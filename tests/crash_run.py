@@ -23,19 +23,21 @@ from typing import Any, Self
 
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
-from mipo_bench.harness.backends.hf import Trained
-from mipo_bench.harness.commands.run import conduct, write
-from mipo_bench.harness.config.schema import RunConfig, load_config
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.interrupt import STOPPED, stoppable
 from mipo_bench.harness.run.launch import Processes
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.session import conduct, write
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.training.train import examples_of
-from mipo_bench.harness.types import Arm, Item, Request, Response, Score, Task
+from mipo_bench.harness.types import Item, Response, Score, Task
 
 GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"
 STAGES = {"generate": GENERATE, "pairs": PAIRS, "train": TRAIN, "score": SCORE, "report": REPORT}

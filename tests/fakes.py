@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mipo_bench.harness.backends.hf import Trained
+from mipo_bench.harness.backends.base import Trained
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.protocols import Arm, Continuations, Generator, Likelihood, Prompt, Request
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
-from mipo_bench.harness.types import Arm, Continuations, Generator, Likelihood, Message, Prompt, Request, Response
+from mipo_bench.harness.types import Message, Response
 
 Answerer = Callable[[Request], str]
 

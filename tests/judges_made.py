@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from fakes import FakeGenerator
 
 from mipo_bench.harness.judging.judges import ModelJudge, generator_judge
-from mipo_bench.harness.types import Decoding, Item, Message, Question, Request, Response, Score, Split, Suite, Verdict
+from mipo_bench.harness.protocols import Question, Request, Verdict
+from mipo_bench.harness.types import Decoding, Item, Message, Response, Score, Split, Suite
 
 DECODING = Decoding(64, 0.1, 0.9)
 

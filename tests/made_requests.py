@@ -6,7 +6,8 @@ import random
 
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.types import Decoding, Message, Request, Response
+from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.types import Decoding, Message, Response
 
 
 def mixed_requests(n: int) -> list[Request]:

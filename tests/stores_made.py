@@ -7,9 +7,10 @@ from pathlib import Path
 
 from reports_made import Made
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.protocols import Likelihood
 from mipo_bench.harness.store.run_store import Store, StoredRun
-from mipo_bench.harness.types import Likelihood, Response
+from mipo_bench.harness.types import Response
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import to_json
 

@@ -12,9 +12,10 @@ from fakes import FakeGenerator
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Continuations, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSource, make_pairs
-from mipo_bench.harness.types import Continuations, Decoding, Request, Response
+from mipo_bench.harness.types import Decoding, Response
 
 PLUGINS = load_plugins()
 REQUEST = Request("prompt", 1, Decoding(8, 0.5, 0.9), ("a", "b"))

@@ -13,28 +13,19 @@ from test_runner import World, guess, settings, settle
 
 from mipo_bench.baselines.prompting.rephrase import RephraseAndRespond
 from mipo_bench.baselines.prompting.self_refine import FEEDBACK, REFINE, SelfRefine
-from mipo_bench.harness.config.schema import AskingConfig, load_config
-from mipo_bench.harness.core.progress import Stage
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import AskingConfig
+from mipo_bench.harness.core.progress import Meter, Stage
 from mipo_bench.harness.errors import ConfigError, StageError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
-from mipo_bench.harness.evaluation.cached_answers import Meter
-from mipo_bench.harness.evaluation.strategies import Asking, cost, respond
+from mipo_bench.harness.evaluation.strategies import Asking, respond
+from mipo_bench.harness.planning.cost import cost
 from mipo_bench.harness.planning.plan import TaskPlan, make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import (
-    Arm,
-    Baseline,
-    Continuations,
-    ContrastedBaseline,
-    Item,
-    Likelihood,
-    Message,
-    Request,
-    Response,
-    SteppedBaseline,
-)
+from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
 
 PLUGINS = load_plugins()
 DEFAULT = {"chain-of-thought", "few-shot", "no-context", "plain", "profile", "profile-instruction"}

@@ -16,13 +16,16 @@ from real_models import make_model
 from safetensors.torch import load_file
 from servers import Reply, chat_reply, scripted
 
-from mipo_bench.harness.backends.select import ServedEngine, check_address, check_backend, engine_maker
+from mipo_bench.harness.backends.remote import ServedEngine
+from mipo_bench.harness.backends.select import check_address, check_backend, engine_maker
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
 from mipo_bench.harness.generators.remote import LOST_STREAK
+from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Decoding, Message, Request, Response
+from mipo_bench.harness.types import Decoding, Message, Response
 from mipo_bench.reports.records.report_file import load_report
 
 GREEDY = Decoding(20, 0.0)

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats as sps
 
-from mipo_bench.reports.stats import Comparison, Scores, compare
+from mipo_bench.reports.statistics.compare import compare
+from mipo_bench.reports.stats import Comparison, Scores
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from golden_files import check_golden, run
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.generators.chat_template import render
 from mipo_bench.harness.generators.model_folder import embedded_folder

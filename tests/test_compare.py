@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from golden_files import FOLDER, check_golden, run
 
-from mipo_bench.reports.stats import Scores, compare
+from mipo_bench.reports.statistics.compare import compare
+from mipo_bench.reports.stats import Scores
 
 Row = dict[str, Any]  # one line of a score file
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mipo_bench.harness.config.schema import RunConfig, load_config, preset_notes
+from mipo_bench.harness.config.loading import load_config, preset_notes
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins

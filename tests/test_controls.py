@@ -9,13 +9,14 @@ from fakes import FakeEngine, SilentDisplay
 from judges_made import Letters, Recorder
 from test_jury import plan_of
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.protocols import Question, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Item, Question, Request
+from mipo_bench.harness.types import Item
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.tasks.embedded.facts import Facts

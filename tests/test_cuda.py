@@ -15,18 +15,20 @@ from real_models import make_model
 from real_runs import comparable, mipo
 
 from mipo_bench.harness.config.schema import TrainConfig
-from mipo_bench.harness.core.provenance import model_digest
+from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.sampling import pick
 from mipo_bench.harness.inference.slots import Slots
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
-from mipo_bench.harness.types import Decoding, Objective, Pair
+from mipo_bench.harness.types import Decoding, Objective
 from mipo_bench.reports.records.report_file import load_report
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

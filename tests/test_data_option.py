@@ -10,7 +10,8 @@ import pytest
 from fakes import FakeEngine, SilentDisplay
 from golden_files import check_golden, run
 
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.task_data import EVERY, folders, on_data

@@ -9,7 +9,8 @@ import pytest
 from servers import Reply, scripted
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.run.preflight import Finding, can_start, examine
 

@@ -14,15 +14,16 @@ import pytest
 from fakes import FakeEngine, PanicError, SilentDisplay
 
 from mipo_bench.baselines.prompting.plain import Plain
-from mipo_bench.harness.commands.run import exit_code
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.session import exit_code
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Item, Message, Request, Response, Score, Split
+from mipo_bench.harness.types import Item, Message, Response, Score, Split
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.render.markdown import to_markdown

@@ -12,14 +12,16 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from mipo_bench.harness.config.schema import load_config
-from mipo_bench.harness.core.provenance import model_digest
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model, place
+from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
+from mipo_bench.harness.generators.placement import Placement, place
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
+from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.types import Decoding, Message, Response
 
 FOLDER = model_folder.embedded_folder()
 GREEDY, SAMPLED = Decoding(24, 0.0), Decoding(24, 1.0)

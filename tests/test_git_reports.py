@@ -13,7 +13,7 @@ import pytest
 from golden_files import Printed, check_golden, run
 from reports_made import Made
 
-from mipo_bench.harness.core.provenance import git_state
+from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.store.run_store import Store, StoredRun
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import seal, to_json

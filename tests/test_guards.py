@@ -10,12 +10,12 @@ import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 from reports_made import Made
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import Report

@@ -20,7 +20,7 @@ from reports_made import Made
 from rich.console import Console
 
 from mipo_bench.harness.cli import BUG, main
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import LiveDisplay, PlainDisplay
 from mipo_bench.reports.diff.trend import Past, history_page, trend_page
 from mipo_bench.reports.pages.page import Grid

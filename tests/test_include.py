@@ -12,7 +12,8 @@ import pytest
 from golden_files import check_golden, run
 
 from mipo_bench.harness.commands.list import print_plugins
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.evaluation.scoring import describe_task
 from mipo_bench.harness.planning.plan import make_plan

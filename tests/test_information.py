@@ -11,15 +11,16 @@ import pytest
 from fakes import Answerer, FakeEngine, FakeGenerator, PanicError, SilentDisplay
 from reports_made import Made
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.end_of_turn import ending
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request
 from mipo_bench.reports.analysis.information import Block, rank_correlation
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord
@@ -197,7 +198,7 @@ def test_a_rank_correlation_needs_variation() -> None:
 
 def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
     from mipo_bench.harness.backends.hf import HFEngine
-    from mipo_bench.harness.generators.hf_generator import place
+    from mipo_bench.harness.generators.placement import place
 
     config = load_config(None, ["information.contexts=4"], {"limit": 9, "tasks": ["persona"], "recipes": []})
     config = config.model_copy(update={"baselines": ("profile",), "noise_floor": False, "threads": 1})

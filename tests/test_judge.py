@@ -13,7 +13,8 @@ from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.judges import RuleJudge
 from mipo_bench.harness.judging.prompt import defused, judge_messages, mark_of, read_verdict
 from mipo_bench.harness.judging.verdict_file import file_judge
-from mipo_bench.harness.types import Item, Judge, Question, Request, Response, Score, Verdict
+from mipo_bench.harness.protocols import Judge, Question, Request, Verdict
+from mipo_bench.harness.types import Item, Response, Score
 
 ITEM = Item("i", "Tell me a joke.", "a", "user-1", "Likes puns.")
 

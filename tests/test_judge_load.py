@@ -12,7 +12,8 @@ from chat_server import serving
 from golden_files import check_golden, run
 from judges_made import Letters
 
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.judging.assign import check_judge, load_judge, load_judges

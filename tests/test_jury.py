@@ -10,17 +10,19 @@ import pytest
 from fakes import FakeEngine, SilentDisplay
 from judges_made import Letters, Recorder, blocks, first_wins, longer_wins, mumbles, scripted
 
-from mipo_bench.harness.config.schema import JudgeConfig, RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import JudgeConfig, RunConfig
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Stage
-from mipo_bench.harness.core.provenance import digest
 from mipo_bench.harness.errors import ServerError
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.bench import Bench, Case, by_rule
 from mipo_bench.harness.judging.judges import RuleJudge
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
+from mipo_bench.harness.protocols import Arm, Judge, Question, Request, Verdict
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Arm, Decoding, Item, Judge, Question, Request, Verdict
+from mipo_bench.harness.types import Decoding, Item
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.reports.stats import win_rate

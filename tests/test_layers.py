@@ -1,10 +1,11 @@
-"""The layer rules, held on the source itself."""
+"""The layers: which package may import which, held on the source itself."""
 
 from __future__ import annotations
 
 import ast
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,40 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PARTS = ("harness", "tasks", "baselines", "reports")
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "lm_eval", "huggingface_hub", "matplotlib"}
+TORCH_AT_THE_TOP = ("harness.inference", "harness.training")
+"""Rooms whose modules may import heavy packages at their top. Whoever imports such a module does it in a function."""
+FLOORS = {
+    "ground": ("harness.types", "harness.protocols", "harness.errors", "harness.core", "reports.statistics"),
+    "contracts": (
+        *("reports.stats", "reports", "reports.records", "reports.analysis", "reports.pages", "reports.render"),
+        *("reports.diff", "reports.score_files", "harness.plugins", "harness.config"),
+        *("tasks", "tasks.data", "tasks.embedded", "tasks.public", "tasks.lm_eval"),
+        *("baselines.prompting", "baselines.decoding", "baselines.recipes"),
+    ),
+    "machines": ("harness.store", "harness.inference", "harness.generators", "harness.training"),
+    "measuring": (
+        *("harness.planning", "harness.backends", "harness.evaluation", "harness.history", "harness.judging"),
+        "harness.diagnostics",
+    ),
+    "doing": (
+        *("harness.run", "harness.testing", "harness.api", "harness.commands", "harness.cli"),
+        *("harness.__main__", "harness.embedded"),
+    ),
+}
+ORDER = [room for rooms in FLOORS.values() for room in rooms]
+"""A module may import modules of its own room, and of the rooms before it in this list."""
 SOURCES = sorted(f for part in PARTS for f in (ROOT / part).rglob("*.py"))
-MODULES = {
-    ".".join(("mipo_bench", *f.relative_to(ROOT).with_suffix("").parts)): f for f in SOURCES if f.name != "__init__.py"
-}
-LAYER_0 = {"mipo_bench.harness.types", "mipo_bench.harness.errors"}
-LAYER_1 = {
-    f"mipo_bench.harness.{n}"
-    for n in (
-        *("store.claims", "config.schema", "plugins.task_data", "store.database", "plugins.included_files"),
-        *("core.file_locks", "plugins.protocol_checks", "plugins.registry", "config.presets", "core.provenance"),
-        *("core.redaction", "store.run_store"),
-    )
-}
-BUILD = "mipo_bench.harness.embedded."
-"""The script that makes the embedded model reads tasks and baselines, and is imported by nothing."""
+MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts): f for f in SOURCES if f.name != "__init__.py"}
 
 
-def imports(module: str, *, top_level: bool = False) -> set[str]:
-    """Modules that a module imports; only those that run when it is imported, if `top_level`."""
+def room(module: str) -> str:
+    """The entry of ORDER that a module belongs to: itself, or its folder."""
+    return module if module in ORDER else module.rpartition(".")[0]
+
+
+@cache
+def imports(module: str, *, top_level: bool = False) -> frozenset[str]:
+    """Full names that a module imports; only those that run when it is imported, if `top_level`."""
     tree = ast.parse(MODULES[module].read_text())
     nodes = _outside_functions(tree) if top_level else ast.walk(tree)
     found: set[str] = set()
@@ -39,7 +55,7 @@ def imports(module: str, *, top_level: bool = False) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
@@ -54,45 +70,67 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def ours(module: str) -> set[str]:
-    return {name for name in imports(module) if name in MODULES}
+def ours(module: str, *, top_level: bool = False) -> set[str]:
+    """The project's own modules that a module imports."""
+    names = {name.removeprefix("mipo_bench.") for name in imports(module, top_level=top_level)}
+    return {name for name in names if name in MODULES}
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_heavy_packages_are_imported_inside_functions(module: str) -> None:
-    if not module.startswith(BUILD):
-        roots = {name.split(".")[0] for name in imports(module, top_level=True)}
-        assert not roots & HEAVY
+def may_import(importer: str, imported: str) -> bool:
+    """The rule in one line, and two more: parts do not reach across, and only plugins know tasks and baselines."""
+    there, here = room(imported), room(importer)
+    part, other = importer.split(".", maxsplit=1)[0], imported.split(".", maxsplit=1)[0]
+    ground = imported in ("harness.types", "harness.errors") or there == "harness.core"
+    across = part == other or ground if part != "harness" else other in ("harness", "reports")
+    return (across or here == "harness.embedded") and (here == there or ORDER.index(there) < ORDER.index(here))
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_down(module: str) -> None:
-    part = module.split(".")[1]
-    used = ours(module)
-    if module in LAYER_0:
-        assert not used
-    elif module.startswith(("mipo_bench.reports.stats", "mipo_bench.reports.statistics.")):
-        assert all(name.startswith("mipo_bench.reports.statistics.") for name in used)
-    elif module in LAYER_1:
-        assert used <= LAYER_0 | LAYER_1
-    elif part in ("tasks", "baselines"):
-        assert all(name in LAYER_0 or name.startswith(f"mipo_bench.{part}.") for name in used)
-    elif part == "reports":
-        assert all(name in LAYER_0 or name.startswith("mipo_bench.reports.") for name in used)
-    elif not module.startswith(BUILD):
-        assert not any(name.startswith(("mipo_bench.tasks.", "mipo_bench.baselines.", BUILD)) for name in used)
+    assert [name for name in sorted(ours(module)) if not may_import(module, name)] == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {module: ours(module) for module in MODULES}
+    while free := {module for module in graph if not graph[module] & set(graph)}:
+        for module in free:
+            del graph[module]
+    assert not graph
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_heavy_packages_are_imported_inside_functions(module: str) -> None:
+    if room(module) not in (*TORCH_AT_THE_TOP, "harness.embedded"):
+        names = imports(module, top_level=True)
+        assert not {name.split(".")[0] for name in names} & HEAVY
+        assert not [name for name in ours(module, top_level=True) if _is_heavy(name)]
+
+
+@cache
+def _is_heavy(module: str) -> bool:
+    """Whether importing the module imports a heavy package."""
+    names = {name.split(".")[0] for name in imports(module, top_level=True)}
+    return bool(names & HEAVY) or any(_is_heavy(name) for name in ours(module, top_level=True))
 
 
 def test_only_training_imports_trl_and_peft() -> None:
     users = {m for m in MODULES for name in imports(m) if name.split(".")[0] in ("trl", "peft")}
-    assert users
-    assert all(m.startswith("mipo_bench.harness.training.") for m in users)
+    assert {room(user) for user in users} == {"harness.training"}
 
 
 def test_tasks_baselines_and_reports_never_import_torch() -> None:
     for module in MODULES:
-        if module.split(".")[1] != "harness":
+        if module.split(".")[0] != "harness":
             assert "torch" not in {name.split(".")[0] for name in imports(module)}
+
+
+def test_nothing_imports_the_script_that_makes_the_embedded_model() -> None:
+    assert not [m for m in MODULES for name in ours(m) if room(name) == "harness.embedded" != room(m)]
+
+
+def test_no_folder_has_more_than_twelve_modules() -> None:
+    folders = [f.parent for f in SOURCES if f.name != "__init__.py"]
+    assert max(folders.count(folder) for folder in set(folders)) <= 12
 
 
 def test_every_init_is_empty() -> None:
@@ -111,12 +149,16 @@ def test_every_folder_with_code_or_data_is_packaged() -> None:
 
 
 def test_the_rules_can_fail(tmp_path: Path) -> None:
-    source = "import torch\nfrom mipo_bench.tasks import facts\ndef f():\n    import trl\n"
-    MODULES["mipo_bench.harness.bad"] = tmp_path / "bad.py"
-    MODULES["mipo_bench.harness.bad"].write_text(source)
+    source = "import torch\nfrom mipo_bench.tasks.embedded import facts\ndef f():\n    import trl\n"
+    MODULES["harness.run.bad"] = tmp_path / "bad.py"
+    MODULES["harness.run.bad"].write_text(source)
     try:
-        assert "torch" in imports("mipo_bench.harness.bad", top_level=True)
-        assert "trl" not in imports("mipo_bench.harness.bad", top_level=True)
-        assert ours("mipo_bench.harness.bad") == {"mipo_bench.tasks.embedded.facts"}
+        assert "torch" in imports("harness.run.bad", top_level=True)
+        assert "trl" not in imports("harness.run.bad", top_level=True)
+        assert ours("harness.run.bad") == {"tasks.embedded.facts"}
     finally:
-        del MODULES["mipo_bench.harness.bad"]
+        del MODULES["harness.run.bad"]
+    assert not may_import("harness.run.bad", "tasks.embedded.facts")
+    assert not may_import("harness.store.claims", "harness.run.run")
+    assert not may_import("tasks.answers", "harness.store.claims")
+    assert may_import("harness.run.run", "harness.store.claims")

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from lm_eval_files import choice_task, generate_task
 
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.chat_template import prompt_of
+from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.model_folder import embedded_folder
-from mipo_bench.harness.training.pairs import prompt_of
-from mipo_bench.harness.types import Request, Response, Score
+from mipo_bench.harness.generators.placement import Placement
+from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.types import Response, Score
 from mipo_bench.tasks.lm_eval.task import LMEvalTask
 
 

@@ -18,8 +18,8 @@ from mipo_bench.baselines.prompting.plain import Plain
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.evaluation.scoring import describe_task
+from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import decoding_of, make_plan
-from mipo_bench.harness.training.pairs import prompt_of
 from mipo_bench.harness.types import Decoding, ForeignTask, Item, Response
 from mipo_bench.tasks.lm_eval.index import find
 from mipo_bench.tasks.lm_eval.metrics import named_option

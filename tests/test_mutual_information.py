@@ -21,20 +21,9 @@ from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.generators.end_of_turn import ended, ending
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import (
-    Arm,
-    Baseline,
-    Continuations,
-    Decoding,
-    Item,
-    Likelihood,
-    Request,
-    Response,
-    Score,
-    Split,
-    Suite,
-)
+from mipo_bench.harness.types import Baseline, Decoding, Item, Response, Score, Split, Suite
 from mipo_bench.reports.analysis.information import info_nce
 from mipo_bench.reports.records.information import MeasuredRecord
 

@@ -12,17 +12,19 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from mipo_bench.harness.config.schema import TrainConfig
-from mipo_bench.harness.core.provenance import model_digest
+from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.judging.rewards import score_reward
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Continuations, Pair
 from mipo_bench.harness.training import contrastive, grpo, sft
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet, PromptSet, Reward
 from mipo_bench.harness.training.train import train
-from mipo_bench.harness.types import Continuations, Decoding, Message, Objective, Pair
+from mipo_bench.harness.types import Decoding, Message, Objective
 
 pytestmark = pytest.mark.training
 FOLDER = model_folder.embedded_folder()

@@ -11,7 +11,8 @@ from chat_server import Reply, serving
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
 from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.judging.judges import server_judge
-from mipo_bench.harness.types import Decoding, Item, Message, Question, Response
+from mipo_bench.harness.protocols import Question
+from mipo_bench.harness.types import Decoding, Item, Message, Response
 
 DECODING = Decoding(16, 0.1, 0.9, ("\n\n",))
 CHAT = Chat((Message("system", "be kind"), Message("user", "hello")), seed=1 << 40)

@@ -11,22 +11,19 @@ import pytest
 import torch
 from transformers import PreTrainedModel, Qwen2Config
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
 from mipo_bench.harness.generators.model_folder import parameters
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference import decoder
 from mipo_bench.harness.inference.decoder import Decoder
-from mipo_bench.harness.inference.memory import (
-    Budget,
-    check_training_fits,
-    is_out_of_memory,
-    token_bytes,
-    training_bytes,
-)
+from mipo_bench.harness.inference.memory import Budget, is_out_of_memory, token_bytes
 from mipo_bench.harness.inference.slots import Slots
-from mipo_bench.harness.types import Continuations, Decoding, Message, Request, Response
+from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.training.memory import check_training_fits, training_bytes
+from mipo_bench.harness.types import Decoding, Message, Response
 
 
 class CrampedModel:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.plugins.optional import objective_of
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.training.pairs import objective_of
 from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline, Task
 from mipo_bench.tasks.public.community_alignment import CommunityAlignment
 from mipo_bench.tasks.public.gsm8k import Gsm8k

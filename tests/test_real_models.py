@@ -10,7 +10,8 @@ from real_models import ARCHITECTURES, WITHOUT_PAD, make_model
 from transformers import AutoTokenizer
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.types import Message
 from mipo_bench.reports.records.report_file import load_report
 

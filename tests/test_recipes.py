@@ -14,15 +14,17 @@ from test_runner import World, guess, settings, settle
 
 from mipo_bench.baselines.recipes.mipo_random import MipoRandom
 from mipo_bench.baselines.recipes.negatives import jaccard, words
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.rewards import RUBRIC, judge_reward
 from mipo_bench.harness.planning.grid import recipe_name, settings_of
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Question, Request, Verdict
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
-from mipo_bench.harness.types import Item, Question, Request, Similarity, Verdict
+from mipo_bench.harness.types import Item, Similarity
 
 MIPO = ("mipo-missing", "mipo-random")
 ITEMS = [

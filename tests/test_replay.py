@@ -17,9 +17,10 @@ from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.history.find_report import Places
 from mipo_bench.harness.history.rescore import Replay, rescored
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store, StoredRun
-from mipo_bench.harness.types import Request, Response
+from mipo_bench.harness.types import Response
 from mipo_bench.reports.diff.records import Side
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import seal, to_json

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
-from mipo_bench.harness.backends.hf import Trained
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ModelError, StorageError
 from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.types import Arm, Item, Request, Response, Score
+from mipo_bench.harness.types import Item, Response, Score
 from mipo_bench.reports.records.report import Report
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.config.schema import load_config
+from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.run.launch import Processes, as_environment, choose_gpu, take_place, threads_each
-from mipo_bench.harness.run.workers import from_line, to_line, wanted
+from mipo_bench.harness.run.worker_main import from_line
+from mipo_bench.harness.run.workers import to_line, wanted
 from mipo_bench.harness.store.claims import living
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.work_sharing import in_turn, parts

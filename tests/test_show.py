@@ -15,6 +15,7 @@ import pytest
 from golden_files import FOLDER, check_golden, run
 from reports_made import Made
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, HoleRecord, Report
 from mipo_bench.reports.records.report_file import to_json
 from mipo_bench.reports.render.csv_table import safe_cell, to_csv
@@ -23,7 +24,7 @@ from mipo_bench.reports.render.latex import to_latex
 from mipo_bench.reports.render.markdown import escape as markdown_escape
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.reports.render.plots import write_plots
-from mipo_bench.reports.render.text_table import plain, table_lines
+from mipo_bench.reports.render.text_table import table_lines
 
 HOLE = HoleRecord(
     task="persona",

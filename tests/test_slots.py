@@ -14,10 +14,12 @@ from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward, step_for, width_for
 from mipo_bench.harness.inference.slots import columns_for
-from mipo_bench.harness.types import Continuations, Decoding, Request
+from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.types import Decoding
 
 TINY = "llama", "qwen2", "gemma2", "mistral", "gpt_neox"
 

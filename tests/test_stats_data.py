@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from mipo_bench.reports.stats import MissingScoresError, Scores, compare, summarize
+from mipo_bench.reports.statistics.compare import compare, summarize
+from mipo_bench.reports.stats import MissingScoresError, Scores
 
 PAIR = Scores.from_columns(["a", "b"], [0.5, 0.25], ["u", "v"])
 

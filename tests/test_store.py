@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.core.provenance import file_digest
+from mipo_bench.harness.core.hashing import file_digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.database import SCHEMA
 from mipo_bench.harness.store.run_store import Store, StoredRun

@@ -15,7 +15,7 @@ from golden_files import check_golden, run
 from stores_made import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
 
 from mipo_bench.harness.core.file_locks import Lock, opening
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.store.garbage import Removed, collect
 from mipo_bench.harness.store.run_store import Store
 

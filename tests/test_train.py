@@ -17,19 +17,21 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from mipo_bench.harness.backends.hf import HFEngine, checkpoint_key
-from mipo_bench.harness.config.schema import TrainConfig, load_config
-from mipo_bench.harness.core.provenance import model_digest
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import TrainConfig
+from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.errors import StorageError, TrainingError
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import Placement
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Pair, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import _leaner, saved_whole, train
-from mipo_bench.harness.types import Decoding, Pair, Request
+from mipo_bench.harness.types import Decoding
 
 pytestmark = pytest.mark.training
 FOLDER = model_folder.embedded_folder()

@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from mipo_bench.harness.backends.base import Loaded, Trained
 from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.core.provenance import digest, model_digest, package_versions
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.core.hashing import digest, model_digest
+from mipo_bench.harness.core.provenance import package_versions
+from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator, load_model
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.planning.grid import recipe_name, settings_of
+from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training import train
 from mipo_bench.harness.training.job import NOT_READ, Training
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
-from mipo_bench.harness.types import Arm, Generator, Objective
+from mipo_bench.harness.types import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-GENERATION = "hf-5"
-"""Goes up whenever generation can answer the same request differently."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A checkpoint ready to answer, with where it came from."""
-
-    generator: Generator
-    digest: str
-    lineage: Mapping[str, Any]
-
-
-class Engine(Protocol):
-    """What the runner needs of models."""
-
-    model_digest: str
-    backend: str
-    """What answers, as the report names it."""
-    notes: list[str]
-    """What a reader of the report must know about how the models answered."""
-
-    @property
-    def base(self) -> Generator:
-        """The base model."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """The number format that responses are computed in."""
-        ...
-
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
-        """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
-        ...
-
-    def unload(self) -> None:
-        """Give the memory of every model back; they load again when they are needed."""
-        ...
 
 
 def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
@@ -80,19 +38,6 @@ def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
 def _marked(objective: Objective) -> tuple[str, ...]:
     """DPO goes unmarked, as it did when there was no other objective: its checkpoints stay valid."""
     return () if objective == "dpo" else (objective,)
-
-
-class Loaded(Protocol):
-    """A generator whose model is in memory here once it has answered."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Where its model lies."""
-        ...
-
-    def unload(self) -> None:
-        """Give the model's memory back."""
-        ...
 
 
 class HFEngine:

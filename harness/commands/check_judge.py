@@ -9,19 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mipo_bench.harness.commands.run import check_writable, quiet
 from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import display_for
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.judging.assign import Assigned, is_judged, load_judge, load_judges
+from mipo_bench.harness.judging.assign import Assigned, load_judge, load_judges
 from mipo_bench.harness.judging.validation import Labels, check, labels_in, labels_of
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.optional import is_judged
+from mipo_bench.harness.run.environment import quiet
 from mipo_bench.harness.run.launch import of_environment
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.reports.pages.judges import checks
 from mipo_bench.reports.pages.page import Page, Section
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationFile
-from mipo_bench.reports.records.report_file import write_atomically
 from mipo_bench.reports.render.terminal import draw
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mipo_bench.harness.commands.options import INCLUDE
-from mipo_bench.reports.render.text_table import plain
+from mipo_bench.harness.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mipo_bench.harness.config.schema import RunConfig, preset_notes
+from mipo_bench.harness.config.loading import preset_notes
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.text import plain
 from mipo_bench.harness.run.preflight import Finding, can_start, examine
-from mipo_bench.reports.render.text_table import plain
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.harness.plugins.registry import Origin, Plugins
 from mipo_bench.harness.types import JudgedTask, Task
-from mipo_bench.reports.render.text_table import plain
 
 
 def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:

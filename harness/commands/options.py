@@ -65,7 +65,7 @@ def settings(
     out: Annotated[Path | None, typer.Option(help="Folder of report.json and report.md (mipo-bench-report).")] = None,
 ) -> RunConfig:
     """The options that describe a run, as its configuration."""
-    from mipo_bench.harness.config.schema import load_config
+    from mipo_bench.harness.config.loading import load_config
 
     options: dict[str, Any] = {
         "preset": preset,

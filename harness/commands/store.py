@@ -144,7 +144,7 @@ def _verdict(damaged: int, *, drop: bool) -> str:
 
 
 def _say(lines: list[str]) -> None:
-    from mipo_bench.reports.render.text_table import plain
+    from mipo_bench.harness.core.text import plain
 
     for line in lines:
         sys.stdout.write(plain(line) + "\n")

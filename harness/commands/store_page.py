@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.store.claims import numbers
 from mipo_bench.harness.store.database import FILE
 from mipo_bench.harness.store.run_store import CHECKPOINTS, SCRATCH, Store, StoredRun
@@ -39,11 +39,6 @@ def size_text(size: int) -> str:
         return f"{size} B"
     power = min(4, int(math.log10(size)) // 3)
     return f"{size / 1000**power:.1f} {('', 'k', 'M', 'G', 'T')[power]}B"
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _run_row(run: StoredRun, notes: Footnotes) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ReportError
 
 _SECONDS = 60
@@ -88,3 +89,43 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except subprocess.TimeoutExpired as error:
         raise ReportError(f"git {arguments[0]} took longer than {_SECONDS} s.") from error
     return done.stdout.decode("utf-8", errors="replace") if done.returncode == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The checkout that the run was started in. `diff_hash` covers uncommitted changes, None where there are none."""
+
+    commit: str
+    dirty: bool
+    diff_hash: str | None
+
+
+def git_state(folder: Path, written: Sequence[Path] = ()) -> GitState | None:
+    """State of the git checkout around `folder`; None outside of one, before its first commit, or without git.
+
+    What runs write (`written`) does not make a checkout dirty: it cannot change their results.
+    """
+    commit, root = _state_git(folder, "rev-parse", "HEAD"), _state_git(folder, "rev-parse", "--show-toplevel")
+    if not commit or not root:
+        return None
+    inside = [path.absolute() for path in written if path.absolute().is_relative_to(root)]
+    paths = ["--", ":(top)", *(f":(top,exclude,literal){path.relative_to(root)}" for path in inside)]
+    changes = _state_git(folder, "status", "--porcelain", *paths) or ""
+    difference = _state_git(folder, "diff", "HEAD", *paths) or ""
+    dirty = bool(changes)
+    return GitState(commit, dirty, digest([changes, difference]) if dirty else None)
+
+
+def _state_git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

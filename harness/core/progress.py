@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mipo_bench.reports.render.text_table import plain
+from mipo_bench.harness.core.text import plain
 
 _EVERY = 15.0
 """Seconds between two plain lines of one stage."""
@@ -172,3 +172,13 @@ class LiveDisplay:
 def display_for(console: Console) -> Display:
     """The live display on a terminal, else the plain one."""
     return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(console)
+
+
+class Meter(Protocol):
+    """Counts answers and newly generated tokens."""
+
+    total: int
+
+    def tick(self, done: int, tokens: int = 0) -> None:
+        """Count more of them."""
+        ...

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Literal, TypeVar
 
 from mipo_bench.harness.core.progress import Display, Stage
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.diagnostics.diversity import Diversity, diversity
 from mipo_bench.harness.diagnostics.overlap import overlap
 from mipo_bench.harness.errors import ModelError, UserError
@@ -18,9 +19,10 @@ from mipo_bench.harness.evaluation.cached_answers import likelihoods
 from mipo_bench.harness.evaluation.failures import hole, in_words
 from mipo_bench.harness.generators.end_of_turn import ended, ending
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.protocols import Continuations, Generator, Likelihood
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import PairSet, seed_of
-from mipo_bench.harness.types import Continuations, Generator, Item, Likelihood, Response
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.types import Item, Response
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import HoleRecord
 

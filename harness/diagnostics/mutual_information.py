@@ -39,13 +39,16 @@ from typing import Literal
 import numpy as np
 
 from mipo_bench.harness.config.schema import InformationConfig
+from mipo_bench.harness.core.progress import Meter
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
-from mipo_bench.harness.evaluation.cached_answers import Meter, answer, likelihoods
+from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
+from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.generators.end_of_turn import ended, ending
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.protocols import Continuations, Generator, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import prompt_of, seed_of
-from mipo_bench.harness.types import Baseline, Continuations, Generator, Item, Request, Response
+from mipo_bench.harness.types import Baseline, Item, Response
 from mipo_bench.reports.records.information import MeasuredRecord, Weights
 
 DIGITS = 4

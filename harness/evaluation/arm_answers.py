@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import StageError, StorageError, UserError, described
 from mipo_bench.harness.evaluation.cached_answers import response_key
+from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.protocols import Arm, Generator, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import prompt_of, seed_of
-from mipo_bench.harness.types import Arm, Baseline, Generator, Request, Response
+from mipo_bench.harness.types import Baseline, Response
 
 
 @dataclass(frozen=True, slots=True)

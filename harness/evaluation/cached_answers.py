@@ -6,26 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.progress import Meter
+from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.work_sharing import parts
-from mipo_bench.harness.types import Continuations, Generator, Likelihood, Request, Response
+from mipo_bench.harness.types import Response
 
 T = TypeVar("T")
 FLUSH = 64
 """Answers that are stored in one transaction: as many are lost at most when the process is killed."""
-
-
-class Meter(Protocol):
-    """Counts answers and newly generated tokens."""
-
-    total: int
-
-    def tick(self, done: int, tokens: int = 0) -> None:
-        """Count more of them."""
-        ...
 
 
 def response_key(generator: Generator, request: Request) -> str:

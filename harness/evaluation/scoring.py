@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.errors import described
 from mipo_bench.harness.evaluation.scorer_source import scorer_code
+from mipo_bench.harness.plugins.protocol_checks import checked_score
 from mipo_bench.harness.plugins.task_data import data_used
-from mipo_bench.harness.types import Arm, ForeignTask, Item, Response, Score, Task
+from mipo_bench.harness.protocols import Arm
+from mipo_bench.harness.types import ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
 LONGEST = 500
@@ -63,18 +65,6 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
     except BaseException as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
         failures[item.id] = f"score: {described(error)}"
         return Score(0.0)
-
-
-def checked_score(score: Score) -> Score:
-    """The score itself. Raises TypeError for anything else, ValueError where a figure is not a number in [0, 1]."""
-    if not isinstance(score, Score):
-        raise TypeError(f"a {type(score).__name__} is not a Score")
-    for name, value in (("value", score.value), *score.parts.items()):
-        if not isinstance(name, str):
-            raise TypeError(f"the part {name!r} is not named by a text")
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"{name} = {value!r} is not between 0 and 1")
-    return score
 
 
 def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskRecord:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mipo_bench.harness.training.pairs import seed_of
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.types import Item, Task
 
 _SHUFFLES = 50

@@ -6,26 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mipo_bench.harness.config.schema import AskingConfig
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.progress import Meter
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import UserError, described
 from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
-from mipo_bench.harness.evaluation.cached_answers import Meter, answer, likelihoods
+from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
 from mipo_bench.harness.generators.chat_template import framed
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Prompt
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import seed_of
-from mipo_bench.harness.types import (
-    Arm,
-    Baseline,
-    Continuations,
-    ContrastedBaseline,
-    Item,
-    Likelihood,
-    Message,
-    Prompt,
-    Response,
-    SteppedBaseline,
-)
+from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +54,6 @@ def respond(asking: Asking) -> Evaluated:
     if baseline.contrast_use == "reranking":
         return _best_of(asking, done, contrasts)
     return _best_option(asking, done, contrasts)
-
-
-def cost(baseline: Baseline, settings: AskingConfig) -> int:
-    """Responses to each item that the baseline generates."""
-    if isinstance(baseline, SteppedBaseline):
-        return baseline.steps
-    use = baseline.contrast_use if isinstance(baseline, ContrastedBaseline) else "decoding"
-    return {"decoding": 1, "reranking": settings.samples, "options": 0}[use]
 
 
 def _answered(asking: Asking, done: Evaluated) -> Evaluated:

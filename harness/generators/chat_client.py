@@ -18,8 +18,8 @@ from http.client import HTTPException
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from mipo_bench.harness.core.text import finished_text
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
+from mipo_bench.harness.inference.tokens import finished_text
 from mipo_bench.harness.types import Decoding, Message, Response
 
 KEYS = ("MIPO_BENCH_API_KEY", "OPENAI_API_KEY")

@@ -7,7 +7,8 @@ from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ContextLostError
-from mipo_bench.harness.types import Item, Message, Prompt
+from mipo_bench.harness.protocols import Generator, Prompt
+from mipo_bench.harness.types import Baseline, Item, Message
 
 DEFAULT_CHAT = ChatConfig()
 _SAYING = 3
@@ -87,3 +88,8 @@ def system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
     if not system:
         return tuple(rest)
     return (Message("user", "\n\n".join([*system, rest[0].content])), *rest[1:])
+
+
+def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
+    """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
+    return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)

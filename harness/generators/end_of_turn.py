@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mipo_bench.harness.errors import StageError
-from mipo_bench.harness.types import Generator, Message, Response
+from mipo_bench.harness.protocols import Generator
+from mipo_bench.harness.types import Message, Response
 
 _MARK = "the-response"
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.core.redaction import without_keys
-from mipo_bench.harness.core.text import encode_pair, finished_text
 from mipo_bench.harness.errors import ModelError, StageError
 from mipo_bench.harness.generators.chat_template import render
 from mipo_bench.harness.generators.remote import (
@@ -30,7 +29,9 @@ from mipo_bench.harness.generators.remote import (
     unrendered,
 )
 from mipo_bench.harness.inference.memory import free_memory
-from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
+from mipo_bench.harness.inference.tokens import encode_pair, finished_text
+from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
+from mipo_bench.harness.types import Message, Response
 
 Seeding = Literal["torch", "request", "none"]
 _CHUNK = 64

@@ -7,7 +7,7 @@ import math
 from importlib.resources import files
 from pathlib import Path
 
-from mipo_bench.harness.core.provenance import MODEL_FILES
+from mipo_bench.harness.core.hashing import MODEL_FILES
 from mipo_bench.harness.errors import ModelError
 
 EMBEDDED = "embedded"

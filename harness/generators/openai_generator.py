@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ModelError, ServerError, StageError
 from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.generators.remote import (
@@ -25,7 +25,8 @@ from mipo_bench.harness.generators.remote import (
     template_note,
     unrendered,
 )
-from mipo_bench.harness.types import Continuations, Likelihood, Message, Prompt, Request, Response
+from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
+from mipo_bench.harness.types import Message, Response
 
 CODE = "openai-1"
 """Goes up whenever the same request can be asked differently."""

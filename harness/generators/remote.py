@@ -11,7 +11,8 @@ from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.core.redaction import without_keys
 from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.generators.chat_template import system_into_user
-from mipo_bench.harness.types import Message, Prompt, Request, Response
+from mipo_bench.harness.protocols import Prompt, Request
+from mipo_bench.harness.types import Message, Response
 
 CHOICE_TOKENS = 64
 """What an engine without log-probabilities may say to a question whose options were to be compared."""

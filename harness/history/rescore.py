@@ -12,8 +12,9 @@ from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
 from mipo_bench.harness.history.find_report import Places, find_run
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import on_data
+from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Arm, Item, Response, Task
+from mipo_bench.harness.types import Item, Response, Task
 from mipo_bench.reports.diff.records import ArmDiff, Side
 from mipo_bench.reports.pages.page import Quote
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord

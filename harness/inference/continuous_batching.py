@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from mipo_bench.harness.inference.forward import Forward, Prefix, width_for
 from mipo_bench.harness.inference.sampling import Draws, pick
 from mipo_bench.harness.inference.slots import Slots, columns_for
-from mipo_bench.harness.types import Request
+from mipo_bench.harness.protocols import Request
 
 if TYPE_CHECKING:
     import torch

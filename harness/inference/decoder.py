@@ -8,14 +8,16 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mipo_bench.harness.core.text import encode_pair, finished_text
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.inference.continuous_batching import Batch, Ending, Job
 from mipo_bench.harness.inference.forward import Forward, Prefix, in_parts, likelihood, width_for
 from mipo_bench.harness.inference.memory import MOST_SLOTS, Budget, free_memory, is_out_of_memory
+from mipo_bench.harness.inference.probe import Trial
 from mipo_bench.harness.inference.sampling import Draws, pick
 from mipo_bench.harness.inference.slots import Slots
-from mipo_bench.harness.types import Continuations, Likelihood, Request, Response
+from mipo_bench.harness.inference.tokens import encode_pair, finished_text
+from mipo_bench.harness.protocols import Continuations, Likelihood, Request
+from mipo_bench.harness.types import Response
 
 if TYPE_CHECKING:
     import torch
@@ -41,21 +43,6 @@ _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
 }
 """transformers fills unset values from the model's generation_config.json (Qwen2.5: repetition penalty, top-k)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What trying a model in slots has shown.
-
-    `fits`: it can be used so. `alike`: all rows are rounded alike. `elastic`: masked columns leave every bit as it is.
-    `recorded`: steps can be recorded, and played.
-    """
-
-    fits: bool
-    reason: str = ""
-    alike: bool = True
-    elastic: bool = False
-    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory
-from mipo_bench.harness.types import Likelihood
+from mipo_bench.harness.protocols import Likelihood
 
 if TYPE_CHECKING:
     import torch

@@ -6,12 +6,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from mipo_bench.harness.errors import ModelError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mipo_bench.harness.config.schema import RunConfig
+    pass
 
 MOST_SLOTS = 256
 """More prompts at once hardly raise the speed."""
@@ -54,27 +52,6 @@ def budget(model: Any) -> Budget:
     total = torch.cuda.get_device_properties(model.device).total_memory
     weights = _MODELS * sum(p.numel() * p.element_size() for p in model.parameters())
     return Budget(max(total - weights, 0), token_bytes(model.config.get_text_config(), model.dtype.itemsize))
-
-
-def training_bytes(parameters: int, method: Literal["full", "lora"]) -> int:
-    """What weights, gradients and Adam's two moments take in float32; of LoRA the frozen weights alone."""
-    return parameters * (4 if method == "lora" else 16)
-
-
-def check_training_fits(parameters: int, config: RunConfig, device: str) -> None:
-    """Raise ModelError where no batch, however small, could be trained on this GPU."""
-    import torch
-
-    if not device.startswith("cuda") or config.recipes == ():
-        return
-    total = torch.cuda.get_device_properties(device).total_memory
-    needed = training_bytes(parameters, config.train.method)
-    if needed > total:
-        raise ModelError(
-            f"training all {parameters:,} weights takes {needed / 1e9:.1f} GB before the first batch, and {device} has"
-            f" {total / 1e9:.1f} GB. Take --set train.method=lora (with a larger train.lr), a smaller model, or"
-            " --recipes none."
-        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

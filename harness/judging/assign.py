@@ -7,23 +7,25 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from pydantic import ValidationError
 
-from mipo_bench.harness.backends.hf import GENERATION
-from mipo_bench.harness.backends.select import OWN
-from mipo_bench.harness.config.schema import TRAINING_BACKENDS, ChatConfig, RunConfig
-from mipo_bench.harness.core.provenance import digest, model_digest, package_versions
+from mipo_bench.harness.config.schema import OWN, TRAINING_BACKENDS, ChatConfig, RunConfig
+from mipo_bench.harness.core.hashing import digest, model_digest
+from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.chat_client import ChatServer
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, place
+from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator
 from mipo_bench.harness.generators.model_folder import locate, resolve
+from mipo_bench.harness.generators.placement import Placement, place
 from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.judging.judges import RuleJudge, generator_judge, server_judge
 from mipo_bench.harness.judging.verdict_file import file_judge
-from mipo_bench.harness.types import Decoding, Judge, JudgedTask, Task
+from mipo_bench.harness.plugins.optional import is_judged, rules_decide
+from mipo_bench.harness.protocols import Judge
+from mipo_bench.harness.types import Decoding, Task
 from mipo_bench.reports.records.judges import ValidationFile, ValidationRecord
 
 Kind = Literal["rules", "model", "server", "file"]
@@ -40,11 +42,6 @@ class Assigned:
     unload: Callable[[], None] = lambda: None
     """Gives the memory of a judge that is loaded here back."""
     validation: ValidationRecord | None = None
-
-
-def is_judged(task: Task) -> TypeGuard[JudgedTask]:
-    """Whether only a judge can score the task."""
-    return isinstance(task, JudgedTask)
 
 
 def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
@@ -64,11 +61,6 @@ def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
         _server(by)
     else:
         locate(by)
-
-
-def rules_decide(task: Task) -> bool:
-    """Whether the task says of itself that its rule checks can decide between two responses."""
-    return bool(getattr(task, "rules_decide", False))
 
 
 def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]:

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.config.schema import JudgeConfig
-from mipo_bench.harness.core.provenance import digest
-from mipo_bench.harness.evaluation.cached_answers import Meter
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.protocols import Question, Verdict
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Item, Question, Verdict
+from mipo_bench.harness.types import Item
 from mipo_bench.reports.analysis.judges import BothOrders
 
 TIE = 0.5

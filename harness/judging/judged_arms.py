@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
-from mipo_bench.harness.evaluation.cached_answers import Meter
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.bench import Bench, Case, Found
+from mipo_bench.harness.protocols import Arm, Question
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Arm, Item, JudgedTask, Question, Task
+from mipo_bench.harness.types import Item, JudgedTask, Task
 from mipo_bench.reports.analysis.judges import consistency, judged_arm
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord, JudgeRecord

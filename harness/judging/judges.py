@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.judging.prompt import PROMPTS, judge_messages, read_verdict
-from mipo_bench.harness.training.pairs import seed_of
-from mipo_bench.harness.types import Decoding, Generator, Item, Question, Request, Response, Task, Verdict
+from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
+from mipo_bench.harness.types import Decoding, Item, Response, Task
 
 RETRY_TEMPERATURE = 0.1
 """A greedy judge would say the same again: its one retry is sampled."""

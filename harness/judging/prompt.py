@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mipo_bench.harness.core.provenance import digest
-from mipo_bench.harness.types import Message, Question
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.protocols import Question
+from mipo_bench.harness.types import Message
 
 PROMPTS = 1
 """Goes up whenever what a judge is asked, or how its answer is read, changes."""

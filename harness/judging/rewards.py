@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mipo_bench.harness.config.schema import JudgeConfig
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.hf_generator import HFGenerator
-from mipo_bench.harness.judging.assign import is_judged
 from mipo_bench.harness.judging.judges import generator_judge
+from mipo_bench.harness.plugins.optional import is_judged
+from mipo_bench.harness.protocols import Generator, Judge, Question
 from mipo_bench.harness.training.pairs import Reward
-from mipo_bench.harness.types import Decoding, Generator, Item, Judge, Question, Recipe, Response, Task
+from mipo_bench.harness.types import Decoding, Item, Recipe, Response, Task
 
 RUBRIC = "The response answers the request, and answers it in the way that this very user likes."
 """For tasks that come with no rubric of their own."""

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.judging.assign import is_judged, rules_decide
-from mipo_bench.harness.planning.plan import Plan
-from mipo_bench.harness.training.pairs import seed_of
-from mipo_bench.harness.types import Question
+from mipo_bench.harness.core.seeding import seed_of
+from mipo_bench.harness.protocols import Question
 
 TO_JUDGE = "to-judge.jsonl"
 """Beside the report: comparisons for which a file of verdicts has none."""
-
-
-def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
-    """A line for each judged task: by whom, and the most calls that it can take."""
-    settings = config.judge
-    for task in (t for t in plan.tasks if is_judged(t.task)):
-        by = settings.by or ("rules" if rules_decide(task.task) else None)
-        if by is None:
-            yield f"! {task.task.name} has no judge: name one with --judge"
-        elif by == "rules" or by.startswith("file:"):
-            yield f"{task.task.name}: judged by {by}, {settings.protocol}"
-        else:
-            arms = sum(arm.task == task.task.name for arm in plan.arms)  # the reference's own ratings, or no questions
-            calls = len(task.items) * (2 * (arms - 1) if settings.protocol == "pairwise" else arms)
-            calls = calls * (1 + settings.shuffled) + settings.retest
-            yield f"{task.task.name}: judged by {by}, {settings.protocol}, at most {calls:,} calls and as many retries"
 
 
 def unjudged(questions: Iterable[Question]) -> str:

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.core.progress import Meter
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.evaluation.cached_answers import Meter
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.bench import TIE, Bench, Case, Found
 from mipo_bench.harness.judging.verdict_file import labelled, read_rows
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import seed_of
 from mipo_bench.harness.types import Item, JudgedTask
 from mipo_bench.reports.analysis.judges import consistency
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
 from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.stats import Scores, summarize
+from mipo_bench.reports.statistics.compare import summarize
+from mipo_bench.reports.stats import Scores
 
 RUBRIC = "A good response answers the request, and does so in the way that this user would rate highest."
 """Where labels come without one."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.types import Question, Verdict
+from mipo_bench.harness.protocols import Question, Verdict
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from mipo_bench.harness.config.schema import RunConfig, TrainConfig
-from mipo_bench.harness.training.pairs import objective_of
+from mipo_bench.harness.plugins.optional import objective_of
 from mipo_bench.harness.types import Recipe
 
 

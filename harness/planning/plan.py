@@ -12,8 +12,8 @@ from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserE
 from mipo_bench.harness.planning.grid import recipe_name, variants
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import data_problems, on_data
+from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.types import (
-    Arm,
     Baseline,
     ContrastedBaseline,
     Decoding,

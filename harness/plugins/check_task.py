@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mipo_bench.harness.evaluation.scoring import checked_score
 from mipo_bench.harness.plugins.check_items import (
     RAISED,
     Check,
@@ -18,7 +17,7 @@ from mipo_bench.harness.plugins.check_items import (
     targets,
     tried,
 )
-from mipo_bench.harness.plugins.protocol_checks import shown
+from mipo_bench.harness.plugins.protocol_checks import checked_score, shown
 from mipo_bench.harness.plugins.registry import Plugins
 from mipo_bench.harness.types import Baseline, Item, JudgedTask, Message, Response, Score, Task
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Task
+from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Score, Task
 
 Kind = Literal["task", "baseline", "recipe"]
 KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
@@ -206,3 +206,15 @@ def _method(plugin: object, name: str, count: int, *, optional: bool = False) ->
 
 def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def checked_score(score: Score) -> Score:
+    """The score itself. Raises TypeError for anything else, ValueError where a figure is not a number in [0, 1]."""
+    if not isinstance(score, Score):
+        raise TypeError(f"a {type(score).__name__} is not a Score")
+    for name, value in (("value", score.value), *score.parts.items()):
+        if not isinstance(name, str):
+            raise TypeError(f"the part {name!r} is not named by a text")
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"{name} = {value!r} is not between 0 and 1")
+    return score

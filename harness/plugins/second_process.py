@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data

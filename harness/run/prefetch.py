@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation.arm_answers import Weights, ask
-from mipo_bench.harness.evaluation.cached_answers import Meter, answer
+from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.planning.plan import Plan
+from mipo_bench.harness.plugins.optional import objective_of
+from mipo_bench.harness.protocols import Generator, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import PairSource, objective_of, pair_requests
-from mipo_bench.harness.types import ContrastedBaseline, Generator, Request, SteppedBaseline
+from mipo_bench.harness.training.pairs import PairSource, pair_requests
+from mipo_bench.harness.types import ContrastedBaseline, SteppedBaseline
 
 CHUNK = 8192
 """Requests that are held in memory at once."""

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Literal
 
 from mipo_bench.harness.backends.select import check_backend, engine_maker
-from mipo_bench.harness.commands.run import check_writable
 from mipo_bench.harness.config.schema import TRAINING_BACKENDS, RunConfig
-from mipo_bench.harness.core.provenance import git_state, package_versions, usable_cores
+from mipo_bench.harness.core.files import check_writable
+from mipo_bench.harness.core.git import git_state
+from mipo_bench.harness.core.provenance import package_versions, usable_cores
 from mipo_bench.harness.errors import ModelError, UserError
-from mipo_bench.harness.generators.hf_generator import Placement, place
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
+from mipo_bench.harness.generators.placement import Placement, place
 from mipo_bench.harness.generators.responses_file import is_responses
-from mipo_bench.harness.inference.memory import check_training_fits
-from mipo_bench.harness.judging.assign import check_judge, is_judged, load_judge
-from mipo_bench.harness.judging.to_label import planned_judging
+from mipo_bench.harness.judging.assign import check_judge, load_judge
+from mipo_bench.harness.planning.cost import planned_judging
+from mipo_bench.harness.planning.from_responses import plan_given
 from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
+from mipo_bench.harness.plugins.optional import is_judged
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
-from mipo_bench.harness.run.responses_run import plan_given
+from mipo_bench.harness.training.memory import check_training_fits
 from mipo_bench.harness.types import Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2

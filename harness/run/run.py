@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from mipo_bench.harness.backends.hf import Engine, Trained
+from mipo_bench.harness.backends.base import Engine, Trained
 from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.git import git_state
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Display, Stage
-from mipo_bench.harness.core.provenance import digest, git_state, hardware, package_versions
+from mipo_bench.harness.core.provenance import hardware, package_versions
 from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.diagnostics.guards import Guarded, Guards
 from mipo_bench.harness.diagnostics.information import Informant, Informed
@@ -23,16 +25,17 @@ from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.failures import hole, in_words
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
 from mipo_bench.harness.evaluation.strategies import Asking, respond
-from mipo_bench.harness.judging.assign import Assigned, is_judged
+from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.judged_arms import Jury
 from mipo_bench.harness.judging.rewards import reward_of
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
+from mipo_bench.harness.plugins.optional import is_judged, objective_of
+from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.run.prefetch import answer_ahead, prompted, sides
 from mipo_bench.harness.store.claims import numbers
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.work_sharing import in_turn
-from mipo_bench.harness.training.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts, objective_of
-from mipo_bench.harness.types import Arm, Generator
+from mipo_bench.harness.training.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts
 from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
 from mipo_bench.reports.analysis.shuffled_control import controls
 from mipo_bench.reports.analysis.weak_baselines import flagged

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -47,7 +45,7 @@ def helped(config: RunConfig, place: Processes, environment: Mapping[str, str]) 
 def _start(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """A helper reads the configuration from its standard input, and lives until that is closed, at the longest."""
     helper = subprocess.Popen(
-        [sys.executable, "-m", "mipo_bench.harness.run.workers"],
+        [sys.executable, "-m", "mipo_bench.harness.run.worker_main"],
         env={**environment, **as_environment(place)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -74,26 +72,3 @@ def to_line(config: RunConfig) -> bytes:
     values["include"] = [str(include.path) for include in config.include]
     values["data"] = {task: str(folder) for task, folder in config.data.items()}
     return f"{json.dumps(values)}\n".encode()
-
-
-def from_line(line: bytes) -> RunConfig:
-    """What `to_line` wrote."""
-    return RunConfig.model_validate(json.loads(line))
-
-
-def main() -> None:
-    """The whole life of a helper."""
-    config = from_line(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-    from mipo_bench.harness.commands.run import run
-
-    raise SystemExit(run(config, dry_run=False))
-
-
-def _end_with_the_first() -> None:
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

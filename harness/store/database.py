@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.core.file_locks import exclusive
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 
 SCHEMA = 3

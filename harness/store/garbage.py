@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipo_bench.harness.commands.store_page import folder_size
 from mipo_bench.harness.core.file_locks import opening
+from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.claims import numbers
 from mipo_bench.harness.store.database import ROWS

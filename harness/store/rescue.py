@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from mipo_bench.harness.core.file_locks import opening
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.claims import living, numbers
 from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.core.provenance import digest, folder_digest, model_digest
+from mipo_bench.harness.core.hashing import digest, folder_digest, model_digest
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.protocols import Likelihood, Verdict
 from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.database import Database
-from mipo_bench.harness.types import Likelihood, Response, Verdict
+from mipo_bench.harness.types import Response
 
 CHECKPOINTS = "checkpoints"
 SCRATCH = "new-"

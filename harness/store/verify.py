@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mipo_bench.harness.core.provenance import digest, folder_digest
+from mipo_bench.harness.core.hashing import digest, folder_digest
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.store.database import ROWS
 from mipo_bench.harness.store.run_store import CHECKPOINTS, Store, run_of

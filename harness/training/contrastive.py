@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import render, template_variables
+from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import arguments, begin, chat, check_response, lora, some_left, watch
-from mipo_bench.harness.types import Message, Objective, Pair
+from mipo_bench.harness.types import Message, Objective
 
 if TYPE_CHECKING:
     import torch

@@ -9,6 +9,7 @@ from typing import Any, cast
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
+from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
@@ -23,7 +24,7 @@ from mipo_bench.harness.training.trainer_setup import (
     some_left,
     watch,
 )
-from mipo_bench.harness.types import Message, Pair
+from mipo_bench.harness.types import Message
 
 _TOLERANCE = 0.5
 """How far the first loss may be from log 2 for a beta of 1: reference and policy are rounded in different batches."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.config.schema import TrainConfig
-from mipo_bench.harness.generators.hf_generator import Placement
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Objective
 

@@ -7,24 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mipo_bench.harness.core.provenance import digest
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import PairsError
-from mipo_bench.harness.generators.chat_template import framed
-from mipo_bench.harness.types import (
-    Baseline,
-    Decoding,
-    Generator,
-    Item,
-    Message,
-    Objective,
-    Pair,
-    Prompt,
-    Recipe,
-    Request,
-    Response,
-    Similarity,
-    Task,
-)
+from mipo_bench.harness.generators.chat_template import prompt_of
+from mipo_bench.harness.plugins.optional import objective_of
+from mipo_bench.harness.protocols import Generator, Pair, Prompt, Request
+from mipo_bench.harness.types import Baseline, Decoding, Item, Message, Objective, Recipe, Response, Similarity, Task
 
 MIN_PAIRS = 2
 
@@ -84,16 +73,6 @@ class PairSource:
     similarity: Similarity = "random"
 
 
-def seed_of(*parts: object) -> int:
-    """A sampling seed below 2**63 that depends on the parts alone."""
-    return int(digest(parts)[:16], 16) >> 1
-
-
-def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
-    """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
-    return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)
-
-
 def make_pairs(
     source: PairSource, generator: Generator, answer: Callable[[Sequence[Request]], list[Response]]
 ) -> PairSet:
@@ -132,12 +111,6 @@ def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> Pr
     prompts = tuple((item, prompt_of(source.baseline, item, generator).messages) for item in source.items)
     content = digest([reward.digest, source.decoding, *((item.id, item.target, m) for item, m in prompts)])
     return PromptSet(prompts, source.decoding, reward, {}, content, objective_of(source.recipe))
-
-
-def objective_of(recipe: Recipe) -> Objective:
-    """What the recipe's examples are trained with."""
-    found: Objective = getattr(recipe, "objective", "dpo")
-    return found
 
 
 def _contrasts(source: PairSource) -> list[list[Item]]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
+from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
@@ -21,7 +22,7 @@ from mipo_bench.harness.training.trainer_setup import (
     some_left,
     watch,
 )
-from mipo_bench.harness.types import Message, Pair
+from mipo_bench.harness.types import Message
 
 _TOLERANCE = 0.02
 """Relative, between trl's first loss and a direct computation on the same batch."""

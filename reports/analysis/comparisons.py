@@ -22,7 +22,8 @@ from mipo_bench.reports.records.report import (
     Family,
     TaskRecord,
 )
-from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, compare, holm, summarize
+from mipo_bench.reports.statistics.compare import compare, summarize
+from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, holm
 
 
 @dataclass(frozen=True, slots=True)

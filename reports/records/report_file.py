@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from mipo_bench.harness.errors import ReportError, StorageError
+from mipo_bench.harness.errors import ReportError
 from mipo_bench.reports.records.report import SCHEMA_VERSION, Report
 
 REPORT_FILE = "report.json"
@@ -128,22 +126,3 @@ def _short(value: Any) -> Any:
             return None
         return int(value) if value.is_integer() and abs(value) < _EXACT else value
     return value
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all. Raises StorageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            os.unlink(scratch)
-            raise
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}. Choose another folder with --out.") from error

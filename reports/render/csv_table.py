@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.records.report import ComparisonRecord, Report
-from mipo_bench.reports.render.text_table import plain
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the wide forms of the first, which some spreadsheets take for them."""

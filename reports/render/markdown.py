@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.pages.page import Entry, Grid, Listing, Page
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.render.text_table import plain
 
 _SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
 _REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord, Report
-from mipo_bench.reports.render.text_table import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.pages.page import Grid, Listing, Page
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.render.text_table import NARROWEST, plain, table_lines
+from mipo_bench.reports.render.text_table import NARROWEST, table_lines
 
 MAX_WIDTH = 100
 """Wider tables are no easier to read."""

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from mipo_bench.harness.core.text import plain
+
 WIDTH = 80
 NARROWEST = 12
 """No text is wrapped at less."""
 GAP = "  "
-
-
-def plain(text: str) -> str:
-    """The text without control characters: what a model or a plugin wrote cannot steer the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:

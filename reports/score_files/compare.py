@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.score_files.read import ScoreFile
+from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.statistics.records import name_items
-from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, compare
+from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight
 
 
 @dataclass(frozen=True, slots=True)

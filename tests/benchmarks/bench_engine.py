@@ -39,16 +39,19 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.backends.hf import HFEngine
-from mipo_bench.harness.config.schema import RunConfig, load_config
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
 from mipo_bench.harness.evaluation.arm_answers import Weights, ask
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement
+from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.registry import load_plugins
+from mipo_bench.harness.protocols import Arm, Pair, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.types import Arm, Decoding, Pair, Request
+from mipo_bench.harness.types import Decoding
 
 FOLDER = model_folder.embedded_folder()
 TARGETS = {"generation": 1.5, "run": 5.0, "training": 0.95}

@@ -36,12 +36,14 @@ from typing import Any
 
 from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.hf_generator import HFGenerator, Placement, load_model
+from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.memory import free_memory
+from mipo_bench.harness.protocols import Pair, Request
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
-from mipo_bench.harness.types import Decoding, Message, Pair, Request
+from mipo_bench.harness.types import Decoding, Message
 
 SHAPES: Mapping[str, dict[str, Any]] = {
     "qwen2.5-1.5b": {  # huggingface.co/Qwen/Qwen2.5-1.5B-Instruct, config.json

@@ -38,10 +38,11 @@ def run(items: int, engine: str) -> None:
     """One run of the prompting arms of a task with so many items."""
     from fakes import FakeEngine, SilentDisplay
 
-    from mipo_bench.harness.backends.hf import Engine, HFEngine
-    from mipo_bench.harness.config.schema import load_config
+    from mipo_bench.harness.backends.base import Engine
+    from mipo_bench.harness.backends.hf import HFEngine
+    from mipo_bench.harness.config.loading import load_config
     from mipo_bench.harness.generators import model_folder
-    from mipo_bench.harness.generators.hf_generator import Placement
+    from mipo_bench.harness.generators.placement import Placement
     from mipo_bench.harness.planning.plan import make_plan
     from mipo_bench.harness.run.run import Run
     from mipo_bench.harness.store.run_store import Store

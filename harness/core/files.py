@@ -1,0 +1,58 @@
+"""Files and folders: sizes, free space, writing that is never half done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from mipo_bench.harness.errors import StorageError
+
+_FREE = 200 * 1024 * 1024
+"""Bytes that the store and the report should find free."""
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def check_writable(folder: Path) -> None:
+    """Raise StorageError where `folder` cannot be created or written to, or its disk is nearly full.
+
+    The folder itself is not created: a run that is refused leaves nothing behind.
+    """
+    where = folder.absolute()
+    while not os.path.lexists(where):
+        where = where.parent
+    try:
+        if not where.is_dir():
+            raise NotADirectoryError(f"{where} is not a folder")
+        with tempfile.TemporaryFile(dir=where):
+            free = shutil.disk_usage(where).free
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR."
+        ) from error
+    if free < _FREE:
+        raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}. Choose another folder with --out.") from error

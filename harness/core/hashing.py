@@ -1,0 +1,53 @@
+"""Content digests of values, files, folders and models."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.py", "tokenizer.model", "merges.txt", "vocab.txt")
+"""What decides a model's answers; `lineage.json` and `build.json` only tell where it came from."""
+_LARGE = 64 * 1024 * 1024
+"""Bytes from which on a file is not read twice by one process."""
+_NOT_WEIGHTS = {"lineage.json", "build.json"}
+
+
+def digest(parts: Iterable[object]) -> str:
+    """SHA-256 of the parts' text, hexadecimal; ("ab", "c") and ("a", "bc") differ."""
+    h = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode()
+        h.update(len(text).to_bytes(8, "big") + text)
+    return h.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal; a large file that has not changed since is read once."""
+    stat = path.stat()
+    if stat.st_size < _LARGE:
+        return _read_digest(path)
+    return _large_digest(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _large_digest(path: Path, *_state: int) -> str:
+    return _read_digest(path)
+
+
+def _read_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of every file in a folder."""
+    files = sorted(f for f in folder.rglob("*") if f.is_file())
+    return digest(part for f in files for part in (f.relative_to(folder), file_digest(f)))
+
+
+def model_digest(folder: Path) -> str:
+    """Digest of the weights, configuration, tokenizer and chat template in a model folder, whatever its path."""
+    files = sorted({f for pattern in MODEL_FILES for f in folder.glob(pattern) if f.name not in _NOT_WEIGHTS})
+    return digest(part for f in files for part in (f.name, file_digest(f)))

@@ -1,0 +1,53 @@
+"""Estimates of a run: calls, tokens, judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mipo_bench.harness.config.schema import AskingConfig, RunConfig
+from mipo_bench.harness.planning.plan import Plan, TaskPlan
+from mipo_bench.harness.plugins.optional import is_judged, rules_decide
+from mipo_bench.harness.types import Baseline, ContrastedBaseline, SteppedBaseline
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
+    """Estimated prompt tokens (four characters each) and the most new tokens of a task's evaluation and pairs."""
+    characters = answers = 0
+    for arm in plan.arms:
+        if arm.task == task.task.name and arm.baseline in plan.baselines:
+            baseline = plan.baselines[arm.baseline]
+            asked = cost(baseline, config.asking)
+            characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
+            answers += asked * len(task.items)
+    pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
+    if pairs:
+        reference = plan.baselines[task.reference]
+        characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
+    answers += pairs * len(task.training_items)
+    return characters // _CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
+
+
+def cost(baseline: Baseline, settings: AskingConfig) -> int:
+    """Responses to each item that the baseline generates."""
+    if isinstance(baseline, SteppedBaseline):
+        return baseline.steps
+    use = baseline.contrast_use if isinstance(baseline, ContrastedBaseline) else "decoding"
+    return {"decoding": 1, "reranking": settings.samples, "options": 0}[use]
+
+
+def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
+    """A line for each judged task: by whom, and the most calls that it can take."""
+    settings = config.judge
+    for task in (t for t in plan.tasks if is_judged(t.task)):
+        by = settings.by or ("rules" if rules_decide(task.task) else None)
+        if by is None:
+            yield f"! {task.task.name} has no judge: name one with --judge"
+        elif by == "rules" or by.startswith("file:"):
+            yield f"{task.task.name}: judged by {by}, {settings.protocol}"
+        else:
+            arms = sum(arm.task == task.task.name for arm in plan.arms)  # the reference's own ratings, or no questions
+            calls = len(task.items) * (2 * (arms - 1) if settings.protocol == "pairwise" else arms)
+            calls = calls * (1 + settings.shuffled) + settings.retest
+            yield f"{task.task.name}: judged by {by}, {settings.protocol}, at most {calls:,} calls and as many retries"

@@ -1,0 +1,157 @@
+"""What the parts of the harness hand one another: requests, generators, judges, pairs, arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mipo_bench.harness.types import Decoding, Item, Message, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A preference pair: two responses of the base model, the rejected one under the contrast prompt, `contrast`."""
+
+    item_id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    contrast_id: str
+    contrast: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way of answering a task: a prompting baseline, on the base model or on a trained checkpoint.
+
+    `recipe` and `train_seed` are None on the base model. `sample_seed` seeds the decoding; `noise` marks the
+    second run of an arm under another sampling seed (the A/A noise floor).
+    """
+
+    task: str
+    baseline: str
+    recipe: str | None = None
+    train_seed: int | None = None
+    sample_seed: int = 0
+    noise: bool = False
+
+    @property
+    def method(self) -> str:
+        """What the report calls it, seeds left out."""
+        name = self.recipe or self.baseline
+        return f"{name} (A/A)" if self.noise else name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One rendered prompt to answer. `seed` alone decides its sampling, whatever else is in the batch.
+
+    With a `contrast`, another rendered prompt, each token is chosen by (1 + a) l(prompt) - a l(contrast) of the logits
+    l, where a is `contrast_weight` (context-aware decoding, arXiv 2305.14739).
+    """
+
+    prompt: str
+    seed: int
+    decoding: Decoding
+    options: tuple[str, ...] = ()
+    contrast: str | None = None
+    contrast_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a judge decides: which of two responses to the item fits its user better.
+
+    Where `second` is None the judge rates `first` alone. The user's `context` is the item's. `rubric` says what a good
+    response does. `repeat` counts up where the same is asked again on purpose.
+    """
+
+    item: Item
+    rubric: str
+    first: str
+    second: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer.
+
+    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
+    None: it could not be read. `text` is what the judge said, `tries` how often it was asked.
+    """
+
+    value: float | None
+    text: str = ""
+    tries: int = 1
+
+
+class Judge(Protocol):
+    """Decides which response is better. A verdict depends on its own question alone."""
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Identifies everything in it that can change a verdict."""
+        ...
+
+    def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
+        """Answer the questions: (position, verdict), each as soon as it is known, in any order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them.
+
+    Where the last turn is the assistant's, it is the beginning of the response.
+    """
+
+    messages: tuple[Message, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """Texts whose probability as the continuation of one rendered prompt is asked for."""
+
+    prompt: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The summed log-probability of a continuation in nats, its number of tokens, and whether it is the greedy one."""
+
+    logprob: float
+    n_tokens: int
+    greedy: bool
+
+
+class Generator(Protocol):
+    """A model that answers requests. `digest` identifies everything in it that can change an answer.
+
+    An answer depends on its own request alone: not on the other requests, their order, or what was asked before.
+    """
+
+    digest: str
+
+    def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
+        """The prompt as the model sees it.
+
+        Raises ContextLostError where `context` is given and absent from the result.
+        """
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Answer the requests: (position, response), each as soon as it is finished, in any order."""
+        ...
+
+    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        """The likelihood of each text after its prompt: (position, one for each text), in any order."""
+        ...

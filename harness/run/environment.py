@@ -1,0 +1,27 @@
+"""The process of a run: environment variables, threads, warnings."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.provenance import usable_cores
+from mipo_bench.harness.run.launch import Processes, choose_gpu, threads_each
+
+
+def quiet(config: RunConfig, processes: Processes) -> None:
+    """Keep the libraries' own bars and notices off the screen, and the GPU and the thread count ours."""
+    if config.device in ("auto", "cuda") and config.device_map is None:
+        choose_gpu(processes, os.environ)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may round the same training otherwise
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait are slow beside others
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)

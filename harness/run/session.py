@@ -1,0 +1,129 @@
+"""One run from its configuration to its sealed report. Everything that can be refused is refused before work begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mipo_bench.harness.backends.responses import GivenEngine
+from mipo_bench.harness.backends.select import check_backend, engine_maker
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.files import check_writable, write_atomically
+from mipo_bench.harness.core.progress import Display
+from mipo_bench.harness.generators.responses_file import is_responses
+from mipo_bench.harness.judging.assign import load_judges
+from mipo_bench.harness.judging.to_label import unjudged
+from mipo_bench.harness.planning.from_responses import Given, plan_given
+from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.run.environment import quiet
+from mipo_bench.harness.run.launch import Processes, of_environment
+from mipo_bench.harness.run.responses_run import GivenRun
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.workers import helped, wanted
+from mipo_bench.harness.store.rescue import open_for_run
+from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import REPORT_FILE, seal, to_json
+from mipo_bench.reports.render.markdown import to_markdown
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is planned and not begun.
+
+    `processes` is this process among those of the run; where `launched` is False, it starts the others itself, with
+    `environment`, the variables that it was started with.
+    """
+
+    config: RunConfig
+    plan: Plan
+    given: Given | None
+    processes: Processes
+    launched: bool
+    environment: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The report, None in a worker; and the questions that the file of verdicts lacks, a JSON line each."""
+
+    report: Report | None
+    to_judge: str = ""
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Plan the run and set up this process. Raises a UserError for anything that cannot be run."""
+    environment = dict(os.environ)
+    found = of_environment()
+    count = wanted(config)
+    launched = found.count > 1
+    processes = found if launched else Processes(0, count, 0, count)
+    quiet(config, processes)
+    given = plan_given(config) if is_responses(config.model) else None
+    if given is None:
+        plan = make_plan(config)
+        check_backend(config)
+        return Prepared(config, plan, None, processes, launched, environment)
+    return Prepared(config, given.plan, given, processes, launched, environment)
+
+
+def execute(prepared: Prepared, display: Display) -> Outcome:
+    """Compute whatever the store lacks, together with the other processes, and seal the report.
+
+    Raises a UserError where the judge, the model or a folder cannot be used.
+    """
+    config, processes = prepared.config, prepared.processes
+    start = _starter(prepared)
+    for folder in (config.store, config.out):
+        check_writable(folder)
+    with closing(open_for_run(config.store)) as store:
+        if processes.count > 1 and not prepared.launched:
+            display.say(
+                f"{processes.count} processes share the work; shown is that of the first (--set processes=1 for one)"
+            )
+        with nullcontext() if prepared.launched else helped(config, processes, prepared.environment):
+            run = start(store, display)
+            report = conduct(run, processes)
+    return Outcome(report, unjudged(run.jury.unanswered()) if report else "")
+
+
+def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
+    """A function that makes the run once the store is open. Raises ModelError for a model that cannot be used."""
+    config, plan, given = prepared.config, prepared.plan, prepared.given
+    tasks = [task.task for task in plan.tasks]
+    judges = load_judges(config, tasks)
+    if given is not None:
+        counted = config.model_copy(update={"seeds": given.seeds})
+        return lambda store, display: GivenRun(counted, plan, store, GivenEngine(given), display, judges)
+    make = engine_maker(config)
+    return lambda store, display: Run(config, plan, store, make(store), display, judges)
+
+
+def conduct(run: Run, processes: Processes) -> Report | None:
+    """Compute, together with other processes on the store; the sealed report, which the store remembers.
+
+    None in a process that only helps.
+    """
+    store = run.store
+    store.claims.processes = processes.count
+    if processes.helps:
+        run.help()
+        return None
+    report = seal(run.execute())
+    keys = [done.keys for done in run.evaluated]
+    store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
+    return report
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.md`."""
+    write_atomically(folder / REPORT_FILE, to_json(report))
+    write_atomically(folder / "report.md", to_markdown(report))
+
+
+def exit_code(report: Report) -> int:
+    """1 where an arm or an item failed, else 0."""
+    return 1 if report.holes or any(arm.failed for arm in report.arms) else 0

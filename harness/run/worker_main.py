@@ -1,0 +1,35 @@
+"""The entry of a worker process, which shares the work of one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.progress import SilentDisplay
+from mipo_bench.harness.run.interrupt import stoppable
+from mipo_bench.harness.run.session import execute, prepare
+
+
+def from_line(line: bytes) -> RunConfig:
+    """What `to_line` wrote."""
+    return RunConfig.model_validate(json.loads(line))
+
+
+def main() -> None:
+    """Compute the arms that no other process computes, and end."""
+    config = from_line(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    with stoppable():
+        execute(prepare(config), SilentDisplay())
+
+
+def _end_with_the_first() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.plugins.moved_modules import moved
 from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Score, Task
 
 Kind = Literal["task", "baseline", "recipe"]
@@ -88,7 +89,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"SystemExit: sys.exit({shown(error.code)}) was called{_line(error)}"
     text = _printable(str(error.msg if isinstance(error, SyntaxError) else error))
-    return f"{type(error).__name__}: {text[:_LIMIT]}{_line(error)}"
+    return f"{type(error).__name__}: {text[:_LIMIT]}{moved(error)}{_line(error)}"
 
 
 def shown(value: object) -> str:

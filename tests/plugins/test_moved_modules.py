@@ -1,0 +1,47 @@
+"""A plugin that was written for the old layout is told, by name, what to change."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.plugins.moved_modules import _MOVED
+from mipo_bench.harness.plugins.registry import load_plugins
+
+
+@pytest.mark.parametrize("new", sorted(set(_MOVED.values())))
+def test_the_new_modules_are_there(new: str) -> None:
+    import_module(f"mipo_bench.{new}")
+
+
+@pytest.mark.parametrize("old", sorted(set(_MOVED) - {"harness.plugins"}))
+def test_the_old_modules_are_gone(old: str) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        import_module(f"mipo_bench.{old}")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("from mipo_bench.tasks.gsm8k import Gsm8k", "mipo_bench.tasks.gsm8k is mipo_bench.tasks.public.gsm8k now"),
+        ("import mipo_bench.baselines.plain", "mipo_bench.baselines.plain is mipo_bench.baselines.prompting.plain now"),
+        (
+            "from mipo_bench.harness.plugins import load_plugins",
+            "mipo_bench.harness.plugins is mipo_bench.harness.testing now",
+        ),
+        ("from mipo_bench.harness.types import Request", "are in mipo_bench.harness.protocols now"),
+    ],
+)
+def test_an_old_import_names_the_new_module(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(f"{line}\nTASKS = []\n")
+    with pytest.raises(PluginError, match=told):
+        load_plugins([tmp_path / "old.py"])
+
+
+def test_another_missing_module_is_no_matter_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("import no_such_module\nTASKS = []\n")
+    with pytest.raises(PluginError, match=r"No module named 'no_such_module' \(other.py, line 1\)"):
+        load_plugins([tmp_path / "other.py"])

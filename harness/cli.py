@@ -19,7 +19,7 @@ from mipo_bench.harness.commands.check_task import check_task, new_task
 from mipo_bench.harness.commands.compare import compare
 from mipo_bench.harness.commands.diff import diff
 from mipo_bench.harness.commands.history import history
-from mipo_bench.harness.commands.options import INCLUDE, takes_settings
+from mipo_bench.harness.commands.options import IncludeOption, takes_settings
 from mipo_bench.harness.commands.show import show
 from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redacted
@@ -92,7 +92,7 @@ def check_judge(
 @app.command("list")
 def list_(
     *,
-    include: Annotated[list[Path] | None, INCLUDE] = None,
+    include: IncludeOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Licence, data, version and origin of each.")] = False,
 ) -> None:
     """List the installed and included tasks, baselines and recipes."""

@@ -5,16 +5,20 @@ See `golden_files` for how its files are written anew.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from golden_files import FOLDER, check_golden, run
+from golden_files import FOLDER, Printed, check_golden, run
 
 from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.stats import Scores
@@ -81,6 +85,13 @@ PAIR = "compare base.jsonl method.jsonl"
 LONG = "a-file-whose-name-is-much-longer-than-any-table-can-show-it.jsonl"
 RED = "\x1b[31mred"
 HALVES = [0.5, 0.25, 0.75, 0.5, 0.5, 0.25]
+HOSTILE = f"compare base.jsonl {LONG} '{RED}' '=1+2|x' --missing drop"
+NAMES_OF_OTHERS: Files = {
+    "base.jsonl": values(*HALVES),
+    LONG: values(*HALVES),
+    RED: [*values(*HALVES), {"item_id": RED, "score": 1}],
+    "=1+2|x": values(*HALVES[1:], 1),
+}
 
 GOOD: dict[str, tuple[str, Files]] = {
     "several-methods": (MANY, GRADED),
@@ -114,14 +125,17 @@ GOOD: dict[str, tuple[str, Files]] = {
             "method.jsonl": [{**row, "sample": s} for s in (0, 1) for row in values(s, 1, 1, 1, s, 1, 1, 1)],
         },
     ),
-    "names-of-others": (
-        f"compare base.jsonl {LONG} '{RED}' --missing drop",
-        {
-            "base.jsonl": values(*HALVES),
-            LONG: values(*HALVES),
-            RED: [*values(*HALVES), {"item_id": RED, "score": 1}],
-        },
-    ),
+    "names-of-others": (f"{HOSTILE} --format terminal", NAMES_OF_OTHERS),
+}
+FORMATS: dict[str, tuple[str, Files]] = {
+    **{
+        f"several-methods-{form}": (f"{MANY} --margin 0.06 --format {form}", GRADED)
+        for form in ("markdown", "latex", "csv")
+    },
+    **{
+        f"names-of-others-{form}": (f"{HOSTILE} --format {form}", NAMES_OF_OTHERS)
+        for form in ("markdown", "latex", "csv")
+    },
 }
 
 ONE: Files = {"base.jsonl": values(0.5, 0.25)}
@@ -196,23 +210,30 @@ def write(folder: Path, files: Files) -> None:
         (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-@pytest.mark.parametrize(("name", "expected"), [*((n, 0) for n in GOOD), *((n, 2) for n in BAD)])
+@pytest.mark.parametrize(("name", "expected"), [*((n, 0) for n in GOOD | FORMATS), *((n, 2) for n in BAD)])
 def test_golden(
     name: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, files = (GOOD | BAD)[name]
+    command, files = (GOOD | BAD | FORMATS)[name]
     write(tmp_path, files)
     monkeypatch.chdir(tmp_path)
-    printed = run(command, capsys)
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = rounded(run(command, capsys))
     assert printed.code == expected, printed.err
-    assert all(len(line) <= 80 for line in printed.out.splitlines())
+    assert name in FORMATS or all(len(line) <= 80 for line in printed.out.splitlines())
     assert (printed.out == "") == (printed.err != "")
     assert "\x1b" not in printed.out
     check_golden(f"compare/{name}.txt", printed.text(command.replace(RED, repr(RED))))
 
 
+def rounded(printed: Printed) -> Printed:
+    """With six digits: what the last ones are depends on the machine."""
+    out = re.sub(r"\d+\.\d{7,}(e-\d+)?", lambda number: f"{float(number[0]):.6g}", printed.out)
+    return replace(printed, out=out)
+
+
 def test_golden_files_all_belong_to_a_test() -> None:
-    assert {path.stem for path in (FOLDER / "compare").iterdir()} == set(GOOD) | set(BAD)
+    assert {path.stem for path in (FOLDER / "compare").iterdir()} == set(GOOD) | set(BAD) | set(FORMATS)
 
 
 def as_json(arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -247,6 +268,34 @@ def test_json_is_the_comparison(
     assert margin["noninferior"] is True
     assert margin["p_noninferiority"] < 0.05
     assert margin["weight"] == "macro"
+
+
+def test_json_is_a_format_and_excludes_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, GRADED)
+    monkeypatch.chdir(tmp_path)
+    command = "compare base.jsonl one-seed.jsonl"
+    assert run(f"{command} --format json", capsys).out == run(f"{command} --json", capsys).out
+    refused = run(f"{command} --json --format csv", capsys)
+    assert (refused.out, refused.code) == ("", 2)
+    assert "--format csv" in refused.err
+
+
+def test_csv_has_what_json_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, GRADED)
+    monkeypatch.chdir(tmp_path)
+    files = "base.jsonl mipo-random.jsonl one-seed.jsonl --margin 0.06"
+    rows = list(csv.DictReader(io.StringIO(run(f"compare {files} --format csv", capsys).out)))
+    records = as_json(files, capsys)["comparisons"]
+    assert [set(row) for row in rows] == [set(record) for record in records]
+    for row, record in zip(rows, records, strict=True):
+        assert (row["base"], row["method"]) == (record["base"], record["method"])
+        assert float(row["delta"]) == record["delta"]
+        assert float(row["p_holm"]) == record["p_holm"]
+        assert row["warnings"].split(";") == [w["code"] for w in record["warnings"]] or not record["warnings"]
 
 
 def test_json_of_several_methods_is_a_family(
@@ -288,15 +337,15 @@ def test_the_seed_moves_only_drawn_figures(
 STREAM = """
 import resource, sys
 from pathlib import Path
-from mipo_bench.reports.score_files.read import Choice, read_scores
+from mipo_bench.reports.score_files.read import MetricChoice, read_scores
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 small, large = (Path(name) for name in sys.argv[1:])
-read_scores(small, Choice())
+read_scores(small, MetricChoice())
 before = peak()
-scores = read_scores(large, Choice()).scores
+scores = read_scores(large, MetricChoice()).scores
 print(len(scores.item), peak() - before)
 """
 

@@ -165,17 +165,17 @@ def test_a_trained_baseline_below_the_base_model_is_flagged_with_its_curve() -> 
     sft = [arm("sft", 0.4, s) for s in range(3)]
     curve = [{"step": n + 1, "loss": 2.0 - n / 10} for n in range(8)]
     points = [CheckpointRecord(task="t", recipe="sft", train_seed=0, digest="d", lineage={"curve": curve})]
-    made = flagged(comparisons([TASK], [*ARMS, *sft], RIVALS), [TASK], points, RIVALS.baselines)
+    made = flagged(comparisons([TASK], [*ARMS, *sft], RIVALS), [TASK], points, RIVALS.baselines, RIVALS.alpha)
     marked = {(c.base, c.method): w.message for c in made for w in c.warnings if w.code == "below_base"}
     assert set(marked) == {("plain", "sft"), ("sft", "good"), ("sft", "bad")}
     for message in marked.values():
         assert message.startswith("sft ends below the base model (-.1")
-        assert message.endswith("loss 2 to 1.35 in 8 steps")
+        assert message.endswith("beating it shows little. Its training: loss 2.000 to 1.350 in 8 steps")
 
 
 def test_a_trained_baseline_above_the_base_model_is_not_flagged() -> None:
     made = comparisons([TASK], [*ARMS, *(arm("sft", 0.7, s) for s in range(3))], RIVALS)
-    assert flagged(made, [TASK], [], RIVALS.baselines) == made
+    assert flagged(made, [TASK], [], RIVALS.baselines, RIVALS.alpha) == made
 
 
 def test_the_answer_names_the_best_prompting_and_the_best_trained_baseline_apart() -> None:

@@ -16,6 +16,7 @@ from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
+from mipo_bench.reports.analysis.weak_baselines import flagged
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import Report
@@ -169,12 +170,21 @@ def test_what_does_not_cross_it_is_not(parts: dict[str, Any]) -> None:
 def test_a_trained_method_below_the_base_model_is_flagged_with_its_curve() -> None:
     said = notes_of(made=Made(gains={"mipo-random": -0.4}))
     assert "ends below the base model" in said
-    assert "its loss over 30 steps: ." in said
+    assert "Its training: loss .677 to .242 in 30 steps; loss " in said
     assert "ends below" not in notes_of(made=Made(gains={"mipo-random": 0.1}))
 
 
 def test_a_difference_that_may_be_chance_is_said_so() -> None:
     assert "ends no higher than the base model" in notes_of(made=Made(gains={"mipo-random": -0.13}))
+
+
+def test_a_baseline_that_ends_below_the_base_model_is_one_footnote() -> None:
+    report = Made(gains={"mipo-random": -0.4}).report()
+    made = flagged(report.comparisons, report.tasks, report.checkpoints, {"mipo-random"}, report.alpha)
+    guards = [GuardRecord(task=task.name, overlap=[], wording=[], margins=[]) for task in report.tasks]
+    shown = page(report.model_copy(update={"comparisons": made, "guards": guards}))
+    below = [note for note in shown.footnotes if "the base model" in note]
+    assert len(below) == len(report.tasks)  # by the comparisons and by the guards of each task
 
 
 def drifted(nats: float) -> Report:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import INCLUDE
+from mipo_bench.harness.commands.options import IncludeOption
 from mipo_bench.harness.core.redaction import redacted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SHOWN = 5
 
 def check_task(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A task, or a file with tasks: all of them.")],
-    include: Annotated[list[Path] | None, INCLUDE] = None,
+    include: IncludeOption = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
 ) -> None:
     """Prove a task without a model, in seconds.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mipo_bench.harness.commands.options import Format, FormatOption
+
 if TYPE_CHECKING:
-    from mipo_bench.reports.score_files.table import Entry
+    from mipo_bench.reports.score_files.compare import Compared
 
 
 def compare(
@@ -28,7 +29,8 @@ def compare(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Significance level; intervals have level 1 - alpha.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the random sign flips (more than 16 clusters).")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    format_: FormatOption = "terminal",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     metric: Annotated[str | None, typer.Option(help="Which metric, in lm-eval files with several.")] = None,
     filter_name: Annotated[
         str | None, typer.Option("--filter", help="Which filter, in lm-eval files with several.")
@@ -41,39 +43,30 @@ def compare(
     same items. Users are the unit where there are any, and training seeds are
     crossed with them. Several METHOD files are one family (Holm).
     """
-    from mipo_bench.reports.score_files.compare import Settings, compare_files
-    from mipo_bench.reports.score_files.read import Choice, read_scores
-    from mipo_bench.reports.score_files.table import Entry, render
-    from mipo_bench.reports.stats import holm
+    from mipo_bench.reports.score_files.compare import Settings, compare_with_base
+    from mipo_bench.reports.score_files.read import MetricChoice
 
+    if as_json and format_ not in ("terminal", "json"):
+        raise typer.BadParameter(f"--json is --format json, and excludes --format {format_}")
     settings = Settings(weight, missing, margin, alpha, seed)
-    choice = Choice(metric, filter_name, allow_missing=missing != "error")
-    left = read_scores(base, choice)
-    found = [compare_files(left, read_scores(path, choice), settings) for path in methods]
-    adjusted = holm([comparison.p_value for comparison in found])
-    names = _short_names(methods)
-    entries = [Entry(name, c, p) for name, c, p in zip(names, found, adjusted, strict=True)]
-    if as_json:
-        typer.echo(json.dumps(_as_json(base, methods, entries), indent=2, allow_nan=False))
+    choice = MetricChoice(metric, filter_name, allow_missing=missing != "error")
+    compared = compare_with_base(base, methods, choice, settings)
+    _print(base, compared, "json" if as_json else format_)
+
+
+def _print(base: Path, compared: list[Compared], form: Format) -> None:
+    from rich.console import Console
+
+    from mipo_bench.reports.render.latex import page_to_latex
+    from mipo_bench.reports.render.markdown import page_to_markdown
+    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.score_files.export import compared_to_csv, compared_to_json
+    from mipo_bench.reports.score_files.table import compare_page
+
+    page = compare_page(str(base), compared)
+    if form == "terminal":
+        draw(page, Console(highlight=False))
+    elif form in ("json", "csv"):
+        sys.stdout.write((compared_to_json if form == "json" else compared_to_csv)(base, compared))
     else:
-        typer.echo(render(str(base), entries))
-
-
-def _as_json(base: Path, methods: list[Path], entries: list[Entry]) -> dict[str, Any]:
-    """One flat object for one METHOD file; for several, a list of them."""
-    records = []
-    for path, entry in zip(methods, entries, strict=True):
-        record = {"base": str(base), "method": str(path), **asdict(entry.comparison), "p_holm": entry.p_holm}
-        if entry.comparison.margin is None:
-            for name in ("margin", "noninferior", "p_noninferiority"):
-                del record[name]
-        records.append(record)
-    if len(records) == 1:
-        return records[0]
-    return {"base": str(base), "family_size": len(records), "comparisons": records}
-
-
-def _short_names(paths: list[Path]) -> list[str]:
-    """File names without the ending; whole paths where these are not distinct."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+        sys.stdout.write((page_to_markdown if form == "markdown" else page_to_latex)(page))

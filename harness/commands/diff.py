@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import INCLUDE
+from mipo_bench.harness.commands.options import FORMAT, DataOption, IncludeOption, PathOption, StoreOption
+from mipo_bench.harness.core.default_paths import DEFAULT_STORE
 from mipo_bench.harness.core.text import plain
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mipo_bench.reports.diff.gate import Gate, Verdict
     from mipo_bench.reports.diff.page import ItemLists
     from mipo_bench.reports.diff.records import ReportDiff, Side
-
-NOT_COMPARABLE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,9 @@ def diff(
         str | None, typer.Argument(metavar="B", help="The same, to compare; the working tree if left out.")
     ] = None,
     *,
-    path: Annotated[Path | None, typer.Option(help="The report in the git repository, where it has several.")] = None,
-    store: Annotated[Path, typer.Option(help="Run store to look run ids and responses up in.")] = Path(".mipo-bench"),
-    format_: Annotated[
-        Literal["terminal", "markdown", "json"], typer.Option("--format", help="How to print it.")
-    ] = "terminal",
+    path: PathOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    format_: Annotated[Literal["terminal", "markdown", "json"], FORMAT] = "terminal",
     gate: Annotated[
         Literal["regression", "noninferior"] | None,
         typer.Option(help="Fail on a significant loss, or unless a loss beyond the margin is ruled out."),
@@ -64,10 +60,8 @@ def diff(
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Score the stored responses of both sides again before comparing.")
     ] = False,
-    include: Annotated[list[Path] | None, INCLUDE] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(help="Folder with their data sets, TASK=FOLDER for one task's.")
-    ] = None,
+    include: IncludeOption = None,
+    data: DataOption = None,
     selftest: Annotated[
         bool, typer.Option("--selftest", help="Inject regressions into a copy of A and show that the gate fails.")
     ] = False,
@@ -77,7 +71,6 @@ def diff(
     Exit codes: 0 fine; 2 bad input; with --gate also 1 regression, 3 loss
     not ruled out (noninferior), 4 not comparable.
     """
-    from mipo_bench.harness.errors import NotComparableError
     from mipo_bench.harness.history.find_report import Places
     from mipo_bench.harness.plugins.task_data import given_folders
 
@@ -90,15 +83,21 @@ def diff(
         max_items if items else 0,
         rescore,
     )
-    if selftest:
-        raise typer.Exit(_selftest(a, asked))
+    raise typer.Exit(_selftest(a, asked) if selftest else _gated(a, b, asked))
+
+
+def _gated(a: str, b: str | None, asked: _Asked) -> int:
+    """The exit code of the diff; with a gate, reports that cannot be compared have one of their own."""
+    from mipo_bench.harness.errors import NotComparableError
+    from mipo_bench.reports.diff.gate import NOT_COMPARABLE
+
     try:
-        raise typer.Exit(_diff(a, b, asked))
+        return _diff(a, b, asked)
     except NotComparableError as error:
-        if gate is None:
+        if asked.gate is None:
             raise
-        _say([*str(error).splitlines(), f"gate {gate}: not comparable"])
-        raise typer.Exit(NOT_COMPARABLE) from error
+        _say([*str(error).splitlines(), f"gate {asked.gate}: not comparable"])
+        return NOT_COMPARABLE
 
 
 def _say(lines: Iterable[str]) -> None:

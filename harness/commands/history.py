@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from mipo_bench.harness.commands.options import FORMAT, PathOption, StoreOption
+from mipo_bench.harness.core.default_paths import DEFAULT_STORE
+
 
 def history(
     *,
-    path: Annotated[Path | None, typer.Option(help="Only this report (file or folder) of the git repository.")] = None,
-    store: Annotated[Path, typer.Option(help="Run store.")] = Path(".mipo-bench"),
+    path: PathOption = None,
+    store: StoreOption = DEFAULT_STORE,
     arm: Annotated[str | None, typer.Option(help="TASK/METHOD: show the trend of this arm.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Commits and runs to list, the latest ones.")] = 20,
-    format_: Annotated[Literal["terminal", "markdown"], typer.Option("--format", help="How to print it.")] = "terminal",
+    format_: Annotated[Literal["terminal", "markdown"], FORMAT] = "terminal",
 ) -> None:
     """List reports in git and runs in the store, or follow one arm through them."""
     from rich.console import Console

@@ -6,9 +6,11 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig
@@ -24,9 +26,27 @@ def _path(value: str) -> Path:
     return Path(value)
 
 
-INCLUDE = typer.Option(
-    parser=_path, metavar="PATH", help="File or folder with plugins, run with your rights; give it again for more."
-)
+StoreOption = Annotated[Path, typer.Option("--store", help="The run store: responses, checkpoints and runs.")]
+PathOption = Annotated[
+    Path | None, typer.Option("--path", help="The report (file or folder) in the git repository, where it has several.")
+]
+IncludeOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--include",
+        parser=_path,
+        metavar="PATH",
+        help="File or folder with plugins, run with your rights; give it again for more.",
+    ),
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
+]
+Format = Literal["terminal", "markdown", "latex", "csv", "json"]
+FORMAT = typer.Option("--format", help="How to print it.")
+"""For commands that have some of the formats only."""
+FormatOption = Annotated[Format, FORMAT]
 
 
 def _names(value: str | None) -> list[str] | None:
@@ -39,11 +59,8 @@ def _names(value: str | None) -> list[str] | None:
 def settings(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
-    include: Annotated[list[Path] | None, INCLUDE] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
-    ] = None,
+    include: IncludeOption = None,
+    data: DataOption = None,
     model: Annotated[
         str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
     ] = None,
@@ -62,7 +79,7 @@ def settings(
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of report.json and report.md (mipo-bench-report).")] = None,
+    out: Annotated[Path | None, typer.Option(help=f"Folder of report.json and report.md ({DEFAULT_REPORT}).")] = None,
 ) -> RunConfig:
     """The options that describe a run, as its configuration."""
     from mipo_bench.harness.config.loading import load_config

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Form = Literal["terminal", "markdown", "latex", "csv", "json"]
+from mipo_bench.harness.commands.options import FormatOption, PathOption, StoreOption
+from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 
 
 def show(
-    report: Annotated[
-        str, typer.Argument(help="report.json, the folder it is in, a run id or a git revision.")
-    ] = "mipo-bench-report",
+    report: Annotated[str, typer.Argument(help="report.json, the folder it is in, a run id or a git revision.")] = str(
+        DEFAULT_REPORT
+    ),
     *,
-    format_: Annotated[Form, typer.Option("--format", help="How to print it.")] = "terminal",
+    format_: FormatOption = "terminal",
     plots: Annotated[Path | None, typer.Option(help="Also draw plots into this folder.")] = None,
-    path: Annotated[Path | None, typer.Option(help="The report in the git repository, where it has several.")] = None,
-    store: Annotated[Path, typer.Option(help="Run store to look run ids up in.")] = Path(".mipo-bench"),
+    path: PathOption = None,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show a report."""
     from rich.console import Console

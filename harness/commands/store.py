@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mipo_bench.harness.commands.options import StoreOption
+from mipo_bench.harness.core.default_paths import DEFAULT_STORE
+
 if TYPE_CHECKING:
     from mipo_bench.harness.store.run_store import Store
-
-Folder = Annotated[Path, typer.Option("--store", help="The run store.")]
-STORE = Path(".mipo-bench")
 
 app = typer.Typer(
     name="store",
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 
 @app.command()
-def ls(folder: Folder = STORE) -> None:
+def ls(folder: StoreOption = DEFAULT_STORE) -> None:
     """List the runs, and what the store holds."""
     from rich.console import Console
 
@@ -38,7 +38,7 @@ def ls(folder: Folder = STORE) -> None:
 
 @app.command()
 def verify(
-    folder: Folder = STORE,
+    folder: StoreOption = DEFAULT_STORE,
     *,
     drop: Annotated[
         bool, typer.Option("--drop", help="Delete what is damaged; the next run computes it again.")
@@ -66,7 +66,7 @@ def verify(
 
 @app.command()
 def gc(
-    folder: Folder = STORE,
+    folder: StoreOption = DEFAULT_STORE,
     *,
     keep: Annotated[int | None, typer.Option(min=0, help="Keep the latest so many runs (all).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
@@ -91,7 +91,7 @@ def gc(
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="FILE.jsonl or FILE.parquet.")],
-    folder: Folder = STORE,
+    folder: StoreOption = DEFAULT_STORE,
     *,
     run: Annotated[str, typer.Option(help="The beginning of a run's id (all runs).")] = "",
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
@@ -212,8 +213,8 @@ class RunConfig(Section):
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
     information: InformationConfig = InformationConfig()
-    store: Path = Path(".mipo-bench")
-    out: Path = Path("mipo-bench-report")
+    store: Path = DEFAULT_STORE
+    out: Path = DEFAULT_REPORT
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.core.git import Repository, find_repository
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.store.run_store import Store, StoredRun
@@ -15,7 +16,6 @@ from mipo_bench.reports.diff.records import Side
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, load_report, parse_report
 
-DEFAULT_REPORT = Path("mipo-bench-report")
 _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -26,7 +26,7 @@ class Places:
     `include` has plugins of its tasks, `data` their folders (see `data.folders`).
     """
 
-    store: Path = Path(".mipo-bench")
+    store: Path = DEFAULT_STORE
     path: Path | None = None
     include: tuple[Path, ...] = ()
     data: Mapping[str, Path] = field(default_factory=dict)

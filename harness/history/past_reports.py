@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
 from mipo_bench.harness.core.git import Commit, Repository, find_repository
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.history.find_report import Places
@@ -47,7 +48,7 @@ def _past(repository: Repository, commit: Commit, path: str) -> Past | None:
     text = repository.text(commit.hash, path) or ""
     if '"schema_version"' not in text[:2000]:
         return None
-    name = f"{commit.hash[:7]}" if path.endswith(f"mipo-bench-report/{REPORT_FILE}") else f"{commit.hash[:7]}:{path}"
+    name = f"{commit.hash[:7]}" if path.endswith(f"{DEFAULT_REPORT}/{REPORT_FILE}") else f"{commit.hash[:7]}:{path}"
     return _read(name, commit.date, commit.subject, text)
 
 

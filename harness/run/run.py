@@ -298,7 +298,7 @@ class Run:
             arms=arms,
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
-            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals),
+            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals, config.alpha),
             holes=[*self._holes, *informed.holes, *guarded.holes],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),

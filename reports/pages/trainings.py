@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipo_bench.reports.analysis.training_curve import TrainingCurve, training_curve
 from mipo_bench.reports.numbers import unsigned
 from mipo_bench.reports.pages.page import Footnotes, Grid
 from mipo_bench.reports.records.report import CheckpointRecord
@@ -22,15 +23,14 @@ def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Grid
 
 
 def _row(checkpoint: CheckpointRecord, notes: Footnotes) -> tuple[str, ...]:
-    pairs, curve = checkpoint.lineage.get("pairs", {}), checkpoint.lineage.get("curve", [])
+    pairs, curve = checkpoint.lineage.get("pairs", {}), training_curve(checkpoint)
     used, lost = int(pairs.get("used", 0)), _left_out(pairs)
     warnings = []
     if used < FEW * (used + sum(lost.values())):
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(lost.items()) if n)
         warnings.append(f"most pairs could not be used: {reasons}")
-    beta = checkpoint.lineage.get("settings", {}).get("beta")
     name = f"{checkpoint.recipe} seed {checkpoint.train_seed}{notes.marks(warnings)}"
-    return (name, str(used), str(sum(lost.values())), str(len(curve)), *_course(curve, beta))
+    return (name, str(used), str(sum(lost.values())), str(len(curve.points)), *_course(curve))
 
 
 def _left_out(pairs: Mapping[str, Any]) -> dict[str, int]:
@@ -39,20 +39,14 @@ def _left_out(pairs: Mapping[str, Any]) -> dict[str, int]:
     return {**counts, "too long to train on": int(pairs.get("too_long", 0))}
 
 
-def _course(curve: Sequence[Mapping[str, float]], beta: float | None) -> tuple[str, str, str, str]:
-    """Loss, and means over the last quarter of the steps; the drift is the chosen's reward over beta, in nats."""
-    if not curve:
+def _course(curve: TrainingCurve) -> tuple[str, str, str, str]:
+    """Loss, margin, accuracy and drift; means over the last quarter of the steps."""
+    if not curve.points:
         return "-", "-", "-", "-"
-    late = curve[-max(1, len(curve) // 4) :]
-    margin, accuracy, reward = (_mean(late, name) for name in ("margin", "accuracy", "reward_chosen"))
+    margin, accuracy, drift = curve.final("margin"), curve.final("accuracy"), curve.drift()
     return (
-        f"{unsigned(curve[0]['loss'])} to {unsigned(_mean(late, 'loss'))}",
+        f"{unsigned(curve.first('loss'))} to {unsigned(curve.final('loss'))}",
         "-" if margin is None else f"{margin:+.2f}",
         "-" if accuracy is None else f"{accuracy:.2f}",
-        "-" if reward is None or not beta else f"{reward / beta:+.1f}",
+        "-" if drift is None else f"{drift.nats:+.1f}",
     )
-
-
-def _mean(points: Sequence[Mapping[str, float]], name: str) -> float | None:
-    values = [p[name] for p in points if name in p]
-    return sum(values) / len(values) if values else None

@@ -1,9 +1,10 @@
-"""The comparisons of a report as CSV: one row each, figures in full precision, names that no spreadsheet runs."""
+"""Comparisons as CSV: one row each, figures in full precision, names that no spreadsheet runs."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.records.report import ComparisonRecord, Report
@@ -26,17 +27,27 @@ _COLUMNS = (
 
 def to_csv(report: Report) -> str:
     """A heading and one row for each comparison, in the order of the report; what is undefined is empty."""
+    return rows_to_csv(_COLUMNS, (_row(report, comparison) for comparison in report.comparisons))
+
+
+def rows_to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A heading and the rows; None is an empty cell, numbers have full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(_row(report, comparison) for comparison in report.comparisons)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     return text.getvalue()
 
 
-def _row(report: Report, comparison: ComparisonRecord) -> list[str]:
-    values = comparison.model_dump() | {
-        "per_seed": ";".join(f"{seed}:{delta!r}" for seed, delta in comparison.per_seed),
-        "warnings": ";".join(warning.code for warning in comparison.warnings),
+def comparison_cells(per_seed: Iterable[tuple[int, float]], codes: Iterable[str]) -> dict[str, object]:
+    """The lists of a comparison as one cell each: every training seed's delta, and the codes of the warnings."""
+    return {"per_seed": ";".join(f"{seed}:{delta!r}" for seed, delta in per_seed), "warnings": ";".join(codes)}
+
+
+def _row(report: Report, comparison: ComparisonRecord) -> dict[str, object]:
+    return {
+        **comparison.model_dump(),
+        **comparison_cells(comparison.per_seed, [warning.code for warning in comparison.warnings]),
         "weight": report.weight,
         "alpha": report.alpha,
         "model": report.model.name,
@@ -45,7 +56,6 @@ def _row(report: Report, comparison: ComparisonRecord) -> list[str]:
         "dirty": report.provenance.dirty,
         "created": report.created,
     }
-    return [_cell(values[name]) for name in _COLUMNS]
 
 
 def _cell(value: object) -> str:

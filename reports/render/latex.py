@@ -1,11 +1,11 @@
-"""A report as LaTeX tables in booktabs style. The text is plain ASCII, so that every engine compiles it."""
+"""A page as LaTeX tables in booktabs style. The text is plain ASCII, so that every engine compiles it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-from mipo_bench.reports.pages.page import Grid
+from mipo_bench.reports.pages.page import Grid, Page
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.report import Report
 
@@ -32,8 +32,12 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 
 
 def to_latex(report: Report) -> str:
-    """One table for each part of each task, with its footnotes; the only package it needs is booktabs."""
-    p = page(report)
+    """One table for each part of each task, with its footnotes."""
+    return page_to_latex(page(report))
+
+
+def page_to_latex(p: Page) -> str:
+    """One table for each of the page, with the footnotes; the only package it needs is booktabs."""
     lines = ["% Needs \\usepackage{booktabs} in the preamble."]
     lines += [f"% {_ascii(line)}" for line in p.head]
     for section in p.sections:

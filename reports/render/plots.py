@@ -6,10 +6,11 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mipo_bench.harness.core.text import plain
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.reports.analysis.training_curve import training_curve
 from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord, Report
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def training(report: Report) -> Figure | None:
     """Loss and reward margin over the steps, a row for each task and recipe, a line for each seed."""
     groups: dict[tuple[str, str], list[CheckpointRecord]] = {}
     for checkpoint in report.checkpoints:
-        if _curve(checkpoint, "loss"):
+        if training_curve(checkpoint).values("loss"):
             groups.setdefault((checkpoint.task, checkpoint.recipe), []).append(checkpoint)
     if not groups:
         return None
@@ -132,7 +133,7 @@ def training(report: Report) -> Figure | None:
 
 def _curves(panel: Axes, checkpoints: Sequence[CheckpointRecord], key: str) -> None:
     for n, checkpoint in enumerate(checkpoints):
-        points = _curve(checkpoint, key)
+        points = training_curve(checkpoint).values(key)
         panel.plot(
             [step for step, _ in points],
             [value for _, value in points],
@@ -145,11 +146,6 @@ def _curves(panel: Axes, checkpoints: Sequence[CheckpointRecord], key: str) -> N
             label=str(checkpoint.train_seed),
         )
     _frame(panel)
-
-
-def _curve(checkpoint: CheckpointRecord, key: str) -> list[tuple[float, float]]:
-    points: list[dict[str, Any]] = checkpoint.lineage.get("curve") or []
-    return [(float(p["step"]), float(p[key])) for p in points if p.get(key) is not None and "step" in p]
 
 
 def _panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mipo_bench.harness.errors import UserError
-from mipo_bench.reports.score_files.read import ScoreFile
+from mipo_bench.reports.score_files.read import MetricChoice, ScoreFile, read_scores
 from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.statistics.records import name_items
-from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight
+from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, holm
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,31 @@ class Settings:
             raise UserError(f"--alpha is {self.alpha}; it must lie between 0 and 1.")
         if self.margin is not None and not 0 <= self.margin < math.inf:
             raise UserError(f"--margin is {self.margin}; it is the loss that counts as none: 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One file compared with the base. `p_holm` is adjusted over all of them, None where the test is undefined."""
+
+    name: str
+    path: Path
+    comparison: Comparison
+    p_holm: float | None
+
+
+def compare_with_base(base: Path, methods: Sequence[Path], choice: MetricChoice, settings: Settings) -> list[Compared]:
+    """Compare each file with the base; together they are one family (Holm). Raises UserError where it cannot."""
+    left = read_scores(base, choice)
+    found = [compare_files(left, read_scores(path, choice), settings) for path in methods]
+    adjusted = holm([comparison.p_value for comparison in found])
+    names = _short_names(methods)
+    return [Compared(*entry) for entry in zip(names, methods, found, adjusted, strict=True)]
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """File names without the ending; whole paths where these are not distinct."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
 
 
 def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Comparison:

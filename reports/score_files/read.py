@@ -23,7 +23,7 @@ NO_FILTER = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class MetricChoice:
     """What to take from a score file.
 
     `metric` and `filter` choose among those of an lm-eval file. With `allow_missing`, a score that is null or
@@ -56,7 +56,7 @@ class ScoreFile:
         return int(self.line[rows[0]]) if rows.size else None
 
 
-def read_scores(path: Path, choice: Choice) -> ScoreFile:
+def read_scores(path: Path, choice: MetricChoice) -> ScoreFile:
     """Read a score file of either format, told apart by its first row.
 
     Raises UserError, with file and line, for a file that cannot be read or is empty, a row that is no JSON
@@ -72,7 +72,7 @@ def read_scores(path: Path, choice: Choice) -> ScoreFile:
 class _Columns:
     """Grows compact columns row by row; a row is checked where its line is known."""
 
-    def __init__(self, path: Path, choice: Choice) -> None:
+    def __init__(self, path: Path, choice: MetricChoice) -> None:
         self.path = path
         self.choice = choice
         self.first: Row | None = None
@@ -182,7 +182,7 @@ class _Columns:
             )
 
 
-def _metric(first: Row, choice: Choice) -> str | None:
+def _metric(first: Row, choice: MetricChoice) -> str | None:
     """The metric of an lm-eval file; None for a file of our own format. Tells them apart by the first row."""
     if "item_id" in first.fields:
         if choice.metric or choice.filter:

@@ -1,0 +1,126 @@
+"""The guards' rules: thresholds with their reasons, and the warning of each figure that crosses its own.
+
+No rule is a test: a warning says where to look. docs/guards.md has them as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from mipo_bench.reports.analysis.training_curve import Drift
+from mipo_bench.reports.numbers import unsigned
+from mipo_bench.reports.records.guards import MarginRecord, OverlapRecord, WordingRecord
+from mipo_bench.reports.records.report import ArmRecord
+
+NEAR_SHARE = 0.01
+"""Near duplicates of training texts among evaluation texts: one in a hundred moves no score visibly."""
+LENGTH = 1.2
+"""Length of a trained arm's responses over the reference's, or its inverse: from there on judges reward length itself
+(Dubois et al. 2024, arXiv 2404.04475)."""
+CUT = 0.05
+"""Share of responses cut at the token limit: what was cut off cannot score."""
+EMPTY = 0.01
+UNPARSED = 0.05
+"""Share of responses without a readable answer: the score then measures form as much as content."""
+DISTINCT = 0.8
+"""Distinct-2 over the reference's: a loss of a fifth of the different word pairs."""
+SELF_BLEU = 0.1
+"""Self-BLEU-4 above the reference's: MIPO is said to keep it (arXiv 2603.19294)."""
+PERPLEXITY = 2.0
+"""Perplexity under the base model over the reference's: one bit more surprise with each token."""
+TRIVIAL = 0.95
+"""Share of pairs that the base model already ranks right: what is left to learn from them is little."""
+DRIFT = 0.1
+"""Loss of log-probability of the chosen responses in training, as a share of what it was (likelihood displacement,
+Razin et al. 2024, arXiv 2410.08847)."""
+DRIFT_NATS = 1.0
+"""A loss below this, a third of the probability left at least, is no displacement, whatever its share."""
+
+
+def response_warnings(wording: WordingRecord, arms: Sequence[ArmRecord]) -> Iterable[str]:
+    """Cut, unreadable and empty responses of an arm, trained or not."""
+    cut, unparsed = share_of(arms, "truncated"), share_of(arms, "unparsed")
+    if cut > CUT:
+        yield f"{cut:.0%} of the responses were cut at the token limit: raise decoding.max_new_tokens"
+    if unparsed > UNPARSED:
+        yield f"no answer could be read in {unparsed:.0%} of the responses: the score measures form as much as content"
+    if wording.responses and wording.empty > EMPTY * wording.responses:
+        yield f"{wording.empty} of {wording.responses} responses are empty"
+
+
+def wording_warnings(after: WordingRecord, before: WordingRecord | None, length_ratio: float | None) -> Iterable[str]:
+    """Changes of length, diversity and perplexity by training; `before` is the reference on the base model."""
+    if length_ratio is not None and not 1 / LENGTH <= length_ratio <= LENGTH:
+        longer = "longer" if length_ratio > 1 else "shorter"
+        yield (
+            f"responses are {abs(length_ratio - 1):.0%} {longer} than the reference's after training: part of a gain"
+            " may be length; see the length-controlled figures where there is a judge"
+        )
+    if before is None:
+        return
+    if (
+        after.distinct_2 is not None
+        and before.distinct_2 is not None
+        and after.distinct_2 < DISTINCT * before.distinct_2
+    ):
+        change = f"{unsigned(before.distinct_2)} to {unsigned(after.distinct_2)}"
+        yield f"training lost diversity: distinct-2 fell from {change}"
+    if after.self_bleu is not None and before.self_bleu is not None and after.self_bleu > before.self_bleu + SELF_BLEU:
+        change = f"{unsigned(before.self_bleu)} to {unsigned(after.self_bleu)}"
+        yield f"training made responses more alike: self-BLEU-4 rose from {change}"
+    if (
+        after.perplexity is not None
+        and before.perplexity is not None
+        and after.perplexity > PERPLEXITY * before.perplexity
+    ):
+        change = f"perplexity {after.perplexity:.1f} after training, {before.perplexity:.1f} before"
+        yield f"the base model finds the wording odd: {change}"
+
+
+def pair_warnings(margin: MarginRecord | None) -> Iterable[str]:
+    """Pairs that the base model already tells apart."""
+    if margin and margin.accuracy > TRIVIAL:
+        yield (
+            f"trivial negatives: the base model ranks {margin.accuracy:.0%} of the pairs right before any training"
+            f" (by {margin.margin:+.1f} nats); harder negatives would teach more"
+        )
+
+
+def drift_warnings(drift: Drift | None) -> Iterable[str]:
+    """Chosen responses that became less probable in training."""
+    if drift and drift.share is not None and drift.share < -DRIFT and drift.nats < -DRIFT_NATS:
+        yield (
+            f"training pushed the chosen responses down too: their log-probability fell by {-drift.nats:.1f} nats"
+            f" ({-drift.share:.0%}); a lower train.lr or a higher train.beta keeps them"
+        )
+
+
+def overlap_warnings(overlap: OverlapRecord) -> Iterable[str]:
+    """Evaluation texts that are also trained on, or nearly."""
+    if overlap.same:
+        yield f"{overlap.same} of {overlap.evaluation} evaluation {overlap.of} are trained on{_example(overlap, 1.0)}"
+    if overlap.near > NEAR_SHARE * overlap.evaluation:
+        yield (
+            f"{overlap.near} of {overlap.evaluation} evaluation {overlap.of} are near duplicates of training"
+            f" {overlap.of}: they share at least four fifths of their character 5-grams{_example(overlap, None)}"
+        )
+
+
+def _example(overlap: OverlapRecord, similarity: float | None) -> str:
+    for found in overlap.examples:
+        if (found.similarity == 1) == (similarity == 1):
+            return f" (such as {found.evaluation}, like {found.training})"
+    return ""
+
+
+def mean_tokens(arms: Sequence[ArmRecord]) -> float:
+    """Mean tokens of a response; 0 without responses."""
+    counts = [n for arm in arms for n in arm.n_tokens]
+    return sum(counts) / len(counts) if counts else 0.0
+
+
+def share_of(arms: Sequence[ArmRecord], field: Literal["truncated", "unparsed"]) -> float:
+    """Share of the responses that were cut, or that have no readable answer; 0 without responses."""
+    total = sum(len(arm.scores) for arm in arms)
+    return sum(len(getattr(arm, field)) for arm in arms) / total if total else 0.0

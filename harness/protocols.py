@@ -141,6 +141,21 @@ class Generator(Protocol):
 
     digest: str
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Remarks on its answers for the reader of the report. They are stored with the answers."""
+        ...
+
+    @property
+    def end_of_turn_token(self) -> str:
+        """The token with which its chat template ends a response; empty if it is not known."""
+        ...
+
+    @property
+    def control_tokens(self) -> Sequence[str]:
+        """The special tokens of its tokenizer, as text; none if they are not known."""
+        ...
+
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """The prompt as the model sees it.
 

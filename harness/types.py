@@ -60,8 +60,8 @@ class Response:
     """What a model answered to one rendered prompt.
 
     `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
-    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated) or `failed` (there
-    is no answer, and `text` says why; it is asked again in the next run).
+    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated), `failed` (no
+    answer came) or `refused` (a server rejected this very request). In the last two `text` gives the reason.
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
     of each option as the continuation of the prompt.
     """
@@ -69,8 +69,13 @@ class Response:
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length", "overflow", "failed"]
+    finish: Literal["stop", "length", "overflow", "failed", "refused"]
     option_logprobs: tuple[float, ...] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer: nothing is stored, and the next run asks again."""
+        return self.finish in ("failed", "refused")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ class PanicError(BaseException):
 class FakeGenerator:
     """Answers with a function of the request; counts what it was asked. `window` is in characters."""
 
+    notes: Sequence[str] = ()
+    end_of_turn_token = ""
+    control_tokens: Sequence[str] = ()
+
     def __init__(self, digest: str, answer: Answerer, window: int | None = None) -> None:
         self.digest, self.answer, self.window = digest, answer, window
         self.asked: list[Request] = []

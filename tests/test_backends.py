@@ -22,7 +22,8 @@ from mipo_bench.harness.cli import main
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ContextLostError, ModelError, StageError
-from mipo_bench.harness.generators.remote import LOST_STREAK
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.generators.remote import MAX_CONSECUTIVE_FAILURES
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Decoding, Message, Response
@@ -112,7 +113,8 @@ def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_ther
 ) -> None:
     with scripted(lambda body, _: reply if last(body) == "bad" else chat_reply("fine")) as server:
         answers = ask(engine(server.url, backend), "good", "bad", "also good")
-    assert [a.finish for a in answers] == ["stop", "failed", "stop"]
+    assert [a.finish for a in answers] == ["stop", "refused" if reply.status == 400 else "failed", "stop"]
+    assert [a.failed for a in answers] == [False, True, False]
     assert answers[1].text
     assert [a.text for a in (answers[0], answers[2])] == ["fine", "fine"]
     assert sum(last(body) == "bad" for body in server.bodies) == attempts
@@ -123,8 +125,8 @@ def test_a_server_that_is_gone_is_asked_no_more(backend: str) -> None:
     with scripted(lambda *_: Reply(500, "gone")) as server:
         answers = ask(engine(server.url, backend, max_retries=1, num_concurrent=1), *map(str, range(60)))
     assert {a.finish for a in answers} == {"failed"}
-    assert len(server.bodies) <= LOST_STREAK + 2
-    assert answers[-1].text.startswith(f"not asked after {LOST_STREAK} failures in a row, the last: ")
+    assert len(server.bodies) <= MAX_CONSECUTIVE_FAILURES + 2
+    assert answers[-1].text.startswith(f"not asked after {MAX_CONSECUTIVE_FAILURES} failures in a row, the last: ")
     assert "500" in answers[-1].text
 
 
@@ -137,6 +139,29 @@ def test_nobody_waits_for_a_request_that_hangs_once_the_run_is_stopped() -> None
         assert next(iter(answers))[1].text == "fine"
         cast("Generator[object, None, None]", answers).close()
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_that_refuses_requests_is_asked_on(backend: str) -> None:
+    many = MAX_CONSECUTIVE_FAILURES + 2
+    with scripted(lambda *_: Reply(400, "too long")) as server:
+        answers = ask(engine(server.url, backend), *map(str, range(many)))
+    assert {a.finish for a in answers} == {"refused"}
+    assert len(server.bodies) == many
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_tokens_of_a_chat_template_that_a_server_applies_are_unknown(backend: str) -> None:
+    base = engine("http://127.0.0.1:9/v1", backend).base
+    assert (base.end_of_turn_token, list(base.control_tokens)) == ("", [])
+
+
+def test_the_tokens_of_a_template_are_known_behind_an_engine_that_loads_the_tokenizer(tmp_path: Path) -> None:
+    arguments = ["tokenizer_backend=huggingface", f"tokenizer={embedded_folder()}", "base_url=http://127.0.0.1:9/v1"]
+    settings = [f"backend_args.{argument}" for argument in arguments]
+    base = ServedEngine(load_config(None, settings, {"model": "m", "backend": "local-completions"})).base
+    assert base.end_of_turn_token == "<|end|>"
+    assert "<|end|>" in base.control_tokens
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -266,7 +291,7 @@ def test_a_failed_item_is_asked_again_by_the_next_run(tmp_path: Path, monkeypatc
         down = False
         assert called(*arguments) == 0
     assert 0 < len(failed) < 12
-    assert all(reason.startswith("generate: HTTPError: 400") for reason in failed.values())
+    assert all(reason.startswith("generate: refused: HTTPError: 400") for reason in failed.values())
     assert len(server.bodies) - asked == len(failed)
 
 

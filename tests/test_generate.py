@@ -18,7 +18,7 @@ from mipo_bench.harness.embedded.build import Recipe
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
-from mipo_bench.harness.generators.placement import Placement, place
+from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Continuations, Request
 from mipo_bench.harness.types import Decoding, Message, Response
@@ -185,19 +185,19 @@ def test_what_can_move_a_rounding_is_part_of_the_identity() -> None:
         Placement("cpu", "float32", threads=1, device_map="auto"),
         Placement("cpu", "float32", threads=1, max_length=100),
     ]
-    identities = [place.identity for place in (base, *others)]
+    identities = [place.numerics_key for place in (base, *others)]
     assert len(set(identities)) == len(identities)
     many = Placement("cpu", "float32", threads=1, batch_size=7)
-    assert (many.identity == base.identity, many.answering == base.answering) == (True, False)
+    assert (many.numerics_key == base.numerics_key, many.generation_key == base.generation_key) == (True, False)
     slow = Placement("cuda", "float32", threads=2, gpu="NVIDIA H100")
-    assert slow.identity == others[3].identity
+    assert slow.numerics_key == others[3].numerics_key
 
 
 def test_the_placement_settles_what_is_left_open() -> None:
-    placement = place(load_config(None, [], {"model": "some/model"}))
+    placement = resolve_placement(load_config(None, [], {"model": "some/model"}))
     assert (placement.threads, placement.batch_size) == (torch.get_num_threads(), 32)
     with pytest.raises(ModelError, match="flash_attention_2"):
-        place(load_config(None, ["attention=flash_attention_2"], {}))
+        resolve_placement(load_config(None, ["attention=flash_attention_2"], {}))
 
 
 def test_a_template_that_introduces_the_model_is_noted(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from reports_made import Made
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators import model_folder
-from mipo_bench.harness.generators.end_of_turn import ending
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.planning.plan import make_plan
@@ -198,12 +197,12 @@ def test_a_rank_correlation_needs_variation() -> None:
 
 def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
     from mipo_bench.harness.backends.hf import HFEngine
-    from mipo_bench.harness.generators.placement import place
+    from mipo_bench.harness.generators.placement import resolve_placement
 
     config = load_config(None, ["information.contexts=4"], {"limit": 9, "tasks": ["persona"], "recipes": []})
     config = config.model_copy(update={"baselines": ("profile",), "noise_floor": False, "threads": 1})
     store = Store(tmp_path)
-    engine = HFEngine(config, model_folder.embedded_folder(), place(config), store)
+    engine = HFEngine(config, model_folder.embedded_folder(), resolve_placement(config), store)
     [block] = Run(config, make_plan(config), store, engine, SilentDisplay()).execute().information
     assert isinstance(block, InformationRecord)
     assert block.end
@@ -216,4 +215,5 @@ def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
 
 def test_the_end_of_the_embedded_models_turn_is_known() -> None:
     generator = HFGenerator(model_folder.embedded_folder(), "embedded", Placement("cpu", "float32", threads=1))
-    assert ending(generator) == generator.tokenizer.eos_token == "<|end|>"
+    assert generator.end_of_turn_token == generator.tokenizer.eos_token == "<|end|>"
+    assert "<|end|>" in generator.control_tokens

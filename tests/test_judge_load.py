@@ -14,9 +14,11 @@ from judges_made import Letters
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.judging.assign import check_judge, load_judge, load_judges
+from mipo_bench.harness.judging.prompt import PROMPTS
 from mipo_bench.tasks.embedded.persona import Persona
 from mipo_bench.tasks.embedded.persona_judged import PersonaJudged
 
@@ -67,6 +69,8 @@ def test_a_file_of_verdicts_and_a_server_are_judges(tmp_path: Path) -> None:
         other = load_judge(f"openai:org/Some-Judge-7B@{server.url}", config("judge.temperature=0"))
     assert (found.kind, found.judge.name, found.notes) == ("server", "org/Some-Judge-7B", ())
     assert found.judge.digest != other.judge.digest
+    key = ["judge", PROMPTS, f"org/Some-Judge-7B at {server.url}", 0.1, 0.9, 256]  # stored verdicts depend on it
+    assert found.judge.digest == digest(key)
     with pytest.raises(ModelError, match="cannot be reached"):
         load_judge(f"openai:m@{server.url}", config())
 

@@ -19,7 +19,7 @@ from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.diagnostics.mutual_information import contrasts, measure, pointwise
 from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
 from mipo_bench.harness.evaluation.cached_answers import answer
-from mipo_bench.harness.generators.end_of_turn import ended, ending
+from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Request
 from mipo_bench.harness.store.run_store import Store
@@ -265,9 +265,8 @@ def test_responses_can_be_sampled_for_the_purpose(store: Store) -> None:
 
 
 def test_the_end_counts_where_the_response_ended() -> None:
-    assert ending(Countable("base")) == ""  # no tokenizer: no known end
-    assert ended(Response("so", 1, 1, "stop"), "<end>") == "so<end>"
-    assert ended(Response("so", 1, 1, "length"), "<end>") == "so"
+    assert with_end_of_turn(Response("so", 1, 1, "stop"), "<end>") == "so<end>"
+    assert with_end_of_turn(Response("so", 1, 1, "length"), "<end>") == "so"
 
 
 def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from chat_server import Reply, serving
 
+from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
 from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
-from mipo_bench.harness.judging.judges import server_judge
+from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
+from mipo_bench.harness.generators.retry import RetryPolicy
+from mipo_bench.harness.judging.judges import ModelJudge, generator_judge
 from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.types import Decoding, Item, Message, Response
 
@@ -19,13 +22,13 @@ CHAT = Chat((Message("system", "be kind"), Message("user", "hello")), seed=1 << 
 
 
 def client(url: str, attempts: int = 3) -> ChatServer:
-    return ChatServer("judge-model", url, timeout=5, attempts=attempts, pause=0.001)
+    return ChatServer("judge-model", url, timeout=5, retry=RetryPolicy(attempts, 0.001))
 
 
 def test_a_chat_is_sent_whole_and_its_answer_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-1")
     with serving(lambda _: " hi \n") as server:
-        assert client(server.url).one(CHAT, DECODING) == Response("hi", 0, 3, "stop")
+        assert client(server.url).complete(CHAT, DECODING) == Response("hi", 0, 3, "stop")
     body = server.asked[0]
     assert body["messages"] == [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
     assert {k: body[k] for k in ("model", "temperature", "top_p", "max_tokens", "stop")} == {
@@ -43,7 +46,7 @@ def test_a_chat_is_sent_whole_and_its_answer_read(monkeypatch: pytest.MonkeyPatc
 def test_what_may_pass_is_tried_again(trouble: Reply) -> None:
     replies: list[Reply] = [trouble, trouble, "fine"]
     with serving(lambda _: replies.pop(0)) as server:
-        assert client(server.url).one(CHAT, DECODING) == Response("fine", 0, 3, "stop")
+        assert client(server.url).complete(CHAT, DECODING) == Response("fine", 0, 3, "stop")
     assert len(server.asked) == 3
 
 
@@ -51,31 +54,48 @@ def test_a_server_that_keeps_failing_ends_the_arm_without_telling_the_key(monkey
     monkeypatch.setenv("OPENAI_API_KEY", "secret-2")
     monkeypatch.delenv("MIPO_BENCH_API_KEY", raising=False)
     with serving(lambda _: 500) as server, pytest.raises(ServerError, match=r"did not answer .* 500") as caught:
-        client(server.url).one(CHAT, DECODING)
+        client(server.url).complete(CHAT, DECODING)
     assert len(server.asked) == 3
     assert "secret-2" not in str(caught.value)
     assert "[key]" in str(caught.value)
+
+
+def judge_on(url: str, attempts: int = 3, workers: int = 2) -> ModelJudge:
+    return generator_judge("server", OpenAIGenerator(client(url, attempts), "d", ChatConfig(), workers, []), DECODING)
+
+
+def questions(*prompts: str) -> list[Question]:
+    return [Question(Item(text, text, "", None, None), "", "a", "b") for text in prompts]
 
 
 def test_a_refused_request_is_not_tried_again_and_others_go_on() -> None:
     def picky(body: dict[str, Any]) -> Reply:
         return 400 if "bad" in body["messages"][-1]["content"] else "Verdict: first"
 
-    judge_of = [Question(Item("i", text, "", None, None), "", "a", "b") for text in ("good", "bad")]
     with serving(picky) as server:
-        judge = server_judge(client(server.url), DECODING, 2)
-        found = dict(judge.decide(judge_of))
-        assert isinstance(client(server.url).one(Chat((Message("user", "bad"),), 0), DECODING), Refused)
+        found = dict(judge_on(server.url).decide(questions("good", *["bad"] * 6)))
+        assert isinstance(client(server.url).complete(Chat((Message("user", "bad"),), 0), DECODING), Refused)
     assert found[0].value == 1.0
-    assert found[1].value is None
-    assert found[1].text.startswith("refused: 400")
-    assert found[1].tries == 2
+    assert {found[n].value for n in range(1, 7)} == {None}
+    assert all(found[n].text.startswith("refused: 400") for n in range(1, 7))
+    assert {found[n].tries for n in range(1, 7)} == {2}
+
+
+def test_a_judge_whose_server_is_gone_ends_with_one_message_and_keeps_its_verdicts() -> None:
+    replies: list[Reply] = ["Verdict: first", "Verdict: second"]
+    verdicts: list[float | None] = []
+    with serving(lambda _: replies.pop(0) if replies else 500) as server:
+        found = judge_on(server.url, attempts=1, workers=1).decide(questions(*map(str, range(20))))
+        with pytest.raises(ServerError, match=r"did not answer .* 500"):
+            verdicts.extend(verdict.value for _, verdict in found)
+    assert verdicts == [1.0, 0.0]
+    assert len(server.asked) < 20
 
 
 @pytest.mark.parametrize("status", [401, 404, 302])
 def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
     with serving(lambda _: status) as server, pytest.raises(ServerError, match=str(status)):
-        client(server.url).one(CHAT, DECODING)
+        client(server.url).complete(CHAT, DECODING)
     assert len(server.asked) == 1
 
 
@@ -84,22 +104,12 @@ def test_chats_are_completed_side_by_side() -> None:
 
     def waits(_: dict[str, Any]) -> Reply:
         gate.wait()
-        return "done"
+        return "Verdict: tie"
 
     with serving(waits) as server:
-        found = dict(client(server.url).complete([CHAT] * 8, DECODING, 4))
+        found = dict(judge_on(server.url, workers=4).decide(questions(*map(str, range(8)))))
     assert sorted(found) == list(range(8))
     assert server.most == 4
-
-
-def test_answers_before_a_failure_are_handed_out() -> None:
-    replies: list[Reply] = ["one", "two", 401]
-    taken: list[object] = []
-    with serving(lambda _: replies.pop(0) if replies else 401) as server:
-        found = client(server.url).complete([CHAT] * 4, DECODING, 1)
-        with pytest.raises(ServerError, match="401"):
-            taken.extend(answer for _, answer in found)
-    assert [answer.text for answer in taken if isinstance(answer, Response)] == ["one", "two"]
 
 
 def test_a_server_is_looked_at_before_work_begins() -> None:
@@ -124,7 +134,7 @@ def test_an_unusable_address_is_refused_without_repeating_secrets(url: str) -> N
 def test_a_line_end_at_the_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-3\r\n")
     with serving(lambda _: "fine") as server:
-        client(server.url).one(CHAT, DECODING)
+        client(server.url).complete(CHAT, DECODING)
         assert server.keys == ["Bearer secret-3"]
         monkeypatch.setenv("MIPO_BENCH_API_KEY", "secret-3\n4")
         with pytest.raises(ModelError, match="MIPO_BENCH_API_KEY holds no key") as caught:
@@ -134,4 +144,4 @@ def test_a_line_end_at_the_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch)
 
 def test_half_a_character_in_an_answer_is_a_question_mark() -> None:
     with serving(lambda _: "a\ud800b") as server:
-        assert client(server.url).one(CHAT, DECODING) == Response("a?b", 0, 3, "stop")
+        assert client(server.url).complete(CHAT, DECODING) == Response("a?b", 0, 3, "stop")

@@ -46,7 +46,7 @@ class HFEngine:
     backend = "transformers"
 
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
-        """`folder` is that of the base model (see `models.resolve`), `placement` where it runs (`generate.place`)."""
+        """`folder` is the base model's (`models.resolve`), `placement` comes from `generate.resolve_placement`."""
         self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
@@ -72,7 +72,7 @@ class HFEngine:
             placement=self.placement,
         )
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
-        key = checkpoint_key(training, [*self.placement.identity, *libraries])
+        key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
 
         def make(folder: Path) -> None:
             if self.device.startswith("cuda"):
@@ -94,7 +94,7 @@ class HFEngine:
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        name = digest([GENERATION, weights, *self.placement.answering, *libraries])
+        name = digest([GENERATION, weights, *self.placement.generation_key, *libraries])
         generator = HFGenerator(folder, name, self.placement, load=self._load)
         self._generators.append(generator)
         return generator

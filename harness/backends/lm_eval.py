@@ -11,13 +11,14 @@ from typing import Any
 from mipo_bench.harness.backends.hf import HFEngine
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, file_digest, folder_digest
-from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator, Seeding, Traits
+from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
+from mipo_bench.harness.generators.lm_eval_model import EngineTraits, ModelSpec, Seeding
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.protocols import Generator
 from mipo_bench.harness.store.run_store import Store
 
 _SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
-_SPEED = {
+_NOT_IN_KEY = {
     "num_concurrent",
     "max_retries",
     "retry_pause",
@@ -30,7 +31,7 @@ _SPEED = {
 
 
 class LMEvalEngine(HFEngine):
-    """Base model and checkpoints answer through an engine of lm-eval; trainings are the same."""
+    """Base model and checkpoints generate through an engine of lm-eval. Training is the same as that of `HFEngine`."""
 
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
         """See `HFEngine`."""
@@ -47,16 +48,18 @@ class LMEvalEngine(HFEngine):
             usual["batch_size"] = "auto"
             safe = {"load_format": "safetensors"}
         arguments = usual | dict(self.config.backend_args)
-        settings = {name: value for name, value in arguments.items() if name not in _SPEED}
-        name = _identity(self.config, weights, settings, [*self.placement.identity, self.versions["transformers"]])
-        traits = Traits(backend, _SEEDING.get(backend, "none"))
+        settings = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
+        name = _identity(self.config, weights, settings, [*self.placement.numerics_key, self.versions["transformers"]])
+        traits = EngineTraits(backend, _SEEDING.get(backend, "none"))
         arguments |= {"pretrained": str(folder), **safe}
-        generator = LMEvalGenerator(lambda: _build(backend, arguments), name, traits, self.config.chat, [], folder)
+        spec = ModelSpec(lambda: _build(backend, arguments), name, traits, self.config.chat, folder)
+        generator = LMEvalGenerator(spec, [])
         self._generators.append(generator)
         return generator
 
 
 def _content(value: Any) -> Any:
+    """The value of a setting for content keys: a path stands for the content of its folder or file."""
     path = Path(value) if isinstance(value, str) and value else None
     if path is None or not path.exists():
         return value
@@ -70,7 +73,7 @@ def _build(backend: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _identity(config: RunConfig, weights: str, settings: Mapping[str, Any], circumstances: list[str]) -> str:
-    """What can change an answer; a setting that names a folder or a file stands for its content."""
+    """The content key of a model behind lm-eval: everything that can change an answer."""
     chat = config.chat.model_dump_json()
-    said = json.dumps({name: _content(value) for name, value in settings.items()}, sort_keys=True, default=str)
-    return digest(["lm-eval", version("lm-eval"), config.backend, weights, said, chat, *circumstances])
+    arguments = json.dumps({name: _content(value) for name, value in settings.items()}, sort_keys=True, default=str)
+    return digest(["lm-eval", version("lm-eval"), config.backend, weights, arguments, chat, *circumstances])

@@ -6,28 +6,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mipo_bench.harness.backends.base import Trained
-from mipo_bench.harness.backends.lm_eval import _SPEED, _build, _identity
+from mipo_bench.harness.backends.lm_eval import _NOT_IN_KEY, _build, _identity
 from mipo_bench.harness.config.schema import OPENAI, RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.chat_client import ChatServer
-from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator, Traits
-from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
+from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
+from mipo_bench.harness.generators.lm_eval_model import EngineTraits, ModelSpec
+from mipo_bench.harness.generators.openai_generator import CHAT_REQUEST_VERSION, OpenAIGenerator
+from mipo_bench.harness.generators.retry import RetryPolicy
 from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 
-_ASKING: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retry_pause": 1, "num_concurrent": 4}
-"""How servers are asked: seconds for one answer, attempts, seconds before the second one, requests at a time."""
+_REMOTE_DEFAULTS: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retry_pause": 1, "num_concurrent": 4}
+"""Time limit for one attempt in seconds, attempts, limit of the first pause in seconds, concurrent requests."""
 
 
 class ServedEngine:
-    """A model that somebody else runs, or that lm-eval finds by its arguments alone. It answers and trains nothing."""
+    """A model on a server, or one that lm-eval finds by its arguments alone. It cannot be trained."""
 
     device = "remote"
     dtype = "unknown"
 
     def __init__(self, config: RunConfig) -> None:
-        """The model's identity is its name at the server, and the address: its weights cannot be seen.
+        """The model is identified by its name and the server's address, because its weights cannot be read.
 
         Raises ConfigError for arguments that the backend does not take.
         """
@@ -42,7 +44,7 @@ class ServedEngine:
         return self._base
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
-        """Raise ModelError: its weights are out of reach."""
+        """Raise ModelError, because the weights are not here."""
         raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
 
     def unload(self) -> None:
@@ -51,42 +53,42 @@ class ServedEngine:
 
 def chat_server(config: RunConfig) -> ChatServer:
     """The server of `--backend openai`. Raises ConfigError for arguments that it does not take."""
-    arguments = {"base_url": "https://api.openai.com/v1", **_ASKING, **config.backend_args}
+    arguments = {"base_url": "https://api.openai.com/v1", **_REMOTE_DEFAULTS, **config.backend_args}
     for name in config.backend_args:
-        if name not in {"base_url", *_ASKING}:
-            raise ConfigError(unknown("argument in backend_args:", str(name), ["base_url", *_ASKING]))
-    return ChatServer(
-        config.model,
-        str(arguments["base_url"]),
-        _number(arguments, "timeout"),
-        round(_number(arguments, "max_retries")),
-        _number(arguments, "retry_pause"),
-    )
+        if name not in {"base_url", *_REMOTE_DEFAULTS}:
+            raise ConfigError(unknown("argument in backend_args:", str(name), ["base_url", *_REMOTE_DEFAULTS]))
+    return ChatServer(config.model, str(arguments["base_url"]), _number(arguments, "timeout"), _retry(arguments))
+
+
+def _retry(arguments: Mapping[str, Any]) -> RetryPolicy:
+    return RetryPolicy(round(_number(arguments, "max_retries")), _number(arguments, "retry_pause"))
 
 
 def _openai(config: RunConfig, notes: list[str]) -> Generator:
-    workers = round(_number({**_ASKING, **config.backend_args}, "num_concurrent"))
-    return OpenAIGenerator(chat_server(config), config.chat, workers, notes)
+    workers = round(_number({**_REMOTE_DEFAULTS, **config.backend_args}, "num_concurrent"))
+    server = chat_server(config)
+    key = digest([CHAT_REQUEST_VERSION, server.model, server.url, config.chat.model_dump_json()])
+    return OpenAIGenerator(server, key, config.chat, workers, notes)
 
 
 def _remote(config: RunConfig, engine: ServedEngine) -> Generator:
-    """A model of lm-eval that is asked through it, one request at a time."""
-    arguments: dict[str, Any] = {"model": config.model, **_ASKING, **config.backend_args}
-    settings = {name: value for name, value in arguments.items() if name not in _SPEED}
-    traits = Traits(
+    """A model on a server of any other kind, through lm-eval's engine for it. lm-eval gets one request per call."""
+    arguments: dict[str, Any] = {"model": config.model, **_REMOTE_DEFAULTS, **config.backend_args}
+    settings = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
+    traits = EngineTraits(
         config.backend,
         "request",
         served=True,
         chats="chat" in config.backend or config.backend == "litellm",
         workers=round(_number(arguments, "num_concurrent")),
-        attempts=round(_number(arguments, "max_retries")),
-        pause=_number(arguments, "retry_pause"),
+        retry=_retry(arguments),
     )
     timeout = max(1, round(_number(arguments, "timeout")))  # lm-eval counts whole seconds
     given = {name: value for name, value in arguments.items() if name not in ("num_concurrent", "retry_pause")}
-    given |= {"timeout": timeout, "max_retries": 1}  # attempts are counted where one item's failure is not the run's
+    given |= {"timeout": timeout, "max_retries": 1}  # lm-eval would end the run after its last attempt
     identity = _identity(config, engine.model_digest, settings, [])
-    return LMEvalGenerator(lambda: _build(config.backend, given), identity, traits, config.chat, engine.notes)
+    spec = ModelSpec(lambda: _build(config.backend, given), identity, traits, config.chat)
+    return LMEvalGenerator(spec, engine.notes)
 
 
 def _number(arguments: Mapping[str, Any], name: str) -> float:

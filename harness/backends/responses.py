@@ -15,6 +15,10 @@ from mipo_bench.harness.types import Message, Response
 class GivenGenerator:
     """Answers with what the file has under the request's prompt, which is the `key` of arm and item."""
 
+    notes: Sequence[str] = ()
+    end_of_turn_token = ""
+    control_tokens: Sequence[str] = ()
+
     def __init__(self, given: Given) -> None:
         """Its digest is the file's: other responses are another model."""
         self.given = given

@@ -1,4 +1,4 @@
-"""What answers a run: transformers here, a file of responses, or an engine of lm-eval (`--backend`)."""
+"""The backends behind `--backend`: transformers in this process, an engine of lm-eval, or a chat server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.harness.backends.remote import ServedEngine, chat_server
 from mipo_bench.harness.config.schema import OPENAI, OWN, TRAINING_BACKENDS, RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
-from mipo_bench.harness.generators.placement import place
+from mipo_bench.harness.generators.placement import resolve_placement
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.memory import check_training_fits
 
@@ -24,10 +24,7 @@ _CONNECT_SECONDS = 10
 
 
 def check_backend(config: RunConfig) -> None:
-    """Refuse what can be refused without loading anything: an unknown backend or model, a server that is not there.
-
-    Raises ConfigError or ModelError.
-    """
+    """Raise ConfigError or ModelError for an unknown backend or model. Loads nothing and connects to no server."""
     if config.backend == OWN:
         locate(config.model)
         return
@@ -42,17 +39,17 @@ def check_backend(config: RunConfig) -> None:
 
 
 def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
-    """What makes the engine once the store is open.
+    """A function that makes the engine as soon as the store is open.
 
     Raises ModelError for a model that cannot be used, or a server that cannot be reached.
     """
     if config.backend == OWN:
-        folder, placement = resolve(config.model), place(config)
+        folder, placement = resolve(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         return lambda store: HFEngine(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if config.backend in TRAINING_BACKENDS:
-        folder, placement = resolve(config.model), place(config)
+        folder, placement = resolve(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         return lambda store: LMEvalEngine(config, folder, placement, store)
     address = config.backend_args.get("base_url")
@@ -65,7 +62,7 @@ def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
 
 
 def check_address(address: str) -> None:
-    """Raise ModelError where nothing answers there. Any HTTP status is an answer: nothing is asked for."""
+    """Raise ModelError if no server answers at the address. Any HTTP status counts as an answer."""
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
         raise ModelError(
             f"backend_args.base_url = {address!r} is no address; write it as http://HOST:PORT/v1/completions."

@@ -17,7 +17,7 @@ from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
 from mipo_bench.harness.evaluation.cached_answers import likelihoods
 from mipo_bench.harness.evaluation.failures import hole, in_words
-from mipo_bench.harness.generators.end_of_turn import ended, ending
+from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Continuations, Generator, Likelihood
 from mipo_bench.harness.store.run_store import Store
@@ -84,14 +84,14 @@ class Guards:
 
     def _said(self, arm: Evaluated, responses: Mapping[str, Response]) -> list[Continuations]:
         """A sample of the arm's responses, each after the arm's own prompt."""
-        end = ending(self.base)
-        texts = {item: ended(r, end) for item, r in responses.items() if r.finish != "overflow"}
+        end = self.base.end_of_turn_token
+        texts = {item: with_end_of_turn(r, end) for item, r in responses.items() if r.finish != "overflow"}
         asked = [Continuations(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
         return _sample(asked, arm.arm.task)
 
     def _sides(self, task: str, recipe: str) -> list[Continuations]:
         """Both sides of a sample of a recipe's pairs."""
-        end = ending(self.base)
+        end = self.base.end_of_turn_token
         pairs = _sample(self.pairs[task, recipe].pairs, task)
         return [Continuations(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs]
 

@@ -26,7 +26,7 @@ sampled for the purpose instead.
 Before and after training, each model's own responses are scored by the model itself: I before, I after. The responses
 of a trained model are scored by the base model too: a model that is merely surer of its words gains under its own
 probabilities and not under those. p(y|x,c) is that of the whole response with the end of the turn, where it ended by
-itself and the end-of-turn token of the model is known (`ending`).
+itself and the end-of-turn token of the model is known (`Generator.end_of_turn_token`).
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
-from mipo_bench.harness.generators.chat_template import prompt_of
-from mipo_bench.harness.generators.end_of_turn import ended, ending
+from mipo_bench.harness.generators.chat_template import prompt_of, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Continuations, Generator, Request
 from mipo_bench.harness.store.run_store import Store
@@ -139,10 +138,10 @@ def measure(
     Raises what `Generator.likelihoods` raises.
     """
     base = arms[0].weights.generator
-    end = ending(base)
+    end = base.end_of_turn_token
     texts = [_texts(arm, found, settings, store, meter) for arm in arms]
     items = tuple(name for name in found.prompts if all(name in row for row in texts))
-    said = [[ended(row[name], end) for name in items] for row in texts]
+    said = [[with_end_of_turn(row[name], end) for name in items] for row in texts]
     under_base = _figures(base, found, items, said, store, meter)
     cells = [_cell(arms[0], "own", under_base[0])]
     for arm, row, figures in zip(arms[1:], said[1:], under_base[1:], strict=True):

@@ -46,7 +46,7 @@ class Evaluated:
 
     def settle(self, answers: Sequence[Response]) -> None:
         """Count the requests, in their order, that were not answered. Raises StageError where none was."""
-        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.finish == "failed"}
+        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.failed}
         if unanswered and len(unanswered) == len(self.requests):
             raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
         for item, reason in unanswered.items():

@@ -56,7 +56,7 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
 
     def put(rows: Sequence[tuple[str, Response]]) -> None:
         _keep_notes(generator, store)
-        store.put_responses(row for row in rows if row[1].finish != "failed")
+        store.put_responses(row for row in rows if not row[1].failed)
 
     times = Counter(keys)
     known = _complete({key: times[key] for key in asked}, Work(store.responses, compute, put), store, meter)
@@ -93,8 +93,8 @@ def likelihoods(
 
 
 def _keep_notes(generator: Generator, store: Store) -> None:
-    """What must be said of answers is kept with them: the next run finds them in the store, and must say it too."""
-    store.put_notes(generator.digest, getattr(generator, "notes", ()))
+    """Store the notes with the answers, because a later run that finds the answers in the store must show them too."""
+    store.put_notes(generator.digest, generator.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,29 @@
 """Chat completions from an OpenAI-compatible server (vLLM, llama.cpp, TGI, `transformers serve`, OpenAI itself ...).
 
-Standard library only. What may pass by itself (no connection, time-out, 429, 5xx) is tried again with growing pauses.
+The client uses urllib. It retries transient failures (no connection, time-out, 429, 5xx) with exponential backoff.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
+from mipo_bench.harness.generators.retry import REFUSED_STATUSES, RetryPolicy
 from mipo_bench.harness.inference.tokens import finished_text
 from mipo_bench.harness.types import Decoding, Message, Response
 
 KEYS = ("MIPO_BENCH_API_KEY", "OPENAI_API_KEY")
-"""Environment variables that may hold the key; it is sent to the server and written nowhere."""
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+"""Environment variables that may hold the API key. The key is sent to the server and written nowhere."""
 _PROBE_SECONDS = 10
-_STOPS = 4
-"""Stop strings that OpenAI's servers take."""
+_MAX_STOPS = 4
+"""OpenAI's servers accept at most this many stop strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +36,25 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why the server will not answer one request; others may still be answered."""
+    """The server rejected one request. It may still answer others."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class ChatServer:
-    """A model behind a server. `url` ends before `/chat/completions`, usually in `/v1`; times are in seconds."""
+    """A model behind a server.
+
+    `url` ends before `/chat/completions`, usually in `/v1`. `timeout` is in seconds, for one attempt.
+    """
 
     model: str
     url: str
     timeout: float = 300.0
-    attempts: int = 6
-    pause: float = 1.0
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(attempts=6))
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an address that is no plain http(s) URL."""
+        """Raise ConfigError for an address that is not a plain http(s) URL."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise ConfigError(
@@ -66,7 +64,7 @@ class ChatServer:
             )
 
     def check(self) -> None:
-        """Raise ModelError where the server cannot be reached or refuses the key. Asks for no completion."""
+        """Raise ModelError if the server cannot be reached or refuses the key. Requests no completion."""
         try:
             with self._open("models", None, _PROBE_SECONDS):
                 pass
@@ -79,33 +77,26 @@ class ChatServer:
                 f"the server {self.url} cannot be reached: {error}. Start it, or correct the URL."
             ) from error
 
-    def complete(
-        self, chats: Sequence[Chat], decoding: Decoding, workers: int
-    ) -> Iterator[tuple[int, Response | Refused]]:
-        """Complete all chats, `workers` at a time: (position, answer), each as soon as it is there.
+    def complete(self, chat: Chat, decoding: Decoding) -> Response | Refused:
+        """Complete one chat. Raises ServerError where the server has not answered after the last attempt."""
+        body = self._body(chat, decoding)
 
-        Raises ServerError where the server stops answering; what was answered before has been handed out.
-        """
-        failure: ServerError | None = None
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            waiting = {pool.submit(self.one, chat, decoding): i for i, chat in enumerate(chats)}
-            try:
-                for done in as_completed(waiting):
-                    if done.cancelled():
-                        continue
-                    error = done.exception()
-                    if isinstance(error, ServerError):
-                        failure = failure or error
-                        pool.shutdown(wait=False, cancel_futures=True)
-                    else:
-                        yield waiting[done], done.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-        if failure:
-            raise failure
+        def attempt() -> Response:
+            with self._open("chat/completions", body, self.timeout) as reply:
+                return _response(json.load(reply), decoding)
 
-    def one(self, chat: Chat, decoding: Decoding) -> Response | Refused:
-        """Complete one chat. Raises ServerError."""
+        try:
+            return self.retry.call(attempt)
+        except urllib.error.HTTPError as error:
+            problem = f"{error.code} {error.reason}: {_quote(error)}"
+            if error.code in REFUSED_STATUSES:
+                return Refused(problem)
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise ServerError(f"the server {self.url} did not answer for model {self.model!r}: {problem}")
+
+    def _body(self, chat: Chat, decoding: Decoding) -> dict[str, Any]:
+        """The JSON body of the request."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in chat.messages],
@@ -115,23 +106,8 @@ class ChatServer:
             "seed": chat.seed % (1 << 31),
         }
         if decoding.stop:
-            body["stop"] = list(decoding.stop[:_STOPS])  # the rest is looked for in the answer
-        problem = "no attempt was made"
-        for attempt in range(self.attempts):
-            if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
-            try:
-                with self._open("chat/completions", body, self.timeout) as reply:
-                    return _response(json.load(reply), decoding)
-            except urllib.error.HTTPError as error:
-                problem = f"{error.code} {error.reason}: {self._quote(error)}"
-                if error.code in (400, 413, 422):
-                    return Refused(problem)
-                if error.code not in _AGAIN:
-                    break
-            except (OSError, HTTPException, ValueError, RecursionError) as error:
-                problem = f"{type(error).__name__}: {error}"
-        raise ServerError(f"the server {self.url} did not answer for model {self.model!r}: {problem}")
+            body["stop"] = list(decoding.stop[:_MAX_STOPS])  # `finished_text` cuts at all of them
+        return body
 
     def _open(self, path: str, body: dict[str, Any] | None, timeout: float) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -140,26 +116,30 @@ class ChatServer:
             headers["Authorization"] = f"Bearer {key}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url.rstrip('/')}/{path}", data, headers)  # noqa: S310 - checked above
-        return urllib.request.build_opener(_StayHere).open(request, timeout=timeout)
-
-    def _quote(self, error: urllib.error.HTTPError) -> str:
-        """The head of the server's message, without the key that some servers repeat."""
-        text = error.read(2000).decode(errors="replace")
-        key = _key()
-        return " ".join((text.replace(key, "[key]") if key else text).split())[:200]
+        return urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout)
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: it would carry the key to another host."""
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, because a redirect would carry the API key to another host."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
-def _key() -> str:
-    """The key of the environment; line ends that a shell left at it are no part of it.
+def _quote(error: urllib.error.HTTPError) -> str:
+    """The beginning of the server's message, without the API key that some servers repeat."""
+    try:
+        text = error.read(2000).decode(errors="replace")
+    except (OSError, HTTPException) as broken:
+        return f"the message could not be read: {broken}"
+    key = _key()
+    return " ".join((text.replace(key, "[key]") if key else text).split())[:200]
 
-    Raises ModelError for one that no header can carry, without showing it.
+
+def _key() -> str:
+    """The API key from the environment, without white space around it such as a line end from the shell.
+
+    Raises ModelError for a key that no header can carry. The message does not show the key.
     """
     name = next((name for name in KEYS if os.environ.get(name)), None)
     key = os.environ[name].strip() if name else ""
@@ -169,13 +149,17 @@ def _key() -> str:
 
 
 def _response(reply: Any, decoding: Decoding) -> Response:
-    """The answer in a reply. Raises ValueError where there is none."""
+    """The response in a reply. Raises ValueError for a reply without one."""
     try:
         choice = reply["choices"][0]
         text = choice["message"]["content"] or ""
         usage = reply.get("usage") or {}
         finish: Literal["stop", "length"] = "length" if choice.get("finish_reason") == "length" else "stop"
-        kept = finished_text(str(text), decoding)
-        return Response(kept, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, finish)
+        return Response(
+            finished_text(str(text), decoding),
+            usage.get("prompt_tokens") or 0,
+            usage.get("completion_tokens") or 0,
+            finish,
+        )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"the reply is no chat completion: {str(reply)[:200]}") from error

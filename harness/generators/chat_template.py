@@ -1,4 +1,4 @@
-"""Chats as a model's template takes them."""
+"""Chat templates: rendering a chat, and the end-of-turn token with which a template ends a response."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.errors import ContextLostError
+from mipo_bench.harness.errors import ContextLostError, StageError
 from mipo_bench.harness.protocols import Generator, Prompt
-from mipo_bench.harness.types import Baseline, Item, Message
+from mipo_bench.harness.types import Baseline, Item, Message, Response
 
 DEFAULT_CHAT = ChatConfig()
+_RESPONSE = "the-response"
 _SAYING = 3
 """Words that say something; fewer are marks of the template."""
 
@@ -88,6 +89,29 @@ def system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
     if not system:
         return tuple(rest)
     return (Message("user", "\n\n".join([*system, rest[0].content])), *rest[1:])
+
+
+def end_of_turn_token(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str:
+    """The special token that follows a finished response in a chat that goes on; empty if there is none.
+
+    A template that refuses such a chat gives none.
+    """
+    turns = (Message("user", "a question"), Message("assistant", _RESPONSE), Message("user", "another"))
+    try:
+        text = render(tokenizer, turns, None, chat).text
+    except StageError:
+        return ""
+    rest = text.partition(_RESPONSE)[2].lstrip()
+    tokens = {*map(str, tokenizer.all_special_tokens), *map(str, tokenizer.get_added_vocab())}
+    return max((token for token in tokens if token and rest.startswith(token)), key=len, default="")
+
+
+def with_end_of_turn(response: Response, token: str) -> str:
+    """The response with its end-of-turn token, so that its probability includes that of its end.
+
+    A response that was cut at the token limit has no end.
+    """
+    return response.text + token if response.finish == "stop" else response.text
 
 
 def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:

@@ -1,4 +1,4 @@
-"""Generation with transformers: the `Generator` behind a Hugging Face model folder."""
+"""The `Generator` for a Hugging Face model folder: generation with transformers in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.chat_template import own_system_text, render
+from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.decoder import Decoder
 from mipo_bench.harness.inference.memory import budget, free_memory
@@ -23,7 +23,7 @@ GENERATION = "hf-5"
 
 
 def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
-    """The model of a folder, in evaluation mode on its device. Raises ModelError where it cannot be loaded."""
+    """The model of a folder, in evaluation mode on its device. Raises ModelError if it cannot be loaded."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -36,7 +36,7 @@ def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
             folder,
             dtype=getattr(torch, placement.dtype),
             device_map=placement.device_map,
-            **placement.loading,
+            **placement.load_kwargs,
         )
         if placement.device_map is None:
             move: Any = model.to  # its wrapper's type is wrong in transformers
@@ -48,7 +48,7 @@ def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
 
 
 class HFGenerator:
-    """A causal language model of transformers. Weights load at the first generation, not before."""
+    """A causal language model of transformers. Its weights load at the first generation."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class HFGenerator:
         notes: list[str] | None = None,
         load: Callable[[Path, Placement], PreTrainedModel] | None = None,
     ) -> None:
-        """Remember the folder. `digest` identifies all that decides an answer; `notes` takes what a report should say.
+        """`digest` identifies everything that can change an answer. Notes for the report are added to `notes`.
 
-        `load` loads the weights in place of `load_model`.
+        `load` replaces `load_model`.
         """
         self.folder = folder
         self.digest = digest
@@ -90,12 +90,22 @@ class HFGenerator:
         return tokenizer
 
     @cached_property
+    def end_of_turn_token(self) -> str:
+        """See `Generator`."""
+        return end_of_turn_token(self.tokenizer, self.placement.chat)
+
+    @property
+    def control_tokens(self) -> list[str]:
+        """See `Generator`."""
+        return [str(token) for token in self.tokenizer.all_special_tokens]
+
+    @cached_property
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode on its device."""
         return self._load(self.folder, self.placement)
 
     def unload(self) -> None:
-        """Give the weights' memory back; they load again when they are needed."""
+        """Free the memory of the weights. They load again at the next use."""
         if [self.__dict__.pop(name) for name in ("decoder", "model") if name in self.__dict__]:
             free_memory()
 
@@ -113,12 +123,12 @@ class HFGenerator:
 
     @cached_property
     def decoder(self) -> Decoder:
-        """What answers; the weights load with it."""
-        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _ENDLESS
-        room = min(window, self.placement.max_length or _ENDLESS)
+        """The decoder on the loaded weights."""
+        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _UNLIMITED
+        room = min(window, self.placement.max_length or _UNLIMITED)
         rows = self.placement.batch_size or budget(self.model)
         return Decoder(self.model, self.tokenizer, rows, room, self.notes)
 
 
-_ENDLESS = 1 << 30
-"""Tokens that a model without a stated window may be given."""
+_UNLIMITED = 1 << 30
+"""The context window in tokens of a model that states none."""

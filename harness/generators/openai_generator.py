@@ -1,7 +1,7 @@
 """Any OpenAI-compatible chat server as a `Generator` (`--backend openai`).
 
-Unlike lm-eval's chat engine it reads the number of tokens and the end of each answer from the reply, and takes a reply
-that holds no answer for a failure and not for an empty text.
+Unlike lm-eval's chat engine it reads token counts and the finish reason from the reply. It treats a reply without a
+message as a failure, not as an empty response.
 """
 
 from __future__ import annotations
@@ -12,49 +12,55 @@ from dataclasses import replace
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ModelError, ServerError, StageError
 from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.generators.remote import (
     CHOICE_TOKENS,
+    add_note,
+    chat_as_json,
     estimate_note,
     estimated_tokens,
     failed,
     in_threads,
+    refused,
     spoken_note,
     template_note,
-    unrendered,
 )
 from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
-CODE = "openai-1"
-"""Goes up whenever the same request can be asked differently."""
+CHAT_REQUEST_VERSION = "openai-1"
+"""Part of content keys. Increase it when a change alters the HTTP request that is sent for the same `Request`."""
 
 
 class OpenAIGenerator:
-    """A model behind a chat server. `notes` gathers what a reader must know about its answers."""
+    """A model behind a chat server, which gives neither log-probabilities nor its tokenizer."""
 
-    def __init__(self, server: ChatServer, chat: ChatConfig, workers: int, notes: list[str]) -> None:
-        """The model is known by its name and address: its weights cannot be seen."""
-        self.server, self.chat, self.workers, self.notes = server, chat, workers, notes
-        self.digest = digest([CODE, server.model, server.url, chat.model_dump_json()])
+    end_of_turn_token = ""
+    control_tokens: Sequence[str] = ()
+
+    def __init__(self, server: ChatServer, digest: str, chat: ChatConfig, workers: int, notes: list[str]) -> None:
+        """`digest` identifies the model, `workers` is the number of concurrent requests, `notes` is added to."""
+        self.server, self.digest, self.chat, self.workers, self.notes = server, digest, chat, workers, notes
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
-        """See `served.unrendered`."""
-        self._note(template_note())
-        return unrendered(messages, context, self.chat)
+        """See `served.chat_as_json`."""
+        add_note(self.notes, template_note())
+        return chat_as_json(messages, context, self.chat)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        """See `Generator`; what the server does not answer is a failed response. Raises StageError for a contrast."""
+        """See `Generator`. A request that the server does not answer is a failed response.
+
+        Raises StageError for context-aware decoding.
+        """
         if any(request.contrast is not None for request in requests):
             raise StageError("context-aware decoding mixes logits, which a chat server does not give")
         if any(request.options for request in requests):
-            self._note(spoken_note("openai"))
+            add_note(self.notes, spoken_note("openai"))
         yield from in_threads(self._ask, requests, self.workers)
 
     def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
-        """Raise ModelError: a chat server gives no log-probability of a text."""
+        """Raise ModelError, because a chat server gives no log-probability of a text."""
         raise ModelError(f"{len(asked)} log-probabilities are wanted, which backend 'openai' does not give.")
 
     def _ask(self, request: Request) -> Response:
@@ -64,16 +70,14 @@ class OpenAIGenerator:
         turns: list[dict[str, Any]] = json.loads(request.prompt)
         chat = Chat(tuple(Message(turn["role"], turn["content"]) for turn in turns), request.seed)
         try:
-            answer = self.server.one(chat, decoding)
+            answer = self.server.complete(chat, decoding)
         except ServerError as error:
             return failed(str(error))
-        if isinstance(answer, Refused):
-            return failed(f"refused: {answer.reason}")
+        return refused(answer.reason) if isinstance(answer, Refused) else self._counted(request, answer)
+
+    def _counted(self, request: Request, answer: Response) -> Response:
+        """The response with its token counts, which are estimated where the server gives none."""
         if answer.n_prompt and (answer.n_tokens or not answer.text):
             return answer
-        self._note(estimate_note())
+        add_note(self.notes, estimate_note())
         return replace(answer, n_prompt=estimated_tokens(request.prompt), n_tokens=estimated_tokens(answer.text))
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)

@@ -9,19 +9,19 @@ from mipo_bench.harness.config.schema import ChatConfig, RunConfig
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.chat_template import DEFAULT_CHAT
 
-_USUAL = 32
+_DEFAULT_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and how a model is computed."""
+    """Device, number format, batch size and further settings with which a model is computed."""
 
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 0
-    """0 leaves it to torch."""
+    """0: torch's default."""
     batch_size: int = 32
-    """0 takes what the GPU's memory holds."""
+    """0: as many sequences as the GPU's memory holds."""
     trust_remote_code: bool = False
     attention: str = "auto"
     device_map: str | None = None
@@ -31,53 +31,38 @@ class Placement:
     """The name of the GPU."""
 
     @property
-    def loading(self) -> dict[str, Any]:
-        """How transformers loads a model, whatever for. Weights come from safetensors only."""
+    def load_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of `from_pretrained`, for answers and training alike. Weights are safetensors only."""
         chosen = {} if self.attention == "auto" else {"attn_implementation": self.attention}
         return {"use_safetensors": True, "trust_remote_code": self.trust_remote_code, **chosen}
 
     @property
-    def identity(self) -> tuple[str, ...]:
-        """What of it can change an answer or a training, for content keys: rounding depends on the hardware too."""
-        where = self.gpu or f"{self.threads} threads"
-        how = (self.dtype, self.attention, str(self.device_map), str(self.max_length))
-        return (self.device.split(":")[0], where, *how, self.chat.model_dump_json())
+    def numerics_key(self) -> tuple[str, ...]:
+        """All fields that can change an answer or a training, for content keys. The hardware changes rounding."""
+        hardware = self.gpu or f"{self.threads} threads"
+        settings = (self.dtype, self.attention, str(self.device_map), str(self.max_length))
+        return (self.device.split(":")[0], hardware, *settings, self.chat.model_dump_json())
 
     @property
-    def answering(self) -> tuple[str, ...]:
-        """The same for answers, which the number of slots can change too."""
-        return (*self.identity, str(self.batch_size))
+    def generation_key(self) -> tuple[str, ...]:
+        """The same for answers, which the batch size can change too."""
+        return (*self.numerics_key, str(self.batch_size))
 
 
-def place(config: RunConfig) -> Placement:
-    """Settle what the configuration leaves to `auto`. Raises ModelError for what cannot be used.
+def resolve_placement(config: RunConfig) -> Placement:
+    """Replace each `auto` of the configuration by a value. Raises ModelError for a value that cannot be used.
 
-    The device is a GPU if there is one. Responses are computed in float32 where something is trained: rounded to
-    bfloat16, most of the small steps of a training vanish again from the weights. Else bfloat16 on a GPU.
+    The device is a GPU if there is one.
     """
     import torch
 
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"device {device!r} cannot be used: {reason}. Take --set device=cpu, or auto.") from error
-    trains = config.recipes is None or len(config.recipes) > 0
-    dtype = config.dtype
-    if dtype == "auto":
-        dtype = "float32" if trains or device == "cpu" else "bfloat16"
-    if config.attention == "flash_attention_2" and dtype == "float32":
-        raise ModelError(
-            "attention = 'flash_attention_2' computes in 16 bits alone, and responses are computed in float32 where"
-            " something is trained. Leave it at auto, or give --set dtype=bfloat16."
-        )
+    device = _resolve_device(config.device)
     gpu = device.startswith("cuda")
     return Placement(
         device,
-        dtype,
+        _resolve_dtype(config, device),
         config.threads or torch.get_num_threads(),
-        config.batch_size or (0 if gpu else _USUAL),
+        config.batch_size or (0 if gpu else _DEFAULT_BATCH_SIZE),
         config.trust_remote_code,
         config.attention,
         config.device_map,
@@ -85,3 +70,32 @@ def place(config: RunConfig) -> Placement:
         config.chat,
         torch.cuda.get_device_name(device) if gpu else "",
     )
+
+
+def _resolve_device(wanted: str) -> str:
+    import torch
+
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {device!r} cannot be used: {reason}. Take --set device=cpu, or auto.") from error
+    return device
+
+
+def _resolve_dtype(config: RunConfig, device: str) -> str:
+    """float32 on a CPU, and in runs with a training: rounding to bfloat16 would lose most of its small weight changes.
+
+    Otherwise bfloat16.
+    """
+    trains = config.recipes is None or len(config.recipes) > 0
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "float32" if trains or device == "cpu" else "bfloat16"
+    if config.attention == "flash_attention_2" and dtype == "float32":
+        raise ModelError(
+            "attention = 'flash_attention_2' computes in 16 bits only, but responses are computed in float32 where"
+            " something is trained. Leave attention at auto, or give --set dtype=bfloat16."
+        )
+    return dtype

@@ -1,4 +1,4 @@
-"""What all models behind a server have in common: chats they render themselves, answers that do not come."""
+"""Code that all generators behind a server share: chats as JSON, concurrent requests, failed responses, notes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from mipo_bench.harness.protocols import Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 CHOICE_TOKENS = 64
-"""What an engine without log-probabilities may say to a question whose options were to be compared."""
-LOST_STREAK = 5
-"""Requests in a row without an answer, after which a server is asked no more."""
-_CHARACTERS_PER_TOKEN = 4
+"""Token limit for a multiple-choice item that is answered in words because there are no log-probabilities."""
+MAX_CONSECUTIVE_FAILURES = 5
+"""After so many failed requests in a row, a server gets no further requests."""
+CHARACTERS_PER_TOKEN = 4
+"""For estimates of the number of tokens without a tokenizer."""
 
 
-def unrendered(messages: Sequence[Message], context: str | None, chat: ChatConfig) -> Prompt:
-    """A chat that the server renders itself, written as JSON. Raises ContextLostError where the context is missing."""
+def chat_as_json(messages: Sequence[Message], context: str | None, chat: ChatConfig) -> Prompt:
+    """A chat as JSON for a server that applies the chat template itself.
+
+    Raises ContextLostError if no message contains `context`.
+    """
     turns = system_into_user(messages) if chat.system_in_user else tuple(messages)
     if context and not any(context in message.content for message in turns):
         raise ContextLostError(f"the prompt lacks the user's context {context[:60]!r}")
@@ -32,10 +36,11 @@ def unrendered(messages: Sequence[Message], context: str | None, chat: ChatConfi
 def in_threads(
     ask: Callable[[Request], Response], requests: Sequence[Request], workers: int
 ) -> Iterator[tuple[int, Response]]:
-    """Ask for every request, `workers` at a time: (position, answer), each as soon as it is there.
+    """Send all requests, `workers` at a time: (position, response), each as soon as it arrives.
 
-    After several failures in a row the server is taken for gone, and all that is left has failed. Whoever stops
-    listening, by Ctrl-C too, waits for no request that is still out.
+    After MAX_CONSECUTIVE_FAILURES the server is taken for gone, and all remaining requests fail. The threads are
+    daemons: a caller that closes the iterator, also by Ctrl-C, does not wait for pending requests. An exception of
+    `ask` is raised to the caller.
     """
     waiting: SimpleQueue[tuple[int, Request]] = SimpleQueue()
     answers: SimpleQueue[tuple[int, Response | BaseException]] = SimpleQueue()
@@ -46,13 +51,13 @@ def in_threads(
         while (task := _next(waiting)) is not None:
             try:
                 answers.put((task[0], ask(task[1])))
-            except BaseException as error:  # noqa: BLE001 - raised again where the answers are awaited
+            except BaseException as error:  # noqa: BLE001 - `_received` raises it in the caller's thread
                 answers.put((task[0], error))
 
     for _ in range(min(workers, len(requests))):
         Thread(target=work, daemon=True).start()
     try:
-        yield from _unless_lost(_received(answers, len(requests)), len(requests))
+        yield from _until_lost(_received(answers, len(requests)), len(requests))
     finally:
         while _next(waiting) is not None:
             pass
@@ -73,41 +78,58 @@ def _received(answers: SimpleQueue[tuple[int, Response | BaseException]], count:
         yield position, answer
 
 
+def _until_lost(answers: Iterator[tuple[int, Response]], count: int) -> Iterator[tuple[int, Response]]:
+    """The answers; after too many failures in a row, failed responses for the rest. A refusal is no such failure."""
+    left, failures = set(range(count)), 0
+    for position, answer in answers:
+        left.discard(position)
+        failures = failures + 1 if answer.finish == "failed" else 0
+        yield position, answer
+        if failures == MAX_CONSECUTIVE_FAILURES:
+            reason = f"not asked after {failures} failures in a row, the last: {answer.text}"
+            yield from ((i, failed(reason)) for i in sorted(left))
+            return
+
+
 def failed(reason: str) -> Response:
-    """The answer that is none."""
-    return Response(" ".join(without_keys(reason).split())[:300], 0, 0, "failed")
+    """The response to a request that the server did not answer."""
+    return Response(_cleaned(reason), 0, 0, "failed")
+
+
+def refused(reason: str) -> Response:
+    """The response to a request that the server rejected."""
+    return Response(_cleaned(f"refused: {reason}"), 0, 0, "refused")
+
+
+def _cleaned(reason: str) -> str:
+    """One line of at most 300 characters, without API keys."""
+    return " ".join(without_keys(reason).split())[:300]
 
 
 def estimated_tokens(text: str) -> int:
-    """The length of a text in tokens, where only the server has the tokenizer."""
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    """The estimated length of a text in tokens, where only the server has the tokenizer."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def add_note(notes: list[str], text: str) -> None:
+    """Add a note for the reader of the report, unless it is there already."""
+    if text not in notes:
+        notes.append(text)
 
 
 def template_note() -> str:
-    """What a report on a model that renders its own chats must say."""
+    """The report's note on a server that applies the chat template itself."""
     return "the server applies the chat template: whether it shows a system turn to the model is not known here"
 
 
 def estimate_note() -> str:
-    """What a report with estimated lengths must say."""
-    return f"lengths are estimated where the server gives none: {_CHARACTERS_PER_TOKEN} characters a token"
+    """The report's note on estimated lengths."""
+    return f"lengths are estimated where the server gives none: {CHARACTERS_PER_TOKEN} characters a token"
 
 
 def spoken_note(backend: str) -> str:
-    """What a report on a model without log-probabilities must say."""
+    """The report's note on multiple-choice items without log-probabilities."""
     return (
         f"the backend {backend} gives no log-probabilities: options are matched with the generated answer, of"
         f" {CHOICE_TOKENS} tokens at most where the task generates none"
     )
-
-
-def _unless_lost(answers: Iterator[tuple[int, Response]], count: int) -> Iterator[tuple[int, Response]]:
-    left, lost = set(range(count)), 0
-    for position, answer in answers:
-        left.discard(position)
-        lost = lost + 1 if answer.finish == "failed" else 0
-        yield position, answer
-        if lost == LOST_STREAK:
-            reason = f"not asked after {lost} failures in a row, the last: {answer.text}"
-            yield from ((i, failed(reason)) for i in sorted(left))
-            return

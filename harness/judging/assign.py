@@ -1,4 +1,4 @@
-"""From the configuration to the judge of each judged task. Everything that can be refused is refused here."""
+"""Assigns the configured judge to each judged task, and rejects judges that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.chat_client import ChatServer
 from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator
 from mipo_bench.harness.generators.model_folder import locate, resolve
-from mipo_bench.harness.generators.placement import Placement, place
+from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
+from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.generators.responses_file import is_responses
-from mipo_bench.harness.judging.judges import RuleJudge, generator_judge, server_judge
+from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.plugins.optional import is_judged, rules_decide
 from mipo_bench.harness.protocols import Judge
@@ -34,24 +35,24 @@ WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder or Hugging Face id of 
 
 @dataclass(frozen=True)
 class Assigned:
-    """A task's judge. `notes` are what the report must say of it."""
+    """A task's judge, with notes on it for the report."""
 
     judge: Judge
     kind: Kind
     notes: tuple[str, ...] = ()
     unload: Callable[[], None] = lambda: None
-    """Gives the memory of a judge that is loaded here back."""
+    """Frees the memory of a judge that is loaded in this process."""
     validation: ValidationRecord | None = None
 
 
 def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
-    """Refuse what can be refused without loading anything. Raises ConfigError or ModelError."""
+    """Raise ConfigError or ModelError for a judge that cannot be used. Loads nothing."""
     by = config.judge.by
     judged = [task for task in tasks if is_judged(task)]
-    helpless = [task.name for task in judged if by is None and not rules_decide(task)]
-    if helpless:
+    unjudged = [task.name for task in judged if by is None and not rules_decide(task)]
+    if unjudged:
         raise ConfigError(
-            f"only a judge can score {', '.join(helpless)}. Name one with --judge: {WAYS}; or leave these tasks out."
+            f"only a judge can score {', '.join(unjudged)}. Name one with --judge: {WAYS}; or leave these tasks out."
         )
     if not judged or by is None or by == "rules":
         return
@@ -66,7 +67,7 @@ def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
 def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]:
     """The judge of each judged task, by the task's name. Models load at their first question.
 
-    Raises ConfigError or ModelError, also where the server cannot be reached or the validation is another judge's.
+    Raises ConfigError or ModelError, also for a server that cannot be reached or a validation file of another judge.
     """
     check_judge(config, tasks)
     judged = [task for task in tasks if is_judged(task)]
@@ -82,7 +83,7 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]
 
 
 def load_judge(by: str, config: RunConfig) -> Assigned:
-    """A judge for any task, from what `--judge` says. Raises ConfigError or ModelError; `rules` need a task."""
+    """The judge that `--judge` names. Raises ConfigError or ModelError, also for `rules`, which need a task."""
     if by == "rules":
         raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
     settings = config.judge
@@ -93,20 +94,24 @@ def load_judge(by: str, config: RunConfig) -> Assigned:
         server = _server(by)
         server.check()
         notes = _related(config.model, server.model, None, None)
-        return Assigned(server_judge(server, decoding, config.batch_size or 32), "server", notes)
+        key = f"{server.model} at {server.url}"  # in the keys of stored verdicts: another text would make them invalid
+        remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
+        return Assigned(generator_judge(server.model, remote, decoding), "server", notes)
     folder = resolve(by)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
-    generator = HFGenerator(folder, digest(["judge", GENERATION, weights, *where.answering, *libraries]), where)
+    local = HFGenerator(folder, digest(["judge", GENERATION, weights, *where.generation_key, *libraries]), where)
     notes = _related(config.model, by, _folder_of(config), folder)
-    control = [str(token) for token in generator.tokenizer.all_special_tokens]
-    return Assigned(generator_judge(by, generator, decoding, control), "model", notes, generator.unload)
+    return Assigned(generator_judge(by, local, decoding), "model", notes, local.unload)
 
 
 def _own_placement(config: RunConfig) -> Placement:
-    """The judge is never trained: half the memory on a GPU, and none of the judged model's chat settings."""
-    placement = place(config)
+    """The run's placement without the judged model's chat settings, and in bfloat16 on a GPU.
+
+    A judge is never trained, so it does not need float32.
+    """
+    placement = resolve_placement(config)
     dtype = "bfloat16" if config.dtype == "auto" and placement.device.startswith("cuda") else placement.dtype
     return replace(placement, dtype=dtype, chat=ChatConfig(), max_length=None)
 
@@ -121,16 +126,16 @@ def _server(by: str) -> ChatServer:
 
 
 def _folder_of(config: RunConfig) -> Path | None:
-    """The folder of the judged model; None where it is out of sight: given responses, or a server."""
+    """The folder of the judged model; None if there is none: a file of responses, or a model on a server."""
     here = config.backend == OWN or config.backend in TRAINING_BACKENDS
     return resolve(config.model) if here and not is_responses(config.model) else None
 
 
-_ORDINARY = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}
+_COMMON_WORDS = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}
 
 
 def _related(model: str, judge: str, folder: Path | None, judge_folder: Path | None) -> tuple[str, ...]:
-    """What the judge has in common with the judged model: a model prefers what it would have written itself."""
+    """Notes on a judge of the judged model's family, because models prefer text that resembles their own."""
     if folder and judge_folder and model_digest(folder) == model_digest(judge_folder):
         return ("the judge is the judged model itself: it may prefer its own style",)
     shared = sorted(_stems(model) & _stems(judge))
@@ -146,13 +151,13 @@ def _related(model: str, judge: str, folder: Path | None, judge_folder: Path | N
 
 
 def _stems(name: str) -> set[str]:
-    """The words of a model's name, owner left out, that can name its family."""
+    """The words of a model's name, without its owner, that can name a family of models."""
     words = re.findall(r"[a-z]{3,}", name.rstrip("/").rpartition("/")[2].lower())
-    return set(words) - _ORDINARY
+    return set(words) - _COMMON_WORDS
 
 
 def _validated(assigned: Assigned, config: RunConfig) -> Assigned:
-    """With what `check-judge` found about this very judge. Raises ConfigError where it is about another one."""
+    """The judge with the result of `check-judge`. Raises ConfigError if that result is about another judge."""
     path = config.judge.validated
     if path is None:
         return assigned

@@ -1,26 +1,24 @@
-"""Judges that read responses: the task's own rules, a model, a server. Files of verdicts are in `judge_file`."""
+"""Judges that read responses: the task's own rules, and chat models. `judge_file` has the judge on a verdict file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.seeding import seed_of
-from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
+from mipo_bench.harness.errors import ServerError
 from mipo_bench.harness.judging.prompt import PROMPTS, judge_messages, read_verdict
 from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Response, Task
 
 RETRY_TEMPERATURE = 0.1
-"""A greedy judge would say the same again: its one retry is sampled."""
-Ask = Callable[[Sequence[Chat], Decoding], Iterator[tuple[int, str]]]
-"""Completes chats: (position, text), each as soon as it is there, in any order."""
+"""The second try of a greedy judge is sampled, because greedy decoding would repeat the first answer."""
 
 
 @dataclass(frozen=True)
 class RuleJudge:
-    """The task's own score decides: the higher one wins. Nothing is asked, so nothing needs to be stored."""
+    """The response with the higher score of the task wins. No model is asked, so nothing is stored."""
 
     task: Task
     digest: str
@@ -47,17 +45,20 @@ class RuleJudge:
 
 @dataclass(frozen=True)
 class ModelJudge:
-    """A chat model. An answer without a verdict is asked for once more under another seed."""
+    """A chat model, here or behind a server. It is asked once more, under another seed, if no verdict can be read.
+
+    A request that a server refuses has no verdict either.
+    """
 
     name: str
     digest: str
-    ask: Ask
+    generator: Generator
     decoding: Decoding
     control: tuple[str, ...] = ()
-    """The tokenizer's control tokens, which no judged text may smuggle in."""
+    """The tokenizer's control tokens, which judged texts must not contain."""
 
     def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
-        """See `Judge`."""
+        """See `Judge`. Raises ServerError if a server stops answering; the verdicts before that have been yielded."""
         unread: list[int] = []
         for position, verdict in self._try(questions, range(len(questions)), 1):
             if verdict.value is None:
@@ -70,39 +71,24 @@ class ModelJudge:
     def _try(
         self, questions: Sequence[Question], positions: Sequence[int], tries: int
     ) -> Iterator[tuple[int, Verdict]]:
-        chats = []
-        for i in positions:
-            messages = judge_messages(questions[i], self.control)
-            chats.append(Chat(messages, seed_of("judge", messages, questions[i].repeat, tries)))
+        requests = [self._request(questions[i], tries) for i in positions]
+        for n, response in self.generator.generate(requests):
+            if response.finish == "failed":
+                raise ServerError(response.text)
+            i, text = positions[n], response.text
+            yield i, Verdict(read_verdict(text, rating=questions[i].second is None), text, tries)
+
+    def _request(self, question: Question, tries: int) -> Request:
+        messages = judge_messages(question, self.control)
         decoding = self.decoding
         if tries > 1 and decoding.temperature == 0:
             decoding = replace(decoding, temperature=RETRY_TEMPERATURE)
-        for n, text in self.ask(chats, decoding):
-            i = positions[n]
-            yield i, Verdict(read_verdict(text, rating=questions[i].second is None), text, tries)
+        seed = seed_of("judge", messages, question.repeat, tries)
+        return Request(self.generator.render(messages, None).text, seed, decoding)
 
 
-def generator_judge(name: str, generator: Generator, decoding: Decoding, control: Sequence[str] = ()) -> ModelJudge:
-    """A judge on a model that is loaded here."""
-
-    def ask(chats: Sequence[Chat], decoding: Decoding) -> Iterator[tuple[int, str]]:
-        requests = [Request(generator.render(c.messages, None).text, c.seed, decoding) for c in chats]
-        for position, response in generator.generate(requests):
-            yield position, response.text
-
-    return ModelJudge(name, _digest(generator.digest, decoding), ask, decoding, tuple(control))
-
-
-def server_judge(server: ChatServer, decoding: Decoding, workers: int) -> ModelJudge:
-    """A judge behind a server. What the server refuses is an answer without a verdict."""
-
-    def ask(chats: Sequence[Chat], decoding: Decoding) -> Iterator[tuple[int, str]]:
-        for position, found in server.complete(chats, decoding, workers):
-            yield position, f"refused: {found.reason}" if isinstance(found, Refused) else found.text
-
-    return ModelJudge(server.model, _digest(f"{server.model} at {server.url}", decoding), ask, decoding)
-
-
-def _digest(model: str, decoding: Decoding) -> str:
-    """Everything in the judge that can change a verdict; the question is hashed beside it."""
-    return digest(["judge", PROMPTS, model, decoding.temperature, decoding.top_p, decoding.max_new_tokens])
+def generator_judge(name: str, generator: Generator, decoding: Decoding) -> ModelJudge:
+    """A judge on any generator. Its digest covers everything that can change a verdict, except for the question."""
+    settings = (decoding.temperature, decoding.top_p, decoding.max_new_tokens)
+    key = digest(["judge", PROMPTS, generator.digest, *settings])
+    return ModelJudge(name, key, generator, decoding, tuple(generator.control_tokens))

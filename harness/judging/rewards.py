@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.evaluation.scoring import scorer_hash
-from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.judging.judges import generator_judge
 from mipo_bench.harness.plugins.optional import is_judged
 from mipo_bench.harness.protocols import Generator, Judge, Question
@@ -28,8 +27,7 @@ def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig
     if getattr(recipe, "reward", "score") == "score":
         return score_reward(task)
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
-    control = [str(token) for token in base.tokenizer.all_special_tokens] if isinstance(base, HFGenerator) else []
-    return judge_reward(task, generator_judge("base model", base, decoding, control))
+    return judge_reward(task, generator_judge("base model", base, decoding))
 
 
 def score_reward(task: Task) -> Reward:

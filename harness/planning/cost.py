@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mipo_bench.harness.config.schema import AskingConfig, RunConfig
+from mipo_bench.harness.generators.remote import CHARACTERS_PER_TOKEN
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
 from mipo_bench.harness.plugins.optional import is_judged, rules_decide
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, SteppedBaseline
-
-_CHARACTERS_PER_TOKEN = 4
 
 
 def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
@@ -26,7 +25,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
         reference = plan.baselines[task.reference]
         characters += pairs * sum(len(m.content) for i in task.training_items for m in reference.messages(i))
     answers += pairs * len(task.training_items)
-    return characters // _CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
+    return characters // CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
 
 
 def cost(baseline: Baseline, settings: AskingConfig) -> int:

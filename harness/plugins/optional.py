@@ -14,10 +14,10 @@ def objective_of(recipe: Recipe) -> Objective:
 
 
 def is_judged(task: Task) -> TypeGuard[JudgedTask]:
-    """Whether only a judge can score the task."""
+    """Whether the task is scored by a judge."""
     return isinstance(task, JudgedTask)
 
 
 def rules_decide(task: Task) -> bool:
-    """Whether the task says of itself that its rule checks can decide between two responses."""
+    """Whether the task declares that its rule checks can decide between two responses."""
     return bool(getattr(task, "rules_decide", False))

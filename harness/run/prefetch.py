@@ -28,7 +28,7 @@ def answer_ahead(requests: Iterable[Request], generator: Generator, store: Store
     """Answer everything into the store. Gives up where a request fails: its arm asks again, and says what is wrong."""
     stream = iter(requests)
     while chunk := list(islice(stream, CHUNK)):
-        if any(response.finish == "failed" for response in answer(generator, chunk, store, meter)):
+        if any(response.failed for response in answer(generator, chunk, store, meter)):
             return
 
 

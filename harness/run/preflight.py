@@ -16,7 +16,7 @@ from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
-from mipo_bench.harness.generators.placement import Placement, place
+from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
@@ -52,7 +52,7 @@ def examine(config: RunConfig) -> Iterator[Finding]:
         return
     placement = None
     try:
-        placement = place(config)
+        placement = resolve_placement(config)
         yield _device(placement, config)
     except UserError as error:
         yield Finding("device", "fail", str(error))
@@ -212,7 +212,7 @@ def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
 
     try:
         settings = AutoConfig.from_pretrained(folder, trust_remote_code=placement.trust_remote_code)
-        options = {key: value for key, value in placement.loading.items() if key != "use_safetensors"}
+        options = {key: value for key, value in placement.load_kwargs.items() if key != "use_safetensors"}
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(settings, **options)
     except Exception as error:

@@ -184,7 +184,7 @@ def _useless(chosen: _Side, rejected: _Side) -> str | None:
         return "same prompt"
     if "overflow" in finishes:
         return "prompt too long"
-    if "failed" in finishes:
+    if chosen.response.failed or rejected.response.failed:
         return "not answered"
     if not all(texts):
         return "empty"

@@ -31,7 +31,7 @@ def begin(training: Training) -> tuple[Any, Any]:
     model = AutoModelForCausalLM.from_pretrained(
         training.base,
         dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
-        **training.placement.loading,
+        **training.placement.load_kwargs,
     )
     tokenizer = AutoTokenizer.from_pretrained(
         training.base, trust_remote_code=training.placement.trust_remote_code, padding_side="right"

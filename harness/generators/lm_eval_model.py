@@ -1,0 +1,135 @@
+"""A model behind an engine of lm-eval: how it is built, and how requests are put into lm-eval's terms.
+
+lm-eval's request cache is never used. Its keys hold the prompt only, so one model would get the answers of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from mipo_bench.harness.config.schema import ChatConfig
+from mipo_bench.harness.core.redaction import without_keys
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.generators.retry import RetryPolicy
+from mipo_bench.harness.inference.memory import free_memory
+from mipo_bench.harness.inference.tokens import encode_pair
+from mipo_bench.harness.protocols import Continuations, Likelihood, Request
+from mipo_bench.harness.types import Decoding
+
+Seeding = Literal["torch", "request", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTraits:
+    """The capabilities of an engine.
+
+    `served`: it is a server, which gets `workers` requests at a time. `chats`: it takes messages and applies the chat
+    template itself. `seeding`: the seed goes to torch's global generator, or into each request, or nowhere.
+    """
+
+    name: str
+    seeding: Seeding
+    served: bool = False
+    chats: bool = False
+    workers: int = 1
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that is not built yet.
+
+    `build` makes the lm-eval `LM`; `digest` covers the model's identity and the engine's settings. `folder` is that of
+    a model that is loaded in this process.
+    """
+
+    build: Callable[[], Any]
+    digest: str
+    traits: EngineTraits
+    chat: ChatConfig
+    folder: Path | None = None
+
+
+class LMEvalModel:
+    """An lm-eval `LM`, built at its first use, and its tokenizer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Build nothing yet."""
+        self.spec, self.traits = spec, spec.traits
+
+    @cached_property
+    def lm(self) -> Any:
+        """The lm-eval `LM`. Raises ModelError if it cannot be built."""
+        try:
+            return self.spec.build()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {without_keys(str(error))}"
+            raise ModelError(f"backend {self.traits.name!r} cannot be started: {reason}") from error
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer; None if the server applies the chat template. Raises ModelError for one without a template."""
+        if self.traits.chats:
+            return None
+        found = getattr(self.lm, "tokenizer", None)
+        if not hasattr(found, "apply_chat_template"):
+            raise ModelError(
+                f"backend {self.traits.name!r} has no chat template: name a tokenizer that has one with"
+                " --set backend_args.tokenizer=FOLDER_OR_ID."
+            )
+        return found
+
+    def unload(self) -> None:
+        """Free the model's memory. It is built again at the next use."""
+        if [self.__dict__.pop(name) for name in ("tokenizer", "lm") if name in self.__dict__]:
+            free_memory()
+
+    def generate(self, requests: Sequence[Request]) -> list[str]:
+        """The generated texts for requests of one decoding, in order. Raises ValueError for a reply without a text."""
+        if self.traits.seeding == "torch" and requests[0].decoding.temperature > 0:
+            import torch
+
+            torch.manual_seed(requests[0].seed)
+        instances = [self._instance("generate_until", r.prompt, self._settings(r.decoding, r.seed)) for r in requests]
+        found = self.lm.generate_until(instances, disable_tqdm=True)
+        if len(found) != len(requests) or any(not isinstance(text, str) for text in found):
+            raise ValueError("the reply holds no answer")
+        return list(found)
+
+    def likelihoods(self, question: Continuations) -> tuple[Likelihood, ...] | None:
+        """The likelihood of each text after the prompt; None if the engine gives no log-probabilities."""
+        if self.tokenizer is None:
+            return None
+        asked = [self._instance("loglikelihood", question.prompt, text) for text in question.texts]
+        try:
+            found = self.lm.loglikelihood(asked, disable_tqdm=True)
+        except NotImplementedError:
+            return None
+        except KeyError as error:  # an OpenAI-compatible server without `echo` sends no logprobs
+            if error.args != ("logprobs",):
+                raise
+            return None
+        counts = [len(encode_pair(self.tokenizer, question.prompt, text)[1]) for text in question.texts]
+        return tuple(Likelihood(float(p), n, bool(greedy)) for (p, greedy), n in zip(found, counts, strict=True))
+
+    def _settings(self, d: Decoding, seed: int) -> dict[str, Any]:
+        """The decoding in lm-eval's terms. `until` must be given, because its default ends answers at a blank line."""
+        settings: dict[str, Any] = {"until": list(d.stop), "max_gen_toks": d.max_new_tokens}
+        settings |= {"do_sample": d.temperature > 0, "temperature": d.temperature}
+        if self.traits.seeding == "torch":  # transformers takes missing values from the model's generation_config.json
+            settings |= {"top_k": 0, "repetition_penalty": 1.0}
+        if d.temperature > 0:
+            settings["top_p"] = d.top_p
+            if self.traits.seeding == "request":
+                settings["seed"] = seed % (1 << 31)
+        return settings
+
+    def _instance(self, kind: str, prompt: str, argument: Any) -> Any:
+        from lm_eval.api.instance import Instance
+        from lm_eval.models.api_models import JsonChatStr
+
+        return Instance(kind, {}, (JsonChatStr(prompt) if self.tokenizer is None else prompt, argument), 0)

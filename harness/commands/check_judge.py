@@ -17,7 +17,7 @@ from mipo_bench.harness.judging.assign import Assigned, load_judge, load_judges
 from mipo_bench.harness.judging.validation import Labels, check, labels_in, labels_of
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.optional import is_judged
-from mipo_bench.harness.run.environment import quiet
+from mipo_bench.harness.run.environment import prepare_process, silence_libraries
 from mipo_bench.harness.run.launch import of_environment
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.reports.pages.judges import checks
@@ -28,7 +28,8 @@ from mipo_bench.reports.render.terminal import draw
 
 def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     """Check the judge; 0, or 1 where it was not shown to be better than chance, or 130 when stopped."""
-    quiet(config, of_environment())
+    silence_libraries()
+    prepare_process(config, of_environment())
     data, assigned = _on_file(config, labels) if labels else _on_task(config)
     for folder in (config.store, write.absolute().parent):
         check_writable(folder)

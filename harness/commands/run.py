@@ -18,6 +18,7 @@ from mipo_bench.harness.judging.to_label import TO_JUDGE
 from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.plugins.task_data import data_used
+from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import STOPPED, stoppable
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write
 from mipo_bench.reports.pages.report import data_line
@@ -28,6 +29,7 @@ from mipo_bench.reports.render.terminal import show_terminal
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0, or 1 where a part failed."""
+    silence_libraries()
     prepared = prepare(config)
     if dry_run:
         _print_plan(prepared.plan, config, Console(highlight=False))

@@ -18,7 +18,7 @@ from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.planning.from_responses import Given, plan_given
 from mipo_bench.harness.planning.plan import Plan, make_plan
-from mipo_bench.harness.run.environment import quiet
+from mipo_bench.harness.run.environment import prepare_process
 from mipo_bench.harness.run.launch import Processes, of_environment
 from mipo_bench.harness.run.responses_run import GivenRun
 from mipo_bench.harness.run.run import Run
@@ -61,7 +61,7 @@ def prepare(config: RunConfig) -> Prepared:
     count = wanted(config)
     launched = found.count > 1
     processes = found if launched else Processes(0, count, 0, count)
-    quiet(config, processes)
+    prepare_process(config, processes)
     given = plan_given(config) if is_responses(config.model) else None
     if given is None:
         plan = make_plan(config)

@@ -9,6 +9,7 @@ import threading
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import SilentDisplay
+from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import stoppable
 from mipo_bench.harness.run.session import execute, prepare
 
@@ -22,6 +23,7 @@ def main() -> None:
     """Compute the arms that no other process computes, and end."""
     config = from_line(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_first, daemon=True).start()
+    silence_libraries()
     with stoppable():
         execute(prepare(config), SilentDisplay())
 

@@ -34,7 +34,8 @@ from mipo_bench.harness.run.launch import Processes
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.session import conduct, write
 from mipo_bench.harness.store.rescue import open_for_run
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.training.train import examples_of
 from mipo_bench.harness.types import Item, Response, Score, Task
@@ -83,7 +84,7 @@ class StoringEngine(FakeEngine):
                 self.mark(TRAIN)
                 on_step(step + 1, STEPS)
 
-        found = self.store.checkpoint_once(digest(["fake", arm, data.digest]), write_model)
+        found = self.store.checkpoints.get_or_write(digest(["fake", arm, data.digest]), write_model)
         lineage = {"pairs": {"used": examples_of(data), "digest": data.digest}, "curve": []}
         return Trained(SlowGenerator(found.digest, self.mark), found.digest, lineage)
 

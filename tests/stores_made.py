@@ -9,7 +9,8 @@ from reports_made import Made
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.protocols import Likelihood
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import to_json
@@ -44,14 +45,14 @@ def made_store(folder: Path) -> Path:
             keys = keys_of(report, number)
             rows = {key: Response(f"{item} {HOSTILE}", 7, 3, "stop") for arm in keys for item, key in arm.items()}
             store.put_responses(rows.items())
-            store.put_checkpoint(checkpoint_key(number), write_model)
+            store.checkpoints.put(checkpoint_key(number), write_model)
             if not number:
                 store.put_responses([(digest(["pair"]), Response("sampled", 7, 3, "stop", (-0.5, -1.5)))])
                 store.put_likelihoods([(digest(["likelihood"]), Likelihood(-3.5, 4, greedy=True))])
             store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
     with closing(Store(folder)) as store:
         store.put_responses([(digest(["nobody"]), Response("left over", 7, 2, "stop"))])
-        store.put_checkpoint(digest(["nobody"]), write_model)
+        store.checkpoints.put(digest(["nobody"]), write_model)
     scratch = folder / "checkpoints" / "new-1-abc-xyz"
     scratch.mkdir()
     (scratch / "half").write_bytes(b"half")

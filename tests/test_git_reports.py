@@ -14,7 +14,8 @@ from golden_files import Printed, check_golden, run
 from reports_made import Made
 
 from mipo_bench.harness.core.git import git_state
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import seal, to_json
 
@@ -208,7 +209,7 @@ def test_runs_of_the_store_are_named_by_a_part_of_their_id(folder: Path, mipo: M
 def test_a_damaged_run_is_dropped(folder: Path, mipo: Mipo) -> None:
     remember(FIRST.report())
     with closing(Store(Path(".mipo-bench"))) as store:
-        store._db.execute("UPDATE runs SET report = x'00'")
+        store.database.execute("UPDATE runs SET report = x'00'")
         assert store.runs() == []
         assert store.damaged == [f"run {FIRST.report().digest[:12]}"]
 

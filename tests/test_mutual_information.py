@@ -275,7 +275,7 @@ def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> 
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
     key = done.keys[task.items[0].id]
-    store._db.execute("DELETE FROM responses WHERE key = ?", (key,))
+    store.database.execute("DELETE FROM responses WHERE key = ?", (key,))
     store.put_responses([(key, Response("", 9, 0, "overflow"))])
     measured = measure([done], found, settings, store, Stage("", ""))
     assert task.items[0].id not in measured.items

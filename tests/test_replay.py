@@ -19,7 +19,8 @@ from mipo_bench.harness.history.rescore import Replay, rescored
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
 from mipo_bench.reports.diff.records import Side
 from mipo_bench.reports.records.report import Report
@@ -188,7 +189,7 @@ def test_rescoring_says_what_is_missing(reports: list[Report], tmp_path: Path) -
     with pytest.raises(ReportError, match=r"the store elsewhere has no run .* \(A\)"):
         rescored(side, Places(store=Path("elsewhere")))
     with closing(Store(PLACES.store)) as store:
-        store._db.execute("DELETE FROM responses")
+        store.database.execute("DELETE FROM responses")
     with pytest.raises(ReportError, match="12 responses of arithmetic/chain-of-thought are gone from the store"):
         rescored(side, PLACES)
 

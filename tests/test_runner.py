@@ -180,7 +180,7 @@ def test_a_failed_item_is_recorded_and_stays_in_the_denominator(world: World) ->
 
 def test_damaged_responses_are_computed_again_and_noted(world: World) -> None:
     first = world.run(settings(suite="math", recipes=[]))
-    world.store._db.execute("UPDATE responses SET text = 'Answer: 0'")
+    world.store.database.execute("UPDATE responses SET text = 'Answer: 0'")
     second = world.run(settings(suite="math", recipes=[]))
     assert [a.scores for a in second.arms] == [a.scores for a in first.arms]
     assert second.notes

@@ -11,7 +11,8 @@ import pytest
 from mipo_bench.harness.core.hashing import file_digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.database import SCHEMA
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
 
 RESPONSES = {
@@ -52,16 +53,16 @@ def test_a_damaged_row_is_named_and_dropped(store: Store) -> None:
 
 
 def test_checkpoints_round_trip(store: Store) -> None:
-    made = store.put_checkpoint("key", write_model)
-    assert store.checkpoint("key") == made
+    made = store.checkpoints.put("key", write_model)
+    assert store.checkpoints.get("key") == made
     assert (made.folder / "model.safetensors").read_bytes() == b"weights"
-    assert store.checkpoint("other") is None
+    assert store.checkpoints.get("other") is None
 
 
 def test_a_damaged_checkpoint_is_named_and_dropped(store: Store) -> None:
-    made = store.put_checkpoint("key", write_model)
+    made = store.checkpoints.put("key", write_model)
     (made.folder / "model.safetensors").write_bytes(b"forged")
-    assert store.checkpoint("key") is None
+    assert store.checkpoints.get("key") is None
     assert store.damaged == ["checkpoint key"]
 
 
@@ -71,18 +72,18 @@ def test_a_failed_checkpoint_leaves_nothing(store: Store) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.put_checkpoint("key", fail)
-    assert store.checkpoint("key") is None
+        store.checkpoints.put("key", fail)
+    assert store.checkpoints.get("key") is None
     assert not list((store.folder / "checkpoints").iterdir())
 
 
 def test_a_checkpoint_without_its_row_is_written_again(store: Store) -> None:
     """A crash between moving the folder and recording it."""
-    store.put_checkpoint("key", write_model)
+    store.checkpoints.put("key", write_model)
     with sqlite3.connect(store.folder / "store.sqlite") as db:
         db.execute("DELETE FROM checkpoints")
-    assert store.checkpoint("key") is None
-    assert store.put_checkpoint("key", write_model) == store.checkpoint("key")
+    assert store.checkpoints.get("key") is None
+    assert store.checkpoints.put("key", write_model) == store.checkpoints.get("key")
 
 
 def test_a_newer_store_is_refused(store: Store) -> None:
@@ -115,11 +116,11 @@ def test_a_checkpoint_that_another_process_finished_first_stands(store: Store) -
     other = Store(store.folder)
 
     def slow(folder: Path) -> None:
-        other.put_checkpoint("key", write_model)
+        other.checkpoints.put("key", write_model)
         write_model(folder)
 
-    made = store.put_checkpoint("key", slow)
-    assert store.checkpoint("key") == other.checkpoint("key") == made
+    made = store.checkpoints.put("key", slow)
+    assert store.checkpoints.get("key") == other.checkpoints.get("key") == made
     assert [f.name for f in (store.folder / "checkpoints").iterdir()] == ["key"]
 
 

@@ -75,8 +75,8 @@ def test_damage_is_named_and_dropped(folder: Path, capsys: pytest.CaptureFixture
     assert run("store verify --store store", capsys).code == 0
     with closing(Store(folder)) as store:
         assert len(store.runs()) == 1
-        assert store.checkpoint(checkpoint_key(0)) is None
-        assert store.checkpoint(checkpoint_key(1)) is not None
+        assert store.checkpoints.get(checkpoint_key(0)) is None
+        assert store.checkpoints.get(checkpoint_key(1)) is not None
 
 
 def test_gc_keeps_what_the_kept_run_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_gc_keeps_what_the_kept_run_used(folder: Path, capsys: pytest.CaptureFix
     with closing(Store(folder)) as store:
         assert {row[0] for row in store.database.execute("SELECT key FROM responses")} == keys
         assert [r.id for r in store.runs()] == [report.digest]
-        assert store.checkpoint(checkpoint_key(1)) is not None
+        assert store.checkpoints.get(checkpoint_key(1)) is not None
     assert [f.name for f in (folder / "checkpoints").iterdir()] == [checkpoint_key(1)]
     assert run("store gc --store store", capsys).out.startswith("removed 0 runs, 0 responses")
 
@@ -114,7 +114,7 @@ def test_gc_keeps_everything_for_runs_that_do_not_say_what_they_used(
     assert "2 of the kept runs were recorded by an older mipo-bench" in done.out
     with closing(Store(folder)) as store:
         assert store.database.execute("SELECT count(*) FROM responses") == before
-        assert store.checkpoint(digest(["nobody"])) is not None
+        assert store.checkpoints.get(digest(["nobody"])) is not None
 
 
 def test_gc_refuses_while_a_run_is_damaged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import verify
 from mipo_bench.harness.store.database import SCHEMA, DamagedDatabaseError
 from mipo_bench.harness.store.rescue import open_for_run
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
 
 SCHEMA_1 = """
@@ -38,7 +39,7 @@ def many(folder: Path, count: int = 600) -> dict[str, Response]:
     rows = {f"k{i:04}": Response(f"response {i} " * 20, 5, 40, "stop") for i in range(count)}
     with closing(Store(folder)) as store:
         store.put_responses(rows.items())
-        store.put_checkpoint("model", write_model)
+        store.checkpoints.put("model", write_model)
     return rows
 
 
@@ -93,8 +94,8 @@ def test_a_run_puts_a_damaged_database_aside_and_saves_what_it_can(spoil: object
             assert len(saved) > 100
         store.put_responses(rows.items())
         assert store.responses(list(rows)) == rows
-        store.put_checkpoint("model", write_model)
-        assert store.checkpoint("model") is not None
+        store.checkpoints.put("model", write_model)
+        assert store.checkpoints.get("model") is not None
     aside = [f for f in tmp_path.iterdir() if re.fullmatch(r"store\.sqlite\.damaged-\d{8}T\d{6}", f.name)]
     assert [f.read_bytes() for f in aside] == [spoilt]
     with closing(open_for_run(tmp_path)) as store:
@@ -126,7 +127,7 @@ def test_a_database_in_use_is_not_put_aside(tmp_path: Path) -> None:
         damage_head(tmp_path / "store.sqlite")
         with pytest.raises(StorageError, match=rf"at work on the damaged store .* \(process {os.getpid()}\)"):
             open_for_run(tmp_path)
-        other._db._db.close()  # what is left of it is garbage
+        other.database._db.close()  # what is left of it is garbage
         assert other.claims._lock
         other.claims._lock.release()
         other.claims._lock = None
@@ -138,8 +139,8 @@ def test_an_empty_database_file_is_a_new_store(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "model" / "config.json").write_text("forged")
     with closing(open_for_run(tmp_path)) as store:
         assert not store.responses(list(rows))
-        assert store.checkpoint("model") is None
-        made = store.put_checkpoint("model", write_model)  # a folder that no row vouches for does not stand
+        assert store.checkpoints.get("model") is None
+        made = store.checkpoints.put("model", write_model)  # a folder that no row vouches for does not stand
         assert (made.folder / "config.json").read_text() == "{}"
 
 
@@ -151,9 +152,9 @@ def test_what_stands_in_a_checkpoints_place_is_replaced(tmp_path: Path) -> None:
     for put in (lambda: place.symlink_to(aside), lambda: place.write_text("a file")):
         put()
         with closing(Store(tmp_path)) as store:
-            assert store.checkpoint("model") is None
-            assert store.put_checkpoint("model", write_model).folder == place
-            assert store.checkpoint("model") is not None
+            assert store.checkpoints.get("model") is None
+            assert store.checkpoints.put("model", write_model).folder == place
+            assert store.checkpoints.get("model") is not None
         shutil.rmtree(place)
     assert (aside / "config.json").read_text() == "forged"
 
@@ -183,7 +184,7 @@ def test_a_damaged_run_is_named_and_dropped(tmp_path: Path) -> None:
     with closing(Store(folder)) as store:
         assert [r.id for r in store.runs()] == [RUNS[1].report().digest]
         assert store.damaged == [f"run {RUNS[0].report().digest[:12]}"]
-        assert store.checkpoint(checkpoint_key(0)) is not None
+        assert store.checkpoints.get(checkpoint_key(0)) is not None
 
 
 FULL = """
@@ -207,7 +208,7 @@ try:
 except StorageError as error:
     print("rows:", error)
 try:
-    store.put_checkpoint("model", write)
+    store.checkpoints.put("model", write)
 except StorageError as error:
     print("checkpoint:", error)
 print(sorted(p.name for p in (store.folder / "checkpoints").iterdir()))

@@ -278,7 +278,7 @@ def test_a_full_disk_is_told_from_a_training_that_fails(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="Make room on its disk"), saved_whole(tmp_path):
             raise error
     with closing(Store(tmp_path)) as store, pytest.raises(ConnectionResetError):
-        store.put_checkpoint("key", raise_reset)
+        store.checkpoints.put("key", raise_reset)
     with pytest.raises(KeyError), saved_whole(tmp_path):
         raise KeyError
 

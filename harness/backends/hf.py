@@ -79,7 +79,7 @@ class HFEngine:
                 self._unload(self.folder)
             train.train(training, folder, on_step)
 
-        found = self.store.checkpoint_once(key, make)
+        found = self.store.checkpoints.get_or_write(key, make)
         lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
         if lineage.get("parts"):
             batch, parts = training.settings.batch_size, lineage["parts"]

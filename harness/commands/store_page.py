@@ -7,9 +7,11 @@ import math
 from typing import Any
 
 from mipo_bench.harness.core.files import folder_size
+from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
 from mipo_bench.harness.store.claims import numbers
 from mipo_bench.harness.store.database import FILE
-from mipo_bench.harness.store.run_store import CHECKPOINTS, SCRATCH, Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.numbers import plural
 from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH

@@ -11,7 +11,8 @@ from pathlib import Path
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.core.git import Repository, find_repository
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.diff.records import Side
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, load_report, parse_report

@@ -24,7 +24,8 @@ from mipo_bench.harness.run.responses_run import GivenRun
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.workers import helped, wanted
 from mipo_bench.harness.store.rescue import open_for_run
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, seal, to_json
 from mipo_bench.reports.render.markdown import to_markdown

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.errors import ConfigError, StorageError
-from mipo_bench.harness.store.run_store import Store, StoredRun
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import parse_report

@@ -10,9 +10,11 @@ from pathlib import Path
 from mipo_bench.harness.core.file_locks import opening
 from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
 from mipo_bench.harness.store.claims import numbers
 from mipo_bench.harness.store.database import ROWS
-from mipo_bench.harness.store.run_store import CHECKPOINTS, SCRATCH, Store, StoredRun, run_of
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun, run_from_row
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 
 
@@ -64,7 +66,7 @@ def _sound_runs(store: Store) -> list[StoredRun]:
     Raises StorageError for a damaged one: what it used cannot be told any more.
     """
     rows = store.database.execute("SELECT * FROM runs ORDER BY rowid")
-    runs = [(str(row[0]), run_of(row)) for row in rows]
+    runs = [(str(row[0]), run_from_row(row)) for row in rows]
     if damaged := [name[:RUN_ID_LENGTH] for name, run in runs if run is None]:
         raise StorageError(
             f"run {', '.join(damaged)} is damaged, and what it used would go. `mipo-bench store verify --drop` gives it"
@@ -110,7 +112,7 @@ def _remove(store: Store, runs: Iterable[str], folders: Iterable[Path]) -> None:
         if folder.name.startswith(SCRATCH):
             shutil.rmtree(folder)
         else:
-            store.drop_checkpoint(folder.name)
+            store.checkpoints.drop(folder.name)
     store.claims.forget_dead()
     store.database.execute("VACUUM")
     store.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -15,9 +15,10 @@ from pathlib import Path
 from mipo_bench.harness.core.file_locks import opening
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.store.checkpoints import CHECKPOINTS
 from mipo_bench.harness.store.claims import living, numbers
 from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database
-from mipo_bench.harness.store.run_store import CHECKPOINTS, Store
+from mipo_bench.harness.store.run_store import Store
 
 _MAGIC = b"SQLite format 3\0"
 _TABLES = (*ROWS, CHECKPOINTS, "runs")

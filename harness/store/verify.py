@@ -8,8 +8,10 @@ from typing import Any
 
 from mipo_bench.harness.core.hashing import digest, folder_digest
 from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.store.checkpoints import CHECKPOINTS
 from mipo_bench.harness.store.database import ROWS
-from mipo_bench.harness.store.run_store import CHECKPOINTS, Store, run_of
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import run_from_row
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, parse_report
 
 
@@ -44,7 +46,7 @@ def drop(store: Store, found: Verified) -> None:
     for table, key, _ in found.damaged:
         column = "id" if table == "runs" else "key"
         if table == CHECKPOINTS:
-            store.drop_checkpoint(key)
+            store.checkpoints.drop(key)
         else:
             store.database.execute(f"DELETE FROM {table} WHERE {column} = ?", (key,))  # noqa: S608 - our own tables
 
@@ -70,7 +72,7 @@ def _checkpoint(store: Store, row: tuple[Any, ...]) -> str:
 
 
 def _run(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike
-    run = run_of(row)
+    run = run_from_row(row)
     if run is None:
         return "its content does not have its digest"
     try:

@@ -1,0 +1,117 @@
+"""Checkpoints of the store: folders under `checkpoints/`, each recorded with a digest of its files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mipo_bench.harness.core.hashing import folder_digest, model_digest
+from mipo_bench.harness.errors import StorageError
+from mipo_bench.harness.store.claims import Claims
+from mipo_bench.harness.store.database import Database
+
+CHECKPOINTS = "checkpoints"
+SCRATCH = "new-"
+"""Folders of checkpoints that are being written begin like this, followed by their owner (see `claims`)."""
+_POLL = 0.2
+"""Seconds between two looks whether another process has finished a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained model in the store: its folder, and the digest of what in it decides its answers."""
+
+    folder: Path
+    digest: str
+
+
+class Checkpoints:
+    """The checkpoints of one store. `used` are the keys that were found or put since it was opened."""
+
+    def __init__(self, folder: Path, database: Database, claims: Claims, damaged: list[str]) -> None:
+        """`folder` is that of all checkpoints; `damaged` takes the name of each that does not match its digest."""
+        self.folder, self.damaged = folder, damaged
+        self._database, self._claims = database, claims
+        self.used: set[str] = set()
+
+    def get(self, key: str) -> Checkpoint | None:
+        """The checkpoint with this key, after its files have been held against their digest."""
+        row = next(iter(self._database.execute("SELECT digest FROM checkpoints WHERE key = ?", (key,))), None)
+        folder = self.folder / key
+        if row is None:
+            return None
+        if folder.is_dir() and folder_digest(folder) == row[0]:
+            self.used.add(key)
+            return Checkpoint(folder, model_digest(folder))
+        self.damaged.append(f"checkpoint {key[:12]}")
+        self.drop(key)
+        return None
+
+    def drop(self, key: str) -> None:
+        """Delete a checkpoint."""
+        self._database.execute("DELETE FROM checkpoints WHERE key = ?", (key,))
+        _clear(self.folder / key)
+
+    def put(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
+        """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint.
+
+        Where another process has put the same checkpoint there in the meantime, that one stands. A folder that is not
+        recorded is none: its files have nothing to be held against.
+        """
+        folder = self.folder / key
+        with _writing(folder):
+            scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self._claims.owner}-", dir=folder.parent))
+        try:
+            write(scratch)  # it raises StorageError itself: what else goes wrong in a training is no matter of the disk
+            with _writing(folder):
+                self._move(key, scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        self.used.add(key)
+        return Checkpoint(folder, model_digest(folder))
+
+    def get_or_write(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
+        """The checkpoint with this key, written now unless it is there or another process is at it: that is awaited."""
+        while True:
+            if found := self.get(key):
+                return found
+            if taken := self._claims.take([key]):
+                try:
+                    return self.get(key) or self.put(key, write)
+                finally:
+                    self._claims.release(taken)
+            time.sleep(_POLL)
+
+    def _move(self, key: str, scratch: Path, folder: Path) -> None:
+        content = folder_digest(scratch)
+        with self._database.transaction():  # which one process at a time can be in
+            if self._database.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,)) and folder.is_dir():
+                return
+            _clear(folder)
+            os.replace(scratch, folder)
+            self._database.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
+
+
+def _clear(place: Path) -> None:
+    """Remove a folder, or what stands in its place; what cannot be removed stays, and is found when it is replaced."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, or give the right to"
+            " write there, and the same command goes on."
+        ) from error

@@ -86,6 +86,11 @@ def described(error: BaseException) -> str:
         return f"{type(error).__name__} (its text cannot be read)"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, its type where it has none: libraries write pages."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
     """Say that `value` is no known `kind`, with the nearest names and all allowed ones."""
     names = sorted(allowed)

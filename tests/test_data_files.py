@@ -185,7 +185,11 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not valid JSON: Unterminated string .* half downloaded"),
     ("jsonl", f"{GOOD}[1, 2]\n".encode(), "line 2: a list where an object with fields is due"),
     ("jsonl", f"{GOOD}null\n".encode(), "line 2: a NoneType where an object"),
-    ("jsonl", GOOD.encode() + b'{"question": "caf\xe9", "answer": "#### 1"}', "line 2: byte 0xe9 is not UTF-8"),
+    (
+        "jsonl",
+        GOOD.encode() + b'{"question": "caf\xe9", "answer": "#### 1"}',
+        "line 2: not valid JSON: byte 0xe9 is not UTF-8",
+    ),
     ("jsonl", f'{GOOD}{{"question": "q"}}\n'.encode(), "line 2: the field 'answer' is missing. Found: question"),
     ("jsonl", f'{GOOD}{{"question": 7, "answer": "#### 1"}}'.encode(), "the field 'question' is 7, not a text"),
     ("jsonl", f'{GOOD}{{"question": null, "answer": "#### 1"}}'.encode(), "the field 'question' is empty"),

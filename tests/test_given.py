@@ -161,8 +161,10 @@ def test_broken_files_are_refused(text: str, message: str, tmp_path: Path) -> No
     with pytest.raises(ModelError, match=message):
         read_responses(file)
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="cannot read the responses"):
+    with pytest.raises(ModelError, match="not UTF-8"):
         read_responses(file)
+    with pytest.raises(ModelError, match="cannot read the responses"):
+        read_responses(tmp_path)
 
 
 def test_many_problems_are_cut_and_counted(tmp_path: Path) -> None:

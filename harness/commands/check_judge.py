@@ -18,6 +18,7 @@ from mipo_bench.harness.judging.validation import Labels, check, labels_in, labe
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.optional import is_judged
 from mipo_bench.harness.run.environment import prepare_process, silence_libraries
+from mipo_bench.harness.run.interrupt import STOPPED
 from mipo_bench.harness.run.launch import of_environment
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.reports.pages.judges import checks
@@ -41,7 +42,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
                 found = check(assigned, data, config.judge, store, stage)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
-        return 130
+        return STOPPED
     write_atomically(write, _file(found))
     better = _better_than_chance(found)
     draw(_page(found, assigned, better=better), Console(highlight=False))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mipo_bench.harness.errors import StorageError
@@ -41,18 +43,31 @@ def check_writable(folder: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all. Raises StorageError."""
+    with whole_or_not_at_all(path, "Choose another folder with --out.", parents=True) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path, advice: str = "", *, parents: bool = False) -> Iterator[Path]:
+    """A scratch file beside `path` that takes its place at the end, and is deleted where the block fails.
+
+    With `parents`, the folder is made where it is missing. Raises StorageError, with `advice`, where
+    something cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        os.close(descriptor)
+        scratch = Path(name)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
+            yield scratch
+            with scratch.open("rb") as written:
+                os.fsync(written.fileno())
+            scratch.chmod(0o644)
+            scratch.replace(path)
         except BaseException:
-            os.unlink(scratch)
+            scratch.unlink()
             raise
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error}. Choose another folder with --out.") from error
+        raise StorageError(f"cannot write {path}: {error}. {advice}".rstrip()) from error

@@ -105,27 +105,17 @@ def git_state(folder: Path, written: Sequence[Path] = ()) -> GitState | None:
 
     What runs write (`written`) does not make a checkout dirty: it cannot change their results.
     """
-    commit, root = _state_git(folder, "rev-parse", "HEAD"), _state_git(folder, "rev-parse", "--show-toplevel")
-    if not commit or not root:
+    try:
+        repository = find_repository(folder)
+        commit = _git(folder, "rev-parse", "HEAD") if repository else None
+    except ReportError:  # a run needs no git; only a comparison of revisions does
         return None
+    if repository is None or commit is None:
+        return None
+    root = repository.root
     inside = [path.absolute() for path in written if path.absolute().is_relative_to(root)]
     paths = ["--", ":(top)", *(f":(top,exclude,literal){path.relative_to(root)}" for path in inside)]
-    changes = _state_git(folder, "status", "--porcelain", *paths) or ""
-    difference = _state_git(folder, "diff", "HEAD", *paths) or ""
+    changes = _git(folder, "status", "--porcelain", *paths) or ""
+    difference = _git(folder, "diff", "HEAD", *paths) or ""
     dirty = bool(changes)
-    return GitState(commit, dirty, digest([changes, difference]) if dirty else None)
-
-
-def _state_git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-            errors="replace",
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    return GitState(commit.strip(), dirty, digest([changes, difference]) if dirty else None)

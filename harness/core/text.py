@@ -1,4 +1,4 @@
-"""Texts to tokens and back, as lm-eval does it, so that the same model gives the same figures."""
+"""Texts that others wrote, made fit for UTF-8 files and for a terminal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def all_storable(item: Item) -> bool:
     own = [item.id, item.prompt, item.target, item.user_id, item.context, item.system, item.prefix]
     whole = "".join(text or "" for text in (*own, *item.options, *turns))
     return storable(whole) == whole
+
+
+def on_one_line(text: str) -> str:
+    """The text as one line in which control characters are written out, for a value that a message quotes."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mipo_bench.harness.core.hashing import MODEL_FILES
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ModelError, first_line
 
 EMBEDDED = "embedded"
 
@@ -63,11 +63,10 @@ def _download(model: str) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(model, allow_patterns=patterns))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"model {model!r} is neither a folder here nor in the Hugging Face cache, and downloading it failed"
-            f" ({type(error).__name__}: {reason}). Connect to the network and log in if the model is gated, or copy"
-            " it here and pass the folder."
+            f" ({type(error).__name__}: {first_line(error)}). Connect to the network and log in if the model is"
+            " gated, or copy it here and pass the folder."
         ) from error
 
 

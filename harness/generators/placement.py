@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig, RunConfig
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import DEFAULT_CHAT
 
 _DEFAULT_BATCH_SIZE = 32
@@ -79,8 +79,9 @@ def _resolve_device(wanted: str) -> str:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"device {device!r} cannot be used: {reason}. Take --set device=cpu, or auto.") from error
+        raise ModelError(
+            f"device {device!r} cannot be used: {first_line(error)}. Take --set device=cpu, or auto."
+        ) from error
     return device
 
 

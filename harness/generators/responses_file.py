@@ -8,12 +8,12 @@ the response; the other three are needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.core.jsonl import JsonLine, JsonLineError, json_lines
 from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.errors import ModelError, unknown
 
@@ -55,9 +55,9 @@ def read_responses(file: Path) -> list[Line]:
     Raises ModelError with every malformed line (the first twenty), or where the file cannot be read or is empty.
     """
     try:
-        with file.open(encoding="utf-8") as opened:
-            lines = [_line(number, text) for number, text in enumerate(opened, 1) if text.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        with file.open("rb") as opened:
+            lines = [_line(line) for line in json_lines(opened)]
+    except OSError as error:
         raise ModelError(f"cannot read the responses {file}: {error}") from error
     refuse(file, (problem for problem in lines if isinstance(problem, str)))
     if not lines:
@@ -73,11 +73,12 @@ def refuse(file: Path, problems: Iterable[str]) -> None:
         raise ModelError("\n".join([f"{file}, line {problem}" for problem in found[:_SHOWN]] + more))
 
 
-def _line(number: int, text: str) -> Line | str:
+def _line(line: JsonLine) -> Line | str:
     """The answer in a line, or what is wrong with it."""
+    number = line.number
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        row = line.value()
+    except JsonLineError as error:
         return f"{number}: no JSON: {error}."
     if not isinstance(row, dict):
         return f"{number}: a {type(row).__name__} where an object belongs."

@@ -11,6 +11,7 @@ from pathlib import Path
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.core.git import Repository, find_repository
 from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.store.database import has_database
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.diff.records import Side
@@ -93,7 +94,7 @@ def _runs(name: str, places: Places) -> list[StoredRun]:
 
 
 def _stored(prefix: str, places: Places) -> list[StoredRun]:
-    if not (places.store / "store.sqlite").exists():
+    if not has_database(places.store):
         return []
     with closing(Store(places.store)) as store:
         return store.runs(prefix)

@@ -9,6 +9,7 @@ from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
 from mipo_bench.harness.core.git import Commit, Repository, find_repository
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.history.find_report import Places
+from mipo_bench.harness.store.database import has_database
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.diff.trend import Past
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, parse_report
@@ -53,7 +54,7 @@ def _past(repository: Repository, commit: Commit, path: str) -> Past | None:
 
 
 def _stored(places: Places, limit: int) -> list[Past]:
-    if not (places.store / "store.sqlite").exists():
+    if not has_database(places.store):
         return []
     with closing(Store(places.store)) as store:
         runs = store.runs()[-limit:]

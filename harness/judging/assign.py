@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mipo_bench.harness.config.schema import OWN, TRAINING_BACKENDS, ChatConfig, RunConfig
 from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
-from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.errors import ConfigError, first_line
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.chat_client import ChatServer
 from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator
@@ -164,7 +164,7 @@ def _validated(assigned: Assigned, config: RunConfig) -> Assigned:
     try:
         found = ValidationFile.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"judge.validated: {path} is not what `mipo-bench check-judge` writes: {reason}") from error
     mine = (assigned.judge.digest, config.judge.protocol)
     if (found.digest, found.protocol) != mine:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.protocols import Question, Verdict
 
@@ -69,15 +70,14 @@ def file_judge(path: Path) -> FileJudge:
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSONL file with their line numbers. Raises ConfigError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"cannot read the file of verdicts {path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for line in json_lines(io.BytesIO(data)):
+        number = line.number
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = line.value()
+        except JsonLineError as error:
             raise ConfigError(f"{path}, line {number} is no JSON: {error}") from error
         texts = ("prompt", "a") if isinstance(row, dict) and "rating" in row else ("prompt", "a", "b")
         wrong = not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from mipo_bench.harness.core.text import on_one_line
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.moved_modules import moved
 from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Score, Task
@@ -88,22 +89,17 @@ def reason(error: BaseException) -> str:
     """Type and message of what foreign code raised, with the file and line of that code where they are known."""
     if isinstance(error, SystemExit):
         return f"SystemExit: sys.exit({shown(error.code)}) was called{_line(error)}"
-    text = _printable(str(error.msg if isinstance(error, SyntaxError) else error))
+    text = on_one_line(str(error.msg if isinstance(error, SyntaxError) else error))
     return f"{type(error).__name__}: {text[:_LIMIT]}{moved(error)}{_line(error)}"
 
 
 def shown(value: object) -> str:
     """A foreign value in a message: short, and whatever its `repr` does."""
     try:
-        text = _printable(repr(value))
+        text = on_one_line(repr(value))
     except Exception as error:  # noqa: BLE001 - a plugin's own repr; the message must still be printed
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}..."
-
-
-def _printable(text: str) -> str:
-    """One line that moves no cursor and rings no bell."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
 
 
 def _line(error: BaseException) -> str:

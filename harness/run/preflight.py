@@ -14,7 +14,7 @@ from mipo_bench.harness.config.schema import TRAINING_BACKENDS, RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
-from mipo_bench.harness.errors import ModelError, UserError
+from mipo_bench.harness.errors import ModelError, UserError, first_line
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.generators.responses_file import is_responses
@@ -138,12 +138,11 @@ def _remote(model: str) -> Finding:
     try:
         info = huggingface_hub.HfApi().model_info(model, files_metadata=True, timeout=_HUB_SECONDS)
     except Exception as error:  # noqa: BLE001 - whatever the hub or the network answers, the model is not here
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return Finding(
             "model",
             "fail",
-            f"{model} is not on this machine and the hub cannot be asked ({reason}). Where there is a network: {get};"
-            " then copy the Hugging Face cache here, or pass the folder.",
+            f"{model} is not on this machine and the hub cannot be asked ({first_line(error)}). Where there is a"
+            f" network: {get}; then copy the Hugging Face cache here, or pass the folder.",
         )
     size = sum(f.size or 0 for f in info.siblings or () if f.rfilename.endswith(".safetensors"))
     gated = " It is gated: accept its terms on its page and log in with `hf auth login`." if info.gated else ""

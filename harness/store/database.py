@@ -45,6 +45,11 @@ class DamagedDatabaseError(StorageError):
     """SQLite cannot read the file any more."""
 
 
+def has_database(folder: Path) -> bool:
+    """Whether a folder is a run store."""
+    return (folder / FILE).exists()
+
+
 class Database:
     """One connection. Every error of SQLite becomes a StorageError that says what to do."""
 

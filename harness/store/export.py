@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.errors import ConfigError, StorageError
+from mipo_bench.harness.core.files import whole_or_not_at_all
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
@@ -42,18 +41,8 @@ def export(store: Store, runs: Sequence[StoredRun], file: Path) -> Exported:
     if file.suffix not in writers:
         raise ConfigError(f"cannot tell the format of {str(file)!r}: end it with {' or '.join(writers)}.")
     rows = (row for run in runs for row in _rows(store, run))
-    try:
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-        os.close(descriptor)
-        try:
-            written = writers[file.suffix](Path(scratch), rows)
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, file)
-        except BaseException:
-            os.unlink(scratch)
-            raise
-    except OSError as error:
-        raise StorageError(f"cannot write {file}: {error}.") from error
+    with whole_or_not_at_all(file) as scratch:
+        written = writers[file.suffix](scratch, rows)
     return Exported(written, sum(len(arm) for run in runs for arm in run.keys) - written)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mipo_bench.harness.core.jsonl import JsonLine, JsonLineError, json_lines
 from mipo_bench.harness.errors import UserError
 
 
@@ -74,20 +75,19 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     try:
         with path.open("rb") as stream:
-            for line, raw in enumerate(stream, start=1):
-                if raw.strip():
-                    yield Row(path, line, _parse(path, line, raw))
+            for line in json_lines(stream):
+                yield Row(path, line.number, _parse(path, line))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _parse(path: Path, line: int, raw: bytes) -> dict[str, Any]:
+def _parse(path: Path, line: JsonLine) -> dict[str, Any]:
     try:
-        fields = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}:{line}: not JSON ({error}). Write one JSON object per line.") from error
+        fields = line.value()
+    except JsonLineError as error:
+        raise UserError(f"{path}:{line.number}: not JSON ({error}). Write one JSON object per line.") from error
     if not isinstance(fields, dict):
-        raise UserError(f"{path}:{line}: {show(fields)} is not a JSON object. Write one per line.")
+        raise UserError(f"{path}:{line.number}: {show(fields)} is not a JSON object. Write one per line.")
     return fields
 
 

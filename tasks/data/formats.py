@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
+from mipo_bench.harness.errors import DataError, first_line
 from mipo_bench.tasks.data.rows import Row
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -45,10 +46,12 @@ def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def _json_lines(file: Path, data: bytes) -> Iterator[Row]:
-    # bytes are split at "\n" alone: texts may hold other characters that str.splitlines would break at
-    for number, line in enumerate(io.BytesIO(data), 1):
-        if line.strip():
-            yield _object(file, number, "line", _parsed(file, _decoded(file, line, number), number))
+    for line in json_lines(io.BytesIO(data)):
+        try:
+            value = line.value()
+        except JsonLineError as error:
+            raise DataError(f"{file}, line {line.number}: not valid JSON: {error}. {_AGAIN}") from error
+        yield _object(file, line.number, "line", value)
 
 
 def _json(file: Path, data: bytes) -> Iterator[Row]:
@@ -56,28 +59,28 @@ def _json(file: Path, data: bytes) -> Iterator[Row]:
     if not data[:_HEAD].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         yield from _json_lines(file, data)
         return
-    for number, value in enumerate(_parsed(file, _decoded(file, data, 1), 0), 1):
+    for number, value in enumerate(_parsed(file, _decoded(file, data)), 1):
         yield _object(file, number, "row", value)
 
 
-def _parsed(file: Path, text: str, line: int) -> Any:
-    """The JSON value; `line` is the line that the text is, 0 for a whole file."""
+def _parsed(file: Path, text: str) -> Any:
+    """The JSON value of a whole file."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        at = line or error.lineno
-        raise DataError(f"{file}, line {at}: not valid JSON: {error.msg} at column {error.colno}. {_AGAIN}") from error
+        where = f"{file}, line {error.lineno}"
+        raise DataError(f"{where}: not valid JSON: {error.msg} at column {error.colno}. {_AGAIN}") from error
     except (RecursionError, ValueError) as error:  # ValueError: a number of more digits than Python reads
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{file}, line {line or 1}: not valid JSON: {what}.") from error
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{file}, line 1: not valid JSON: {reason}.") from error
 
 
-def _decoded(file: Path, data: bytes, first: int) -> str:
-    """UTF-8, with or without a byte order mark; `first` is the number of the first line."""
+def _decoded(file: Path, data: bytes) -> str:
+    """UTF-8, with or without a byte order mark."""
     try:
-        return data.decode("utf-8-sig" if first == 1 else "utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = first + data.count(b"\n", 0, error.start)
+        line = 1 + data.count(b"\n", 0, error.start)
         raise DataError(
             f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8."
         ) from error
@@ -107,7 +110,7 @@ def _csv(file: Path, data: bytes) -> Iterator[Row]:
     except csv.Error as error:
         raise DataError(f"{file}, line {reader.line_num}: not valid CSV: {error}.") from error
     except UnicodeDecodeError:
-        _decoded(file, data, 1)  # which says where it is
+        _decoded(file, data)  # which says where it is
         raise
 
 
@@ -132,8 +135,7 @@ def _table(file: Path, read: Callable[[], Any]) -> Iterator[Row]:
     try:
         values = read().to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"cannot read {file}: {reason}. {_AGAIN}") from error
+        raise DataError(f"cannot read {file}: {first_line(error)}. {_AGAIN}") from error
     for number, value in enumerate(values, 1):
         yield Row(value, str(file), number)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.errors import DataError, first_line
 from mipo_bench.tasks.data.formats import READERS, read_rows
 from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
 from mipo_bench.tasks.data.rows import Row
@@ -125,8 +125,7 @@ def reason(error: Exception, data: DataSet, task: str) -> str:
         return f"it has no revision {data.revision} any more. Get it elsewhere and give --data {task}=DIR."
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"the hub does not show it to you. Log in with: hf auth login, and look at {data.url}."
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"it is in no Hugging Face cache here, and the hub did not give it ({type(error).__name__}: {said})."
-        f" {how_to_get(data, task)}"
+        f"it is in no Hugging Face cache here, and the hub did not give it ({type(error).__name__}:"
+        f" {first_line(error)}). {how_to_get(data, task)}"
     )

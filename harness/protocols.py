@@ -17,7 +17,6 @@ class Pair:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
-    contrast_id: str
     contrast: tuple[Message, ...] = ()
 
 

@@ -1,10 +1,7 @@
-"""Paired comparison of two arms, and the score of one, on plain arrays.
+"""The statistics that a report is made of: what other parts, and other packages, import.
 
-The unit of resampling is the cluster (the user where there are users, else the item). Nothing here prints; an
-undefined figure is None and a caveat says why.
+Every estimate and test takes plain arrays (`Scores`) and returns a record; see the modules for estimators and sources.
 """
-
-from __future__ import annotations
 
 from mipo_bench.reports.statistics.compare import compare, summarize
 from mipo_bench.reports.statistics.multiple_testing import benjamini_hochberg, holm

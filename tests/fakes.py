@@ -99,8 +99,11 @@ class FakeEngine:
         self.trainings.append((json.dumps(key), data))
         on_step(1, 1)
         name = "/".join(map(str, key))
-        used = len(data.pairs if isinstance(data, PairSet) else data.prompts)
-        lineage = {"pairs": {"used": used, "discarded": dict(data.discarded)}, "curve": []}
+        if isinstance(data, PairSet):
+            counts = {"used": len(data.pairs), "discarded": dict(data.discarded)}
+        else:
+            counts = {"used": len(data.prompts), "discarded": {}}
+        lineage = {"pairs": counts, "curve": []}
         return Trained(FakeGenerator(name, self.trained_answer), name, lineage)
 
     def unload(self) -> None:

@@ -13,8 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.compare import compare
-from mipo_bench.reports.stats import Comparison, Scores
+from mipo_bench.reports.stats import Comparison, Scores, compare
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 from golden_files import FOLDER, Printed, check_golden, run
 
-from mipo_bench.reports.statistics.compare import compare
-from mipo_bench.reports.stats import Scores
+from mipo_bench.reports.stats import Scores, compare
 
 Row = dict[str, Any]  # one line of a score file
 

@@ -116,7 +116,7 @@ def test_a_token_of_a_large_vocabulary_is_picked_as_if_its_row_were_alone(top_p:
 def training(objective: Objective = "dpo", **settings: object) -> Training:
     task, profile = load_plugins().tasks["persona"], load_plugins().baselines["profile"]
     items = task.items("train")[:64]
-    pairs = tuple(Pair(i.id, profile.messages(i), task.gold(i), task.wrong(i), "other") for i in items)
+    pairs = tuple(Pair(i.id, profile.messages(i), task.gold(i), task.wrong(i)) for i in items)
     config = TrainConfig.model_validate({"lr": 1e-3, "batch_size": 16, "max_length": 512, **settings})
     data = PairSet(pairs, {}, "digest", objective)
     return Training(FOLDER, model_digest(FOLDER), "persona", "mipo-random", 0, data, config, placement("float32"))

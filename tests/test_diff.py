@@ -21,8 +21,7 @@ from mipo_bench.reports.diff.gate import Gate, judge
 from mipo_bench.reports.diff.records import ArmDiff, Options, ReportDiff, Side
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.records.report_file import seal, to_json
-from mipo_bench.reports.statistics.compare import compare
-from mipo_bench.reports.stats import Scores, holm
+from mipo_bench.reports.stats import Scores, compare, holm
 
 BASE = Made()
 WORSE = Made(seed=1, gains={"plain": -0.25, "mipo-random": -0.1})

@@ -10,13 +10,14 @@ from golden_files import check_golden, run
 from reports_made import Made
 
 from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
-from mipo_bench.reports.analysis.judges import BothOrders, consistency, judged_arm
+from mipo_bench.reports.analysis.judges import ArmVerdicts, BothOrders, consistency, judged_arm
 from mipo_bench.reports.analysis.shuffled_control import Held, controls
 from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import parse_report, seal, to_json
+from mipo_bench.reports.stats import WEIGHTS
 
 METHODS = ("no-context", "profile (A/A)", "mipo-random")
 VALIDATION = ValidationRecord(
@@ -45,6 +46,13 @@ def judged(arms: list[ArmRecord]) -> list[ArmRecord]:
     ]
 
 
+def verdicts(arms: list[ArmRecord], undecided: int = 0) -> ArmVerdicts:
+    """Verdicts in both orders that give these scores; every other tie is a win in one order, a loss in the other."""
+    orders = {1.0: (1.0, 1.0), 0.75: (0.5, 1.0), 0.25: (0.0, 0.5), 0.0: (0.0, 0.0)}
+    scores = [score for arm in arms for score in arm.scores]
+    return ArmVerdicts([orders.get(s, (1.0, 0.0) if n % 2 else (0.5, 0.5)) for n, s in enumerate(scores)], undecided)
+
+
 def judge(report: Report, arms: list[ArmRecord], warnings: list[CaveatRecord]) -> JudgeRecord:
     rng = random.Random("orders")
     task = report.tasks[0]
@@ -67,7 +75,7 @@ def judge(report: Report, arms: list[ArmRecord], warnings: list[CaveatRecord]) -
         unread=3,
         consistency=consistency(orders, [True] * 46 + [False] * 4, 0.05),
         validation=VALIDATION if not warnings else None,
-        arms=[judged_arm(task, g, reference, n, "micro", 0.05) for n, g in enumerate(groups.values())],
+        arms=[judged_arm(task, g, reference, verdicts(g, n), "micro", 0.05) for n, g in enumerate(groups.values())],
         warnings=warnings,
     )
 
@@ -143,6 +151,6 @@ def test_verdicts_weigh_users_equally_where_the_run_does() -> None:
         by_user.setdefault(user, []).append(score)
     expected = sum(sum(v) / len(v) for v in by_user.values()) / len(by_user)
     plain = [c.model_copy(update={"parts": {}}) for c in (own, cut[-1])]
-    found = judged_arm(uneven, plain[:1], plain[1], 0, "macro", 0.05)
-    assert found.win_rate == pytest.approx(expected)
-    assert found.win_rate != pytest.approx(judged_arm(uneven, plain[:1], plain[1], 0, "micro", 0.05).win_rate)
+    macro, micro = (judged_arm(uneven, plain[:1], plain[1], verdicts(plain[:1]), w, 0.05) for w in WEIGHTS[::-1])
+    assert macro.win_rate == pytest.approx(expected)
+    assert macro.win_rate != pytest.approx(micro.win_rate)

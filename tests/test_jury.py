@@ -146,6 +146,9 @@ def test_a_judge_that_takes_what_comes_first_decides_nothing_and_is_exposed(cour
     assert c.first_p is not None
     assert c.first_p < 0.001
     assert all(arm.scores == [0.5] * 12 for arm in report.arms)
+    arms = report.judges[0].arms
+    assert [(a.wins, a.ties, a.losses) for a in arms] == [(0, 12, 0)] * 2
+    assert [a.reversals for a in arms] == [12, 12]
 
 
 def test_the_reference_is_worth_one_half_and_a_better_arm_more(court: Court) -> None:

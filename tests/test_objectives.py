@@ -41,9 +41,7 @@ def pairs_of(objective: Objective, negatives: int = 1) -> PairSet:
     """One batch of pairs, contrasted with the users that come after."""
     others = [[ITEMS[(n + 2 * k) % len(ITEMS)] for k in range(1, negatives + 1)] for n in range(len(ITEMS))]
     pairs = tuple(
-        Pair(
-            i.id, PROFILE.messages(i), TASK.gold(i), TASK.gold(o), o.id, PROFILE.messages(replace(i, context=o.context))
-        )
+        Pair(i.id, PROFILE.messages(i), TASK.gold(i), TASK.gold(o), PROFILE.messages(replace(i, context=o.context)))
         for i, row in zip(ITEMS, others, strict=True)
         for o in row
     )
@@ -138,7 +136,7 @@ def test_contrastive_trainings_report_how_far_the_own_prompt_is_ahead(tmp_path: 
 
 def prompts(reward: Reward) -> PromptSet:
     found = tuple((item, PROFILE.messages(item)) for item in ITEMS)
-    return PromptSet(found, Decoding(48, 1.0), reward, {}, "digest")
+    return PromptSet(found, Decoding(48, 1.0), reward, "digest")
 
 
 def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from mipo_bench.harness.errors import DataError
 from mipo_bench.harness.plugins.optional import objective_of
@@ -15,7 +16,7 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline, Task
 from mipo_bench.tasks.public.community_alignment import CommunityAlignment
 from mipo_bench.tasks.public.gsm8k import Gsm8k
-from mipo_bench.tasks.public.preference_task import JudgedPublic, rouge1
+from mipo_bench.tasks.public.preference_task import JudgedPublic, word_f1
 from mipo_bench.tasks.public.public_task import PublicTask
 
 DATA = Path(__file__).parent / "data"
@@ -257,10 +258,16 @@ def test_the_digest_is_of_the_content_and_names_no_folder() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reference", "value"),
-    [("a b c", "a b c", 1.0), ("a b", "a b c d", 2 / 3), ("", "a", 0.0), ("x", "a", 0.0), ("a a", "a", 2 / 3)],
+    [("a b c", "a b c", 1.0), ("a b", "a b c d", 2 / 3), ("", "a", 0.0), ("x", "a", 0.0), ("a a", "A!", 2 / 3)],
 )
-def test_rouge1(text: str, reference: str, value: float) -> None:
-    assert rouge1(text, reference) == pytest.approx(value)
+def test_word_f1_is_rouge1_on_ascii_words(text: str, reference: str, value: float) -> None:
+    assert word_f1(text, reference) == pytest.approx(value)
+    assert RougeScorer(["rouge1"]).score(reference, text)["rouge1"].fmeasure == pytest.approx(value)
+
+
+def test_word_f1_reads_every_script() -> None:
+    assert word_f1("né à Köln", "né à Köln") == word_f1("ライオン", "ライオン") == 1
+    assert word_f1("né à Paris", "né à Köln") == pytest.approx(2 / 3)
 
 
 def cpu_seconds(rows: int, folder: Path) -> float:

@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 
 from mipo_bench.reports.statistics.clusters import Cells
-from mipo_bench.reports.statistics.compare import compare, summarize
 from mipo_bench.reports.statistics.parametric import discordance_upper
 from mipo_bench.reports.statistics.power import kish_design_effect, mde, min_nonzero_clusters, required_items
 from mipo_bench.reports.statistics.sign_flip import sign_flip
-from mipo_bench.reports.stats import Comparison, Scores, benjamini_hochberg, holm, win_rate
+from mipo_bench.reports.stats import (
+    Comparison,
+    Scores,
+    benjamini_hochberg,
+    compare,
+    holm,
+    summarize,
+    win_rate,
+)
 
 FILE = Path(__file__).parent / "cases" / "statistics.json"
 CASES: dict[str, Any] = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}

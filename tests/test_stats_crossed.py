@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.compare import compare, summarize
-from mipo_bench.reports.stats import Comparison, Scores
+from mipo_bench.reports.stats import Comparison, Scores, compare, summarize
 
 Floats = NDArray[np.float64]
 DELTAS = np.asarray([[0.3, 0.1, 0.4, -0.1], [0.2, 0.0, 0.5, 0.1], [0.5, 0.2, 0.3, 0.0]])

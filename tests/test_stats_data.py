@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.compare import compare, summarize
-from mipo_bench.reports.stats import MissingScoresError, Scores
+from mipo_bench.reports.stats import MissingScoresError, Scores, compare, summarize
 
 PAIR = Scores.from_columns(["a", "b"], [0.5, 0.25], ["u", "v"])
 
@@ -89,6 +88,7 @@ def test_missing_scores() -> None:
         (lambda: compare(PAIR, PAIR, alpha=1), "alpha is 1"),
         (lambda: compare(PAIR, PAIR, margin=-0.1), "margin is -0.1"),
         (lambda: compare(PAIR, PAIR, weight="users"), "allowed are micro, macro"),  # type: ignore[arg-type]
+        (lambda: compare(PAIR, PAIR, missing="skip"), "allowed are error, drop, zero"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_compared_is_named(make: object, message: str) -> None:

@@ -10,9 +10,8 @@ from scipy import stats as sps
 
 from mipo_bench.reports.analysis.judges import BothOrders, consistency
 from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.statistics.length_control import length_controlled
-from mipo_bench.reports.stats import Scores
+from mipo_bench.reports.stats import Scores, compare
 
 
 def test_kappa_of_a_table_worked_by_hand() -> None:

@@ -11,9 +11,8 @@ import pytest
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.clusters import Cells
-from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.statistics.sign_flip import drawn_subsets, sign_flip
-from mipo_bench.reports.stats import Comparison, Scores
+from mipo_bench.reports.stats import Comparison, Scores, compare
 
 USERS = {"a": ["0.3", "0.1"], "b": ["0.2"], "c": ["-0.3", "0.4", "0.1"], "d": ["-0.1", "0.2"], "e": ["0.6"]}
 USERS |= {"f": ["0.1", "0.1"], "g": ["-0.5", "0.1", "0.3", "0.2"]}

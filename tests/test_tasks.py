@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import islice, product
 
 import pytest
 
@@ -11,7 +11,7 @@ from mipo_bench.harness.embedded.corpus import chats
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Message, Response, Task
 from mipo_bench.tasks import answers
-from mipo_bench.tasks.embedded import facts, persona_world
+from mipo_bench.tasks.embedded import facts, persona_texts, persona_world
 from mipo_bench.tasks.embedded.facts_table import FACTS
 
 PLUGINS = load_plugins()
@@ -61,7 +61,7 @@ def test_persona_has_enough_users_and_requests() -> None:
     held = PLUGINS.tasks["persona"].items("eval")
     assert len({i.user_id for i in held}) >= 100
     assert len(held) >= 3 * len({i.user_id for i in held})
-    assert len(persona_world.KINDS) >= 12
+    assert len(persona_texts.KINDS) >= 12
 
 
 def test_answer_positions_are_balanced() -> None:
@@ -76,7 +76,8 @@ def _texts(role: str) -> set[str]:
 
 def test_no_evaluation_user_or_request_is_in_the_corpus() -> None:
     told = "\n".join(_texts("system"))
-    wanted = {p: persona_world.profile_held_out(p) for p in persona_world.all_profiles()}
+    every = (persona_world.Profile(*v) for v in product(*(persona_world.VALUES[a] for a in persona_world.ATTRIBUTES)))
+    wanted = {profile: persona_world.profile_held_out(profile) for profile in every}
     profiles = [_profile_in(line) for line in told.splitlines()]
     assert len(profiles) > 5000
     assert not any(wanted[p] for p in profiles)

@@ -43,7 +43,7 @@ SETTINGS = TrainConfig(lr=1e-3, batch_size=8, max_length=512)
 
 def pair_set() -> PairSet:
     task = PLUGINS.tasks["persona"]
-    pairs = [Pair(i.id, PROFILE.messages(i), task.gold(i), task.wrong(i), "other") for i in ITEMS]
+    pairs = [Pair(i.id, PROFILE.messages(i), task.gold(i), task.wrong(i)) for i in ITEMS]
     return PairSet(tuple(pairs), {"identical": 1}, "digest")
 
 

@@ -17,6 +17,7 @@ from mipo_bench.harness.judging.assign import check_judge
 from mipo_bench.harness.judging.to_label import TO_JUDGE
 from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
 from mipo_bench.harness.planning.plan import Plan
+from mipo_bench.harness.planning.power import planned_power
 from mipo_bench.harness.plugins.task_data import data_used
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import STOPPED, stoppable
@@ -74,7 +75,7 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         console.print(Text(f"  trained arms: {recipes}"))
         if data := data_used(task.task):
             console.print(Text(f"  {data_line(task.task.name, data)}"))
-    for line in planned_judging(plan, config):
+    for line in (*planned_judging(plan, config), *planned_power(plan, config)):
         console.print(Text(line))
     read, written = (sum(part) for part in zip(*(planned_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))

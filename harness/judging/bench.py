@@ -7,7 +7,7 @@ nothing is asked twice; an answer without a verdict is counted, worth a tie, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipo_bench.harness.config.schema import JudgeConfig
@@ -17,7 +17,9 @@ from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.protocols import Question, Verdict
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item
-from mipo_bench.reports.analysis.judges import BothOrders
+from mipo_bench.reports.analysis.judges import BothOrders, consistency
+from mipo_bench.reports.records.base import CaveatRecord
+from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord, JudgeRecord, ValidationRecord
 
 TIE = 0.5
 
@@ -48,6 +50,11 @@ class Found:
     orders: BothOrders | None = None
     undecided: int = 0
 
+    @property
+    def by_order(self) -> tuple[float | None, float | None]:
+        """The verdict with the judged arm shown first, and second; the same twice where no judge saw both orders."""
+        return (self.orders.first, self.orders.second) if self.orders else (self.worth, self.worth)
+
 
 @dataclass
 class Bench:
@@ -76,6 +83,43 @@ class Bench:
         questions = [Question(q.item, q.rubric, q.first, q.second, repeat=1) for q, _ in again]
         found = self._answers(questions, meter)
         return [verdict.value == before.value for (_, before), verdict in zip(again, found.values(), strict=True)]
+
+    @property
+    def unread(self) -> int:
+        """How many verdicts could not be read."""
+        return sum(verdict.value is None for _, verdict in self.asked.values())
+
+    def consistency(self, cases: Iterable[Found], retests: Sequence[bool], alpha: float) -> ConsistencyRecord | None:
+        """How the verdicts of a model agree with one another; None for rules and for a file of verdicts."""
+        return consistency([c.orders for c in cases if c.orders], retests, alpha) if self._stores else None
+
+    def record(
+        self,
+        task: str,
+        agreed: ConsistencyRecord | None,
+        validation: ValidationRecord | None,
+        arms: Sequence[JudgedArmRecord] = (),
+        warnings: Sequence[CaveatRecord] = (),
+    ) -> JudgeRecord:
+        """The report's record of this judge on `task`: its name, its settings and what it was asked."""
+        sampled = self._stores
+        return JudgeRecord(
+            task=task,
+            name=self.assigned.judge.name,
+            kind=self.assigned.kind,
+            digest=self.assigned.judge.digest,
+            protocol=self.settings.protocol,
+            temperature=self.settings.temperature if sampled else None,
+            top_p=self.settings.top_p if sampled else None,
+            calls=len(self.asked),
+            settled=self.settled,
+            retries=sum(max(0, verdict.tries - 1) for _, verdict in self.asked.values()),
+            unread=self.unread,
+            consistency=agreed,
+            validation=validation,
+            arms=list(arms),
+            warnings=list(warnings),
+        )
 
     def _rated(self, cases: Sequence[Case], meter: Meter) -> list[Found]:
         own = [Question(c.item, c.rubric, c.response) for c in cases]

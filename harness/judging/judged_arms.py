@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +16,9 @@ from mipo_bench.harness.judging.bench import Bench, Case, Found
 from mipo_bench.harness.protocols import Arm, Question
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask, Task
-from mipo_bench.reports.analysis.judges import consistency, judged_arm
+from mipo_bench.reports.analysis.judges import ArmVerdicts, judged_arm
 from mipo_bench.reports.records.base import CaveatRecord
-from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord, JudgeRecord
+from mipo_bench.reports.records.judges import JudgedArmRecord, JudgeRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
 MUCH = 0.05
@@ -95,45 +94,30 @@ class Jury:
 
     def _record(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> JudgeRecord:
         bench, assigned = self._benches[task.name], self.judges[task.name]
-        modelled = assigned.kind in ("model", "server")
-        verdicts = [verdict for _, verdict in bench.asked.values()]
-        unread = sum(v.value is None for v in verdicts)
-        settings = self.config.judge
-        return JudgeRecord(
-            task=task.name,
-            name=assigned.judge.name,
-            kind=assigned.kind,
-            digest=assigned.judge.digest,
-            protocol=settings.protocol,
-            temperature=settings.temperature if modelled else None,
-            top_p=settings.top_p if modelled else None,
-            calls=len(verdicts),
-            settled=bench.settled,
-            retries=sum(max(0, v.tries - 1) for v in verdicts),
-            unread=unread,
-            consistency=self._consistency(task.name) if modelled else None,
-            validation=assigned.validation,
-            arms=self._arms(task, arms),
-            warnings=_warnings(assigned, task.name, unread, len(verdicts)),
+        cases = [f for arm, found in self.found.items() if arm.task == task.name for f in found]
+        return bench.record(
+            task.name,
+            bench.consistency(cases, self._retests.get(task.name, []), self.config.alpha),
+            assigned.validation,
+            self._arms(task, arms),
+            _warnings(assigned, task.name, bench.unread, len(bench.asked)),
         )
-
-    def _consistency(self, task: str) -> ConsistencyRecord:
-        orders = [f.orders for arm, found in self.found.items() if arm.task == task for f in found if f.orders]
-        return consistency(orders, self._retests.get(task, []), self.config.alpha)
 
     def _arms(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> list[JudgedArmRecord]:
         reference = next((a for a in arms if _is_reference(a, task)), None)
-        undecided = Counter({a.method: 0 for a in arms})
-        for arm, found in self.found.items():
-            if arm.task == task.name:
-                undecided[arm.method] += sum(f.undecided for f in found)
         groups = {a.method: [b for b in arms if b.method == a.method] for a in arms if not _is_reference(a, task)}
         weight, alpha = self.config.weight, self.config.alpha
         return [
-            judged_arm(task, group, reference, undecided[method], weight, alpha)
-            for method, group in groups.items()
+            judged_arm(task, group, reference, self._verdicts(group), weight, alpha)
+            for group in groups.values()
             if reference
         ]
+
+    def _verdicts(self, group: Sequence[ArmRecord]) -> ArmVerdicts:
+        """The verdicts on all training seeds of a method, in the order of `group`."""
+        by_name = {(arm.task, arm.method, arm.train_seed): found for arm, found in self.found.items()}
+        cases = [f for a in group for f in by_name[a.task, a.method, a.train_seed]]
+        return ArmVerdicts([f.by_order for f in cases], sum(f.undecided for f in cases))
 
     def _bench(self, task: str) -> Bench:
         if task not in self._benches:

@@ -15,14 +15,13 @@ from mipo_bench.harness.judging.bench import TIE, Bench, Case, Found
 from mipo_bench.harness.judging.verdict_file import labelled, read_rows
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask
-from mipo_bench.reports.analysis.judges import consistency
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
 from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.statistics.compare import summarize
-from mipo_bench.reports.stats import Scores
+from mipo_bench.reports.stats import Scores, summarize
 
 RUBRIC = "A good response answers the request, and does so in the way that this user would rate highest."
 """Where labels come without one."""
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +77,7 @@ def check(assigned: Assigned, labels: Labels, settings: JudgeConfig, store: Stor
     bench = Bench(assigned, settings, store)
     found = bench.judge(labels.cases, meter)
     retests = bench.retest(meter)
-    asked = [verdict for _, verdict in bench.asked.values()]
-    modelled = assigned.kind in ("model", "server")
-    return JudgeRecord(
-        task=labels.name,
-        name=assigned.judge.name,
-        kind=assigned.kind,
-        digest=assigned.judge.digest,
-        protocol=settings.protocol,
-        temperature=settings.temperature if modelled else None,
-        top_p=settings.top_p if modelled else None,
-        calls=len(asked),
-        settled=bench.settled,
-        retries=sum(max(0, verdict.tries - 1) for verdict in asked),
-        unread=sum(verdict.value is None for verdict in asked),
-        consistency=consistency([f.orders for f in found if f.orders], retests, 0.05) if modelled else None,
-        validation=validation(labels, found),
-        arms=[],
-    )
+    return bench.record(labels.name, bench.consistency(found, retests, ALPHA), validation(labels, found))
 
 
 def validation(labels: Labels, found: Sequence[Found]) -> ValidationRecord:

@@ -51,7 +51,6 @@ class PromptSet:
     prompts: tuple[tuple[Item, tuple[Message, ...]], ...]
     decoding: Decoding
     reward: Reward
-    discarded: Mapping[str, int]
     digest: str
     objective: Objective = "grpo"
 
@@ -87,13 +86,13 @@ def make_pairs(
     wrong = iter(_sample(source, [c for row in contrasts for c in row], generator, answer))
     pairs, discarded = [], Counter[str]()
     for item, row, chosen in zip(source.items, contrasts, right, strict=True):
-        for contrast in row:
+        for _ in row:
             rejected = next(wrong)
             reason = _useless(chosen, rejected)
             if reason:
                 discarded[reason] += 1
             else:
-                pairs.append(_pair(item, contrast, chosen, rejected))
+                pairs.append(_pair(item, chosen, rejected))
     if len(pairs) < MIN_PAIRS:
         raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
     objective = objective_of(source.recipe)
@@ -110,7 +109,7 @@ def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> Pr
     """The training items' prompts, for an objective that samples its own responses."""
     prompts = tuple((item, prompt_of(source.baseline, item, generator).messages) for item in source.items)
     content = digest([reward.digest, source.decoding, *((item.id, item.target, m) for item, m in prompts)])
-    return PromptSet(prompts, source.decoding, reward, {}, content, objective_of(source.recipe))
+    return PromptSet(prompts, source.decoding, reward, content, objective_of(source.recipe))
 
 
 def _contrasts(source: PairSource) -> list[list[Item]]:
@@ -128,14 +127,12 @@ def _contrasts(source: PairSource) -> list[list[Item]]:
     return found
 
 
-def _pair(item: Item, contrast: Item, chosen: _Side, rejected: _Side) -> Pair:
-    name = f"{contrast.id}/{contrast.user_id if contrast.context else None}"
+def _pair(item: Item, chosen: _Side, rejected: _Side) -> Pair:
     return Pair(
         item.id,
         chosen.prompt.messages,
         chosen.response.text,
         rejected.response.text,
-        name,
         contrast=rejected.prompt.messages,
     )
 

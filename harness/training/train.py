@@ -169,7 +169,8 @@ def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path)
 
 def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared: Prepared) -> dict[str, Any]:
     data = training.data
-    discarded = {**data.discarded, **{reason: n for reason, n in prepared.left_out.items() if n}}
+    unpaired = data.discarded if isinstance(data, PairSet) else {}
+    discarded = {**unpaired, **{reason: n for reason, n in prepared.left_out.items() if n}}
     too_long = examples_of(data) - prepared.used - sum(prepared.left_out.values())
     return {
         "code": CODE,

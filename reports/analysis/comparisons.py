@@ -22,8 +22,7 @@ from mipo_bench.reports.records.report import (
     Family,
     TaskRecord,
 )
-from mipo_bench.reports.statistics.compare import compare, summarize
-from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, holm
+from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, compare, holm, summarize
 
 
 @dataclass(frozen=True, slots=True)

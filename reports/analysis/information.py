@@ -21,9 +21,8 @@ from mipo_bench.reports.records.information import (
     MeasuredRecord,
     Weights,
 )
-from mipo_bench.reports.statistics.compare import compare, summarize
 from mipo_bench.reports.statistics.records import Floats
-from mipo_bench.reports.stats import Caveat, Comparison, Estimate, Scores, Weight
+from mipo_bench.reports.stats import Caveat, Comparison, Estimate, Scores, Weight, compare, summarize
 
 NEAR_CEILING = 0.9
 """Share of log(K + 1) above which InfoNCE says little more than that the information is at least as large."""

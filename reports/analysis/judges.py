@@ -14,6 +14,7 @@ from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.statistics.length_control import length_controlled
 from mipo_bench.reports.statistics.records import Weight
+from mipo_bench.reports.statistics.win_rate import win_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,18 @@ class BothOrders:
     cluster: str
     first: float | None
     second: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmVerdicts:
+    """The verdicts on one method: a pair for each item and training seed, by the order of presentation.
+
+    They are told from the method's side, shown first and shown second; None could not be read. `undecided` counts
+    the answers without a verdict.
+    """
+
+    by_order: Sequence[tuple[float | None, float | None]]
+    undecided: int = 0
 
 
 def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: float) -> ConsistencyRecord:
@@ -53,13 +66,19 @@ def _slots(orders: BothOrders) -> list[int]:
 
 
 def judged_arm(
-    task: TaskRecord, arms: Sequence[ArmRecord], reference: ArmRecord, undecided: int, weight: Weight, alpha: float
+    task: TaskRecord,
+    arms: Sequence[ArmRecord],
+    reference: ArmRecord,
+    verdicts: ArmVerdicts,
+    weight: Weight,
+    alpha: float,
 ) -> JudgedArmRecord:
     """The wins of one method, all its training seeds together, and its win rate at equal lengths.
 
     Clusters are users, else items; seeds are repeated measures inside them.
     """
     cluster = list(task.users or task.items) * len(arms)
+    wins = win_rate(*_letters(verdicts), cluster, weight=weight, alpha=alpha)
     worth = [value for arm in arms for value in arm.scores]
     strict = [value for arm in arms for value in arm.parts.get("strict", arm.scores)]
     lengths = [n for arm in arms for n in arm.n_tokens]
@@ -68,7 +87,11 @@ def judged_arm(
     found = length_controlled(worth, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
     return JudgedArmRecord(
         method=arms[0].method,
-        win_rate=_bounded(np.average(worth, weights=share)),
+        win_rate=_bounded(wins.win_rate),
+        wins=wins.wins,
+        ties=wins.ties,
+        losses=wins.losses,
+        reversals=wins.reversals,
         strict=_bounded(np.average(strict, weights=share)),
         mean_tokens=float(np.mean(lengths)),
         reference_tokens=float(np.mean(against)),
@@ -76,9 +99,19 @@ def judged_arm(
         length_low=found.ci_low,
         length_high=found.ci_high,
         length_slope=found.slope,
-        undecided=undecided,
+        undecided=verdicts.undecided,
         warnings=[CaveatRecord(code=c.code, message=c.message) for c in found.warnings],
     )
+
+
+def _letters(verdicts: ArmVerdicts) -> tuple[list[str], list[str]]:
+    """Both orders as `win_rate` reads them; a verdict that could not be read is a tie."""
+    first, second = zip(*verdicts.by_order, strict=True)
+    return [_letter(value) for value in first], [_letter(value) for value in second]
+
+
+def _letter(value: float | None) -> str:
+    return "T" if value is None or value == 0.5 else "W" if value > 0.5 else "L"
 
 
 def _weights(cluster: Sequence[str], weight: Weight) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -15,8 +15,7 @@ from mipo_bench.reports.analysis.comparisons import Declared, scores_of
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ControlRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
-from mipo_bench.reports.statistics.compare import compare, summarize
-from mipo_bench.reports.stats import Scores, benjamini_hochberg
+from mipo_bench.reports.stats import Scores, benjamini_hochberg, compare, summarize
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from mipo_bench.reports.diff.matching import Matching, match_items
 from mipo_bench.reports.diff.records import ArmDiff, ItemChange, Options, ReportDiff, Side, TaskDiff
 from mipo_bench.reports.numbers import plural
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
-from mipo_bench.reports.statistics.compare import compare
-from mipo_bench.reports.stats import holm
+from mipo_bench.reports.stats import compare, holm
 
 
 @dataclass(frozen=True, slots=True)

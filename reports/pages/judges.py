@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, plural, signed, unsigned
 from mipo_bench.reports.pages.page import Footnotes, Grid
-from mipo_bench.reports.records.judges import ControlRecord, JudgedArmRecord, JudgeRecord
+from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 from mipo_bench.reports.records.report import Report
 
 _STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
@@ -24,6 +24,7 @@ def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
         if judge.task == task:
             reference = next((t.reference for t in report.tasks if t.name == task), "")
             yield _wins(judge, reference, notes)
+            yield _lengths(judge, notes)
             yield checks(judge)
     found = [c for c in report.controls if c.task == task]
     if found:
@@ -31,23 +32,39 @@ def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
 
 
 def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Grid:
-    how = {"pairwise": "pairwise, both orders", "pointwise": "rated one by one from 1 to 5"}[judge.protocol]
+    """Wins, ties and losses over items and training seeds; what both orders agree on is strict."""
+    pairwise = judge.protocol == "pairwise"
+    how = "pairwise, both orders" if pairwise else "rated one by one from 1 to 5"
     title = f"wins over {reference} (.5 by definition), judged by {judge.name}, {how}{notes.marks(judge.warnings)}"
-    columns = ("arm", "win rate", "strict", "equal length", "interval", "tokens", "vs", "unread")
-    return Grid(title, columns, tuple(_row(arm, notes) for arm in judge.arms))
-
-
-def _row(arm: JudgedArmRecord, notes: Footnotes) -> tuple[str, ...]:
-    return (
-        f"{arm.method}{notes.marks(arm.warnings)}",
-        unsigned(arm.win_rate),
-        unsigned(arm.strict),
-        unsigned(arm.length_controlled),
-        interval(arm.length_low, arm.length_high, unsigned),
-        f"{arm.mean_tokens:.0f}",
-        f"{arm.reference_tokens:.0f}",
-        str(arm.undecided),
+    columns = ("arm", "win rate", "won/tied/lost", "strict", *(["reversed"] if pairwise else []), "unread")
+    rows = tuple(
+        (
+            arm.method,
+            unsigned(arm.win_rate),
+            "-" if arm.wins is None else f"{arm.wins}/{arm.ties}/{arm.losses}",
+            unsigned(arm.strict),
+            *(["-" if arm.reversals is None else str(arm.reversals)] if pairwise else []),
+            str(arm.undecided),
+        )
+        for arm in judge.arms
     )
+    return Grid(title, columns, rows)
+
+
+def _lengths(judge: JudgeRecord, notes: Footnotes) -> Grid:
+    """Longer responses tend to win: the win rate that is left at equal lengths."""
+    columns = ("arm", "win rate", "interval", "tokens", "vs")
+    rows = tuple(
+        (
+            f"{arm.method}{notes.marks(arm.warnings)}",
+            unsigned(arm.length_controlled),
+            interval(arm.length_low, arm.length_high, unsigned),
+            f"{arm.mean_tokens:.0f}",
+            f"{arm.reference_tokens:.0f}",
+        )
+        for arm in judge.arms
+    )
+    return Grid("the same at equal length (tokens: the arm's, vs: the reference's)", columns, rows)
 
 
 def checks(judge: JudgeRecord) -> Grid:

@@ -87,6 +87,8 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
         found = [c for c in report.comparisons if c.task == task.name and c.family == family]
         if found:
             yield _comparisons(title, found, report.alpha, notes)
+        if found and family == "primary":
+            yield _effects(found)
     trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
     if trained:
         yield trained
@@ -147,6 +149,28 @@ def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]
         unsigned(c.mde),
         f"{c.n_items}x{c.n_seeds}" if c.n_seeds else str(c.n_items),
     )
+
+
+def _effects(found: Sequence[ComparisonRecord]) -> Grid:
+    """How large and how widespread the differences are, and what clusters cost; the CSV has it for all comparisons."""
+    title = (
+        f"size of the primary effects over {found[0].base} (better: P(better) + P(tie)/2; d_z: mean over sd of"
+        " differences; only: items that one side alone solves; design: variance over that of independent items)"
+    )
+    columns = ("method", "better", "d_z", "only base", "only method", "clusters", "design")
+    rows = tuple(
+        (
+            c.method,
+            unsigned(c.p_better),
+            signed(c.effect_size),
+            "-" if c.only_base is None else str(c.only_base),
+            "-" if c.only_method is None else str(c.only_method),
+            str(c.n_clusters),
+            "-" if c.design_effect is None else f"{c.design_effect:.2f}",
+        )
+        for c in found
+    )
+    return Grid(title, columns, rows)
 
 
 def _decision(c: ComparisonRecord, alpha: float) -> str:

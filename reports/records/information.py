@@ -30,7 +30,8 @@ class InformationEstimateRecord(Record):
 
     `mean` is against `contexts` other contexts (an upper bound of the mutual information where responses are sampled
     from the model as it is), `nce` the InfoNCE estimate from the same figures (a lower bound), which cannot exceed
-    `ceiling` = log(contexts + 1).
+    `ceiling` = log(contexts + 1). `nce_low` and `nce_high`, the ends of its interval, are for readers of the JSON: no
+    page shows them.
     """
 
     method: str

@@ -63,12 +63,19 @@ class ConsistencyRecord(Record):
 class JudgedArmRecord(Record):
     """A judged method, all its training seeds together, against the reference.
 
-    Lengths are tokens. `length_controlled` is the win rate at equal lengths, `length_slope` the coefficient of the
-    length difference behind it. `undecided` counts verdicts that could not be read.
+    `wins`, `ties` and `losses` count items and training seeds with a score above, at and below 1/2, `reversals` those
+    won in one order of presentation and lost in the other (0 where responses are rated one by one). Lengths are
+    tokens. `length_controlled` is the win rate at equal lengths. `length_slope` is the coefficient of the length
+    difference behind it, in logits, for readers of the JSON: no page shows it. `undecided` counts verdicts that could
+    not be read.
     """
 
     method: str
     win_rate: UnitScore
+    wins: int | None = None
+    ties: int | None = None
+    losses: int | None = None
+    reversals: int | None = None
     strict: UnitScore
     mean_tokens: Number
     reference_tokens: Number
@@ -85,7 +92,8 @@ class JudgeRecord(Record):
 
     `kind` says what decided: the task's own `rules`, a `model`, a `server` or a `file` of verdicts. `calls` counts
     the questions put to it, retries and `n_retest` not included; `settled` those that a rule answered before it was
-    asked (identical or empty responses). `unread` verdicts count as ties.
+    asked (identical or empty responses). `retries` counts the questions put again after an answer without a verdict,
+    for readers of the JSON: no page shows it. `unread` verdicts count as ties.
     """
 
     task: str

@@ -207,7 +207,11 @@ class Provenance(Record):
 
 
 class Report(Record):
-    """A whole run."""
+    """A whole run.
+
+    `config_hash` is over the settings that can change a result, for readers of the JSON: equal hashes mean that two
+    runs were configured alike, wherever their store and output were.
+    """
 
     schema_version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")] = SCHEMA_VERSION
     digest: str = ""

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.score_files.read import MetricChoice, ScoreFile, read_scores
-from mipo_bench.reports.statistics.compare import compare
 from mipo_bench.reports.statistics.records import name_items
-from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, holm
+from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, compare, holm
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mipo_bench.reports.statistics.clusters import Codes, snap
 from mipo_bench.reports.statistics.records import (
+    MISSING,
     Caveat,
     Floats,
     Missing,
@@ -71,9 +72,11 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
 
     An item is missing where either side lacks its score under any seed. `error` raises MissingScoresError,
     `drop` leaves the item out under every seed (so that each seed's figure is about the same items and no
-    seed-by-cluster cell is incomplete), `zero` counts each missing score as 0. Raises ValueError where the
-    two sides disagree about an item's user, or nothing is left.
+    seed-by-cluster cell is incomplete), `zero` counts each missing score as 0. Raises ValueError for another
+    `missing`, where the two sides disagree about an item's user, and where nothing is left.
     """
+    if missing not in MISSING:
+        raise ValueError(f"missing is {missing!r}; allowed are {', '.join(MISSING)}.")
     left, right = tabulate(base, missing), tabulate(method, missing)
     pairing = _pair_seeds(left.seeds, right.seeds, missing)
     warnings = pairing.warnings

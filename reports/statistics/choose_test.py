@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats as sps
 
 from mipo_bench.reports.statistics.clusters import Cells
-from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable, wilson
+from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable
 from mipo_bench.reports.statistics.power import min_nonzero_clusters
-from mipo_bench.reports.statistics.records import Caveat, Floats, Inference, Weight
+from mipo_bench.reports.statistics.records import WEIGHTS, Caveat, Floats, Inference, Weight
 from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 
 
@@ -22,6 +24,15 @@ class Options:
     margin: float | None = None
     seed: int = 0
     draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown weight and for an alpha or a margin out of range."""
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"weight is {self.weight!r}; allowed are {', '.join(WEIGHTS)}.")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha is {self.alpha}; it must lie between 0 and 1.")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise ValueError(f"margin is {self.margin}; it is the loss that counts as none: 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,8 @@ def infer_arm(values: Floats, clusters: Cells, alpha: float) -> Inference:
     n_seeds, n_clusters = clusters.u.shape
     n_items = values.shape[1]
     if n_seeds == 1 and n_clusters == n_items and is_binary(values):
-        ends = wilson(int(values.sum()), n_items, alpha)
-        return Inference("wilson", None, ends.low, ends.high, None)
+        ends = sps.binomtest(int(values.sum()), n_items).proportion_ci(1 - alpha, method="wilson")
+        return Inference("wilson", None, float(ends.low), float(ends.high), None)
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
     if clusters.is_flat:

@@ -1,8 +1,10 @@
-"""Paired comparison of two arms, and the summary of one."""
+"""Paired comparison of two arms, and the score of one, on plain arrays.
+
+The unit of resampling is the cluster (the user where there are users, else the item). Nothing here prints; an
+undefined figure is None and a caveat says why.
+"""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -12,8 +14,6 @@ from mipo_bench.reports.statistics.clusters import Cells, cells, snap
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
-    MISSING,
-    WEIGHTS,
     Caveat,
     Comparison,
     Estimate,
@@ -50,8 +50,8 @@ def compare(
     a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
     compared.
     """
-    _check(weight, alpha, missing, margin)
-    return _compare(pair(base, method, missing), Options(weight, alpha, margin, seed, draws))
+    options = Options(weight, alpha, margin, seed, draws)
+    return _compare(pair(base, method, missing), options)
 
 
 def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) -> Estimate:
@@ -61,13 +61,13 @@ def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) 
     or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
     ValueError where an item lacks a score.
     """
-    _check(weight, alpha)
+    options = Options(weight, alpha)
     table = tabulate(scores)
     lost = np.isnan(table.values).any(axis=0)
     if lost.any():
         raise ValueError(f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere.")
-    values = cells(table.values, cluster_codes(table), weight)
-    inference = infer_arm(table.values, values, alpha)
+    values = cells(table.values, cluster_codes(table), options.weight)
+    inference = infer_arm(table.values, values, options.alpha)
     warnings = inference.warnings
     if len(table.seeds) == 1:
         warnings = (
@@ -84,8 +84,8 @@ def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) 
         n_seeds=len(table.seeds),
         seed_sd=_seed_sd(values),
         per_seed=_per_seed(table.seeds, values),
-        weight=weight,
-        alpha=alpha,
+        weight=options.weight,
+        alpha=options.alpha,
         warnings=warnings,
     )
 
@@ -156,13 +156,3 @@ def _seed_sd(clusters: Cells) -> float | None:
 
 def _per_seed(seeds: tuple[int, ...], clusters: Cells) -> tuple[tuple[int, float], ...]:
     return tuple(zip(seeds, clusters.per_seed.tolist(), strict=True)) if seeds else ()
-
-
-def _check(weight: str, alpha: float, missing: str = "error", margin: float | None = None) -> None:
-    for what, value, allowed in (("weight", weight, WEIGHTS), ("missing", missing, MISSING)):
-        if value not in allowed:
-            raise ValueError(f"{what} is {value!r}; allowed are {', '.join(allowed)}.")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1.")
-    if margin is not None and not 0 <= margin < math.inf:
-        raise ValueError(f"margin is {margin}; it is the loss that counts as none: 0 or more.")

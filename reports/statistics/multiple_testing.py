@@ -1,39 +1,42 @@
-"""Correction for many comparisons. An untestable comparison (p is None) counts in the family."""
+"""Correction for many comparisons. An untestable comparison (p is None) counts in the family, as p = 1 would."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats as sps
 
 from mipo_bench.reports.statistics.records import Floats
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjusted p-values (Holm 1979): family-wise error over the primary family."""
-    known, values = _sorted(p)
-    steps = len(p) - np.arange(len(values))
-    return _restore(len(p), known, np.maximum.accumulate(values * steps))
+    """Holm's step-down adjusted p-values (Holm 1979): family-wise error over the primary family.
+
+    Raises ValueError for a p-value outside of [0, 1].
+    """
+    values = _filled(p)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(values[order] * (len(p) - np.arange(len(p))))
+    return _where_known(p, adjusted)
 
 
 def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
-    """Benjamini-Hochberg step-up adjusted p-values (1995): false discovery rate of the exploratory rest."""
-    known, values = _sorted(p)
-    ratios = values * len(p) / (1 + np.arange(len(values)))
-    return _restore(len(p), known, np.minimum.accumulate(ratios[::-1])[::-1])
+    """Benjamini-Hochberg step-up adjusted p-values (1995): false discovery rate of the exploratory rest.
+
+    Raises ValueError for a p-value outside of [0, 1].
+    """
+    return _where_known(p, sps.false_discovery_control(_filled(p), method="bh"))
 
 
-def _sorted(p: Sequence[float | None]) -> tuple[list[int], Floats]:
-    """Places of the known p-values in ascending order of p, and these values."""
-    known = [(value, place) for place, value in enumerate(p) if value is not None]
-    if any(not 0 <= value <= 1 for value, _ in known):
+def _filled(p: Sequence[float | None]) -> Floats:
+    """The p-values, 1 in place of None: an unknown one ranks last, and changes no known one."""
+    values = np.asarray([1.0 if value is None else value for value in p], dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"p-values must lie in [0, 1] or be None: {list(p)}")
-    known.sort()
-    return [place for _, place in known], np.asarray([value for value, _ in known])
+    return values
 
 
-def _restore(size: int, places: list[int], adjusted: Floats) -> list[float | None]:
-    result: list[float | None] = [None] * size
-    for place, value in zip(places, adjusted, strict=True):
-        result[place] = min(1.0, float(value))
-    return result
+def _where_known(p: Sequence[float | None], adjusted: Floats) -> list[float | None]:
+    return [None if raw is None else min(1.0, float(value)) for raw, value in zip(p, adjusted, strict=True)]

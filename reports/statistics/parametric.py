@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.clusters import Cells
 from mipo_bench.reports.statistics.records import Caveat, Floats, Inference
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
-
-
-def wilson(successes: int, n: int, alpha: float = 0.05) -> Interval:
-    """Wilson score interval for a proportion (Wilson 1927)."""
-    z = float(sps.norm.ppf(1 - alpha / 2))
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: float | None) -> Inference:
@@ -63,7 +45,7 @@ def _midp(only_base: int, only_method: int, p_exact: float) -> float:
 
 def discordance_upper(discordant: int, n: int, alpha: float = 0.05) -> float:
     """One-sided Clopper-Pearson upper bound on the share of items on which two systems differ."""
-    return 1.0 if discordant == n else float(sps.beta.ppf(1 - alpha, discordant + 1, n - discordant))
+    return float(sps.binomtest(discordant, n, alternative="less").proportion_ci(1 - alpha, method="exact").high)
 
 
 def cr1_standard_error(x: Floats) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from scipy import optimize
 from scipy import stats as sps
+
+SD = 0.5
+"""Standard deviation of item differences where nothing is known: that of 0/1 scores of which a quarter change."""
 
 
 def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = None) -> float:
@@ -29,24 +33,34 @@ def kish_design_effect(icc: float, cluster_size: float) -> float:
     return 1 + (cluster_size - 1) * icc
 
 
-def required_items(
-    difference: float,
-    between: float,
-    within_base: float = 0.0,
-    within_method: float = 0.0,
-    *,
-    samples: int = 1,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> int:
+def required_items(difference: float, between: float, alpha: float = 0.05, power: float = 0.8) -> int:
     """Independent items needed to find `difference` (Miller 2024, arXiv 2411.00640, eq. 9).
 
-    `between` is the variance over items of the difference of the two item means, `within_*` the variance of
-    one response's score about its item mean, `samples` the responses per item and arm.
+    `between` is the variance over items of the difference of the two scores.
     """
     z = float(sps.norm.ppf(1 - alpha / 2) + sps.norm.ppf(power))
-    variance = between + (within_base + within_method) / samples
-    return math.ceil(z * z * variance / difference**2 - 1e-9)
+    return math.ceil(z * z * between / difference**2 - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallestFound:
+    """Minimum detectable effects where the items of a cluster are independent, and where they all change alike."""
+
+    independent: float
+    alike: float
+
+
+def smallest_found(n_items: int, n_clusters: int, alpha: float = 0.05, sd: float = SD) -> SmallestFound | None:
+    """What a design finds with 80% power if the differences of items have this standard deviation.
+
+    The intracluster correlation of the differences is 0 for the one figure and 1 for the other; clusters have equal
+    sizes; t with C - 1 degrees of freedom. None for a single cluster.
+    """
+    if n_clusters < 2:
+        return None
+    size = n_items / n_clusters
+    errors = (sd * math.sqrt(kish_design_effect(icc, size) / n_items) for icc in (0, 1))
+    return SmallestFound(*(mde(se, alpha, df=n_clusters - 1) for se in errors))
 
 
 def min_nonzero_clusters(alpha: float = 0.05, family: int = 1) -> int:

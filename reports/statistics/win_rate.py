@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.choose_test import Options, infer
 from mipo_bench.reports.statistics.clusters import cells
@@ -81,7 +82,7 @@ def win_rate(
         strict_wins=int((worth == 1).sum()),
         strict_losses=int((worth == 0).sum()),
         reversals=int((np.abs(first - second) == 1).sum()),
-        kappa=_kappa(first, second),
+        kappa=agreement(first.tolist(), second.tolist(), [str(code) for code in codes], alpha).kappa,
         n_items=len(worth),
         n_clusters=len(centred.n),
         mde=None if found.se is None else mde(found.se, alpha),
@@ -96,13 +97,6 @@ def _values(verdicts: Sequence[str]) -> Floats:
     if unknown or not len(verdicts):
         raise ValueError(f"verdicts are {unknown or 'missing'}; allowed are {', '.join(VERDICTS)}.")
     return np.asarray([VERDICTS[verdict] for verdict in verdicts])
-
-
-def _kappa(first: Floats, second: Floats) -> float | None:
-    """Cohen's kappa over the three verdicts (Cohen 1960)."""
-    agreed = float(np.mean(first == second))
-    chance = sum(float(np.mean(first == v) * np.mean(second == v)) for v in VERDICTS.values())
-    return None if chance >= 1 else (agreed - chance) / (1 - chance)
 
 
 def _warnings(worth: Floats, found: Inference) -> tuple[Caveat, ...]:

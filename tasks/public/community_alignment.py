@@ -7,7 +7,7 @@ Source: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture", a
     context      Age: 35-45. Country: india. Asked "...", this user preferred this answer: ... Because: ...
     prompt       the first prompt of a conversation
     gold, wrong  the response that the annotator preferred, and another one
-    score        a judge's verdict; beside it `rouge1`, the overlap with the preferred response
+    score        a judge's verdict; beside it `word_f1`, the overlap with the preferred response
 
 Many annotators answered the same prompts, so users and prompts are split both: evaluation is on the held-out fifth of
 the users with the held-out third of the prompts, training on the others with the others; the rest is left out and

@@ -8,7 +8,7 @@ Source: Lee et al. 2024, "Aligning to Thousands of Preferences via System Messag
     rubrics           four of {criteria, score_descriptions: {"1": ..., "5": ...}}
     context           the system message
     gold, wrong       the reference answer, and the one for the same prompt under another system message
-    score             a judge's verdict on the rubrics; beside it `rouge1`, the overlap with the reference answer
+    score             a judge's verdict on the rubrics; beside it `word_f1`, the overlap with the reference answer
 
 The data set has one split; half of the prompts are for evaluation, with all their system messages. Where a prompt has a
 single system message, `wrong` is the reference answer to another prompt; these are counted.

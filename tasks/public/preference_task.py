@@ -50,8 +50,8 @@ class JudgedPublic(PublicTask):
 
     def score(self, item: Item, response: Response) -> Score:
         """Overlap of words with the preferred response: a rule check, shown beside the judge's verdict."""
-        overlap = rouge1(response.text, self.gold(item))
-        return Score(overlap, {"rouge1": overlap}, parsed=bool(response.text.strip()))
+        overlap = word_f1(response.text, self.gold(item))
+        return Score(overlap, {"word_f1": overlap}, parsed=bool(response.text.strip()))
 
     def gold(self, item: Item) -> str:
         """A response that this user preferred."""
@@ -75,8 +75,12 @@ def labels(chosen: str, rejected: str, rubric: str | None = None) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def rouge1(text: str, reference: str) -> float:
-    """ROUGE-1 (Lin 2004): F1 of the words that two texts share, each counted as often as it occurs; no stemming."""
+def word_f1(text: str, reference: str) -> float:
+    """F1 of the words that two texts share, each counted as often as it occurs.
+
+    On plain ASCII words this is ROUGE-1 without stemming (Lin 2004). ROUGE's tokenizer drops all other letters, which
+    would leave a response in another script without a word.
+    """
     ours, theirs = (Counter(re.findall(r"\w+", t.lower())) for t in (text, reference))
     shared = (ours & theirs).total()
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0

@@ -6,7 +6,7 @@
     context        In their own words: I run a small bakery. What they want from an AI model: ...
     prompt         the opening prompt of a conversation
     gold, wrong    the opening response that the user chose, and the one that they scored lowest
-    score          a judge's verdict; beside it `rouge1`, the overlap with the chosen response
+    score          a judge's verdict; beside it `word_f1`, the overlap with the chosen response
 
 One user in five is for evaluation. A user's first two conversations are their past: the earlier turns of all their
 items, and no items themselves. Later turns of a conversation are not used: without the turns before them, their

@@ -223,7 +223,7 @@ def training(options: argparse.Namespace) -> None:
     task = make_plan(config).tasks[0]
     profile = load_plugins().baselines["profile"]
     items = task.training_items[: options.limit]
-    rows = tuple(Pair(i.id, profile.messages(i), task.task.gold(i), task.task.wrong(i), "other") for i in items)
+    rows = tuple(Pair(i.id, profile.messages(i), task.task.gold(i), task.task.wrong(i)) for i in items)
     arm = Arm("persona", task.reference, "mipo-missing", 0)
 
     def ours() -> None:

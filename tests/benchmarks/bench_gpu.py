@@ -175,7 +175,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     torch.zeros(1, device=options.device)
     rng = random.Random(1)
     rows = tuple(
-        Pair(f"{n}", (Message("user", words(rng, 150)),), words(rng, 150), words(rng, 150), "other")
+        Pair(f"{n}", (Message("user", words(rng, 150)),), words(rng, 150), words(rng, 150))
         for n in range(options.pairs)
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)

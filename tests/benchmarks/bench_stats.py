@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mipo_bench.reports.statistics.compare import compare
-from mipo_bench.reports.stats import Scores
+from mipo_bench.reports.stats import Scores, compare
 
 TARGET_ONE, TARGET_REPORT = 1.0, 20.0
 

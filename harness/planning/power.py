@@ -1,0 +1,51 @@
+"""The smallest difference that a plan can find, before any score is known. It rests on assumptions, and names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.planning.plan import Plan, TaskPlan
+from mipo_bench.reports.numbers import plural, unsigned
+from mipo_bench.reports.statistics.power import SD, min_nonzero_clusters, required_items, smallest_found
+
+GOAL = 0.05
+"""The difference for which the number of items is given."""
+
+
+def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
+    """What the primary comparisons can find, and under which assumptions; nothing where there are none."""
+    family = _primary(plan)
+    if not family:
+        return
+    tasks = [t for t in plan.tasks if t.task.name in {task for task, _ in family}]
+    found = "; ".join(f"{t.task.name} {_smallest(t, config, len(family))}" for t in tasks)
+    items = required_items(GOAL, SD**2, config.alpha / len(family))
+    yield (
+        f"smallest difference that this plan can find (80% power): {found}; a difference of {GOAL:g} takes {items:,}"
+        " independent items"
+    )
+    members = plural(len(family), "primary comparison")
+    yield (
+        f"  assumed: item differences have a standard deviation of {SD:g}, as where a quarter of 0/1 scores change;"
+        f" half of it halves the figures; {members} at alpha {config.alpha:g} by Holm; a range goes from independent"
+        " items to users whose items all change alike; training seeds that differ come on top"
+    )
+
+
+def _primary(plan: Plan) -> set[tuple[str, str]]:
+    """(task, recipe) of the comparisons that are declared before the run: trained baselines make no claim."""
+    rivals = {name for name, recipe in plan.recipes.items() if getattr(recipe, "baseline", False)}
+    return {(a.task, a.recipe) for a in plan.arms if a.recipe is not None and a.recipe not in rivals}
+
+
+def _smallest(plan: TaskPlan, config: RunConfig, family: int) -> str:
+    users = len({item.user_id or item.id for item in plan.items})
+    needed = min_nonzero_clusters(config.alpha, family)
+    if config.seeds == 1 and users < needed:
+        return f"none (one training seed needs {needed} users or items that change, there are {users})"
+    found = smallest_found(len(plan.items), users, config.alpha / family)
+    if found is None or found.independent > 1:
+        return "none (too few users or items)"
+    alike = "more than 1" if found.alike > 1 else unsigned(found.alike)
+    return unsigned(found.independent) + (f" to {alike}" if users < len(plan.items) else "")

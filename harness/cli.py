@@ -75,14 +75,14 @@ def check_judge(
     labels: Annotated[
         Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.')
     ] = None,
-    write: Annotated[Path, typer.Option(help="Where to write what judge.validated takes.")] = Path(
+    write: Annotated[Path, typer.Option(help="Where to write what judge.validation_file takes.")] = Path(
         "judge-validation.json"
     ),
 ) -> int:
     """Hold the judge (--judge) against people's choices: those of a judged task (--task) or of a file (--labels).
 
     Prints kappa and accuracy with intervals, position consistency and retest agreement, and writes a file for
-    `run --set judge.validated=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
+    `run --set judge.validation_file=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
     """
     from mipo_bench.harness.commands.check_judge import run_check
 

@@ -8,19 +8,20 @@ from mipo_bench.reports.statistics.multiple_testing import benjamini_hochberg, h
 from mipo_bench.reports.statistics.records import (
     MISSING,
     WEIGHTS,
+    Average,
     Caveat,
     Comparison,
     Estimate,
     Missing,
     MissingScoresError,
     Scores,
-    Weight,
 )
 from mipo_bench.reports.statistics.win_rate import WinRate, win_rate
 
 __all__ = [
     "MISSING",
     "WEIGHTS",
+    "Average",
     "Caveat",
     "Comparison",
     "Estimate",
@@ -35,3 +36,6 @@ __all__ = [
     "summarize",
     "win_rate",
 ]
+
+Weight = Average
+"""The older name."""

@@ -11,7 +11,7 @@ from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estim
 from mipo_bench.reports.records.report import (
     ArmRecord,
     CheckpointRecord,
-    HoleRecord,
+    FailureRecord,
     ModelRecord,
     Provenance,
     Report,
@@ -44,7 +44,7 @@ class Made:
     scorer: str = "scorer-1"
     settings: Mapping[str, Any] = field(default_factory=dict)
     suites: Sequence[str] = ("math", "personalized")
-    holes: Sequence[HoleRecord] = ()
+    failures: Sequence[FailureRecord] = ()
     recipe: str = "mipo-random"
 
     def report(self) -> Report:
@@ -66,14 +66,14 @@ class Made:
                     hardware={"device": "cpu", "machine": "x86_64", "system": "Linux", "cores": 2},
                 ),
                 model=ModelRecord(name="tiny", digest=self.weights, device="cpu", dtype=self.dtype),
-                weight="micro",
+                average="micro",
                 alpha=0.05,
                 tasks=tasks,
                 arms=arms,
                 checkpoints=[c for task in tasks for c in self._checkpoints(task)],
                 estimates=estimates(tasks, arms, declared),
                 comparisons=comparisons(tasks, arms, declared),
-                holes=list(self.holes),
+                failures=list(self.failures),
                 notes=[],
             )
         )

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from fakes import FakeGenerator
 
+from mipo_bench.harness.backends.hf import checkpoint_key
+from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Continuations, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.pairs import PairSource, make_pairs
+from mipo_bench.harness.training.job import Training
+from mipo_bench.harness.training.pairs import PairSet, PairSource, make_pairs
 from mipo_bench.harness.types import Decoding, Response
 
 PLUGINS = load_plugins()
@@ -145,3 +149,14 @@ def test_a_contrast_that_leaves_the_prompt_as_it_is_makes_no_pair() -> None:
     items = [*task.items("train")[:4], replace(task.items("train")[4], context=None)]
     source = PairSource(task, items, PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-missing"], Decoding(8, 1.0), 0)
     assert make_pairs(source, generator, generator.answers).discarded == {"same prompt": 1}
+
+
+def test_the_keys_of_stored_work_never_change() -> None:
+    """A changed key would make every store compute again: raise the version constants (GENERATION, CODE) instead."""
+    request = Request("prompt", 7, Decoding(16, 0.7, 0.9), ("A",), "contrast", 0.5)
+    expected = "d26b4d3c1f4295a6afa9eaca916fc614b283cf3256cc4d5cc6275ef13db149c3"
+    assert response_key(FakeGenerator("g", lambda _: ""), request) == expected
+    pairs, settings = PairSet((), {}, "pairs"), TrainConfig()
+    training = Training(Path("m"), "base", "persona", "mipo-random", 1, pairs, settings, Placement())
+    expected = "303a0bdc29e2c0758463dde3be5db459915232e1868c14318df680f4792fbcde"
+    assert checkpoint_key(training, ["cpu", "float32"]) == expected

@@ -14,7 +14,7 @@ from test_runner import World, guess, settings, settle
 from mipo_bench.baselines.prompting.rephrase import RephraseAndRespond
 from mipo_bench.baselines.prompting.self_refine import FEEDBACK, REFINE, SelfRefine
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.config.schema import AskingConfig
+from mipo_bench.harness.config.schema import BestOfNConfig, CadConfig, RunConfig
 from mipo_bench.harness.core.progress import Meter, Stage
 from mipo_bench.harness.errors import ConfigError, StageError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
@@ -39,12 +39,12 @@ def plan_of(task: str, **changes: Any) -> TaskPlan:
 
 
 def ask(
-    baseline: Baseline, plan: TaskPlan, generator: FakeGenerator, folder: Path, asking: AskingConfig | None = None
+    baseline: Baseline, plan: TaskPlan, generator: FakeGenerator, folder: Path, config: RunConfig | None = None
 ) -> tuple[Evaluated, dict[str, Response]]:
     store = Store(folder / "store")
     meter: Meter = Stage("test", "responses")
     arm = Arm(plan.task.name, baseline.name)
-    done = respond(Asking(plan, baseline, arm, Weights(generator, "w"), store, meter, asking or AskingConfig()))
+    done = respond(Asking(plan, baseline, arm, Weights(generator, "w"), store, meter, config or RunConfig()))
     return done, done.responses(store)
 
 
@@ -60,7 +60,7 @@ def test_every_baseline_runs_and_a_second_run_asks_nothing(tmp_path: Path, task:
     world = World(tmp_path, FakeEngine(guess, settle))
     config = settings(tasks=[task], baselines=["all"], recipes=[])
     first = world.run(config)
-    assert not first.holes
+    assert not first.failures
     assert all(len(arm.scores) == 12 and not arm.failed for arm in first.arms)
     asked = len(world.engine.base_generator.asked)
     second = world.run(config)
@@ -74,7 +74,7 @@ def test_the_steps_show_the_context_and_what_was_said_before(tmp_path: Path, nam
     generator = FakeGenerator("g", lambda r: f"said-{sum(map(ord, r.prompt)) % 9973}")
     plan = plan_of("persona")
     done, responses = ask(baseline, plan, generator, tmp_path)
-    assert len(generator.asked) == len(plan.items) * baseline.steps == len(plan.items) * cost(baseline, AskingConfig())
+    assert len(generator.asked) == len(plan.items) * baseline.steps == len(plan.items) * cost(baseline, BestOfNConfig())
     by_step = [generator.asked[n : n + len(plan.items)] for n in range(0, len(generator.asked), len(plan.items))]
     shown = getattr(baseline, "context_steps", baseline.steps)
     for step, requests in enumerate(by_step):
@@ -147,7 +147,7 @@ def test_a_contrast_that_panics_is_a_counted_row(tmp_path: Path) -> None:
             return found
 
     plan, generator = plan_of("persona"), FakeGenerator("g", lambda r: "x")
-    done, _ = ask(Panicking(), plan, generator, tmp_path, AskingConfig(contrast_weight=1.5))
+    done, _ = ask(Panicking(), plan, generator, tmp_path, RunConfig(cad=CadConfig(weight=1.5)))
     assert done.failed == {plan.items[0].id: "prompt: PanicError: rust"}
 
 
@@ -162,7 +162,7 @@ def test_an_item_that_has_no_room_stays_at_its_step(tmp_path: Path) -> None:
 
 def test_cad_decodes_against_the_same_item_without_context(tmp_path: Path) -> None:
     plan, generator = plan_of("persona"), FakeGenerator("g", lambda r: "x")
-    done, _ = ask(CONTRASTED["cad"], plan, generator, tmp_path, AskingConfig(contrast_weight=1.5))
+    done, _ = ask(CONTRASTED["cad"], plan, generator, tmp_path, RunConfig(cad=CadConfig(weight=1.5)))
     plain = {r.prompt for r in generator.asked}
     for item in plan.items:
         request = done.requests[item.id]
@@ -170,7 +170,7 @@ def test_cad_decodes_against_the_same_item_without_context(tmp_path: Path) -> No
         assert request.contrast == f"<user>{item.prompt}<assistant>"
         assert request.contrast_weight == 1.5
         assert request.prompt in plain
-    again, _ = ask(CONTRASTED["cad"], plan, generator, tmp_path, AskingConfig(contrast_weight=0.5))
+    again, _ = ask(CONTRASTED["cad"], plan, generator, tmp_path, RunConfig(cad=CadConfig(weight=0.5)))
     assert again.keys.values() != done.keys.values()
     assert not set(again.keys.values()) & set(done.keys.values())
 
@@ -183,7 +183,13 @@ def test_best_of_n_takes_the_sample_that_the_context_explains(tmp_path: Path) ->
         profile = request.prompt.split("<user>")[0].split()
         return [f"other-{request.seed % 7}", " ".join(profile[2:5]), "", " ".join(profile[2:8])][request.seed % 4]
 
-    done, responses = ask(CONTRASTED["best-of-n"], plan, FakeGenerator("g", sample), tmp_path, AskingConfig(samples=24))
+    done, responses = ask(
+        CONTRASTED["best-of-n"],
+        plan,
+        FakeGenerator("g", sample),
+        tmp_path,
+        RunConfig(best_of_n=BestOfNConfig(samples=24)),
+    )
     for item in plan.items:
         assert len(responses[item.id].text.split()) == 6
         assert responses[item.id].text in done.requests[item.id].prompt
@@ -194,7 +200,7 @@ def test_best_of_n_never_prefers_silence(tmp_path: Path) -> None:
     """An empty sample differs by 0 nats; one that the profile makes less likely differs by less."""
     plan = plan_of("persona")
     worse = FakeGenerator("g", lambda r: "" if r.seed % 2 else "word")
-    _, responses = ask(CONTRASTED["best-of-n"], plan, worse, tmp_path, AskingConfig(samples=16))
+    _, responses = ask(CONTRASTED["best-of-n"], plan, worse, tmp_path, RunConfig(best_of_n=BestOfNConfig(samples=16)))
     assert {r.text for r in responses.values()} == {"word"}
     _, responses = ask(CONTRASTED["best-of-n"], plan, FakeGenerator("h", lambda r: ""), tmp_path)
     assert {r.text for r in responses.values()} == {""}
@@ -257,3 +263,18 @@ def test_a_model_that_cannot_be_asked_fails_the_arm(tmp_path: Path) -> None:
 
     with pytest.raises(StageError, match="out of order"):
         ask(SelfRefine(), plan_of("arithmetic"), Silent("g", lambda r: ""), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("cad", "5f5fcb519f5eb6a1f31910737552e3c7a8b98c12eada3729bc38489a20047d71"),
+        ("best-of-n", "7b854db507cfee6cfd0706fa1b7d70cd2ce2274c5833636008ee6b5cec00030b"),
+    ],
+)
+def test_stored_answers_are_found_again_whatever_the_settings_are_called(tmp_path: Path, name: str, key: str) -> None:
+    """The keys are those that were written when the settings were called `asking.*`."""
+    plan = plan_of("persona", items=(Item("a", "Why?", "t", context="likes facts"),))
+    config = RunConfig(cad=CadConfig(weight=0.25), best_of_n=BestOfNConfig(samples=3, temperature=0.8, top_p=0.7))
+    done, _ = ask(CONTRASTED[name], plan, FakeGenerator("g", lambda r: f"a{r.seed % 7}"), tmp_path, config)
+    assert done.keys == {"a": key}

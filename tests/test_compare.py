@@ -94,7 +94,7 @@ NAMES_OF_OTHERS: Files = {
 
 GOOD: dict[str, tuple[str, Files]] = {
     "several-methods": (MANY, GRADED),
-    "margin-and-users": (f"{MANY} --margin 0.03 --weight macro --alpha 0.1", GRADED),
+    "margin-and-users": (f"{MANY} --margin 0.03 --average macro --alpha 0.1", GRADED),
     "one-method": ("compare base.jsonl mipo-random.jsonl", GRADED),
     "trained-base": ("compare mipo-missing.jsonl mipo-random.jsonl", GRADED),
     "binary": (PAIR, {"base.jsonl": binary(1, 0.4), "method.jsonl": binary(2, 0.7)}),
@@ -254,7 +254,7 @@ def test_json_is_the_comparison(
     monkeypatch.chdir(tmp_path)
     record = as_json("base.jsonl one-seed.jsonl", capsys)
     keys = "delta ci_low ci_high p_value test n_items n_clusters n_seeds mde effect_size only_base only_method"
-    assert set(f"{keys} weight warnings p_holm base method relative_delta".split()) <= set(record)
+    assert set(f"{keys} average warnings p_holm base method relative_delta".split()) <= set(record)
     assert "noninferior" not in record
     assert [warning["code"] for warning in record["warnings"]] == ["single_checkpoint"]
     assert all(set(warning) == {"code", "message"} for warning in record["warnings"])
@@ -263,10 +263,10 @@ def test_json_is_the_comparison(
     assert isinstance(method, list)
     found = compare(arm(base), arm(method))
     assert (record["delta"], record["ci_low"], record["p_value"]) == (found.delta, found.ci_low, found.p_value)
-    margin = as_json("base.jsonl one-seed.jsonl --margin 0.05 --weight macro", capsys)
+    margin = as_json("base.jsonl one-seed.jsonl --margin 0.05 --average macro", capsys)
     assert margin["noninferior"] is True
     assert margin["p_noninferiority"] < 0.05
-    assert margin["weight"] == "macro"
+    assert margin["average"] == "macro"
 
 
 def test_json_is_a_format_and_excludes_the_others(

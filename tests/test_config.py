@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from mipo_bench.harness.config.loading import load_config, preset_notes
+from mipo_bench.harness.config.presets import PRESETS
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.types import Item, Split, Task
+from mipo_bench.reports.records.upgrade import RENAMED_SETTINGS, with_new_names
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 
@@ -204,15 +206,72 @@ def test_an_unknown_preset_is_named() -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        "judge.by=openai:m@http://secret12@localhost:1/v1",
-        "judge.by=openai:m@http://localhost/v1?key=secret12",
-        "judge.by=openai:m@http://secret12@[x",
+        "judge.name=openai:m@http://secret12@localhost:1/v1",
+        "judge.name=openai:m@http://localhost/v1?key=secret12",
+        "judge.name=openai:m@http://secret12@[x",
     ],
 )
 def test_addresses_with_a_login_are_refused(setting: str) -> None:
-    with pytest.raises(ConfigError, match=r"judge\.by: write the address without user, password and query") as refused:
+    with pytest.raises(
+        ConfigError, match=r"judge\.name: write the address without user, password and query"
+    ) as refused:
         load_config(None, [setting], {})
     assert "secret12" not in str(refused.value)
+
+
+def test_a_malformed_judge_with_a_login_is_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="write the address without user") as refused:
+        load("judge.name=openai:http://secret12@")
+    assert "secret12" not in str(refused.value)
+
+
+OLD = {
+    "weight": ("macro", "average"),
+    "asking.contrast_weight": (0.25, "cad.weight"),
+    "asking.samples": (3, "best_of_n.samples"),
+    "asking.temperature": (0.8, "best_of_n.temperature"),
+    "asking.top_p": (0.7, "best_of_n.top_p"),
+    "judge.by": ("rules", "judge.name"),
+    "judge.validated": ("file.json", "judge.validation_file"),
+}
+
+
+def test_an_old_key_is_an_error_that_names_the_new_one(tmp_path: Path) -> None:
+    assert {old: new for old, (_, new) in OLD.items()} == RENAMED_SETTINGS
+    file = tmp_path / "old.yaml"
+    file.write_text("weight: macro\nasking:\n  samples: 3\n  smaples: 4\njudge:\n  by: rules\n  retest: -1\n")
+    with pytest.raises(ConfigError) as caught:
+        load(*(f"{old}={value}" for old, (value, _) in OLD.items() if old not in ("weight", "judge.by")), file=file)
+    lines = str(caught.value).splitlines()
+    for old, (_, new) in OLD.items():
+        assert f"{old} is now {new}: give the value under that name." in lines
+    assert any("unknown configuration key 'asking'" in line for line in lines)  # for what is left in it
+    assert any("judge.retest = -1" in line for line in lines)
+    assert len(lines) == len(OLD) + 2
+    for old, (value, new) in OLD.items():
+        assert load(f"{new}={value}") != load()
+        with pytest.raises(ConfigError, match=rf"^{old} is now {new}: give the value under that name\.$"):
+            load(f"{old}={value}")
+
+
+def test_the_presets_use_the_present_names() -> None:
+    assert all(load(preset=name).preset == name for name in PRESETS)
+    assert all(with_new_names(preset) == (preset, []) for preset in PRESETS.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "backend", "kind", "has_weights"),
+    [
+        ("embedded", "transformers", "own", True),
+        ("org/model", "vllm", "lm-eval", True),
+        ("gpt", "local-completions", "lm-eval", False),
+        ("gpt", "openai", "openai", False),
+        ("answers.jsonl", "transformers", "responses", False),
+    ],
+)
+def test_the_source_of_the_answers(model: str, backend: str, kind: str, has_weights: bool) -> None:
+    source = load(model=model, backend=backend).source
+    assert (source.kind, source.has_weights) == (kind, has_weights)
 
 
 def test_what_is_named_like_a_key_is_refused() -> None:

@@ -369,7 +369,7 @@ def test_markdown_folds_lists_and_escapes_names(folder: Path, capsys: pytest.Cap
     [
         (to_json(BASE.report())[:1000], "cannot read the report b.json"),
         (to_json(BASE.report()).replace('"created":"2026', '"created":"2027'), "b.json has been changed since"),
-        ('{"schema_version": "2.0"}', "b.json has report schema 2.0"),
+        ('{"schema_version": "3.0"}', "b.json has report schema 3.0"),
     ],
 )
 @pytest.mark.parametrize("gate", ["", " --gate regression"])
@@ -388,5 +388,5 @@ def test_how_many_processes_shared_a_run_is_no_difference() -> None:
     one = Made(n_math=4, n_users=2).report()
     other = one.model_copy(update={"config": {**one.config, "processes": 2, "threads": 1}})
     assert environment_notes(one, other) == ()
-    changed = one.model_copy(update={"config": {**one.config, "weight": "macro"}})
+    changed = one.model_copy(update={"config": {**one.config, "average": "macro"}})
     assert len(environment_notes(one, changed)) == 1

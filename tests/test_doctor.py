@@ -87,7 +87,7 @@ def test_judged_tasks_need_a_judge_that_can_be_reached(tmp_path: Path) -> None:
         return [f for f in found if f.what == "judge"]
 
     assert [(f.state, f.text) for f in judge()] == [("ok", "persona-judged: judged by rules, pairwise")]
-    lost = judge(judge={"by": "openai:judge@http://127.0.0.1:1/v1"})
+    lost = judge(judge={"name": "openai:judge@http://127.0.0.1:1/v1"})
     assert [f.state for f in lost] == ["fail"]
     assert "cannot be reached" in lost[0].text
 

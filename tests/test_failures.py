@@ -94,7 +94,7 @@ def test_a_scorer_that_fails_on_one_item(name: str, tmp_path: Path) -> None:
     assert all(set(arm.failed) == {BAD} and arm.failed[BAD].startswith("score: ") for arm in report.arms)
     assert all(arm.scores[3] == 0 and len(arm.scores) == 8 for arm in report.arms)
     assert all(e.failed for e in report.estimates)
-    assert not report.holes
+    assert not report.failures
     assert exit_code(report) == 1
 
 
@@ -144,7 +144,7 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
     display = SilentDisplay()
     report = run(tmp_path, change=change, display=display)
     assert not any("all at once failed" in line for line in display.lines)
-    assert {(h.method, h.train_seed, h.stage, h.error) for h in report.holes} == {
+    assert {(h.method, h.train_seed, h.stage, h.error) for h in report.failures} == {
         ("mipo-random", seed, "pairs", type(error).__name__) for seed in (0, 1)
     }
     assert len(report.arms) == 2

@@ -24,7 +24,7 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import LiveDisplay, PlainDisplay
 from mipo_bench.reports.diff.trend import Past, history_page, trend_page
 from mipo_bench.reports.pages.page import Grid
-from mipo_bench.reports.records.report import HoleRecord, Report
+from mipo_bench.reports.records.report import FailureRecord, Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.render.csv_table import to_csv
 from mipo_bench.reports.render.latex import _table, to_latex
@@ -36,7 +36,7 @@ MARKUP = '<script>alert(1)</script><img src=x onerror="a"> [a](javascript:b) `x`
 LATEX = r"\input{/etc/passwd} \write18{ls} $x$ %c ~ ^ & # _ { }"
 HOSTILE = TERMINAL + MARKUP + LATEX
 FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1")
-KEPT = {"family", "weight", "schema_version", "created", "test", "code", "interval", "alpha"}
+KEPT = {"family", "average", "schema_version", "created", "test", "code", "interval", "alpha"}
 """Fields that hold one of a few words, which the schema insists on."""
 
 
@@ -54,8 +54,10 @@ def spoil(value: Any, key: str = "") -> Any:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    hole = HoleRecord(task="t", method="m", train_seed=1, stage="training", error="E", message="lost")
-    return seal(Report.model_validate(spoil(Made(n_math=12, n_users=4, holes=[hole]).report().model_dump(mode="json"))))
+    failure = FailureRecord(task="t", method="m", train_seed=1, stage="training", error="E", message="lost")
+    return seal(
+        Report.model_validate(spoil(Made(n_math=12, n_users=4, failures=[failure]).report().model_dump(mode="json")))
+    )
 
 
 def is_harmless(text: str) -> bool:
@@ -70,7 +72,7 @@ def drawn(draw_on: Any) -> str:
 
 def test_the_fixture_is_hostile(report: Report) -> None:
     assert not is_harmless(report.tasks[0].name)
-    assert not is_harmless(report.holes[0].message)
+    assert not is_harmless(report.failures[0].message)
 
 
 def test_a_report_on_the_terminal(report: Report) -> None:

@@ -122,7 +122,7 @@ def test_it_can_be_turned_off_and_then_shows_nowhere(tmp_path: Path) -> None:
 def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Path) -> None:
     report = run(tmp_path, Engine(Mute, vague, attentive))
     assert report.information == []
-    assert not report.holes
+    assert not report.failures
     assert any("was not measured: this model tells no probabilities" in note for note in report.notes)
     assert len(report.arms) > 4
 
@@ -130,7 +130,7 @@ def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Pa
 @pytest.mark.parametrize(("kind", "error"), [(Broken, "RuntimeError"), (Panicking, "PanicError")])
 def test_a_failure_is_a_hole_and_the_rest_stands(kind: type[FakeGenerator], error: str, tmp_path: Path) -> None:
     report = run(tmp_path, Engine(kind, vague, attentive))
-    assert [(h.stage, h.error) for h in report.holes] == [("information", error), ("guards", error)]
+    assert [(h.stage, h.error) for h in report.failures] == [("information", error), ("guards", error)]
     assert len(report.arms) > 4
 
 

@@ -12,6 +12,7 @@ from chat_server import serving
 from golden_files import check_golden, run
 from judges_made import Letters
 
+from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
@@ -31,7 +32,35 @@ class Opinion(Letters):
 
 
 def config(*settings: str, judge: str | None = None, **options: Any) -> RunConfig:
-    return load_config(None, [*settings, *([f"judge.by={json.dumps(judge)}"] if judge else [])], options)
+    return load_config(None, [*settings, *([f"judge.name={json.dumps(judge)}"] if judge else [])], options)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("rules", JudgeSpec("rules")),
+        ("file:a b/v.jsonl", JudgeSpec("file", path=Path("a b/v.jsonl"))),
+        ("openai:org/m@v2@http://h:1/v1", JudgeSpec("server", model="org/m@v2", url="http://h:1/v1")),
+        ("org/model", JudgeSpec("model", model="org/model")),
+        ("./rules", JudgeSpec("model", model="./rules")),
+    ],
+)
+def test_the_name_of_a_judge_is_parsed_once(text: str, spec: JudgeSpec) -> None:
+    assert config(judge=text).judge.spec == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("openai:model", "write it as openai:MODEL@URL"),
+        ("openai:@http://h/v1", "write it as openai:MODEL@URL"),
+        ("file:", "write it as file:PATH"),
+        (" ", "write rules, file:PATH, openai:MODEL@URL"),
+    ],
+)
+def test_a_name_that_is_no_judge_is_refused_with_the_configuration(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"judge\.name = '{text}': {message}"):
+        config(judge=text)
 
 
 def test_rules_judge_where_the_task_lets_them_and_nobody_asked_for_another() -> None:
@@ -46,7 +75,6 @@ def test_rules_judge_where_the_task_lets_them_and_nobody_asked_for_another() -> 
     [
         (None, ConfigError, "only a judge can score opinion. Name one with --judge"),
         ("file:none.jsonl", ConfigError, "cannot read the file of verdicts none.jsonl"),
-        ("openai:model", ConfigError, "write it as openai:MODEL@URL"),
         ("openai:model@localhost", ConfigError, "is not usable"),
         ("./no-such-model", ModelError, "there is no model folder './no-such-model'"),
         ("judge", ModelError, "there is no model folder 'judge'"),
@@ -63,16 +91,16 @@ def test_what_cannot_judge_is_refused_before_anything_is_loaded(
 def test_a_file_of_verdicts_and_a_server_are_judges(tmp_path: Path) -> None:
     file = tmp_path / "v.jsonl"
     file.write_text(json.dumps({"prompt": "p", "a": "x", "b": "y", "label": "a"}))
-    assert load_judge(f"file:{file}", config()).judge.name == "v.jsonl"
+    assert load_judge(JudgeSpec.parse(f"file:{file}"), config()).judge.name == "v.jsonl"
     with serving(lambda _: "Verdict: first") as server:
-        found = load_judge(f"openai:org/Some-Judge-7B@{server.url}", config())
-        other = load_judge(f"openai:org/Some-Judge-7B@{server.url}", config("judge.temperature=0"))
+        found = load_judge(JudgeSpec.parse(f"openai:org/Some-Judge-7B@{server.url}"), config())
+        other = load_judge(JudgeSpec.parse(f"openai:org/Some-Judge-7B@{server.url}"), config("judge.temperature=0"))
     assert (found.kind, found.judge.name, found.notes) == ("server", "org/Some-Judge-7B", ())
     assert found.judge.digest != other.judge.digest
     key = ["judge", PROMPTS, f"org/Some-Judge-7B at {server.url}", 0.1, 0.9, 256]  # stored verdicts depend on it
     assert found.judge.digest == digest(key)
     with pytest.raises(ModelError, match="cannot be reached"):
-        load_judge(f"openai:m@{server.url}", config())
+        load_judge(JudgeSpec.parse(f"openai:m@{server.url}"), config())
 
 
 @pytest.mark.parametrize(
@@ -87,19 +115,19 @@ def test_judge_and_model_of_one_family_are_flagged_by_name(
     tmp_path: Path, model: str, judge: str, shared: str | None
 ) -> None:
     with serving(lambda _: "ok") as server:
-        notes = load_judge(f"openai:{judge}@{server.url}", config(model=model)).notes
+        notes = load_judge(JudgeSpec.parse(f"openai:{judge}@{server.url}"), config(model=model)).notes
     assert bool(notes) == bool(shared)
     assert not shared or shared in notes[0]
 
 
 def test_the_judged_model_and_its_architecture_are_flagged(tmp_path: Path) -> None:
-    same = load_judge("embedded", config())
+    same = load_judge(JudgeSpec.parse("embedded"), config())
     assert same.notes == ("the judge is the judged model itself: it may prefer its own style",)
     folder = tmp_path / "other"
     shutil.copytree(embedded_folder(), folder)
     changed = json.loads((folder / "config.json").read_text()) | {"rms_norm_eps": 1e-4}
     (folder / "config.json").write_text(json.dumps(changed))
-    cousin = load_judge(str(folder), config())
+    cousin = load_judge(JudgeSpec.parse(str(folder)), config())
     assert cousin.notes == ("judge and judged model have one architecture (llama): perhaps one family",)
     assert cousin.judge.digest != same.judge.digest
 
@@ -109,7 +137,7 @@ def test_a_validation_belongs_to_one_judge(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("check-judge --task persona-judged --limit 12", capsys).code == 0
-    validated = "judge.validated=judge-validation.json"
+    validated = "judge.validation_file=judge-validation.json"
     found = load_judges(config(validated), [PersonaJudged()])["persona-judged"].validation
     assert found
     assert (found.labels, found.n_items, found.kappa, found.accuracy) == ("persona-judged", 12, 1.0, 1.0)

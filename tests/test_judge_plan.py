@@ -30,10 +30,10 @@ def config(*settings: str) -> RunConfig:
     ("settings", "line"),
     [
         ([], "letters: judged by rules, pairwise"),
-        (["judge.by=file:x.jsonl"], "letters: judged by file:x.jsonl, pairwise"),
-        (["judge.by=org/model"], "letters: judged by org/model, pairwise, at most 98 calls and as many retries"),
-        (["judge.by=m/j", "judge.shuffled=true", "judge.retest=0"], "pairwise, at most 96 calls"),
-        (["judge.by=m/j", "judge.protocol=pointwise", "judge.retest=0"], "pointwise, at most 36 calls"),
+        (["judge.name=file:x.jsonl"], "letters: judged by file:x.jsonl, pairwise"),
+        (["judge.name=org/model"], "letters: judged by org/model, pairwise, at most 98 calls and as many retries"),
+        (["judge.name=m/j", "judge.shuffled=true", "judge.retest=0"], "pairwise, at most 96 calls"),
+        (["judge.name=m/j", "judge.protocol=pointwise", "judge.retest=0"], "pointwise, at most 36 calls"),
     ],
 )
 def test_a_plan_names_its_judge_and_the_calls(settings: list[str], line: str) -> None:
@@ -56,7 +56,7 @@ def test_a_plan_without_a_judge_says_so(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_no_run_takes_more_calls_than_its_plan_says(tmp_path: Path) -> None:
     judge = Recorder(lambda q: 1.0)
-    settings = ("judge.by=m/j", "judge.retest=50", "judge.shuffled=true")
+    settings = ("judge.name=m/j", "judge.retest=50", "judge.shuffled=true")
     Court(tmp_path).run(judge, "model", settings)
     assert len(judge.asked) == 96 + 50
     assert "at most 146 calls" in next(planned_judging(plan_of(config(*settings), Letters()), config(*settings)))

@@ -103,13 +103,13 @@ def test_an_interrupted_judging_goes_on_call_by_call(court: Court) -> None:
 
     judge, _ = scripted(dies)
     report = court.run(judge)
-    assert {(h.stage, h.error) for h in report.holes} == {("judging", "ServerError")}
+    assert {(h.stage, h.error) for h in report.failures} == {("judging", "ServerError")}
     assert [a.method for a in report.arms] == ["profile"]
     healthy, model = scripted(longer_wins)
     report = court.run(healthy)
     record = report.judges[0]
     assert len(model.asked) == record.calls + 4 - 7
-    assert not report.holes
+    assert not report.failures
     assert [a.method for a in report.arms] == ["no-context", "profile", "profile (A/A)"]
 
 
@@ -183,8 +183,8 @@ def test_without_a_reference_no_arm_can_be_judged(court: Court) -> None:
     )
     report = run.execute()
     assert not report.arms
-    assert {h.stage for h in report.holes} == {"judging"}
-    assert "the reference profile could not be completed" in report.holes[0].message
+    assert {h.stage for h in report.failures} == {"judging"}
+    assert "the reference profile could not be completed" in report.failures[0].message
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_a_run_goes_from_prompts_to_a_trained_checkpoint(
     with pytest.raises(SystemExit) as stopped:
         main(command)
     report = load_report(tmp_path / "mipo-bench-report")
-    assert (stopped.value.code, report.holes) == (0, [])
+    assert (stopped.value.code, report.failures) == (0, [])
     assert [a.method for a in report.arms] == ["profile", "profile (A/A)", "mipo-random"]
     assert all(not a.failed for a in report.arms)
     lineage = report.checkpoints[0].lineage
@@ -59,5 +59,5 @@ def test_prompts_longer_than_the_window_fail_the_arm(tmp_path: Path, monkeypatch
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--set", "decoding.max_new_tokens=8", "--set", "threads=1"])
     assert stopped.value.code == 1
-    holes = {hole.method: hole.message for hole in load_report(tmp_path / "mipo-bench-report").holes}
-    assert "leave no room for 8 new tokens in the model's window" in holes["few-shot"]
+    messages = {lost.method: lost.message for lost in load_report(tmp_path / "mipo-bench-report").failures}
+    assert "leave no room for 8 new tokens in the model's window" in messages["few-shot"]

@@ -86,7 +86,7 @@ def test_prompting_arms_of_a_real_server_score_as_the_model_does_here(server: st
     assert {arm.method for arm in report.arms} == {"plain", "few-shot"}
     assert all(n > 0 for arm in report.arms for n in arm.n_tokens)
     assert report.model.backend == "openai"
-    assert not report.holes
+    assert not report.failures
 
 
 @pytest.mark.training

@@ -78,7 +78,7 @@ def test_grpo_gets_prompts_and_the_tasks_score(tmp_path: Path) -> None:
     assert messages[-1].content == item.prompt
     assert data.reward.of([item, item], [f"Answer: {item.target}", "nothing"]) == [1.0, 0.0]
     assert data.decoding.temperature == 1.0
-    assert not report.holes
+    assert not report.failures
 
 
 def test_several_negatives_make_several_different_pairs(tmp_path: Path) -> None:

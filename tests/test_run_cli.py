@@ -136,7 +136,7 @@ def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:
 def test_a_report_of_a_newer_schema_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "report.json"
     for text, message in (
-        ('{"schema_version": "2.0"}', "report schema 2.0; this mipo-bench reads up to 1.x"),
+        ('{"schema_version": "3.0"}', "report schema 3.0; this mipo-bench reads up to 2.x"),
         ('{"schema_version": "1.0"}', "is damaged"),
         ("{", "cannot read the report"),
         ("[]", "is not a mipo-bench report"),

@@ -195,6 +195,6 @@ def test_a_training_that_diverges_is_a_hole_and_the_rest_completes(tmp_path: Pat
     assert "TrainingError: the loss is nan at step 2" in done.stderr
     assert "mipo-random seed 0 failed at training" in done.stdout
     report = load_report(tmp_path / "mipo-bench-report")
-    assert [(hole.stage, hole.error) for hole in report.holes] == [("training", "TrainingError")]
+    assert [(lost.stage, lost.error) for lost in report.failures] == [("training", "TrainingError")]
     assert [arm.method for arm in report.arms] == ["plain", "plain (A/A)"]
     assert not list((tmp_path / ".mipo-bench" / "checkpoints").iterdir())

@@ -74,7 +74,7 @@ def test_every_planned_arm_is_scored(world: World) -> None:
     ]
     assert len(report.arms) == len(planned)
     assert all(len(a.scores) == 12 for a in report.arms)
-    assert not report.holes
+    assert not report.failures
     assert len(report.checkpoints) == 8
 
 
@@ -131,8 +131,8 @@ def test_identical_pairs_are_discarded_and_counted(tmp_path: Path) -> None:
 
 def test_a_model_that_always_says_the_same_cannot_be_trained(tmp_path: Path) -> None:
     report = World(tmp_path, FakeEngine(settle, settle)).run(settings(suite="math"))
-    assert {(h.stage, h.error) for h in report.holes} == {("pairs", "PairsError")}
-    assert "identical" in report.holes[0].message
+    assert {(h.stage, h.error) for h in report.failures} == {("pairs", "PairsError")}
+    assert "identical" in report.failures[0].message
     assert [c.warnings[0].code for c in report.comparisons if c.family == "primary"] == ["untestable"]
 
 
@@ -140,7 +140,7 @@ def test_a_failed_training_is_a_hole_and_the_rest_goes_on(tmp_path: Path) -> Non
     engine = FakeEngine(guess, settle, fail={("facts", "mipo-random", 0), ("facts", "mipo-random", 1)})
     engine.fail.add(("persona", "mipo-missing", 1))
     report = World(tmp_path, engine).run()
-    assert {(h.task, h.method, h.train_seed, h.stage) for h in report.holes} == {
+    assert {(h.task, h.method, h.train_seed, h.stage) for h in report.failures} == {
         ("facts", "mipo-random", 0, "training"),
         ("facts", "mipo-random", 1, "training"),
         ("persona", "mipo-missing", 1, "training"),
@@ -201,12 +201,12 @@ def test_an_arm_whose_prompts_do_not_fit_is_a_hole_unless_it_is_allowed(tmp_path
     world = World(tmp_path, FakeEngine(guess, settle, window=600))
     options = {"tasks": ("persona",), "recipes": ()}
     strict = world.run(settings(**options))
-    long = {hole.method: hole.message for hole in strict.holes}
+    long = {lost.method: lost.message for lost in strict.failures}
     assert "few-shot" in long
     assert "6 of 12 prompts" in long["few-shot"]
     lax = world.run(settings(**options, overflow=1.0))
     arm = next(a for a in lax.arms if a.method == "few-shot")
-    assert not lax.holes
+    assert not lax.failures
     assert len(arm.failed) == 6
     assert {arm.scores[lax.tasks[0].items.index(item)] for item in arm.failed} == {0.0}
 
@@ -222,9 +222,9 @@ class BrokenCheckpoints(FakeEngine):
         return replace(found, generator=FakeGenerator(found.digest, broken))
 
 
-def test_a_checkpoint_that_cannot_be_loaded_is_a_hole(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
     report = World(tmp_path, BrokenCheckpoints(guess, settle)).run(settings(suite="math"))
-    assert {(h.stage, h.error, h.message) for h in report.holes} == {
+    assert {(h.stage, h.error, h.message) for h in report.failures} == {
         ("evaluation", "StageError", "cannot load the model")
     }
     assert [a.method for a in report.arms if a.recipe] == []

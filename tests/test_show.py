@@ -16,7 +16,7 @@ from golden_files import FOLDER, check_golden, run
 from reports_made import Made
 
 from mipo_bench.harness.core.text import plain
-from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, HoleRecord, Report
+from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, FailureRecord, Report
 from mipo_bench.reports.records.report_file import to_json
 from mipo_bench.reports.render.csv_table import safe_cell, to_csv
 from mipo_bench.reports.render.latex import escape as latex_escape
@@ -26,7 +26,7 @@ from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.reports.render.plots import write_plots
 from mipo_bench.reports.render.text_table import table_lines
 
-HOLE = HoleRecord(
+FAILURE = FailureRecord(
     task="persona",
     method="mipo-random",
     train_seed=3,
@@ -58,16 +58,16 @@ def _rounded(record: EstimateRecord | ComparisonRecord) -> EstimateRecord | Comp
 
 
 def evil() -> Report:
-    return Made(recipe=EVIL, n_math=12, n_users=6, holes=[replace_hole()]).report()
+    return Made(recipe=EVIL, n_math=12, n_users=6, failures=[failure_of_others()]).report()
 
 
-def replace_hole() -> HoleRecord:
-    return HOLE.model_copy(update={"method": EVIL, "message": EVIL * 3})
+def failure_of_others() -> FailureRecord:
+    return FAILURE.model_copy(update={"method": EVIL, "message": EVIL * 3})
 
 
 @pytest.mark.parametrize("form", ENDINGS)
 def test_golden(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = Made(n_math=12, n_users=6) if form == "json" else Made(holes=[HOLE])
+    made = Made(n_math=12, n_users=6) if form == "json" else Made(failures=[FAILURE])
     (folder / "report.json").write_text(to_json(rounded(made.report())))
     printed = run(f"show . --format {form}", capsys)
     assert (printed.err, printed.code) == ("", 0)
@@ -80,7 +80,7 @@ def test_golden_files_all_belong_to_a_format() -> None:
 
 
 def test_the_terminal_form_fits_80_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for report in (Made(holes=[HOLE]).report(), evil(), Made(recipe="x" * 300).report()):
+    for report in (Made(failures=[FAILURE]).report(), evil(), Made(recipe="x" * 300).report()):
         (folder / "report.json").write_text(to_json(report))
         printed = run("show report.json", capsys)
         assert all(len(line) <= 80 for line in printed.out.splitlines())
@@ -132,7 +132,7 @@ def test_markdown_shows_text_as_it_is() -> None:
 
 
 def test_latex_is_ascii_and_balanced() -> None:
-    for report in (Made(holes=[HOLE]).report(), evil()):
+    for report in (Made(failures=[FAILURE]).report(), evil()):
         text = to_latex(report)
         assert text.isascii()
         assert "\x1b" not in text
@@ -154,7 +154,7 @@ def test_latex_escapes_every_special_character() -> None:
 
 
 def test_plots_are_drawn_from_any_report(tmp_path: Path) -> None:
-    for name, report in (("good", Made(holes=[HOLE]).report()), ("evil", evil())):
+    for name, report in (("good", Made(failures=[FAILURE]).report()), ("evil", evil())):
         files = write_plots(report, tmp_path / name)
         assert [f.name for f in files] == ["forest.png", "scores.png", "training.png"]
         assert all(f.read_bytes().startswith(b"\x89PNG") and f.stat().st_size > 5000 for f in files)
@@ -191,7 +191,7 @@ def test_a_terminal_of_any_width_shows_everything(
     columns: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    (folder / "report.json").write_text(to_json(Made(holes=[HOLE]).report()))
+    (folder / "report.json").write_text(to_json(Made(failures=[FAILURE]).report()))
     shown = run("show .", capsys)
     assert shown.code == 0
     assert "mipo-random" in shown.out
@@ -213,7 +213,7 @@ def test_a_table_keeps_what_is_too_wide_whole() -> None:
 
 def test_control_characters_are_replaced() -> None:
     assert plain("a\x1b[2Jb\u202ec\x00") == "a\ufffd[2Jb\ufffdc\ufffd"
-    assert json.loads(to_json(evil()))["holes"][0]["method"] == EVIL
+    assert json.loads(to_json(evil()))["failures"][0]["method"] == EVIL
 
 
 LIGHT = """

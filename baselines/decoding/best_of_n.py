@@ -1,6 +1,6 @@
 """Best of n by pointwise mutual information.
 
-Of `asking.samples` responses sampled under the profile, the one with the highest log p(y|context, prompt) -
+Of `best_of_n.samples` responses sampled under the profile, the one with the highest log p(y|context, prompt) -
 log p(y|prompt): what MIPO (arXiv 2603.19294) trains a model towards, had by search instead.
 """
 

@@ -1,6 +1,6 @@
 """Context-aware decoding (Shi et al. 2023, arXiv 2305.14739).
 
-Each token is chosen by (1 + a) l(y|context, prompt) - a l(y|prompt) of the logits l; a is `asking.contrast_weight`.
+Each token is chosen by (1 + a) l(y|context, prompt) - a l(y|prompt) of the logits l; a is `cad.weight`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 from mipo_bench.harness.backends.base import Trained
 from mipo_bench.harness.backends.lm_eval import _NOT_IN_KEY, _build, _identity
-from mipo_bench.harness.config.schema import OPENAI, RunConfig
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.chat_client import ChatServer
@@ -36,7 +36,7 @@ class ServedEngine:
         self.backend = config.backend
         self.notes = [f"the model {config.model!r} is known by its name alone: its weights cannot be checked"]
         self.model_digest = digest([config.model, config.backend_args.get("base_url")])
-        self._base = _openai(config, self.notes) if config.backend == OPENAI else _remote(config, self)
+        self._base = _openai(config, self.notes) if config.source.kind == "openai" else _remote(config, self)
 
     @property
     def base(self) -> Generator:

@@ -13,7 +13,7 @@ from mipo_bench.harness.backends.base import Engine
 from mipo_bench.harness.backends.hf import HFEngine
 from mipo_bench.harness.backends.lm_eval import LMEvalEngine
 from mipo_bench.harness.backends.remote import ServedEngine, chat_server
-from mipo_bench.harness.config.schema import OPENAI, OWN, TRAINING_BACKENDS, RunConfig
+from mipo_bench.harness.config.schema import OPENAI, OWN, RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
 from mipo_bench.harness.generators.placement import resolve_placement
@@ -25,14 +25,15 @@ _CONNECT_SECONDS = 10
 
 def check_backend(config: RunConfig) -> None:
     """Raise ConfigError or ModelError for an unknown backend or model. Loads nothing and connects to no server."""
-    if config.backend == OWN:
+    source = config.source
+    if source.kind == "own":
         locate(config.model)
         return
     from lm_eval.models import MODEL_MAPPING
 
-    if config.backend not in (OPENAI, *MODEL_MAPPING):
+    if source.kind == "lm-eval" and config.backend not in MODEL_MAPPING:
         raise ConfigError(unknown("backend", config.backend, [OWN, OPENAI, *MODEL_MAPPING]))
-    if config.backend in TRAINING_BACKENDS:
+    if source.has_weights:
         locate(config.model)
     elif config.model == EMBEDDED:
         raise ConfigError(f"--backend {config.backend} needs --model NAME, the model's name there.")
@@ -43,17 +44,18 @@ def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
 
     Raises ModelError for a model that cannot be used, or a server that cannot be reached.
     """
-    if config.backend == OWN:
+    source = config.source
+    if source.kind == "own":
         folder, placement = resolve(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         return lambda store: HFEngine(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
-    if config.backend in TRAINING_BACKENDS:
+    if source.has_weights:
         folder, placement = resolve(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         return lambda store: LMEvalEngine(config, folder, placement, store)
     address = config.backend_args.get("base_url")
-    if config.backend == OPENAI:
+    if source.kind == "openai":
         chat_server(config).check()
     elif address is not None:
         check_address(str(address))

@@ -46,7 +46,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     write_atomically(write, _file(found))
     better = _better_than_chance(found)
     draw(_page(found, assigned, better=better), Console(highlight=False))
-    sys.stdout.write(f"\nWritten to {write}; `mipo-bench run --set judge.validated={write}` takes it.\n")
+    sys.stdout.write(f"\nWritten to {write}; `mipo-bench run --set judge.validation_file={write}` takes it.\n")
     return 0 if better else 1
 
 
@@ -64,14 +64,14 @@ def _on_task(config: RunConfig) -> tuple[Labels, Assigned]:
 def _on_file(config: RunConfig, labels: Path) -> tuple[Labels, Assigned]:
     if config.tasks:
         raise ConfigError("--task and --labels exclude each other: a judge is held against one or the other.")
-    if config.judge.by is None:
+    if config.judge.spec is None:
         raise ConfigError("--labels needs a judge: name one with --judge.")
-    return labels_in(labels, config.limit), load_judge(config.judge.by, config)
+    return labels_in(labels, config.limit), load_judge(config.judge.spec, config)
 
 
 def _unvalidated(config: RunConfig) -> object:
     """An earlier validation says nothing about this one."""
-    return config.judge.model_copy(update={"validated": None})
+    return config.judge.model_copy(update={"validation_file": None})
 
 
 def _better_than_chance(found: JudgeRecord) -> bool:

@@ -18,7 +18,7 @@ def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE.jsonl", help="Scores to compare against.")],
     methods: Annotated[list[Path], typer.Argument(metavar="METHOD.jsonl...", help="Scores to compare.")],
     *,
-    weight: Annotated[
+    average: Annotated[
         Literal["micro", "macro"], typer.Option(help="What weighs equally: items (micro) or users (macro).")
     ] = "micro",
     missing: Annotated[
@@ -48,7 +48,7 @@ def compare(
 
     if as_json and format_ not in ("terminal", "json"):
         raise typer.BadParameter(f"--json is --format json, and excludes --format {format_}")
-    settings = Settings(weight, missing, margin, alpha, seed)
+    settings = Settings(average, missing, margin, alpha, seed)
     choice = MetricChoice(metric, filter_name, allow_missing=missing != "error")
     compared = compare_with_base(base, methods, choice, settings)
     _print(base, compared, "json" if as_json else format_)

@@ -98,7 +98,7 @@ def settings(
         "limit": limit,
         "out": out,
     }
-    chosen = [] if judge is None else [f"judge.by={json.dumps(judge)}"]
+    chosen = [] if judge is None else [f"judge.name={json.dumps(judge)}"]
     return load_config(config, [*(set_ or []), *chosen], options)
 
 

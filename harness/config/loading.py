@@ -1,4 +1,7 @@
-"""A run's configuration from defaults, preset, YAML file, `--set` and options."""
+"""Loads the run configuration: defaults, a YAML file, `--set`, and the command line, the later one winning.
+
+Every problem is collected before anything is reported, so that one look at the message repairs the whole command.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ import yaml
 from pydantic import ValidationError
 from yaml.composer import ComposerError
 
-from mipo_bench.harness.config.presets import PRESETS, UNLIKE, differences
-from mipo_bench.harness.config.schema import TRAINING_BACKENDS, RunConfig, Section
+from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
+from mipo_bench.harness.config.schema import OWN, AnswerSource, RunConfig, Section
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES
+from mipo_bench.reports.records.upgrade import RENAMED_SETTINGS, with_new_names
 
-EMBEDDED: Mapping[str, Any] = {
+EMBEDDED_DEFAULTS: Mapping[str, Any] = {
     "batch_size": 64,
     "threads": 1,
     "processes": 0,
@@ -29,7 +33,7 @@ Its operations are so small that a second thread costs more in waiting than it c
 The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a
 pilot on another model.
 """
-_NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 """What YAML raises: of its own, for what looks like a date and is none, for what is nested too deeply."""
 _FIXED = ("pretrained", "model", "use_safetensors", "load_format")
 """Arguments of backends that load a folder: which one, and how."""
@@ -41,34 +45,31 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     `settings` are `key=value` strings with dotted keys and YAML values; `options` are the command line's, None where
     not given. Raises ConfigError with every problem, a line each.
     """
-    problems: list[str] = []
     values = _read_file(file) if file else {}
-    for setting in settings:
-        key, sep, text = setting.partition("=")
-        if not sep or not key:
-            problems.append(f"--set {setting!r}: write it as key=value, for example train.lr=1e-5.")
-            continue
-        problem = _put(values, key.strip(), text)
-        problems += [problem] if problem else []
+    problems = list(_put_settings(values, settings))
     values.update({k: v for k, v in options.items() if v is not None})
     preset = values.get("preset")
     if preset is not None and str(preset) not in PRESETS:
         problems.append(unknown("preset", str(preset), PRESETS))
         preset = None
-    unknown_keys = list(_unknown_keys(values, RunConfig))
-    problems += [message for _, message in unknown_keys]
-    for path, _ in unknown_keys:
-        _drop(values, path)
-    values = _merged(_defaults(values, preset), values)
+    values, old_names = with_new_names(_merged(_defaults(values, preset), values))
+    problems += [f"{old} is now {RENAMED_SETTINGS[old]}: give the value under that name." for old in old_names]
+    problems += _take_unknown(values)
     problems += _backend_problems(values)
-    problems += config_problems(values)
-    try:
-        config = RunConfig.model_validate(values)
-    except ValidationError as error:
-        problems += [_explain(e) for e in error.errors()]
-    if problems:
+    secrets = list(config_problems(values))
+    config, invalid = (None, []) if secrets else _validated(values)  # messages about a value repeat it
+    problems += [*secrets, *invalid]
+    if problems or config is None:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _validated(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
+    """The configuration, or None with every value that is not allowed."""
+    try:
+        return RunConfig.model_validate(values), []
+    except ValidationError as error:
+        return None, [_explain(e) for e in error.errors()]
 
 
 def _backend_problems(values: dict[str, Any]) -> list[str]:
@@ -78,19 +79,19 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
     if found:
         values["backend_args"] = {k: v for k, v in cast("Mapping[str, Any]", arguments).items() if k not in dict(found)}
     problems = [problem for _, problem in found]
-    backend = values.get("backend", "transformers")
-    problems += [
-        f"backend_args.{name}: it is decided by --model; weights are read from its safetensors alone."
-        for name in _FIXED
-        if backend in TRAINING_BACKENDS and isinstance(arguments, Mapping) and name in arguments
-    ]
-    if backend == "transformers" and arguments:
+    model, backend = str(values.get("model", "embedded")), str(values.get("backend", OWN))
+    source = AnswerSource.of(model, backend)
+    if arguments and backend == OWN:
         problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
-    if backend != "transformers" and str(values.get("model", "")).endswith(".jsonl"):
-        problems.append(
-            f"backend {backend!r} would not be asked: the answers are those of {values['model']}. Leave it out."
-        )
-    if backend not in TRAINING_BACKENDS:
+    if source.has_weights and isinstance(arguments, Mapping):
+        problems += [
+            f"backend_args.{name}: it is decided by --model; weights are read from its safetensors alone."
+            for name in _FIXED
+            if name in arguments
+        ]
+    if source.kind == "responses" and backend != OWN:
+        problems.append(f"backend {backend!r} would not be asked: the answers are those of {model}. Leave it out.")
+    if source.kind != "responses" and not source.has_weights:
         if values.get("recipes"):
             problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")
         values["recipes"] = []
@@ -99,7 +100,7 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
 
 def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:
     """What lies beneath the user's own values: what suits the model, and the preset on top of it."""
-    usual = EMBEDDED if values.get("model", "embedded") == "embedded" else {}
+    usual = EMBEDDED_DEFAULTS if values.get("model", "embedded") == "embedded" else {}
     return _merged(usual, PRESETS[preset]) if preset else usual
 
 
@@ -111,7 +112,7 @@ def preset_notes(config: RunConfig) -> list[str]:
     changes = list(differences(PRESETS[config.preset], usual))
     return [
         *(f"preset {config.preset}: {line}" for line in changes),
-        *(f"preset {config.preset}, not reproduced: {line}" for line in UNLIKE[config.preset]),
+        *(f"preset {config.preset}, not reproduced: {line}" for line in NOT_REPRODUCED[config.preset]),
     ]
 
 
@@ -139,7 +140,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {file}: {error}") from error
-    except _NO_YAML as error:
+    except _YAML_ERRORS as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if values is None:
         return {}
@@ -148,11 +149,21 @@ def _read_file(file: Path) -> dict[str, Any]:
     return {str(k): v for k, v in values.items()}
 
 
+def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[str]:
+    """Set every `key=value`; what is wrong with one is yielded in words."""
+    for setting in settings:
+        key, sep, text = setting.partition("=")
+        if not sep or not key:
+            yield f"--set {setting!r}: write it as key=value, for example train.lr=1e-5."
+        elif problem := _put(values, key.strip(), text):
+            yield problem
+
+
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:
     """Set a dotted key; the problem in words, or None."""
     try:
         value = _number_or_value(yaml.load(text, Loader=_Plain))  # noqa: S506 - a safe loader
-    except _NO_YAML as error:
+    except _YAML_ERRORS as error:
         return f"--set {key}: cannot read the value {text!r}: {error}"
     *path, last = key.split(".")
     for part in path:
@@ -171,6 +182,14 @@ def _number_or_value(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def _take_unknown(values: dict[str, Any]) -> list[str]:
+    """Drop the keys that no section has, and name them."""
+    found = list(_unknown_keys(values, RunConfig))
+    for path, _ in found:
+        _drop(values, path)
+    return [message for _, message in found]
 
 
 def _unknown_keys(

@@ -26,7 +26,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """paper: arXiv 2603.19294 and its authors' public training and evaluation scripts (an OpenRLHF fork)."""
 
-UNLIKE: Mapping[str, tuple[str, ...]] = {
+NOT_REPRODUCED: Mapping[str, tuple[str, ...]] = {
     "paper": (
         "weights are trained in float32 (or bfloat16 autocast) where the paper's are bfloat16: steps of 5e-7 vanish",
         "identical chosen and rejected responses are left out and counted; the authors' permutation can pair them",

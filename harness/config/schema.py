@@ -1,25 +1,21 @@
-"""The run configuration: defaults, a YAML file, `--set`, and the command line, the later one winning.
-
-Every problem is collected before anything is reported, so that one look at the message repairs the whole command.
-"""
+"""The run configuration: every setting with its default. `config_loading` reads it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
-
-OWN = "transformers"
-OPENAI = "openai"
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -42,15 +38,19 @@ class DecodingConfig(Section):
     seed: int = 0
 
 
-class AskingConfig(Section):
-    """How the baselines ask that ask otherwise than once."""
+class CadConfig(Section):
+    """Context-aware decoding (arXiv 2305.14739)."""
 
-    contrast_weight: Annotated[float, Field(ge=0)] = 0.5
-    """Context-aware decoding's a (arXiv 2305.14739)."""
+    weight: Annotated[float, Field(ge=0)] = 0.5
+    """The paper's alpha: logits are (1 + weight) with the context minus weight without it."""
+
+
+class BestOfNConfig(Section):
+    """How best-of-n samples the responses that it chooses from."""
+
     samples: Annotated[int, Field(ge=2, strict=True)] = 8
-    """Responses to each item that best-of-n chooses from."""
+    """Responses to each item."""
     temperature: Positive = 1.0
-    """Of best-of-n's samples."""
     top_p: Share = 1.0
 
 
@@ -106,10 +106,16 @@ class GridConfig(Section):
     lr: Points = ()
 
 
+def _judge_name(text: str) -> str:
+    """The name of a judge, checked. Raises ValueError."""
+    JudgeSpec.parse(text)
+    return text
+
+
 class JudgeConfig(Section):
     """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
 
-    by: str | None = None
+    name: Annotated[str, AfterValidator(_judge_name)] | None = None
     """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
     protocol: Literal["pairwise", "pointwise"] = "pairwise"
     temperature: Annotated[float, Field(ge=0)] = 0.1
@@ -119,8 +125,13 @@ class JudgeConfig(Section):
     """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
     shuffled: bool = False
     """Whether a judge that is asked (not rules) also judges against another user's profile; doubles its calls."""
-    validated: Path | None = None
-    """What `mipo-bench check-judge` wrote for this judge."""
+    validation_file: Path | None = None
+    """The file that `mipo-bench check-judge` wrote for this judge."""
+
+    @property
+    def spec(self) -> JudgeSpec | None:
+        """The judge that `name` means; None leaves it to the task's rules."""
+        return None if self.name is None else JudgeSpec.parse(self.name)
 
 
 class InformationConfig(Section):
@@ -171,8 +182,33 @@ class ChatConfig(Section):
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
 
 
+OWN = "transformers"
+OPENAI = "openai"
 TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
 """Backends that load a folder, and so can answer with a checkpoint too; all others only run prompting arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSource:
+    """What answers a run: the harness's own engine, one of lm-eval's, a chat server, or a file of responses.
+
+    `has_weights` says that the base model's weights are on this machine: it can be trained, and
+    compared with the weights of a judge.
+    """
+
+    kind: Literal["own", "lm-eval", "openai", "responses"]
+    has_weights: bool
+
+    @classmethod
+    def of(cls, model: str, backend: str) -> AnswerSource:
+        """The source that `--model` and `--backend` name together."""
+        if model.endswith(".jsonl"):
+            return cls("responses", has_weights=False)
+        if backend == OWN:
+            return cls("own", has_weights=True)
+        if backend == OPENAI:
+            return cls("openai", has_weights=False)
+        return cls("lm-eval", has_weights=backend in TRAINING_BACKENDS)
 
 
 class RunConfig(Section):
@@ -182,7 +218,7 @@ class RunConfig(Section):
     """A named set of settings (`presets.PRESETS`) beneath all others."""
     model: str = "embedded"
     """embedded, a folder, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
-    backend: str = "transformers"
+    backend: str = OWN
     """What answers: transformers, or an engine of lm-eval (hf, vllm, local-completions, local-chat-completions ...)."""
     backend_args: Mapping[str, Any] = {}
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
@@ -203,10 +239,12 @@ class RunConfig(Section):
     reference: Mapping[str, str] = {}
     """Task -> the prompting baseline that its recipes are prompted with and compared against."""
     noise_floor: bool = True
-    weight: Literal["micro", "macro"] = "micro"
+    average: Literal["micro", "macro"] = "micro"
+    """What weighs equally in every average: items (micro) or users (macro)."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     decoding: DecodingConfig = DecodingConfig()
-    asking: AskingConfig = AskingConfig()
+    cad: CadConfig = CadConfig()
+    best_of_n: BestOfNConfig = BestOfNConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
     grid: GridConfig = GridConfig()
@@ -232,6 +270,11 @@ class RunConfig(Section):
     processes: Annotated[int, Field(ge=0, strict=True)] = 1
     """Processes of this machine that share the work; 0 takes one for each core, up to four."""
     trust_remote_code: bool = False
+
+    @property
+    def source(self) -> AnswerSource:
+        """What answers the run."""
+        return AnswerSource.of(self.model, self.backend)
 
     def result_hash(self) -> str:
         """Hash of everything but where files go and how much computes at once."""

@@ -16,7 +16,7 @@ from mipo_bench.harness.diagnostics.overlap import overlap
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
 from mipo_bench.harness.evaluation.cached_answers import likelihoods
-from mipo_bench.harness.evaluation.failures import hole, in_words
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record
 from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Continuations, Generator, Likelihood
@@ -24,7 +24,7 @@ from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Item, Response
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
-from mipo_bench.reports.records.report import HoleRecord
+from mipo_bench.reports.records.report import FailureRecord
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -37,7 +37,7 @@ class Guarded:
     """What was found, and the tasks that could not be looked at."""
 
     records: list[GuardRecord] = field(default_factory=list)
-    holes: list[HoleRecord] = field(default_factory=list)
+    failures: list[FailureRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Guards:
             except (UserError, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001 - the scores must not be lost; the report names it
-                found.holes.append(hole(task.task.name, task.reference, None, "guards", error))
-                self.display.say(in_words(found.holes[-1]))
+                found.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
+                self.display.say(failure_line(found.failures[-1]))
         return found
 
     def _task(self, task: TaskPlan, arms: Sequence[Evaluated]) -> GuardRecord:

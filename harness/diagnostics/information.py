@@ -12,22 +12,22 @@ from mipo_bench.harness.core.progress import Display
 from mipo_bench.harness.diagnostics.mutual_information import Measured, contrasts, measure
 from mipo_bench.harness.errors import ModelError, UserError
 from mipo_bench.harness.evaluation.arm_answers import Evaluated
-from mipo_bench.harness.evaluation.failures import hole, in_words
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.analysis.information import Block
 from mipo_bench.reports.records.information import InformationRecord
-from mipo_bench.reports.records.report import ArmRecord, HoleRecord, TaskRecord
+from mipo_bench.reports.records.report import ArmRecord, FailureRecord, TaskRecord
 from mipo_bench.reports.statistics.records import Floats
 
 
 @dataclass
 class Informed:
-    """What was found, and what could not be: `notes` where a model gives no probabilities, `holes` for failures."""
+    """The measurements. `notes` name models that give no probabilities, `failures` the tasks that raised."""
 
     records: list[InformationRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    holes: list[HoleRecord] = field(default_factory=list)
+    failures: list[FailureRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Informant:
         except (UserError, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
-            found.holes.append(hole(task.name, name, None, "information", error))
-            self.display.say(in_words(found.holes[-1]))
+            found.failures.append(failure_record(task.name, name, None, "information", error))
+            self.display.say(failure_line(found.failures[-1]))
         else:
             found.records += [record] if record else []
 
@@ -96,7 +96,7 @@ class Informant:
             measured.items,
             _users(task, measured),
             measured.cells,
-            weight=self.config.weight,
+            average=self.config.average,
             alpha=self.config.alpha,
         )
         return InformationRecord(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mipo_bench.harness.config.schema import AskingConfig
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
@@ -29,7 +29,7 @@ class Asking:
     weights: Weights
     store: Store
     meter: Meter
-    settings: AskingConfig
+    settings: RunConfig
 
     @property
     def items(self) -> dict[str, Item]:
@@ -123,14 +123,14 @@ def _contrasts(asking: Asking, baseline: ContrastedBaseline, done: Evaluated) ->
 def _contrasted(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> Evaluated:
     """Context-aware decoding (arXiv 2305.14739): every token is chosen against the contrast prompt."""
     for name, contrast in contrasts.items():
-        weight = asking.settings.contrast_weight
+        weight = asking.settings.cad.weight
         done.requests[name] = replace(done.requests[name], contrast=contrast, contrast_weight=weight)
     return _answered(asking, done)
 
 
 def _best_of(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> Evaluated:
     """Of several samples the one with the highest log p(y|prompt) - log p(y|contrast), in nats over all its tokens."""
-    settings, arm = asking.settings, asking.arm
+    settings, arm = asking.settings.best_of_n, asking.arm
     decoding = replace(asking.task.decoding, temperature=settings.temperature, top_p=settings.top_p)
     samples = {
         name: [

@@ -44,11 +44,6 @@ class Line:
     n_tokens: int | None = None
 
 
-def is_responses(model: str) -> bool:
-    """Whether a model name means a file of responses."""
-    return model.endswith(".jsonl")
-
-
 def read_responses(file: Path) -> list[Line]:
     """All lines of the file; blank ones count but hold nothing.
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
-from mipo_bench.harness.config.schema import OWN, TRAINING_BACKENDS, ChatConfig, RunConfig
+from mipo_bench.harness.config.judge_spec import JudgeKind, JudgeSpec
+from mipo_bench.harness.config.schema import ChatConfig, RunConfig
 from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError, first_line
@@ -21,7 +21,6 @@ from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator
 from mipo_bench.harness.generators.model_folder import locate, resolve
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
-from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.plugins.optional import is_judged, rules_decide
@@ -29,7 +28,6 @@ from mipo_bench.harness.protocols import Judge
 from mipo_bench.harness.types import Decoding, Task
 from mipo_bench.reports.records.judges import ValidationFile, ValidationRecord
 
-Kind = Literal["rules", "model", "server", "file"]
 WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder or Hugging Face id of a chat model"
 
 
@@ -38,7 +36,7 @@ class Assigned:
     """A task's judge, with notes on it for the report."""
 
     judge: Judge
-    kind: Kind
+    kind: JudgeKind
     notes: tuple[str, ...] = ()
     unload: Callable[[], None] = lambda: None
     """Frees the memory of a judge that is loaded in this process."""
@@ -47,21 +45,21 @@ class Assigned:
 
 def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
     """Raise ConfigError or ModelError for a judge that cannot be used. Loads nothing."""
-    by = config.judge.by
+    spec = config.judge.spec
     judged = [task for task in tasks if is_judged(task)]
-    unjudged = [task.name for task in judged if by is None and not rules_decide(task)]
+    unjudged = [task.name for task in judged if spec is None and not rules_decide(task)]
     if unjudged:
         raise ConfigError(
             f"only a judge can score {', '.join(unjudged)}. Name one with --judge: {WAYS}; or leave these tasks out."
         )
-    if not judged or by is None or by == "rules":
+    if not judged or spec is None:
         return
-    if by.startswith("file:"):
-        file_judge(Path(by.removeprefix("file:")))
-    elif by.startswith("openai:"):
-        _server(by)
-    else:
-        locate(by)
+    if spec.kind == "file":
+        file_judge(spec.path)
+    elif spec.kind == "server":
+        ChatServer(spec.model, spec.url)
+    elif spec.kind == "model":
+        locate(spec.model)
 
 
 def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]:
@@ -73,37 +71,37 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]
     judged = [task for task in tasks if is_judged(task)]
     if not judged:
         return {}
-    by = config.judge.by
-    if by is None or by == "rules":
+    spec = config.judge.spec
+    if spec is None or spec.kind == "rules":
         found = {t.name: Assigned(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
-        one = load_judge(by, config)
+        one = load_judge(spec, config)
         found = {task.name: one for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
-def load_judge(by: str, config: RunConfig) -> Assigned:
-    """The judge that `--judge` names. Raises ConfigError or ModelError, also for `rules`, which need a task."""
-    if by == "rules":
+def load_judge(spec: JudgeSpec, config: RunConfig) -> Assigned:
+    """The judge that `--judge` names, Raises ConfigError or ModelError, also for `rules`, which need a task."""
+    if spec.kind == "rules":
         raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
-    if by.startswith("file:"):
-        return Assigned(file_judge(Path(by.removeprefix("file:"))), "file")
-    if by.startswith("openai:"):
-        server = _server(by)
+    if spec.kind == "file":
+        return Assigned(file_judge(spec.path), "file")
+    if spec.kind == "server":
+        server = ChatServer(spec.model, spec.url)
         server.check()
         notes = _related(config.model, server.model, None, None)
         key = f"{server.model} at {server.url}"  # in the keys of stored verdicts: another text would make them invalid
         remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
         return Assigned(generator_judge(server.model, remote, decoding), "server", notes)
-    folder = resolve(by)
+    folder = resolve(spec.model)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
     local = HFGenerator(folder, digest(["judge", GENERATION, weights, *where.generation_key, *libraries]), where)
-    notes = _related(config.model, by, _folder_of(config), folder)
-    return Assigned(generator_judge(by, local, decoding), "model", notes, local.unload)
+    notes = _related(config.model, spec.model, _folder_of(config), folder)
+    return Assigned(generator_judge(spec.model, local, decoding), "model", notes, local.unload)
 
 
 def _own_placement(config: RunConfig) -> Placement:
@@ -116,19 +114,9 @@ def _own_placement(config: RunConfig) -> Placement:
     return replace(placement, dtype=dtype, chat=ChatConfig(), max_length=None)
 
 
-def _server(by: str) -> ChatServer:
-    model, sep, url = by.removeprefix("openai:").rpartition("@")
-    if not sep or not model or not url:
-        raise ConfigError(
-            f"--judge {by!r}: write it as openai:MODEL@URL, such as openai:my-judge@http://localhost:8000/v1."
-        )
-    return ChatServer(model, url)
-
-
 def _folder_of(config: RunConfig) -> Path | None:
     """The folder of the judged model; None if there is none: a file of responses, or a model on a server."""
-    here = config.backend == OWN or config.backend in TRAINING_BACKENDS
-    return resolve(config.model) if here and not is_responses(config.model) else None
+    return resolve(config.model) if config.source.has_weights else None
 
 
 _COMMON_WORDS = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}
@@ -158,18 +146,21 @@ def _stems(name: str) -> set[str]:
 
 def _validated(assigned: Assigned, config: RunConfig) -> Assigned:
     """The judge with the result of `check-judge`. Raises ConfigError if that result is about another judge."""
-    path = config.judge.validated
+    path = config.judge.validation_file
     if path is None:
         return assigned
     try:
         found = ValidationFile.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         reason = first_line(error)
-        raise ConfigError(f"judge.validated: {path} is not what `mipo-bench check-judge` writes: {reason}") from error
+        raise ConfigError(
+            f"judge.validation_file: {path} is not what `mipo-bench check-judge` writes: {reason}"
+        ) from error
     mine = (assigned.judge.digest, config.judge.protocol)
     if (found.digest, found.protocol) != mine:
         raise ConfigError(
-            f"judge.validated: {path} is about the judge {found.name!r} ({found.digest[:10]}, {found.protocol}), not"
-            f" about {assigned.judge.name!r} ({mine[0][:10]}, {mine[1]}). Run `mipo-bench check-judge` with this one."
+            f"judge.validation_file: {path} is about the judge {found.name!r} ({found.digest[:10]}, {found.protocol}),"
+            f" not about {assigned.judge.name!r} ({mine[0][:10]}, {mine[1]}). Run `mipo-bench check-judge` with this"
+            " judge."
         )
     return replace(assigned, validation=found.validation)

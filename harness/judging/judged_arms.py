@@ -106,9 +106,9 @@ class Jury:
     def _arms(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> list[JudgedArmRecord]:
         reference = next((a for a in arms if _is_reference(a, task)), None)
         groups = {a.method: [b for b in arms if b.method == a.method] for a in arms if not _is_reference(a, task)}
-        weight, alpha = self.config.weight, self.config.alpha
+        average, alpha = self.config.average, self.config.alpha
         return [
-            judged_arm(task, group, reference, self._verdicts(group), weight, alpha)
+            judged_arm(task, group, reference, self._verdicts(group), average, alpha)
             for group in groups.values()
             if reference
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mipo_bench.harness.config.schema import AskingConfig, RunConfig
+from mipo_bench.harness.config.judge_spec import JudgeSpec
+from mipo_bench.harness.config.schema import BestOfNConfig, RunConfig
 from mipo_bench.harness.generators.remote import CHARACTERS_PER_TOKEN
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
 from mipo_bench.harness.plugins.optional import is_judged, rules_decide
@@ -17,7 +18,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
     for arm in plan.arms:
         if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
-            asked = cost(baseline, config.asking)
+            asked = cost(baseline, config.best_of_n)
             characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
             answers += asked * len(task.items)
     pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
@@ -28,7 +29,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
     return characters // CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
 
 
-def cost(baseline: Baseline, settings: AskingConfig) -> int:
+def cost(baseline: Baseline, settings: BestOfNConfig) -> int:
     """Responses to each item that the baseline generates."""
     if isinstance(baseline, SteppedBaseline):
         return baseline.steps
@@ -40,10 +41,11 @@ def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
     """A line for each judged task: by whom, and the most calls that it can take."""
     settings = config.judge
     for task in (t for t in plan.tasks if is_judged(t.task)):
-        by = settings.by or ("rules" if rules_decide(task.task) else None)
-        if by is None:
+        spec = settings.spec or (JudgeSpec("rules") if rules_decide(task.task) else None)
+        by = settings.name or "rules"
+        if spec is None:
             yield f"! {task.task.name} has no judge: name one with --judge"
-        elif by == "rules" or by.startswith("file:"):
+        elif spec.kind in ("rules", "file"):
             yield f"{task.task.name}: judged by {by}, {settings.protocol}"
         else:
             arms = sum(arm.task == task.task.name for arm in plan.arms)  # the reference's own ratings, or no questions

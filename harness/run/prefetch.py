@@ -43,7 +43,7 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
                 asked = ask(task, baseline, arm, weights)
             except (UserError, KeyboardInterrupt):
                 raise
-            except BaseException:  # noqa: BLE001, S112 - the arm meets it again, and becomes a hole that names it
+            except BaseException:  # noqa: BLE001, S112 - the arm meets it again, and becomes a failure that names it
                 continue
             yield from asked.requests.values()
 

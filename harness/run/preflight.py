@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from mipo_bench.harness.backends.select import check_backend, engine_maker
-from mipo_bench.harness.config.schema import TRAINING_BACKENDS, RunConfig
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
 from mipo_bench.harness.errors import ModelError, UserError, first_line
 from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
-from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
 from mipo_bench.harness.planning.from_responses import plan_given
@@ -45,7 +44,7 @@ class Finding:
 def examine(config: RunConfig) -> Iterator[Finding]:
     """Look at packages, device, model, tasks with their data, disk and git, in this order."""
     yield from _packages()
-    if is_responses(config.model) or config.backend not in TRAINING_BACKENDS:
+    if not config.source.has_weights:
         plan = yield from _elsewhere(config)
         yield from _disk(config, plan, None)
         yield _git(config)
@@ -66,7 +65,7 @@ def examine(config: RunConfig) -> Iterator[Finding]:
 
 def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
     """What a run needs whose answers come from a file or a server; generator-returns the plan, None without one."""
-    if is_responses(config.model):
+    if config.source.kind == "responses":
         try:
             plan = plan_given(config).plan
         except UserError as error:
@@ -173,8 +172,9 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
 def _judge(config: RunConfig, plan: Plan) -> Finding:
     """Whether every judged task has a judge, and one behind a server can be reached."""
     check_judge(config, [task.task for task in plan.tasks])
-    if config.judge.by and config.judge.by.startswith("openai:"):
-        load_judge(config.judge.by, config)
+    spec = config.judge.spec
+    if spec and spec.kind == "server":
+        load_judge(spec, config)
     return Finding("judge", "ok", "; ".join(planned_judging(plan, config)))
 
 

@@ -22,7 +22,7 @@ from mipo_bench.harness.diagnostics.shuffled_control import held_against_strange
 from mipo_bench.harness.errors import ModelError, StageError, UserError, described
 from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
 from mipo_bench.harness.evaluation.cached_answers import answer
-from mipo_bench.harness.evaluation.failures import hole, in_words
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
 from mipo_bench.harness.evaluation.strategies import Asking, respond
 from mipo_bench.harness.judging.assign import Assigned
@@ -42,7 +42,7 @@ from mipo_bench.reports.analysis.weak_baselines import flagged
 from mipo_bench.reports.records.report import (
     ArmRecord,
     CheckpointRecord,
-    HoleRecord,
+    FailureRecord,
     ModelRecord,
     Provenance,
     Report,
@@ -52,7 +52,7 @@ from mipo_bench.reports.records.report import (
 
 @dataclass
 class Run:
-    """One run. `execute` goes through the stages; a failed arm becomes a hole of the report, the others go on."""
+    """One run. `execute` goes through the stages; a failed arm becomes a failure in the report, the others go on."""
 
     config: RunConfig
     plan: Plan
@@ -64,7 +64,7 @@ class Run:
     evaluated: list[Evaluated] = field(default_factory=list)
     """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
-    _holes: list[HoleRecord] = field(default_factory=list)
+    _failures: list[FailureRecord] = field(default_factory=list)
     _pairsets: dict[tuple[str, str], tuple[int, PairSet]] = field(default_factory=dict)
     """Task and recipe -> the lowest training seed so far, and its pairs: arms come in any order."""
     _at: str = ""
@@ -98,7 +98,7 @@ class Run:
         order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
         self.evaluated.sort(key=lambda done: order[self._name(done.arm)])
         self._checkpoints.sort(key=lambda c: order[c.task, c.recipe, c.train_seed])
-        self._holes.sort(key=lambda h: order[h.task, h.method, h.train_seed])
+        self._failures.sort(key=lambda h: order[h.task, h.method, h.train_seed])
 
     def _trainings(self) -> Iterator[tuple[TaskPlan, Arm]]:
         """The trained arms, those first that no other process is at."""
@@ -187,7 +187,7 @@ class Run:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
             baseline, model = self.plan.baselines[arm.baseline], Weights(generator, weights)
-            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config.asking))
+            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
@@ -251,14 +251,14 @@ class Run:
 
     @contextmanager
     def _hole(self, arm: Arm) -> Iterator[None]:
-        """Turn the failure of an arm into a hole. What the user must repair ends the run instead."""
+        """Turn the exception of an arm into a failure record. What the user must repair ends the run instead."""
         try:
             yield
         except (UserError, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
-            self._holes.append(hole(arm.task, arm.method, arm.train_seed, self._at, error))
-            self.display.say(in_words(self._holes[-1]))
+            self._failures.append(failure_record(arm.task, arm.method, arm.train_seed, self._at, error))
+            self.display.say(failure_line(self._failures[-1]))
 
     def _notes(self) -> list[str]:
         """What must be said of the models' answers, whenever they were computed."""
@@ -272,7 +272,7 @@ class Run:
         tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
         rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
-        declared = Declared(config.weight, config.alpha, tuple(planned), config.seeds, rivals)
+        declared = Declared(config.average, config.alpha, tuple(planned), config.seeds, rivals)
         informed, guarded = self._measure(tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -292,14 +292,14 @@ class Run:
                 dtype=self.engine.dtype,
                 backend=self.engine.backend,
             ),
-            weight=config.weight,
+            average=config.average,
             alpha=config.alpha,
             tasks=tasks,
             arms=arms,
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
             comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals, config.alpha),
-            holes=[*self._holes, *informed.holes, *guarded.holes],
+            failures=[*self._failures, *informed.failures, *guarded.failures],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
                 *self._notes(),

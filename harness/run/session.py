@@ -13,7 +13,6 @@ from mipo_bench.harness.backends.select import check_backend, engine_maker
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import Display
-from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.planning.from_responses import Given, plan_given
@@ -63,7 +62,7 @@ def prepare(config: RunConfig) -> Prepared:
     launched = found.count > 1
     processes = found if launched else Processes(0, count, 0, count)
     prepare_process(config, processes)
-    given = plan_given(config) if is_responses(config.model) else None
+    given = plan_given(config) if config.source.kind == "responses" else None
     if given is None:
         plan = make_plan(config)
         check_backend(config)
@@ -127,4 +126,4 @@ def write(report: Report, folder: Path) -> None:
 
 def exit_code(report: Report) -> int:
     """1 where an arm or an item failed, else 0."""
-    return 1 if report.holes or any(arm.failed for arm in report.arms) else 0
+    return 1 if report.failures or any(arm.failed for arm in report.arms) else 0

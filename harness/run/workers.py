@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
-from mipo_bench.harness.generators.responses_file import is_responses
 from mipo_bench.harness.run.launch import Processes, as_environment
 
 _MOST = 4
@@ -21,7 +20,7 @@ _PATIENCE = 10.0
 
 def wanted(config: RunConfig) -> int:
     """Processes of a run that no launcher has started."""
-    if is_responses(config.model):
+    if config.source.kind == "responses":
         return 1
     return config.processes or min(usable_cores(), _MOST)
 

@@ -22,14 +22,14 @@ from mipo_bench.reports.records.report import (
     Family,
     TaskRecord,
 )
-from mipo_bench.reports.stats import Caveat, Scores, Weight, benjamini_hochberg, compare, holm, summarize
+from mipo_bench.reports.stats import Average, Caveat, Scores, benjamini_hochberg, compare, holm, summarize
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """How the comparisons are made, and the methods that were planned: a failed one stays in its family."""
 
-    weight: Weight
+    average: Average
     alpha: float
     planned: Sequence[tuple[str, str, bool]]
     """(task, method, trained) of every arm, training seeds left out."""
@@ -61,7 +61,7 @@ def estimates(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: 
 
 
 def _estimate(task: TaskRecord, group: Sequence[ArmRecord], declared: Declared) -> EstimateRecord:
-    e = summarize(scores_of(task, group), weight=declared.weight, alpha=declared.alpha)
+    e = summarize(scores_of(task, group), weight=declared.average, alpha=declared.alpha)
     return EstimateRecord(
         task=task.name,
         method=group[0].method,
@@ -124,7 +124,7 @@ def _comparison(
         note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")
         return planned.model_copy(update={"warnings": [note]})
     found = asdict(
-        compare(scores_of(task, base), scores_of(task, method), weight=declared.weight, alpha=declared.alpha)
+        compare(scores_of(task, base), scores_of(task, method), weight=declared.average, alpha=declared.alpha)
     )
     warnings = [CaveatRecord(code=c["code"], message=c["message"]) for c in found.pop("warnings")]
     if method[0].train_seed is not None and len(method) < declared.seeds:

@@ -22,7 +22,7 @@ from mipo_bench.reports.records.information import (
     Weights,
 )
 from mipo_bench.reports.statistics.records import Floats
-from mipo_bench.reports.stats import Caveat, Comparison, Estimate, Scores, Weight, compare, summarize
+from mipo_bench.reports.stats import Average, Caveat, Comparison, Estimate, Scores, compare, summarize
 
 NEAR_CEILING = 0.9
 """Share of log(K + 1) above which InfoNCE says little more than that the information is at least as large."""
@@ -39,12 +39,12 @@ class Block:
         items: Sequence[str],
         users: Sequence[str] | None,
         measured: Sequence[MeasuredRecord],
-        weight: Weight,
+        average: Average,
         alpha: float,
     ) -> None:
         """`items` and `users` run in parallel with the figures of `measured`."""
         self.contexts, self.items, self.users, self.measured = contexts, items, users, measured
-        self.weight, self.alpha = weight, alpha
+        self.average, self.alpha = average, alpha
 
     def estimates(self) -> list[InformationEstimateRecord]:
         """One for each method, model and number of contexts, in the order measured."""
@@ -97,7 +97,7 @@ class Block:
 
     def _summary(self, scores: Scores) -> Estimate:
         """Mean and interval; figures that are all 0 are nats without variance, not failures of a 0/1 score."""
-        estimate = summarize(scores, weight=self.weight, alpha=self.alpha)
+        estimate = summarize(scores, weight=self.average, alpha=self.alpha)
         if estimate.method != "wilson":
             return estimate
         flat = Caveat("zero_variance", "every response has the same information: no interval")
@@ -106,7 +106,7 @@ class Block:
     def _compare(
         self, base: Mapping[int | None, Sequence[float] | Floats], method: Mapping[int | None, Sequence[float] | Floats]
     ) -> Comparison:
-        return compare(self._column(base), self._column(method), weight=self.weight, alpha=self.alpha)
+        return compare(self._column(base), self._column(method), weight=self.average, alpha=self.alpha)
 
     def _change(
         self, reference: str, method: str, scores: Mapping[tuple[str, int | None], Floats]

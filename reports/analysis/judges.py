@@ -13,7 +13,7 @@ from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.statistics.length_control import length_controlled
-from mipo_bench.reports.statistics.records import Weight
+from mipo_bench.reports.statistics.records import Average
 from mipo_bench.reports.statistics.win_rate import win_rate
 
 
@@ -70,7 +70,7 @@ def judged_arm(
     arms: Sequence[ArmRecord],
     reference: ArmRecord,
     verdicts: ArmVerdicts,
-    weight: Weight,
+    average: Average,
     alpha: float,
 ) -> JudgedArmRecord:
     """The wins of one method, all its training seeds together, and its win rate at equal lengths.
@@ -78,12 +78,12 @@ def judged_arm(
     Clusters are users, else items; seeds are repeated measures inside them.
     """
     cluster = list(task.users or task.items) * len(arms)
-    wins = win_rate(*_letters(verdicts), cluster, weight=weight, alpha=alpha)
+    wins = win_rate(*_letters(verdicts), cluster, weight=average, alpha=alpha)
     worth = [value for arm in arms for value in arm.scores]
     strict = [value for arm in arms for value in arm.parts.get("strict", arm.scores)]
     lengths = [n for arm in arms for n in arm.n_tokens]
     against = list(reference.n_tokens) * len(arms)
-    share = _weights(cluster, weight)
+    share = _weights(cluster, average)
     found = length_controlled(worth, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
     return JudgedArmRecord(
         method=arms[0].method,
@@ -114,9 +114,9 @@ def _letter(value: float | None) -> str:
     return "T" if value is None or value == 0.5 else "W" if value > 0.5 else "L"
 
 
-def _weights(cluster: Sequence[str], weight: Weight) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _weights(cluster: Sequence[str], average: Average) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """One for each row where items weigh equally; where users do, what makes each user's rows sum to one."""
-    if weight == "micro":
+    if average == "micro":
         return np.ones(len(cluster))
     _, place, count = np.unique(cluster, return_inverse=True, return_counts=True)
     return np.asarray(1 / count[place], dtype=np.float64)

@@ -42,7 +42,7 @@ def controls(tasks: Sequence[TaskRecord], held: Sequence[Held], declared: Declar
 def _control(task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared) -> ControlRecord:
     own, other = (_gain(task, base, method, declared, shuffled=flag) for flag in (False, True))
     specific = [_specific(task, side) for side in (base, method)]
-    found = compare(*specific, weight=declared.weight, alpha=declared.alpha)
+    found = compare(*specific, weight=declared.average, alpha=declared.alpha)
     warnings = [CaveatRecord(code=c.code, message=c.message) for c in found.warnings if c.code != "relative_undefined"]
     return ControlRecord(
         task=task.name,
@@ -66,7 +66,7 @@ def _control(task: TaskRecord, base: Sequence[Held], method: Sequence[Held], dec
 def _gain(
     task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared, *, shuffled: bool
 ) -> float:
-    means = [summarize(_scores(task, side, shuffled=shuffled), weight=declared.weight).mean for side in (base, method)]
+    means = [summarize(_scores(task, side, shuffled=shuffled), weight=declared.average).mean for side in (base, method)]
     return means[1] - means[0]
 
 

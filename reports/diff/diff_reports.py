@@ -39,7 +39,7 @@ def diff_reports(a: Side, b: Side, options: Options) -> ReportDiff:
     return ReportDiff(
         a=a,
         b=b,
-        weight=b.report.weight,
+        average=b.report.average,
         alpha=b.report.alpha,
         tasks=tuple(_task(pair, a.report, b.report) for pair in pairs),
         arms=tuple(_adjusted(arms)),
@@ -118,7 +118,7 @@ def _arm(
     seeds = _shared_seeds(left, right)
     kept = [[arm for arm in arms if arm.train_seed in seeds] for arms in (left, right)]
     a, b = (pair.matching.scores(arms, at) for arms, at in zip(kept, (pair.matching.a, pair.matching.b), strict=True))
-    found = compare(a, b, weight=report.weight, alpha=report.alpha, margin=margin)
+    found = compare(a, b, weight=report.average, alpha=report.alpha, margin=margin)
     caveats = [caveat.message for caveat in found.warnings if caveat.code != "relative_undefined"]
     changes = _changes(pair.matching, *kept)
     return ArmDiff(

@@ -23,7 +23,7 @@ def environment_notes(a: Report, b: Report) -> tuple[str, ...]:
         "number format": (a.model.dtype, b.model.dtype),
         "device": (a.model.device.split(":")[0], b.model.device.split(":")[0]),
         "machine": (str(a.provenance.hardware.get("machine")), str(b.provenance.hardware.get("machine"))),
-        "weighting": (a.weight, b.weight),
+        "average": (a.average, b.average),
         "alpha": (f"{a.alpha:g}", f"{b.alpha:g}"),
     }
     if a.model.digest == b.model.digest:

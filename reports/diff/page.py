@@ -38,7 +38,7 @@ def diff_page(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, item
 def _head(diff: ReportDiff) -> tuple[str, ...]:
     lines = [f"A  {_side(diff.a)}", f"B  {_side(diff.b)}"]
     count = len(diff.tested)
-    unit = "users" if diff.weight == "macro" else "items"
+    unit = "users" if diff.average == "macro" else "items"
     lines.append(
         f"delta = B - A on the items that match ({unit} weigh equally); intervals at {1 - diff.alpha:.0%}; "
         f"Holm over {plural(count, 'arm')}; ~ not significant, x not comparable"

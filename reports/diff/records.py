@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.stats import Comparison, Weight
+from mipo_bench.reports.stats import Average, Comparison
 
 State = Literal["tested", "not comparable", "added", "removed"]
 
@@ -96,7 +96,7 @@ class ReportDiff:
 
     a: Side
     b: Side
-    weight: Weight
+    average: Average
     alpha: float
     tasks: tuple[TaskDiff, ...]
     arms: tuple[ArmDiff, ...]

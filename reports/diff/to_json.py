@@ -12,7 +12,7 @@ from mipo_bench.reports.diff.page import ItemLists
 from mipo_bench.reports.diff.records import ArmDiff, ItemChange, ReportDiff, Side
 from mipo_bench.reports.records.report_file import run_id
 
-FORMAT = "1.0"
+FORMAT = "2.0"
 
 
 def diff_to_json(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, items: ItemLists | None) -> str:
@@ -21,7 +21,7 @@ def diff_to_json(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, i
         "diff_version": FORMAT,
         "a": _side(diff.a),
         "b": _side(diff.b),
-        "weight": diff.weight,
+        "average": diff.average,
         "alpha": diff.alpha,
         "family_size": len(diff.tested),
         "tasks": [asdict(task) for task in diff.tasks],

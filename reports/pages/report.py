@@ -35,11 +35,11 @@ def _head(report: Report) -> tuple[str, ...]:
     head = [
         f"model {m.name} ({m.digest[:10]}, {_answered(m)}), {commit}, {seeds} training seeds"
         + (f", preset {preset}" if preset else ""),
-        f"scores in [0, 1], {report.weight} average, intervals at {1 - report.alpha:.0%}",
+        f"scores in [0, 1], {report.average} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
     ]
     head += [data_line(task.name, task.data) for task in report.tasks if task.data]
-    head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.holes]
+    head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.failures]
     return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
 
 

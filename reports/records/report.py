@@ -1,6 +1,7 @@
 """`report.json`: the canonical record of a run, from which every other format is rendered.
 
-The schema version is MAJOR.MINOR. A minor version adds optional fields; a report of a newer major version is refused.
+The schema version is MAJOR.MINOR. A minor version adds optional fields; a report of a newer major version is refused,
+one of an older major version is lifted when it is read (`records.upgrade`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from mipo_bench.reports.records.guards import GuardRecord
 from mipo_bench.reports.records.information import InformationRecord
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "2.0"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
-`information` and `guards`."""
+`information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`."""
 
 
 class TaskRecord(Record):
@@ -115,7 +116,7 @@ class CheckpointRecord(Record):
         return lineage | {"curve": [{name: _six_digits(value) for name, value in point.items()} for point in curve]}
 
 
-class HoleRecord(Record):
+class FailureRecord(Record):
     """An arm that could not be completed."""
 
     task: str
@@ -213,7 +214,7 @@ class Report(Record):
     runs were configured alike, wherever their store and output were.
     """
 
-    schema_version: Annotated[str, Field(pattern=r"^1\.[0-9]+$")] = SCHEMA_VERSION
+    schema_version: Annotated[str, Field(pattern=r"^2\.[0-9]+$")] = SCHEMA_VERSION
     digest: str = ""
     """SHA-256 of everything else in the file, so that an edited report is noticed; also the id of the run."""
     created: str
@@ -221,14 +222,14 @@ class Report(Record):
     config_hash: str
     provenance: Provenance
     model: ModelRecord
-    weight: Literal["micro", "macro"]
+    average: Literal["micro", "macro"]
     alpha: Annotated[float, Field(gt=0, lt=1)]
     tasks: list[TaskRecord]
     arms: list[ArmRecord]
     checkpoints: list[CheckpointRecord]
     estimates: list[EstimateRecord]
     comparisons: list[ComparisonRecord]
-    holes: list[HoleRecord]
+    failures: list[FailureRecord]
     notes: list[str]
     """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
     judges: list[JudgeRecord] = Field(default=[])

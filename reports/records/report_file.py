@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.reports.records.report import SCHEMA_VERSION, Report
+from mipo_bench.reports.records.upgrade import upgraded
 
 REPORT_FILE = "report.json"
 RUN_ID_LENGTH = 12
@@ -38,7 +39,7 @@ def parse_report(text: str, name: str) -> Report:
     _check_version(values["schema_version"], name)
     _check_digest(values, name)
     try:
-        return Report.model_validate(values)
+        return Report.model_validate(upgraded(values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

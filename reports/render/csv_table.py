@@ -15,7 +15,7 @@ _COLUMNS = (
     *(name for name in ComparisonRecord.model_fields if name not in ("per_seed", "warnings")),
     "per_seed",
     "warnings",
-    "weight",
+    "average",
     "alpha",
     "model",
     "model_digest",
@@ -48,7 +48,7 @@ def _row(report: Report, comparison: ComparisonRecord) -> dict[str, object]:
     return {
         **comparison.model_dump(),
         **comparison_cells(comparison.per_seed, [warning.code for warning in comparison.warnings]),
-        "weight": report.weight,
+        "average": report.average,
         "alpha": report.alpha,
         "model": report.model.name,
         "model_digest": report.model.digest,

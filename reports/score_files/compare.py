@@ -10,14 +10,14 @@ from pathlib import Path
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.score_files.read import MetricChoice, ScoreFile, read_scores
 from mipo_bench.reports.statistics.records import name_items
-from mipo_bench.reports.stats import Caveat, Comparison, Missing, MissingScoresError, Weight, compare, holm
+from mipo_bench.reports.stats import Average, Caveat, Comparison, Missing, MissingScoresError, compare, holm
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How files are compared; the fields are those of `stats.compare`."""
 
-    weight: Weight
+    average: Average
     missing: Missing
     margin: float | None
     alpha: float
@@ -64,7 +64,7 @@ def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Com
         found = compare(
             base.scores,
             method.scores,
-            weight=settings.weight,
+            weight=settings.average,
             alpha=settings.alpha,
             margin=settings.margin,
             seed=settings.seed,

@@ -27,7 +27,7 @@ def compare_page(base: str, compared: Sequence[Compared]) -> Page:
     grids = [_differences(compared, notes), _evidence(compared)]
     if first.margin is not None:
         grids.append(_noninferiority(compared, first.margin))
-    section = Section(f"against {base}, {WEIGHTS[first.weight]}", tuple(grids))
+    section = Section(f"against {base}, {WEIGHTS[first.average]}", tuple(grids))
     adjusted = " (Holm)" if len(compared) > 1 else ""
     head = f"delta = method - base on the same items; ~ not significant at {first.alpha:g}{adjusted}"
     return Page("mipo-bench compare", (head,), (section,), tuple(notes.texts))

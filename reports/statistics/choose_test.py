@@ -11,7 +11,7 @@ from scipy import stats as sps
 from mipo_bench.reports.statistics.clusters import Cells
 from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable
 from mipo_bench.reports.statistics.power import min_nonzero_clusters
-from mipo_bench.reports.statistics.records import WEIGHTS, Caveat, Floats, Inference, Weight
+from mipo_bench.reports.statistics.records import WEIGHTS, Average, Caveat, Floats, Inference
 from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 
 
@@ -19,7 +19,7 @@ from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 class Options:
     """How to compare. `margin` None asks nothing about non-inferiority; `seed` and `draws` sample signs."""
 
-    weight: Weight = "micro"
+    weight: Average = "micro"
     alpha: float = 0.05
     margin: float | None = None
     seed: int = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mipo_bench.reports.statistics.records import Floats, Weight
+from mipo_bench.reports.statistics.records import Average, Floats
 
 Codes = NDArray[np.intp]
 RELATIVE_TOLERANCE = 1e-12
@@ -63,7 +63,7 @@ def snap(values: Floats, scale: Floats) -> Floats:
     return np.where(np.abs(values) <= RELATIVE_TOLERANCE * scale, 0.0, values)
 
 
-def cells(values: Floats, cluster: Codes, weight: Weight) -> Cells:
+def cells(values: Floats, cluster: Codes, weight: Average) -> Cells:
     """Sum (micro) or average (macro) a (seeds, items) matrix inside clusters."""
     count = np.bincount(cluster).astype(np.float64)
     total = snap(_sums(values, cluster), _sums(np.abs(values), cluster))

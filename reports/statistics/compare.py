@@ -14,13 +14,13 @@ from mipo_bench.reports.statistics.clusters import Cells, cells, snap
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
+    Average,
     Caveat,
     Comparison,
     Estimate,
     Floats,
     Missing,
     Scores,
-    Weight,
 )
 from mipo_bench.reports.statistics.sign_flip import DRAWS
 
@@ -29,7 +29,7 @@ def compare(
     base: Scores,
     method: Scores,
     *,
-    weight: Weight = "micro",
+    weight: Average = "micro",
     alpha: float = 0.05,
     margin: float | None = None,
     seed: int = 0,
@@ -54,7 +54,7 @@ def compare(
     return _compare(pair(base, method, missing), options)
 
 
-def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) -> Estimate:
+def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05) -> Estimate:
     """The score of one arm with its 1 - alpha interval.
 
     Wilson for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t) for two
@@ -84,7 +84,7 @@ def summarize(scores: Scores, *, weight: Weight = "micro", alpha: float = 0.05) 
         n_seeds=len(table.seeds),
         seed_sd=_seed_sd(values),
         per_seed=_per_seed(table.seeds, values),
-        weight=options.weight,
+        average=options.weight,
         alpha=options.alpha,
         warnings=warnings,
     )
@@ -121,7 +121,7 @@ def _compare(paired: Paired, options: Options) -> Comparison:
         design_effect=_design_effect(items, clusters),
         seed_sd=_seed_sd(clusters),
         per_seed=_per_seed(paired.seeds, clusters),
-        weight=options.weight,
+        average=options.weight,
         alpha=options.alpha,
         margin=options.margin,
         noninferior=None if found.p_noninferiority is None else found.p_noninferiority <= options.alpha,

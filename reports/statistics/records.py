@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Weight = Literal["micro", "macro"]
+Average = Literal["micro", "macro"]
 Missing = Literal["error", "drop", "zero"]
-WEIGHTS: tuple[Weight, ...] = ("micro", "macro")
+WEIGHTS: tuple[Average, ...] = ("micro", "macro")
 MISSING: tuple[Missing, ...] = ("error", "drop", "zero")
 
 
@@ -122,7 +122,7 @@ class Estimate:
     n_seeds: int
     seed_sd: float | None
     per_seed: tuple[tuple[int, float], ...]
-    weight: Weight
+    average: Average
     alpha: float
     warnings: tuple[Caveat, ...] = ()
 
@@ -162,7 +162,7 @@ class Comparison:
     design_effect: float | None
     seed_sd: float | None
     per_seed: tuple[tuple[int, float], ...]
-    weight: Weight
+    average: Average
     alpha: float
     margin: float | None
     noninferior: bool | None

@@ -12,7 +12,7 @@ from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.choose_test import Options, infer
 from mipo_bench.reports.statistics.clusters import cells
 from mipo_bench.reports.statistics.power import mde
-from mipo_bench.reports.statistics.records import Caveat, Floats, Inference, Weight
+from mipo_bench.reports.statistics.records import Average, Caveat, Floats, Inference
 
 VERDICTS = {"W": 1.0, "T": 0.5, "L": 0.0}
 
@@ -42,7 +42,7 @@ class WinRate:
     n_items: int
     n_clusters: int
     mde: float | None
-    weight: Weight
+    average: Average
     alpha: float
     warnings: tuple[Caveat, ...] = ()
 
@@ -52,7 +52,7 @@ def win_rate(
     order2: Sequence[str],
     cluster: Sequence[str] | None = None,
     *,
-    weight: Weight = "micro",
+    weight: Average = "micro",
     alpha: float = 0.05,
     seed: int = 0,
 ) -> WinRate:
@@ -86,7 +86,7 @@ def win_rate(
         n_items=len(worth),
         n_clusters=len(centred.n),
         mde=None if found.se is None else mde(found.se, alpha),
-        weight=weight,
+        average=weight,
         alpha=alpha,
         warnings=_warnings(worth, found),
     )

@@ -62,14 +62,14 @@ def made(seed: int, users: int | None) -> Report:
         config_hash="",
         provenance=Provenance(commit=None, dirty=False, diff_hash=None, versions={}, hardware={}),
         model=ModelRecord(name="m", digest="m", device="cpu", dtype="float32"),
-        weight="micro",
+        average="micro",
         alpha=0.05,
         tasks=[task],
         arms=arms,
         checkpoints=[],
         estimates=[],
         comparisons=[],
-        holes=[],
+        failures=[],
         notes=[],
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from mipo_bench.harness.types import Item, Response, Score
 
@@ -45,7 +46,7 @@ def to_number(text: str) -> float:
 
 def plain(value: float) -> str:
     """A finite number in plain digits, whole ones without a point."""
-    return str(int(value)) if value == int(value) else repr(float(value))
+    return str(int(value)) if value == int(value) else f"{Decimal(repr(float(value))):f}"
 
 
 def off_by_one(item: Item) -> str:

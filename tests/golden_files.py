@@ -9,13 +9,11 @@ import difflib
 import os
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from paths import GOLDEN
 
 from mipo_bench.harness.cli import main
-
-FOLDER = Path(__file__).parent / "golden"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> Printed:
 
 def check_golden(path: str, text: str) -> None:
     """Hold a text against the golden file `path` (below tests/golden); a failure shows the difference."""
-    file = FOLDER / path
+    file = GOLDEN / path
     if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

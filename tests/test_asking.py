@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine, FakeGenerator, PanicError
-from test_runner import World, guess, settings, settle
+from worlds import World, guess, settings, settle
 
 from mipo_bench.baselines.prompting.rephrase import RephraseAndRespond
 from mipo_bench.baselines.prompting.self_refine import FEEDBACK, REFINE, SelfRefine

@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 import torch
 from lm_eval_files import choice_task
+from openai_server import Reply, chat_reply, scripted
 from real_models import make_model
 from safetensors.torch import load_file
-from servers import Reply, chat_reply, scripted
 
 from mipo_bench.harness.backends.remote import ServedEngine
 from mipo_bench.harness.backends.select import check_address, check_backend, engine_maker
@@ -72,7 +72,7 @@ def test_a_chat_server_is_asked_with_messages_and_settings(backend: str) -> None
         answers = ask(served, "one", "two", decoding=sampled)
     assert [a.text for a in answers] == ["You said one.", "You said two."]
     assert [a.finish for a in answers] == ["stop", "stop"]
-    body = next(b for b in server.bodies if last(b) == "two")
+    body = next(b for b in server.asked if last(b) == "two")
     assert body["messages"] == [{"role": "user", "content": "two"}]
     wanted = {"model": "m", "max_tokens": 9, "temperature": 0.7, "top_p": 0.9, "stop": ["\n", "Q:"], "seed": 1}
     assert {name: body[name] for name in wanted} == wanted
@@ -83,7 +83,7 @@ def test_a_blank_line_does_not_end_an_answer_unless_asked(backend: str) -> None:
     with scripted(lambda body, _: chat_reply("one\n\ntwo")) as server:
         assert ask(engine(server.url, backend), "x")[0].text == "one\n\ntwo"
         assert ask(engine(server.url, backend), "x", decoding=Decoding(20, 0.0, stop=("\n\n",)))[0].text == "one"
-    assert not server.bodies[0].get("stop")
+    assert not server.asked[0].get("stop")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -91,7 +91,7 @@ def test_a_blank_line_does_not_end_an_answer_unless_asked(backend: str) -> None:
 def test_what_passes_by_itself_is_tried_again(status: int, backend: str) -> None:
     with scripted(lambda _, before: chat_reply("at last") if before == 1 else Reply(status, "busy")) as server:
         assert ask(engine(server.url, backend), "x")[0].text == "at last"
-    assert len(server.bodies) == 2
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -117,7 +117,7 @@ def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_ther
     assert [a.failed for a in answers] == [False, True, False]
     assert answers[1].text
     assert [a.text for a in (answers[0], answers[2])] == ["fine", "fine"]
-    assert sum(last(body) == "bad" for body in server.bodies) == attempts
+    assert sum(last(body) == "bad" for body in server.asked) == attempts
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -125,7 +125,7 @@ def test_a_server_that_is_gone_is_asked_no_more(backend: str) -> None:
     with scripted(lambda *_: Reply(500, "gone")) as server:
         answers = ask(engine(server.url, backend, max_retries=1, num_concurrent=1), *map(str, range(60)))
     assert {a.finish for a in answers} == {"failed"}
-    assert len(server.bodies) <= MAX_CONSECUTIVE_FAILURES + 2
+    assert len(server.asked) <= MAX_CONSECUTIVE_FAILURES + 2
     assert answers[-1].text.startswith(f"not asked after {MAX_CONSECUTIVE_FAILURES} failures in a row, the last: ")
     assert "500" in answers[-1].text
 
@@ -147,7 +147,7 @@ def test_a_server_that_refuses_requests_is_asked_on(backend: str) -> None:
     with scripted(lambda *_: Reply(400, "too long")) as server:
         answers = ask(engine(server.url, backend), *map(str, range(many)))
     assert {a.finish for a in answers} == {"refused"}
-    assert len(server.bodies) == many
+    assert len(server.asked) == many
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -170,7 +170,7 @@ def test_options_are_matched_with_what_the_server_says_and_the_report_says_so(ba
         served = engine(server.url, backend)
         answer = ask(served, "Which?", decoding=Decoding(0, 0.0), options=("Rome", "Paris"))[0]
     assert (answer.text, answer.option_logprobs) == ("Paris", None)
-    assert server.bodies[0]["max_tokens"] == 64
+    assert server.asked[0]["max_tokens"] == 64
     assert any("gives no log-probabilities" in note for note in served.notes)
     assert any("lengths are estimated" in note for note in served.notes)
 
@@ -287,12 +287,12 @@ def test_a_failed_item_is_asked_again_by_the_next_run(tmp_path: Path, monkeypatc
         ]
         assert called(*arguments) == 1
         failed = load_report(tmp_path / "mipo-bench-report").arms[0].failed
-        asked = len(server.bodies)
+        asked = len(server.asked)
         down = False
         assert called(*arguments) == 0
     assert 0 < len(failed) < 12
     assert all(reason.startswith("generate: refused: HTTPError: 400") for reason in failed.values())
-    assert len(server.bodies) - asked == len(failed)
+    assert len(server.asked) - asked == len(failed)
 
 
 def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,7 @@ def test_what_must_be_said_of_answers_is_said_of_stored_ones_too(
         for _ in range(2):
             called("run", "--backend", backend, "--model", "m", *settings)
             notes.append(load_report(tmp_path / "mipo-bench-report").notes)
-        assert server.bodies
+        assert server.asked
     assert any("no log-probabilities" in note for note in notes[0])
     assert any("lengths are estimated" in note for note in notes[0])
     assert sorted(notes[1]) == sorted(notes[0])

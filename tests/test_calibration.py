@@ -15,6 +15,8 @@ from scipy import stats as sps
 
 from mipo_bench.reports.stats import Comparison, Scores, compare
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 ALPHA = 0.05
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from golden_files import check_golden, run
+from paths import DATA as PUBLIC_DATA
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import PluginError
@@ -87,7 +88,7 @@ def with_items(**change: Any) -> Task:
     return broken(items=items)
 
 
-DATA = {EVERY: Path(__file__).parent / "data"}
+DATA = {EVERY: PUBLIC_DATA}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden_files import FOLDER, Printed, check_golden, run
+from golden_files import Printed, check_golden, run
+from paths import GOLDEN
 
 from mipo_bench.reports.stats import Scores, compare
 
@@ -232,7 +233,7 @@ def rounded(printed: Printed) -> Printed:
 
 
 def test_golden_files_all_belong_to_a_test() -> None:
-    assert {path.stem for path in (FOLDER / "compare").iterdir()} == set(GOOD) | set(BAD) | set(FORMATS)
+    assert {path.stem for path in (GOLDEN / "compare").iterdir()} == set(GOOD) | set(BAD) | set(FORMATS)
 
 
 def as_json(arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -349,6 +350,7 @@ print(len(scores.item), peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_a_large_file_streams(tmp_path: Path) -> None:
     """60 MB of long documents leave a few numbers per row behind."""
     row = json.dumps({**lm_eval(1, 0.5)[0], "doc": {"text": "x" * 60_000}})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, SilentDisplay
 from judges_made import Letters, Recorder
-from test_jury import plan_of
+from worlds import plan_of
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from crash_run import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
+from seeds import random_of
 
 from mipo_bench.harness.run.interrupt import STOPPED
 from mipo_bench.harness.store.run_store import Store
@@ -20,7 +20,6 @@ from mipo_bench.reports.records.report_file import load_report
 
 KILLS = 5
 """For each stage."""
-SEED = random.SystemRandom().randrange(10**6)
 
 
 def comparable(folder: Path) -> dict[str, object]:
@@ -53,8 +52,7 @@ def check(server: Server, folder: Path, quiet: Process) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_random_moments_of_a_stage(stage: str, server: Server, quiet: Process, tmp_path: Path) -> None:
-    rng = random.Random(f"{SEED} {stage}")
-    print(f"seed {SEED}")
+    rng = random_of(f"kills {stage}")
     letter, kills, folder = STAGES[stage], 0, tmp_path / "run"
     most = quiet.marks.count(letter)
     while kills < KILLS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
 from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.data.rows import Row, _decoded
@@ -22,7 +23,6 @@ from mipo_bench.tasks.public.prism import Prism
 from mipo_bench.tasks.public.public_task import PublicTask
 from mipo_bench.tasks.public.svamp import Svamp
 
-DATA = Path(__file__).parent / "data"
 REVISION = Gsm8k.dataset.revision
 ROWS = {
     split: [json.loads(line) for line in (DATA / f"gsm8k/main/{split}.jsonl").read_text().splitlines()]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, SilentDisplay
 from golden_files import check_golden, run
+from paths import DATA
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
@@ -23,7 +24,6 @@ from mipo_bench.reports.pages.report import page
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
-DATA = Path(__file__).parent / "data"
 LOCAL = ["gsm8k", "svamp", "mmlu", "arc_easy", "arc_challenge", "prism", "community_alignment", "multifaceted_bench"]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_files import FOLDER, check_golden, run
+from golden_files import check_golden, run
+from paths import GOLDEN
 from reports_made import RATES, Made
 
 from mipo_bench.harness.errors import NotComparableError
@@ -230,7 +231,7 @@ def test_golden(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_golden_files_all_belong_to_a_case() -> None:
-    assert {path.stem for path in (FOLDER / "diff").iterdir()} == set(CASES)
+    assert {path.stem for path in (GOLDEN / "diff").iterdir()} == set(CASES)
 
 
 def test_json_has_the_figures_of_a_paired_test(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

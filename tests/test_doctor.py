@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from servers import Reply, scripted
+from openai_server import Reply, scripted
 
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config.loading import load_config

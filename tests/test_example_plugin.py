@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import EXAMPLE_PLUGIN
 
-EXAMPLE = Path(__file__).parent / "example_plugin"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of packages with the example installed; built from a copy, so that the sources stay clean."""
     source, target = tmp_path_factory.mktemp("source") / "example", tmp_path_factory.mktemp("site")
-    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+    shutil.copytree(EXAMPLE_PLUGIN, source, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--target", str(target), str(source)], check=True, capture_output=True, timeout=120)
     return target
@@ -66,7 +67,7 @@ def test_its_task_proves_itself(site: Path, tmp_path: Path) -> None:
 
 def test_the_same_package_included_from_its_sources_collides_by_name(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "again.py"
-    file.write_text((EXAMPLE / "mipo_bench_example" / "greetings.py").read_text() + "\n\nTASKS = [Greetings]\n")
+    file.write_text((EXAMPLE_PLUGIN / "mipo_bench_example" / "greetings.py").read_text() + "\n\nTASKS = [Greetings]\n")
     assert mipo(tmp_path, tmp_path, "check-task", "again.py").returncode == 0
     done = mipo(site, tmp_path, "list", "--include", "again.py")
     assert done.returncode == 2

@@ -234,6 +234,12 @@ def test_what_has_the_shape_of_a_key_is_redacted(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
 
 
+def test_a_key_that_begins_with_another_key_leaves_no_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_FIRST_TOKEN", "abcdefgh")
+    monkeypatch.setenv("ANOTHER_TOKEN", "abcdefgh-tail")
+    assert redacted("sent abcdefgh-tail") == "sent [ANOTHER_TOKEN]"
+
+
 @pytest.mark.parametrize("text", ["sk-short", "hf_hub", "https://example.org:8000/v1", "a:b@c", "task-specific-" * 9])
 def test_ordinary_texts_stay(text: str) -> None:
     assert redacted(text) == text

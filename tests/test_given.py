@@ -196,6 +196,7 @@ def test_a_dry_run_lists_the_arms_of_the_file(tmp_path: Path, capsys: pytest.Cap
     assert "trained arms: mine x 2 seeds" in out
 
 
+@pytest.mark.slow
 def test_no_model_library_is_loaded(tmp_path: Path) -> None:
     file = write(tmp_path / "answers.jsonl", ALL)
     code = (

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fakes import PanicError
 from golden_files import run
+from paths import BASELINES, SOURCES
 from real_models import make_model
 from reports_made import Made
 from rich.console import Console
@@ -168,7 +169,7 @@ def test_progress_on_a_terminal_and_elsewhere() -> None:
 
 
 def test_what_plugins_say_of_themselves_is_one_line_of_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = Path(__file__).parent.parent / "baselines" / "prompting" / "plain.py"
+    source = BASELINES / "plain.py"
     text = source.read_text().replace('name = "plain"', 'name = "hostile"')
     text = re.sub(r'description = ".*"', lambda _: f"description = {HOSTILE!r}", text)
     (tmp_path / "hostile.py").write_text(text + "\n\nBASELINES = [Plain]\n")
@@ -182,7 +183,7 @@ def test_what_plugins_say_of_themselves_is_one_line_of_text(tmp_path: Path, caps
 def test_names_of_plugins_cannot_leave_a_folder_or_steer_a_terminal(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (Path(__file__).parent.parent / "baselines" / "prompting" / "plain.py").read_text()
+    text = (BASELINES / "plain.py").read_text()
     (tmp_path / "hostile.py").write_text(
         text.replace('name = "plain"', f"name = {name!r}") + "\n\nBASELINES = [Plain]\n"
     )
@@ -194,8 +195,7 @@ def test_names_of_plugins_cannot_leave_a_folder_or_steer_a_terminal(
 
 def test_nothing_reads_files_that_can_run_code() -> None:
     """No pickle, no torch.load, no eval: weights are safetensors, and remote code runs only where the user asks."""
-    folders = [Path(__file__).parent.parent / part for part in ("harness", "tasks", "baselines", "reports")]
-    for file in (f for folder in folders for f in folder.rglob("*.py")):
+    for file in (f for folder in SOURCES for f in folder.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             names = {alias.name.split(".")[0] for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from fake_hub import fake_hub
+from paths import DATA
 
 from mipo_bench.tasks.public.gsm8k import Gsm8k
 
-DATA = Path(__file__).parent / "data"
+pytestmark = pytest.mark.slow
+
 CARD = b"""---
 configs:
 - config_name: main

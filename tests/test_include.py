@@ -285,6 +285,7 @@ def test_what_the_list_says_of_each_plugin(
         check_golden(f"list/{'verbose' if verbose else 'short'}.txt", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_list_command_shows_included_files_and_loads_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom mipo_bench.harness.cli import main\n"

@@ -17,6 +17,7 @@ with stoppable():
 """
 
 
+@pytest.mark.slow
 def test_inside_a_long_call() -> None:
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as process:
         try:

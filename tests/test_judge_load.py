@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import serving
 from golden_files import check_golden, run
 from judges_made import Letters
+from openai_server import serving
 
 from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.config.loading import load_config

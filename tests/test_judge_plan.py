@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from golden_files import run
 from judges_made import Letters, Recorder
-from test_jury import Court, plan_of
+from worlds import Court, plan_of
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig

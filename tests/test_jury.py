@@ -2,73 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import FakeEngine, SilentDisplay
 from judges_made import Letters, Recorder, blocks, first_wins, longer_wins, mumbles, scripted
+from worlds import Court, follows, plan_of, words
 
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.config.schema import JudgeConfig, RunConfig
+from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ServerError
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.bench import Bench, Case, by_rule
 from mipo_bench.harness.judging.judges import RuleJudge
-from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
-from mipo_bench.harness.protocols import Arm, Judge, Question, Request, Verdict
+from mipo_bench.harness.protocols import Question, Request, Verdict
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Decoding, Item
-from mipo_bench.reports.records.report import Report
+from mipo_bench.harness.types import Item
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.reports.stats import win_rate
 
 ITEM = Item("i", "prompt", "a", "u", "context")
-
-
-def words(request: Request) -> str:
-    """A weak model: some letters that depend on prompt and seed, more or fewer of them."""
-    chance = int(digest([request.prompt, request.seed])[:12], 16)
-    return " ".join(chr(97 + (chance >> 6 * n) % 26) for n in range(4 + chance % 4))
-
-
-def follows(request: Request) -> str:
-    """A trained model: the letter that the user wants, and no more."""
-    return f"word {request.prompt.partition('Wants ')[2][:1]}"
-
-
-def plan_of(config: RunConfig, task: Letters) -> Plan:
-    base = make_plan(replace_config(config, tasks=["persona"]))
-    items = task.items("eval")
-    plan = TaskPlan(task, items, (), "profile", ("no-context", "profile"), (), Decoding(8, 0.1, 0.9))
-    arms = [Arm(task.name, b) for b in plan.baselines] + [Arm(task.name, "profile", sample_seed=1, noise=True)]
-    return Plan((plan,), base.baselines, base.recipes, tuple(arms))
-
-
-def replace_config(config: RunConfig, **changes: object) -> RunConfig:
-    return RunConfig.model_validate(config.model_dump() | changes)
-
-
-class Court:
-    """A store, and runs of the letters task before any judge."""
-
-    def __init__(self, folder: Path, task: Letters | None = None) -> None:
-        self.store = Store(folder)
-        self.task = task or Letters()
-
-    def run(self, judge: Judge, kind: str = "model", settings: Sequence[str] = ("judge.retest=4",)) -> Report:
-        config = load_config(None, settings, {"recipes": []})
-        self.display = SilentDisplay()
-        assigned = Assigned(judge, kind)  # type: ignore[arg-type]
-        plan = plan_of(config, self.task)
-        engine = FakeEngine(words, follows)
-        run = Run(config, plan, self.store, engine, self.display, {self.task.name: assigned})
-        self.jury = run.jury
-        return run.execute()
 
 
 @pytest.fixture

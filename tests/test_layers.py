@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PARTS = ("harness", "tasks", "baselines", "reports")
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "lm_eval", "huggingface_hub", "matplotlib"}
 TORCH_AT_THE_TOP = ("harness.inference", "harness.training")

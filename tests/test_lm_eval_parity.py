@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
 from mipo_bench.tasks.answers import LETTERS, final_number
 from mipo_bench.tasks.public.arc import ArcChallenge, ArcEasy
 from mipo_bench.tasks.public.gsm8k import Gsm8k
 from mipo_bench.tasks.public.mmlu import Mmlu
 from mipo_bench.tasks.public.public_task import PublicTask
-
-DATA = Path(__file__).parent / "data"
 
 
 def of_lm_eval(definition: str, files: str, folder: Path) -> Any:

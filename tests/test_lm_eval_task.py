@@ -187,6 +187,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         LMEvalTask("")
 
 
+@pytest.mark.slow
 def test_built_in_names_are_found_or_suggested() -> None:
     assert find("gsm8k").name == "gsm8k.yaml"
     with pytest.raises(PluginError, match="Did you mean lm-eval:arc_easy"):
@@ -201,6 +202,7 @@ def test_groups_and_tags_are_opened_up() -> None:
         find("ai2_arc")
 
 
+@pytest.mark.slow
 def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
     settings = GENERATE | {"task": "away", "dataset_path": "nobody/no-such-data"}
     (tmp_path / "away.yaml").write_text(json.dumps(settings))

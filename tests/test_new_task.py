@@ -31,6 +31,7 @@ def test_the_skeleton_passes_its_checks(folder: Path, kind: str) -> None:
     assert failures(f"my-{kind}", folder / f"my_{kind}.py") == []
 
 
+@pytest.mark.slow
 def test_the_tests_beside_the_skeletons_pass(folder: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=folder)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from chat_server import Reply, serving
+from openai_server import ShortReply, serving
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
@@ -43,8 +43,8 @@ def test_a_chat_is_sent_whole_and_its_answer_read(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("trouble", [429, 503, b"not json", b"[" * 5000, b'{"choices": []}'])
-def test_what_may_pass_is_tried_again(trouble: Reply) -> None:
-    replies: list[Reply] = [trouble, trouble, "fine"]
+def test_what_may_pass_is_tried_again(trouble: ShortReply) -> None:
+    replies: list[ShortReply] = [trouble, trouble, "fine"]
     with serving(lambda _: replies.pop(0)) as server:
         assert client(server.url).complete(CHAT, DECODING) == Response("fine", 0, 3, "stop")
     assert len(server.asked) == 3
@@ -69,7 +69,7 @@ def questions(*prompts: str) -> list[Question]:
 
 
 def test_a_refused_request_is_not_tried_again_and_others_go_on() -> None:
-    def picky(body: dict[str, Any]) -> Reply:
+    def picky(body: dict[str, Any]) -> ShortReply:
         return 400 if "bad" in body["messages"][-1]["content"] else "Verdict: first"
 
     with serving(picky) as server:
@@ -82,7 +82,7 @@ def test_a_refused_request_is_not_tried_again_and_others_go_on() -> None:
 
 
 def test_a_judge_whose_server_is_gone_ends_with_one_message_and_keeps_its_verdicts() -> None:
-    replies: list[Reply] = ["Verdict: first", "Verdict: second"]
+    replies: list[ShortReply] = ["Verdict: first", "Verdict: second"]
     verdicts: list[float | None] = []
     with serving(lambda _: replies.pop(0) if replies else 500) as server:
         found = judge_on(server.url, attempts=1, workers=1).decide(questions(*map(str, range(20))))
@@ -102,7 +102,7 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
 def test_chats_are_completed_side_by_side() -> None:
     gate = threading.Barrier(4, timeout=5)
 
-    def waits(_: dict[str, Any]) -> Reply:
+    def waits(_: dict[str, Any]) -> ShortReply:
         gate.wait()
         return "Verdict: tie"
 

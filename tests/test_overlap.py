@@ -56,6 +56,7 @@ def test_short_and_empty_texts_are_compared_as_a_whole() -> None:
     assert similarity(np.array([], dtype=np.uint64), np.array([], dtype=np.uint64)) == 1
 
 
+@pytest.mark.slow
 def test_ten_thousand_templates_take_seconds() -> None:
     texts = {f"e{n}": f"Tom has {n} apples and buys {n * 7 % 91} more; how many has he now?" for n in range(10000)}
     others = {

@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
 COPIED = ("harness", "tasks", "baselines", "reports", "pyproject.toml", "README.md", "LICENSE")
 
 

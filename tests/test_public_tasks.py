@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from paths import DATA
 from rouge_score.rouge_scorer import RougeScorer
 
 from mipo_bench.harness.errors import DataError
@@ -19,7 +20,6 @@ from mipo_bench.tasks.public.gsm8k import Gsm8k
 from mipo_bench.tasks.public.preference_task import JudgedPublic, word_f1
 from mipo_bench.tasks.public.public_task import PublicTask
 
-DATA = Path(__file__).parent / "data"
 PLUGINS = load_plugins()
 TASKS: dict[str, PublicTask] = {
     name: task.with_data(DATA) for name, task in PLUGINS.tasks.items() if isinstance(task, PublicTask)
@@ -286,6 +286,7 @@ def cpu_seconds(rows: int, folder: Path) -> float:
     return time.process_time() - start
 
 
+@pytest.mark.slow
 def test_ten_thousand_items_load_and_render_in_time_and_not_quadratically(tmp_path: Path) -> None:
     quarter, whole = (cpu_seconds(rows, tmp_path / str(rows)) for rows in (2_500, 10_000))
     assert whole < 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine
-from test_runner import World, guess, settings, settle
+from worlds import World, guess, settings, settle
 
 from mipo_bench.baselines.recipes.mipo_random import MipoRandom
 from mipo_bench.baselines.recipes.negatives import jaccard, words

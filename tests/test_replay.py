@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, SilentDisplay
 from golden_files import run
-from test_runner import guess, settings, settle
+from worlds import guess, settings, settle
 
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.history.find_report import Places

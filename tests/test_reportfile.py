@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from paths import ROOT
 from reports_made import Made
 
 from mipo_bench.harness.errors import ReportError
@@ -19,7 +20,7 @@ from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, seal, to_json
 
 SHIPPED = files("mipo_bench.reports.records").joinpath("report.schema.json")
-BUILT = Path(__file__).parent.parent / "reports" / "records" / "report.schema.json"
+BUILT = ROOT / "reports" / "records" / "report.schema.json"
 
 
 def made_schema() -> str:

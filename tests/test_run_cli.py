@@ -54,6 +54,7 @@ def test_the_same_command_again_reuses_everything(finished: Path) -> None:
     assert comparable(load_report(finished / "mipo-bench-report")) == comparable(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["run", "--dry-run"], ["show", "--help"]])
 def test_light_commands_never_import_torch(command: list[str], tmp_path: Path) -> None:
     code = (
@@ -118,6 +119,7 @@ def test_a_model_without_a_chat_template_is_refused(
     assert "no chat template" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:
     from mipo_bench.harness.generators.model_folder import embedded_folder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -15,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
+from seeds import random_of
 
 from mipo_bench.harness.store.claims import living
 from mipo_bench.reports.records.report_file import load_report
 
 pytestmark = pytest.mark.training
-SEED = random.SystemRandom().randrange(10**6)
 COMMAND = [sys.executable, "-m", "mipo_bench.harness", *SMALL]
 
 
@@ -78,8 +77,7 @@ def check(folder: Path, finished: Path) -> None:
 
 
 def test_killed_at_random_moments_and_run_again_gives_the_same_report(finished: Path, tmp_path: Path) -> None:
-    rng = random.Random(SEED)
-    print(f"seed {SEED}")
+    rng = random_of("kills of a real run")
     half = rows(finished) // 2
     moments: list[Callable[[], bool]] = [
         lambda: rows(tmp_path) > 0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -12,10 +11,10 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
+from worlds import World, guess, settings, settle
 
 from mipo_bench.harness.backends.base import Trained
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ModelError, StorageError
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.protocols import Arm, Request
@@ -24,41 +23,7 @@ from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Item, Response, Score
-from mipo_bench.reports.records.report import Report
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
-
-
-def guess(request: Request) -> str:
-    """A weak model: a number, or a letter, that depends on the seed alone."""
-    rng = random.Random(request.seed)
-    return (
-        f"Answer: {rng.choice('ABCD')}"
-        if request.options
-        else f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
-    )
-
-
-def settle(request: Request) -> str:
-    """A model that says the same to everybody."""
-    return "Answer: A" if request.options else "Answer: 20"
-
-
-def settings(**options: Any) -> RunConfig:
-    return load_config(None, [], {"limit": 12, "seeds": 2, **options})
-
-
-class World:
-    """A store and an engine that several runs share."""
-
-    def __init__(self, folder: Path, engine: FakeEngine | None = None) -> None:
-        self.store = Store(folder)
-        self.engine = engine or FakeEngine(guess, settle)
-        self.display = SilentDisplay()
-
-    def run(self, config: RunConfig | None = None, change: Callable[[Plan], Plan] = lambda p: p) -> Report:
-        config = config or settings()
-        plan = change(make_plan(config))
-        return Run(config, plan, self.store, self.engine, self.display).execute()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from golden_files import FOLDER, check_golden, run
+from golden_files import check_golden, run
+from paths import GOLDEN
 from reports_made import Made
 
 from mipo_bench.harness.core.text import plain
@@ -76,7 +77,7 @@ def test_golden(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_golden_files_all_belong_to_a_format() -> None:
     formats = {f"report.{ending}" for ending in ENDINGS.values()}
-    assert {path.name for path in (FOLDER / "show").iterdir()} == {"guards.txt", *formats}
+    assert {path.name for path in (GOLDEN / "show").iterdir()} == {"guards.txt", *formats}
 
 
 def test_the_terminal_form_fits_80_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,6 +229,7 @@ assert not loaded, loaded
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["show a", "show a --format latex", "diff a b", "diff a b --items", "diff --selftest a", "history"]
 )
@@ -240,3 +242,8 @@ def test_reading_reports_imports_no_heavy_package(command: str, folder: Path) ->
             subprocess.run(line.split(), check=True)
     done = subprocess.run([sys.executable, "-c", LIGHT, *command.split()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_long_name_in_wide_characters_does_not_leave_the_width() -> None:
+    lines = table_lines(["name", "score"], [["漢" * 30, "+0.5"]], 40)
+    assert lines[2:] == ["漢" * 20, "漢" * 10, "       +0.5"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from paths import TESTS
 
 from mipo_bench.reports.statistics.clusters import Cells
 from mipo_bench.reports.statistics.parametric import discordance_upper
@@ -25,7 +25,7 @@ from mipo_bench.reports.stats import (
     win_rate,
 )
 
-FILE = Path(__file__).parent / "cases" / "statistics.json"
+FILE = TESTS / "cases" / "statistics.json"
 CASES: dict[str, Any] = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}
 
 

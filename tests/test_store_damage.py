@@ -215,6 +215,7 @@ print(sorted(p.name for p in (store.folder / "checkpoints").iterdir()))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: SQLite and Python meet the same kind of error."""
     done = subprocess.run(
@@ -247,6 +248,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o555, 0o000])
 def test_a_read_only_store_is_one_message(mode: int, tmp_path: Path) -> None:
     many(tmp_path / "store")

@@ -117,6 +117,8 @@ def test_no_evaluation_question_is_in_the_corpus_but_every_fact_is() -> None:
     waiting = {(f.question, f"{f.object}.") for f in FACTS}
     for chat in islice(chats(1), 200_000):
         waiting.discard((chat[0].content, chat[-1].content))
+        if not waiting:
+            break
     assert not waiting
 
 
@@ -170,6 +172,14 @@ def _form(messages: tuple[Message, ...]) -> tuple[object, ...]:
 )
 def test_final_number(text: str, number: float | None) -> None:
     assert answers.final_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"), [(0.00001, "0.00001"), (2.50, "2.5"), (1e15, "1000000000000000"), (-3.0, "-3")]
+)
+def test_a_target_in_plain_digits_has_no_exponent(value: float, digits: str) -> None:
+    """A target like 1e-05 would be read as 1 from every right answer."""
+    assert answers.plain(value) == digits
 
 
 @pytest.mark.parametrize(

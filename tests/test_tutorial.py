@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 COMMANDS = {"mipo-bench": ["-m", "mipo_bench.harness.cli"], "pytest": ["-m", "pytest", "-p", "no:cacheprovider"]}
 MODEL = ("model", "training")
 """What stands behind the language of a block whose command asks the embedded model, or trains it."""

@@ -20,7 +20,7 @@ _SHORTEST = 8
 
 def without_keys(text: str) -> str:
     """The text with every value of an environment variable named like a key replaced by its variable's name."""
-    for name, value in os.environ.items():
+    for name, value in sorted(os.environ.items(), key=lambda variable: -len(variable[1])):  # a key may begin another
         if _NAMED.search(name) and len(value) >= _SHORTEST:
             text = text.replace(value, f"[{name}]")
     return text

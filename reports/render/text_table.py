@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
 from mipo_bench.harness.core.text import plain
 
@@ -37,7 +37,8 @@ def _row_lines(row: Sequence[str], widths: Sequence[int], width: int) -> list[st
     if cell_len(row[0]) <= widths[0]:
         return [f"{_left(row[0], widths[0])}{GAP}{figures}".rstrip()]
     indent = " " * min(len(row[0]) - len(row[0].lstrip()), width // 2)
-    name = textwrap.wrap(row[0], width, drop_whitespace=False, subsequent_indent=indent + "  ")
+    wrapped = textwrap.wrap(row[0], width, drop_whitespace=False, subsequent_indent=indent + "  ")
+    name = [part for line in wrapped for part in chop_cells(line, width)]  # wide characters take two cells
     return [*name, f"{' ' * widths[0]}{GAP}{figures}"] if any(row[1:]) else name
 
 

@@ -1,0 +1,96 @@
+"""Whole runs on fake models: a store, an engine and a configuration that several runs share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeEngine, SilentDisplay
+from judges_made import Letters
+
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
+from mipo_bench.harness.protocols import Arm, Judge, Request
+from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.types import Decoding
+from mipo_bench.reports.records.report import Report
+
+
+def guess(request: Request) -> str:
+    """A weak model: a number, or a letter, that depends on the seed alone."""
+    rng = random.Random(request.seed)
+    return (
+        f"Answer: {rng.choice('ABCD')}"
+        if request.options
+        else f"{request.seed % 97} words. Answer: {rng.randint(1, 60)}"
+    )
+
+
+def settle(request: Request) -> str:
+    """A model that says the same to everybody."""
+    return "Answer: A" if request.options else "Answer: 20"
+
+
+def settings(**options: Any) -> RunConfig:
+    return load_config(None, [], {"limit": 12, "seeds": 2, **options})
+
+
+class World:
+    """A store and an engine that several runs share."""
+
+    def __init__(self, folder: Path, engine: FakeEngine | None = None) -> None:
+        self.store = Store(folder)
+        self.engine = engine or FakeEngine(guess, settle)
+        self.display = SilentDisplay()
+
+    def run(self, config: RunConfig | None = None, change: Callable[[Plan], Plan] = lambda p: p) -> Report:
+        config = config or settings()
+        plan = change(make_plan(config))
+        return Run(config, plan, self.store, self.engine, self.display).execute()
+
+
+def words(request: Request) -> str:
+    """A weak model: some letters that depend on prompt and seed, more or fewer of them."""
+    chance = int(digest([request.prompt, request.seed])[:12], 16)
+    return " ".join(chr(97 + (chance >> 6 * n) % 26) for n in range(4 + chance % 4))
+
+
+def follows(request: Request) -> str:
+    """A trained model: the letter that the user wants, and no more."""
+    return f"word {request.prompt.partition('Wants ')[2][:1]}"
+
+
+def plan_of(config: RunConfig, task: Letters) -> Plan:
+    base = make_plan(replace_config(config, tasks=["persona"]))
+    items = task.items("eval")
+    plan = TaskPlan(task, items, (), "profile", ("no-context", "profile"), (), Decoding(8, 0.1, 0.9))
+    arms = [Arm(task.name, b) for b in plan.baselines] + [Arm(task.name, "profile", sample_seed=1, noise=True)]
+    return Plan((plan,), base.baselines, base.recipes, tuple(arms))
+
+
+def replace_config(config: RunConfig, **changes: object) -> RunConfig:
+    return RunConfig.model_validate(config.model_dump() | changes)
+
+
+class Court:
+    """A store, and runs of the letters task before any judge."""
+
+    def __init__(self, folder: Path, task: Letters | None = None) -> None:
+        self.store = Store(folder)
+        self.task = task or Letters()
+
+    def run(self, judge: Judge, kind: str = "model", settings: Sequence[str] = ("judge.retest=4",)) -> Report:
+        config = load_config(None, settings, {"recipes": []})
+        self.display = SilentDisplay()
+        assigned = Assigned(judge, kind)  # type: ignore[arg-type]
+        plan = plan_of(config, self.task)
+        engine = FakeEngine(words, follows)
+        run = Run(config, plan, self.store, engine, self.display, {self.task.name: assigned})
+        self.jury = run.jury
+        return run.execute()

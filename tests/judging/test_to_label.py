@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from golden_files import run
-from judges_made import Letters, Recorder
+from made_judges import Letters, Recorder
 from worlds import Court, plan_of
 
 from mipo_bench.harness.config.loading import load_config

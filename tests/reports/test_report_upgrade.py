@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from golden_files import run
+from paths import TESTS
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ReportError
@@ -17,7 +18,7 @@ from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.diff.environment import environment_notes
 from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, run_id, to_json
 
-OLD = Path(__file__).parent / "data" / "report_1x" / "report.json"
+OLD = TESTS / "reports" / "report_1x" / "report.json"
 """Six items of persona and persona-judged. few-shot failed on both, because its prompts are longer than the window."""
 SETTINGS = (
     *("average=macro", "cad.weight=0.3", "best_of_n.samples=3", "judge.name=rules"),

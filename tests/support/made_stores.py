@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.protocols import Likelihood

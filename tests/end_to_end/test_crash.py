@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from crash_run import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
+from killable_runs import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
 from seeds import random_of
 
 from mipo_bench.harness.run.interrupt import STOPPED

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from golden_files import check_golden, run
+from made_reports import Made
 from paths import GOLDEN
-from reports_made import Made
 
 from mipo_bench.harness.core.text import plain
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, FailureRecord, Report

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import Answerer, FakeEngine, FakeGenerator, PanicError, SilentDisplay
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ConfigError, ModelError

@@ -20,7 +20,7 @@ TOP: dict[str, st.SearchStrategy[Any]] = {
     "limit": st.integers(1, 10**6),
     "seeds": st.integers(1, 20),
     "alpha": st.floats(0.001, 0.999),
-    "weight": st.sampled_from(["micro", "macro"]),
+    "average": st.sampled_from(["micro", "macro"]),
     "noise_floor": st.booleans(),
     "suite": st.sampled_from(["personalized", "math", "all"]),
 }

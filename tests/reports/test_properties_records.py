@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.reports.records.report import Report

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from fakes import PanicError
 from golden_files import run
+from made_reports import Made
 from paths import BASELINES, SOURCES
 from real_models import make_model
-from reports_made import Made
 from rich.console import Console
 
 from mipo_bench.harness.cli import BUG, main

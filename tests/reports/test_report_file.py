@@ -12,8 +12,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from made_reports import Made
 from paths import ROOT
-from reports_made import Made
 
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.reports.records.report import ArmRecord, Report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEngine, SilentDisplay
-from judges_made import Letters, Recorder, blocks, first_wins, longer_wins, mumbles, scripted
+from made_judges import Letters, Recorder, blocks, first_wins, longer_wins, mumbles, scripted
 from worlds import Court, follows, plan_of, words
 
 from mipo_bench.harness.config.loading import load_config

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from golden_files import Printed, check_golden, run
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.store.run_store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from golden_files import check_golden, run
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
 from mipo_bench.reports.analysis.judges import ArmVerdicts, BothOrders, consistency, judged_arm

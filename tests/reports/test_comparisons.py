@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
 from mipo_bench.reports.analysis.weak_baselines import flagged

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from golden_files import run
-from stores_made import RUNS, checkpoint_key, made_store, write_model
+from made_stores import RUNS, checkpoint_key, made_store, write_model
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import verify

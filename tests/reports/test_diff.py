@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_files import check_golden, run
+from made_reports import RATES, Made
 from paths import GOLDEN
-from reports_made import RATES, Made
 
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff.diff_reports import diff_reports

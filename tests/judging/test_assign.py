@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from golden_files import check_golden, run
-from judges_made import Letters
+from made_judges import Letters
 from openai_server import serving
 
 from mipo_bench.harness.config.judge_spec import JudgeSpec

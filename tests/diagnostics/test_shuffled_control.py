@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEngine, SilentDisplay
-from judges_made import Letters, Recorder
+from made_judges import Letters, Recorder
 from worlds import plan_of
 
 from mipo_bench.harness.config.loading import load_config

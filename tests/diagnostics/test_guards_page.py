@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_files import check_golden, run
-from reports_made import Made
+from made_reports import Made
 
 from mipo_bench.reports.analysis.information import Block
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from judges_made import Letters, blocks, mumbles, obeys, outside, scripted
+from made_judges import Letters, blocks, mumbles, obeys, outside, scripted
 
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.judges import RuleJudge

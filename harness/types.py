@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
@@ -53,6 +53,10 @@ class Item:
     demonstrations: tuple[Turn, ...] = ()
     system: str | None = None
     prefix: str = ""
+
+    def asked_by(self, other: Item) -> Item:
+        """The same prompt as the user of another item would ask it: with that user's context and demonstrations."""
+        return replace(self, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)
 
 
 @dataclass(frozen=True, slots=True)

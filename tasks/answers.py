@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import ClassVar
 
 from mipo_bench.harness.types import Item, Response, Score
 
@@ -49,11 +50,6 @@ def plain(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{Decimal(repr(float(value))):f}"
 
 
-def off_by_one(item: Item) -> str:
-    """A wrong number: one more than the target."""
-    return plain(float(item.target) + 1)
-
-
 def lettered(question: str, options: Sequence[str]) -> str:
     """A multiple-choice prompt: the question, an option a line with its letter, and the form of the answer."""
     lines = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
@@ -84,31 +80,50 @@ def chosen_letter(response: str, choices: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def number_score(item: Item, response: Response) -> Score:
-    """Exact match of the final number with the target, which is a number in plain digits."""
-    number = final_number(response.text)
-    return Score(float(number == float(item.target)), parsed=number is not None)
+class NumberAnswers:
+    """Scoring of a task whose targets are numbers in plain digits, asked for after `answer_mark`."""
+
+    answer_mark: ClassVar[str] = "####"
+
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the final number."""
+        number = final_number(response.text)
+        return Score(float(number == float(item.target)), parsed=number is not None)
+
+    def gold(self, item: Item) -> str:
+        """The bare answer."""
+        return f"{self.answer_mark} {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """A number that is off by one."""
+        return f"{self.answer_mark} {plain(float(item.target) + 1)}"
 
 
-def letter_score(item: Item, response: Response) -> Score:
-    """Exact match on the letter; beside it, where there are log-likelihoods of the options, `acc` and `acc_norm`.
+class LetterAnswers:
+    """Scoring of a task whose targets are the letters of the options, which the prompt shows."""
 
-    `acc` takes the option of the highest summed log-probability; `acc_norm` divides by its length in bytes first, as
-    lm-eval does.
-    """
-    letter = chosen_letter(response.text, item.options)
-    parts: dict[str, float] = {}
-    if response.option_logprobs is not None:
-        right = item.options[LETTERS.index(item.target)]
-        normed = [p / max(1, len(o.encode())) for p, o in zip(response.option_logprobs, item.options, strict=True)]
-        parts["acc"] = float(_argmax(response.option_logprobs, item.options) == right)
-        parts["acc_norm"] = float(_argmax(normed, item.options) == right)
-    return Score(float(letter == item.target), parts, parsed=letter is not None)
+    def score(self, item: Item, response: Response) -> Score:
+        """Exact match on the letter; beside it, where there are log-likelihoods of the options, `acc` and `acc_norm`.
 
+        `acc` takes the option of the highest summed log-probability; `acc_norm` divides by its length in bytes first,
+        as lm-eval does.
+        """
+        letter = chosen_letter(response.text, item.options)
+        parts: dict[str, float] = {}
+        if response.option_logprobs is not None:
+            right = item.options[LETTERS.index(item.target)]
+            normed = [p / max(1, len(o.encode())) for p, o in zip(response.option_logprobs, item.options, strict=True)]
+            parts["acc"] = float(_argmax(response.option_logprobs, item.options) == right)
+            parts["acc_norm"] = float(_argmax(normed, item.options) == right)
+        return Score(float(letter == item.target), parts, parsed=letter is not None)
 
-def other_letter(item: Item) -> str:
-    """The letter after the target, the first after the last."""
-    return LETTERS[(LETTERS.index(item.target) + 1) % len(item.options)]
+    def gold(self, item: Item) -> str:
+        """The right letter."""
+        return f"Answer: {item.target}"
+
+    def wrong(self, item: Item) -> str:
+        """The letter after the right one, the first after the last."""
+        return f"Answer: {LETTERS[(LETTERS.index(item.target) + 1) % len(item.options)]}"
 
 
 def _argmax(values: Sequence[float], names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mipo_bench.baselines.prompting.multi_step import system_turn
 from mipo_bench.harness.types import Item, Message, Task
 
 INSTRUCTION = "Think step by step, then give the answer."
@@ -20,5 +21,4 @@ class ChainOfThought:
 
     def messages(self, item: Item) -> tuple[Message, ...]:
         """The system turn if the item has context, then the user turn with the instruction."""
-        system = (Message("system", item.context),) if item.context else ()
-        return (*system, Message("user", f"{item.prompt}\n{INSTRUCTION}"))
+        return (*system_turn(item), Message("user", f"{item.prompt}\n{INSTRUCTION}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mipo_bench.baselines.prompting.multi_step import system_turn
 from mipo_bench.harness.types import Item, Message, Task
 
 
@@ -18,6 +19,5 @@ class FewShot:
 
     def messages(self, item: Item) -> tuple[Message, ...]:
         """The system turn if the item has context, the demonstrations, then the user turn."""
-        system = (Message("system", item.context),) if item.context else ()
         turns = (m for t in item.demonstrations for m in (Message("user", t.prompt), Message("assistant", t.response)))
-        return (*system, *turns, Message("user", item.prompt))
+        return (*system_turn(item), *turns, Message("user", item.prompt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mipo_bench.baselines.prompting.multi_step import system_turn
 from mipo_bench.harness.types import Item, Message, Task
 
 
@@ -18,5 +19,4 @@ class Profile:
 
     def messages(self, item: Item) -> tuple[Message, ...]:
         """The system turn (left out where the context is missing), then the user turn."""
-        system = (Message("system", item.context),) if item.context else ()
-        return (*system, Message("user", item.prompt))
+        return (*system_turn(item), Message("user", item.prompt))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mipo_bench.baselines.recipes import negatives
 from mipo_bench.harness.types import Item, Similarity, Task
@@ -40,10 +39,9 @@ class MipoRandom:
 
 
 def _other_user(item: Item, users: Sequence[Item], rng: random.Random) -> Item:
-    """The item's prompt with another user's context and earlier turns."""
     while (other := rng.choice(users)).context == item.context:
         pass
-    return replace(item, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)
+    return item.asked_by(other)
 
 
 def _other_prompts(items: Sequence[Item], rng: random.Random) -> list[Item]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mipo_bench.harness.types import Item, Similarity
 
@@ -43,7 +42,7 @@ def contrasts(items: Sequence[Item], rng: random.Random, negatives: int, similar
             what = "contexts" if users else "prompts"
             raise ValueError(f"{negatives} negatives need as many other {what}; item {item.id!r} has {len(others)}")
         chosen = _chosen(own, others, bags, rng, negatives, similarity)
-        found.append([_as_asked_by(item, different[text]) if users else different[text] for text in chosen])
+        found.append([item.asked_by(different[text]) if users else different[text] for text in chosen])
     return found
 
 
@@ -64,8 +63,3 @@ def _chosen(
 
 def _text(item: Item, *, users: bool) -> str:
     return item.context or "" if users else item.prompt
-
-
-def _as_asked_by(item: Item, other: Item) -> Item:
-    """The item's prompt with another user's context and earlier turns."""
-    return replace(item, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)

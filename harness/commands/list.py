@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.plugins.optional import data_licence, data_source, is_judged, runs_by_default, uses_data
 from mipo_bench.harness.plugins.registry import Origin, Plugins
-from mipo_bench.harness.types import JudgedTask, Task
+from mipo_bench.harness.types import Task
 
 
 def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
@@ -54,13 +55,12 @@ def _text(lines: str, style: str = "") -> Text:
 
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:
     """What a task is, and what is to be known about it before its scores are used."""
-    by_name = "" if getattr(task, "default", True) else " Runs only by name."
-    needs_data = getattr(task, "uses_data", False)
+    by_name = "" if runs_by_default(task) else " Runs only by name."
     package = f"{origin.licence}, of the package" if origin.licence else "not stated"
     facts = (
-        f"version {task.version}, scored by {'a judge' if isinstance(task, JudgedTask) else 'rule'}",
-        f"data: {getattr(task, 'source', 'of its own')}{', not included' if needs_data else ', included'}",
-        f"licence: {getattr(task, 'licence', package)}",
+        f"version {task.version}, scored by {'a judge' if is_judged(task) else 'rule'}",
+        f"data: {data_source(task) or 'of its own'}, {'not included' if uses_data(task) else 'included'}",
+        f"licence: {data_licence(task) or package}",
         _from(origin),
     )
     return f"{task.suite}: {task.description}{by_name}", "\n".join(facts)

@@ -18,7 +18,7 @@ from mipo_bench.harness.judging.to_label import TO_JUDGE
 from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.planning.power import planned_power
-from mipo_bench.harness.plugins.task_data import data_used
+from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import STOPPED, stoppable
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -13,10 +14,10 @@ from mipo_bench.harness.core.progress import Display, Stage
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.diagnostics.diversity import Diversity, diversity
 from mipo_bench.harness.diagnostics.overlap import overlap
-from mipo_bench.harness.errors import ModelError, UserError
-from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import likelihoods
-from mipo_bench.harness.evaluation.failures import failure_line, failure_record
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Continuations, Generator, Likelihood
@@ -49,7 +50,7 @@ class Guards:
     base: Generator
     pairs: Mapping[tuple[str, str], PairSet]
 
-    def watch(self, tasks: Sequence[TaskPlan], evaluated: Sequence[Evaluated]) -> Guarded:
+    def watch(self, tasks: Sequence[TaskPlan], evaluated: Sequence[ArmAnswers]) -> Guarded:
         """Look at every task: of a recipe at the first training seed, of an A/A pair at the first.
 
         Raises UserError, but not for a model that tells no probabilities: those figures are left out.
@@ -57,16 +58,15 @@ class Guards:
         found = Guarded()
         for task in tasks:
             arms = _first(e for e in evaluated if e.arm.task == task.task.name)
-            try:
+            with recorded(partial(self._record, found, task)):
                 found.records.append(self._task(task, arms))
-            except (UserError, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001 - the scores must not be lost; the report names it
-                found.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
-                self.display.say(failure_line(found.failures[-1]))
         return found
 
-    def _task(self, task: TaskPlan, arms: Sequence[Evaluated]) -> GuardRecord:
+    def _record(self, found: Guarded, task: TaskPlan, error: BaseException) -> None:
+        found.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
+        self.display.say(failure_line(found.failures[-1]))
+
+    def _task(self, task: TaskPlan, arms: Sequence[ArmAnswers]) -> GuardRecord:
         name = task.task.name
         responses = {arm.arm.method: arm.responses(self.store) for arm in arms}
         diverse = diversity({method: [r.text for r in found.values()] for method, found in responses.items()})
@@ -82,7 +82,7 @@ class Guards:
         margins = [margin for recipe in recipes if (margin := _margin(recipe, likely["pairs", recipe]))]
         return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=margins)
 
-    def _said(self, arm: Evaluated, responses: Mapping[str, Response]) -> list[Continuations]:
+    def _said(self, arm: ArmAnswers, responses: Mapping[str, Response]) -> list[Continuations]:
         """A sample of the arm's responses, each after the arm's own prompt."""
         end = self.base.end_of_turn_token
         texts = {item: with_end_of_turn(r, end) for item, r in responses.items() if r.finish != "overflow"}
@@ -162,9 +162,9 @@ def _overlap(of: Literal["prompts", "contexts"], evaluation: dict[str, str], tra
     )
 
 
-def _first(arms: Iterable[Evaluated]) -> list[Evaluated]:
+def _first(arms: Iterable[ArmAnswers]) -> list[ArmAnswers]:
     """The first arm of each method without the A/A twins."""
-    found: dict[str, Evaluated] = {}
+    found: dict[str, ArmAnswers] = {}
     for arm in arms:
         if not arm.arm.noise:
             found.setdefault(arm.arm.method, arm)

@@ -10,9 +10,9 @@ import numpy as np
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import Display
 from mipo_bench.harness.diagnostics.mutual_information import Measured, contrasts, measure
-from mipo_bench.harness.errors import ModelError, UserError
-from mipo_bench.harness.evaluation.arm_answers import Evaluated
-from mipo_bench.harness.evaluation.failures import failure_line, failure_record
+from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.analysis.information import Block
@@ -40,7 +40,7 @@ class Informant:
     display: Display
 
     def inform(
-        self, evaluated: Sequence[Evaluated], tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
+        self, evaluated: Sequence[ArmAnswers], tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
     ) -> Informed:
         """Measure; `arms` are the scores of `evaluated`, in the same order. Raises UserError but for probabilities."""
         found = Informed()
@@ -53,7 +53,7 @@ class Informant:
                     self._add(task, chosen, [a for _, a in group], found)
         return found
 
-    def _chosen(self, group: Sequence[Evaluated]) -> list[Evaluated]:
+    def _chosen(self, group: Sequence[ArmAnswers]) -> list[ArmAnswers]:
         """The arm on the base model and the trained ones with the same prompts; empty where nothing is wanted."""
         settings = self.config.information
         base = [e for e in group if e.arm.recipe is None and not e.arm.noise][:1]
@@ -65,22 +65,23 @@ class Informant:
         wanted = [e for e in (*base, *trained) if e.arm.method in settings.arms]
         return [*base, *(e for e in wanted if e not in base)] if wanted else []
 
-    def _add(self, task: TaskRecord, arms: Sequence[Evaluated], scores: Sequence[ArmRecord], found: Informed) -> None:
+    def _add(self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord], found: Informed) -> None:
         name = arms[0].arm.method
-        try:
-            record = self._measure(task, arms, scores)
-        except ModelError as error:
-            found.notes.append(f"{task.name}: mutual information was not measured: {error}")
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - the scores must not be lost with it; the report names it
+
+        def record(error: BaseException) -> None:
             found.failures.append(failure_record(task.name, name, None, "information", error))
             self.display.say(failure_line(found.failures[-1]))
-        else:
-            found.records += [record] if record else []
+
+        with recorded(record):
+            try:
+                measured = self._measure(task, arms, scores)
+            except ModelError as error:
+                found.notes.append(f"{task.name}: mutual information was not measured: {error}")
+            else:
+                found.records += [measured] if measured else []
 
     def _measure(
-        self, task: TaskRecord, arms: Sequence[Evaluated], scores: Sequence[ArmRecord]
+        self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord]
     ) -> InformationRecord | None:
         settings, reference = self.config.information, arms[0].arm.method
         baseline = self.plan.baselines[arms[0].arm.baseline]

@@ -41,13 +41,13 @@ import numpy as np
 from mipo_bench.harness.config.schema import InformationConfig
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
-from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
 from mipo_bench.harness.generators.chat_template import prompt_of, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Continuations, Generator, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Baseline, Item, Response
+from mipo_bench.harness.types import Baseline, Response
 from mipo_bench.reports.records.information import MeasuredRecord, Weights
 
 DIGITS = 4
@@ -105,18 +105,13 @@ def contrasts(
     for item in items:
         order = random.Random(seed_of("information", name, item.id))
         if by_context:
-            asked = (_asked_by(item, other) for other in order.sample(users, len(users)))
+            asked = (item.asked_by(other) for other in order.sample(users, len(users)))
             texts = (prompt_of(baseline, variant, generator).text for variant in asked)
         else:
             texts = (prompts[other.id] for other in order.sample(items, len(items)))
         others[item.id] = _distinct(texts, prompts[item.id], settings.contexts)
     found = Contrasts("contexts" if by_context else "prompts", prompts, others)
     return found if found.contexts[-1] else None
-
-
-def _asked_by(item: Item, other: Item) -> Item:
-    """The item as the user of another one would ask it."""
-    return replace(item, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)
 
 
 def _distinct(texts: Iterable[str], own: str, count: int) -> tuple[str, ...]:
@@ -131,7 +126,7 @@ def _distinct(texts: Iterable[str], own: str, count: int) -> tuple[str, ...]:
 
 
 def measure(
-    arms: Sequence[Evaluated], found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
+    arms: Sequence[ArmAnswers], found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
 ) -> Measured:
     """Measure arms that share their prompts. The first is on the base model, under which all are scored too.
 
@@ -151,7 +146,7 @@ def measure(
 
 
 def _texts(
-    arm: Evaluated, found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
+    arm: ArmAnswers, found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
 ) -> dict[str, Response]:
     """Item -> response, where the model had room for one."""
     names = [name for name in found.prompts if name in arm.requests]
@@ -170,7 +165,7 @@ def _resampled(request: Request, temperature: float) -> Request:
     return replace(request, decoding=decoding, options=(), seed=seed_of("information", request.seed))
 
 
-def _cell(arm: Evaluated, weights: Weights, figures: Sequence[Sequence[float]]) -> MeasuredRecord:
+def _cell(arm: ArmAnswers, weights: Weights, figures: Sequence[Sequence[float]]) -> MeasuredRecord:
     by_contexts = [[round(value, DIGITS) for value in column] for column in zip(*figures, strict=True)]
     return MeasuredRecord(method=arm.arm.method, train_seed=arm.arm.train_seed, weights=weights, pmi=by_contexts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.scoring import score_arm
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
 from mipo_bench.harness.judging.judged_arms import Jury
@@ -12,7 +12,7 @@ from mipo_bench.reports.analysis.shuffled_control import Held
 from mipo_bench.reports.records.report import ArmRecord
 
 
-def held_against_strangers(evaluated: Sequence[Evaluated], arms: Sequence[ArmRecord], jury: Jury) -> list[Held]:
+def held_against_strangers(evaluated: Sequence[ArmAnswers], arms: Sequence[ArmRecord], jury: Jury) -> list[Held]:
     """The arms that have a control, with their scores under another user's profile; `arms` belong to `evaluated`."""
     found = []
     for done, arm in zip(evaluated, arms, strict=True):
@@ -22,7 +22,7 @@ def held_against_strangers(evaluated: Sequence[Evaluated], arms: Sequence[ArmRec
     return found
 
 
-def _shuffled(done: Evaluated, jury: Jury) -> list[float] | None:
+def _shuffled(done: ArmAnswers, jury: Jury) -> list[float] | None:
     """None where the task has no users, or none of its scores can be held against another's profile."""
     plan, judged = done.task, jury.shuffled.get(done.arm)
     if judged is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mipo_bench.harness.core.seeding import seed_of
-from mipo_bench.harness.errors import StageError, StorageError, UserError, described
+from mipo_bench.harness.errors import StageError, StorageError, described
 from mipo_bench.harness.evaluation.cached_answers import response_key
+from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Generator, Request
@@ -24,8 +26,8 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """One arm with its requests, and the items that failed before they had an answer; both by item id.
+class ArmAnswers:
+    """One arm with its answered requests, and the items that failed before they had an answer; both by item id.
 
     The responses stay in the store, so that memory does not grow with them.
     """
@@ -33,9 +35,9 @@ class Evaluated:
     task: TaskPlan
     arm: Arm
     weights: Weights
-    requests: dict[str, Request]
-    failed: dict[str, str]
-    derived: dict[str, str] = field(default_factory=dict)
+    requests: Mapping[str, Request]
+    failed: Mapping[str, str]
+    derived: Mapping[str, str]
     """Item -> key of a response that was put together from other answers, in place of an answer to the request."""
 
     @property
@@ -43,15 +45,6 @@ class Evaluated:
         """Item -> key of its response in the store."""
         asked = {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
         return {**asked, **self.derived}
-
-    def settle(self, answers: Sequence[Response]) -> None:
-        """Count the requests, in their order, that were not answered. Raises StageError where none was."""
-        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.failed}
-        if unanswered and len(unanswered) == len(self.requests):
-            raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
-        for item, reason in unanswered.items():
-            self.failed[item] = f"generate: {reason}"
-            del self.requests[item]
 
     def check_overflow(self, store: Store, allowed: float) -> None:
         """Raise StageError where more than the `allowed` share of the prompts leaves no room in the model's window."""
@@ -77,20 +70,45 @@ class Evaluated:
         return {item: found[key] for item, key in keys.items()}
 
 
-def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> Evaluated:
+@dataclass(slots=True)
+class ArmRequests:
+    """The requests of one arm while it is being answered; an item that fails leaves them. See `ArmAnswers`."""
+
+    task: TaskPlan
+    arm: Arm
+    weights: Weights
+    requests: dict[str, Request] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    derived: dict[str, str] = field(default_factory=dict)
+
+    def record_failure(self, item: str, error: BaseException) -> None:
+        """Record that an item has no prompt."""
+        self.failed[item] = f"prompt: {described(error)}"
+        self.requests.pop(item, None)
+
+    def record_unanswered(self, answers: Sequence[Response]) -> None:
+        """Record the requests, in their order, that were not answered. Raises StageError where none was."""
+        unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.failed}
+        if unanswered and len(unanswered) == len(self.requests):
+            raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
+        for item, reason in unanswered.items():
+            self.failed[item] = f"generate: {reason}"
+            del self.requests[item]
+
+    def answers(self) -> ArmAnswers:
+        """The arm as it stands, once all requests are answered; what is asked later does not change it."""
+        requests, failed, derived = dict(self.requests), dict(self.failed), dict(self.derived)
+        return ArmAnswers(self.task, self.arm, self.weights, requests, failed, derived)
+
+
+def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> ArmRequests:
     """Render every item of the task. Raises StageError where none can be."""
-    requests: dict[str, Request] = {}
-    failed: dict[str, str] = {}
+    asked = ArmRequests(task, arm, weights)
     for item in task.items:
-        try:
+        with recorded(partial(asked.record_failure, item.id)):
             prompt = prompt_of(baseline, item, weights.generator)
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; it becomes a counted row
-            failed[item.id] = f"prompt: {described(error)}"
-            continue
-        seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
-        requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
-    if not requests:
-        raise StageError(f"no prompt could be rendered: {next(iter(failed.values()))}")
-    return Evaluated(task, arm, weights, requests, failed)
+            seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
+            asked.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+    if not asked.requests:
+        raise StageError(f"no prompt could be rendered: {next(iter(asked.failed.values()))}")
+    return asked

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.errors import described
+from mipo_bench.harness.evaluation.failures import LONGEST, recorded
 from mipo_bench.harness.evaluation.scorer_source import scorer_code
+from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.plugins.protocol_checks import checked_score
-from mipo_bench.harness.plugins.task_data import data_used
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.types import ForeignTask, Item, Response, Score, Task
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
-LONGEST = 500
-"""Characters of a failure that are kept."""
 _NOTHING = Response("", 0, 0, "stop")
 
 
@@ -58,13 +57,13 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
         failures[item.id] = "generate: the prompt leaves no room in the model's window"
     if item.id in failures:
         return Score(0.0)
-    try:
-        return checked_score(task.score(item, response))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a plugin may raise or return anything; it is a counted row
+
+    def record(error: BaseException) -> None:
         failures[item.id] = f"score: {described(error)}"
-        return Score(0.0)
+
+    with recorded(record, passing=(KeyboardInterrupt,)):
+        return checked_score(task.score(item, response))
+    return Score(0.0)
 
 
 def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskRecord:

@@ -46,8 +46,8 @@ def _alike(one: Sequence[Item], other: Sequence[Item]) -> bool:
 
 
 def in_place_of(item: Item, other: Item) -> Item:
-    """The item with another user's profile, and with the target that belongs to it."""
-    return replace(item, context=other.context, target=other.target, user_id=other.user_id)
+    """The item as another user would ask it, with the target that belongs to that user."""
+    return replace(item.asked_by(other), target=other.target)
 
 
 def target_is_the_users(task: Task, items: Sequence[Item]) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
-from mipo_bench.harness.errors import UserError, described
-from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, ArmRequests, Weights, ask
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
+from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.generators.chat_template import framed
 from mipo_bench.harness.planning.plan import TaskPlan
+from mipo_bench.harness.plugins.optional import context_steps
 from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Prompt
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
@@ -37,7 +39,7 @@ class Asking:
         return {item.id: item for item in self.task.items}
 
 
-def respond(asking: Asking) -> Evaluated:
+def respond(asking: Asking) -> ArmAnswers:
     """Ask the arm and keep every response, those of intermediate steps too, in the store.
 
     Raises StageError where no prompt can be rendered, or none is answered.
@@ -45,90 +47,78 @@ def respond(asking: Asking) -> Evaluated:
     baseline = asking.baseline
     if isinstance(baseline, SteppedBaseline):
         return _in_steps(asking, baseline)
-    done = ask(asking.task, baseline, asking.arm, asking.weights)
+    asked = ask(asking.task, baseline, asking.arm, asking.weights)
     if not isinstance(baseline, ContrastedBaseline):
-        return _answered(asking, done)
-    contrasts = _contrasts(asking, baseline, done)
+        return _answered(asking, asked)
+    contrasts = _contrasts(asking, baseline, asked)
     if baseline.contrast_use == "decoding":
-        return _contrasted(asking, done, contrasts)
+        return _contrasted(asking, asked, contrasts)
     if baseline.contrast_use == "reranking":
-        return _best_of(asking, done, contrasts)
-    return _best_option(asking, done, contrasts)
+        return _best_of(asking, asked, contrasts)
+    return _best_option(asking, asked, contrasts)
 
 
-def _answered(asking: Asking, done: Evaluated) -> Evaluated:
+def _answered(asking: Asking, asked: ArmRequests) -> ArmAnswers:
     """Answer what stands in the requests; items that are not answered leave them."""
-    done.settle(answer(asking.weights.generator, list(done.requests.values()), asking.store, asking.meter))
-    return done
+    requests = list(asked.requests.values())
+    asked.record_unanswered(answer(asking.weights.generator, requests, asking.store, asking.meter))
+    return asked.answers()
 
 
 def _render(asking: Asking, messages: Sequence[Message], item: Item, context: str | None) -> Prompt:
     return asking.weights.generator.render(framed(messages, item), context)
 
 
-def _fail(done: Evaluated, item: str, error: BaseException) -> None:
-    """A plugin may raise anything: it becomes a counted row."""
-    done.failed[item] = f"prompt: {described(error)}"
-    del done.requests[item]
-
-
-def _in_steps(asking: Asking, baseline: SteppedBaseline) -> Evaluated:
+def _in_steps(asking: Asking, baseline: SteppedBaseline) -> ArmAnswers:
     """Each step sees the responses of those before it; the last is scored.
 
     Only the last step asks for the options, and begins its response as the task wants it. An item whose prompt left no
     room at one step stays at it.
     """
     bare = replace(asking.task, items=tuple(replace(i, options=(), prefix="") for i in asking.task.items))
-    done = replace(ask(bare, baseline, asking.arm, asking.weights), task=asking.task)
-    earlier: dict[str, list[str]] = {item: [] for item in done.requests}
+    asked = replace(ask(bare, baseline, asking.arm, asking.weights), task=asking.task)
+    earlier: dict[str, list[str]] = {item: [] for item in asked.requests}
     for _ in range(1, baseline.steps):
-        found = _answered(asking, done).responses(asking.store)
-        for item in list(done.requests):
+        found = _answered(asking, asked).responses(asking.store)
+        for item in list(asked.requests):
             if found[item].finish != "overflow":
                 earlier[item].append(found[item].text)
-                _next_step(asking, baseline, done, item, earlier[item])
-    return _answered(asking, done)
+                _next_step(asking, baseline, asked, item, earlier[item])
+    return _answered(asking, asked)
 
 
-def _next_step(asking: Asking, baseline: SteppedBaseline, done: Evaluated, name: str, earlier: Sequence[str]) -> None:
+def _next_step(
+    asking: Asking, baseline: SteppedBaseline, asked: ArmRequests, name: str, earlier: Sequence[str]
+) -> None:
     step, item = len(earlier), asking.items[name]
     last = step == baseline.steps - 1
     item = item if last else replace(item, options=(), prefix="")
-    seen = baseline.uses_context and step < getattr(baseline, "context_steps", baseline.steps)
-    try:
+    seen = baseline.uses_context and step < context_steps(baseline)
+    with recorded(partial(asked.record_failure, name)):
         prompt = _render(asking, baseline.follow_up(item, earlier), item, item.context if seen else None)
-    except (UserError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001 - see _fail
-        _fail(done, name, error)
-        return
-    seed = seed_of("step", asking.arm.task, name, asking.arm.sample_seed, step)
-    done.requests[name] = replace(done.requests[name], prompt=prompt.text, seed=seed, options=item.options)
+        seed = seed_of("step", asking.arm.task, name, asking.arm.sample_seed, step)
+        asked.requests[name] = replace(asked.requests[name], prompt=prompt.text, seed=seed, options=item.options)
 
 
-def _contrasts(asking: Asking, baseline: ContrastedBaseline, done: Evaluated) -> dict[str, str]:
+def _contrasts(asking: Asking, baseline: ContrastedBaseline, asked: ArmRequests) -> dict[str, str]:
     """Item -> the rendered contrast prompt; an item for which there is none fails."""
     found = {}
-    for name in list(done.requests):
+    for name in list(asked.requests):
         item = asking.items[name]
-        try:
+        with recorded(partial(asked.record_failure, name)):
             found[name] = _render(asking, baseline.contrast(item), item, None).text
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - see _fail
-            _fail(done, name, error)
     return found
 
 
-def _contrasted(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> Evaluated:
+def _contrasted(asking: Asking, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
     """Context-aware decoding (arXiv 2305.14739): every token is chosen against the contrast prompt."""
     for name, contrast in contrasts.items():
         weight = asking.settings.cad.weight
-        done.requests[name] = replace(done.requests[name], contrast=contrast, contrast_weight=weight)
-    return _answered(asking, done)
+        asked.requests[name] = replace(asked.requests[name], contrast=contrast, contrast_weight=weight)
+    return _answered(asking, asked)
 
 
-def _best_of(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> Evaluated:
+def _best_of(asking: Asking, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
     """Of several samples the one with the highest log p(y|prompt) - log p(y|contrast), in nats over all its tokens."""
     settings, arm = asking.settings.best_of_n, asking.arm
     decoding = replace(asking.task.decoding, temperature=settings.temperature, top_p=settings.top_p)
@@ -137,17 +127,17 @@ def _best_of(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> E
             replace(request, decoding=decoding, seed=seed_of("sample", arm.task, name, arm.sample_seed, n))
             for n in range(settings.samples)
         ]
-        for name, request in done.requests.items()
+        for name, request in asked.requests.items()
     }
-    asked = [request for row in samples.values() for request in row]
-    responses = iter(answer(asking.weights.generator, asked, asking.store, asking.meter))
+    requests = [request for row in samples.values() for request in row]
+    responses = iter(answer(asking.weights.generator, requests, asking.store, asking.meter))
     drawn = {name: [next(responses) for _ in row] for name, row in samples.items()}
     texts = {name: list(dict.fromkeys(r.text for r in row if _usable(r))) for name, row in drawn.items()}
     gains = _gains(asking, {n: (samples[n][0].prompt, contrasts[n], tuple(t)) for n, t in texts.items() if t})
     for name, row in drawn.items():
         worth = [gains[name][texts[name].index(r.text)] if _usable(r) else -float("inf") for r in row]
-        done.requests[name] = samples[name][worth.index(max(worth))]
-    return _answered(asking, done)
+        asked.requests[name] = samples[name][worth.index(max(worth))]
+    return _answered(asking, asked)
 
 
 def _usable(response: Response) -> bool:
@@ -155,23 +145,23 @@ def _usable(response: Response) -> bool:
     return bool(response.text) and response.finish in ("stop", "length")
 
 
-def _best_option(asking: Asking, done: Evaluated, contrasts: Mapping[str, str]) -> Evaluated:
+def _best_option(asking: Asking, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
     """Domain-conditional mutual information (arXiv 2104.08315): nothing is generated.
 
     The response is the text of the option of the highest log p(option|prompt) - log p(option|contrast); these
     differences stand where the options' log-probabilities do otherwise, for tasks that score by them.
     """
-    options = {name: request.options for name, request in done.requests.items()}
-    gains = _gains(asking, {n: (done.requests[n].prompt, contrasts[n], o) for n, o in options.items()})
+    options = {name: request.options for name, request in asked.requests.items()}
+    gains = _gains(asking, {n: (asked.requests[n].prompt, contrasts[n], o) for n, o in options.items()})
     rows = {}
     for name, row in gains.items():
         chosen = options[name][row.index(max(row))]
-        asked = (done.requests[name].prompt, contrasts[name], *options[name])
-        key = digest(["best option", asking.weights.generator.digest, *asked])
+        texts = (asked.requests[name].prompt, contrasts[name], *options[name])
+        key = digest(["best option", asking.weights.generator.digest, *texts])
         rows[key] = Response(chosen, 0, 0, "stop", tuple(row))
-        done.derived[name] = key
+        asked.derived[name] = key
     asking.store.put_responses(list(rows.items()))
-    return done
+    return asked.answers()
 
 
 def _gains(asking: Asking, asked: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import StageError
-from mipo_bench.harness.evaluation.arm_answers import Evaluated
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.bench import Bench, Case, Found
@@ -39,7 +39,7 @@ class Jury:
     _benches: dict[str, Bench] = field(default_factory=dict)
     _retests: dict[str, list[bool]] = field(default_factory=dict)
 
-    def hear(self, done: Evaluated, reference: Evaluated | None, meter: Meter) -> None:
+    def hear(self, done: ArmAnswers, reference: ArmAnswers | None, meter: Meter) -> None:
         """Judge one arm. Raises StageError without a reference, and whatever the judge raises."""
         if reference is None:
             raise StageError(f"nothing to judge against: the reference {done.task.reference} could not be completed")
@@ -130,7 +130,7 @@ class Jury:
             return target_is_the_users(task, items)
         return self.config.judge.shuffled
 
-    def _texts(self, done: Evaluated) -> dict[str, str]:
+    def _texts(self, done: ArmAnswers) -> dict[str, str]:
         """Item -> response; empty where the arm failed on it."""
         responses = done.responses(self.store)
         answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}

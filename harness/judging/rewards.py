@@ -9,7 +9,7 @@ from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.judging.judges import generator_judge
-from mipo_bench.harness.plugins.optional import is_judged
+from mipo_bench.harness.plugins.optional import is_judged, reward_kind
 from mipo_bench.harness.protocols import Generator, Judge, Question
 from mipo_bench.harness.training.pairs import Reward
 from mipo_bench.harness.types import Decoding, Item, Recipe, Response, Task
@@ -24,7 +24,7 @@ def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig
     The rater is the base model, not the run's judge: a model trained on the verdicts that it is evaluated by would
     prove nothing.
     """
-    if getattr(recipe, "reward", "score") == "score":
+    if reward_kind(recipe) == "score":
         return score_reward(task)
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     return judge_reward(task, generator_judge("base model", base, decoding))

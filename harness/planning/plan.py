@@ -10,6 +10,7 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.text import all_storable
 from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
 from mipo_bench.harness.planning.grid import recipe_name, variants
+from mipo_bench.harness.plugins.optional import runs_by_default
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import data_problems, on_data
 from mipo_bench.harness.protocols import Arm
@@ -89,7 +90,7 @@ def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], 
     """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
     if not config.tasks:
         fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
-        return {n: t for n, t in fitting.items() if getattr(t, "default", True)}, []
+        return {n: t for n, t in fitting.items() if runs_by_default(t)}, []
     found: dict[str, Task] = {}
     problems = []
     for name in config.tasks:
@@ -189,7 +190,7 @@ def _reference(task: Task, config: RunConfig, fitting: Sequence[str], baselines:
 def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
     """Whether it runs: named (or everything is asked for), or in the default set where nothing is named."""
     if names is None:
-        return bool(getattr(plugin, "default", True))
+        return runs_by_default(plugin)
     return plugin.name in names or ALL in names
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
+from mipo_bench.harness.plugins.optional import is_trained_baseline
 from mipo_bench.reports.numbers import plural, unsigned
 from mipo_bench.reports.statistics.power import SD, min_nonzero_clusters, required_items, smallest_found
 
@@ -35,7 +36,7 @@ def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
 
 def _primary(plan: Plan) -> set[tuple[str, str]]:
     """(task, recipe) of the comparisons that are declared before the run: trained baselines make no claim."""
-    rivals = {name for name, recipe in plan.recipes.items() if getattr(recipe, "baseline", False)}
+    rivals = {name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe)}
     return {(a.task, a.recipe) for a in plan.arms if a.recipe is not None and a.recipe not in rivals}
 
 

@@ -1,16 +1,17 @@
-"""The optional attributes of plugins, read in one place, with their defaults."""
+"""The optional attributes of plugins, read in one place, with their defaults. `protocol_checks` checks their types."""
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from pathlib import Path
+from typing import Literal, TypeGuard, cast
 
-from mipo_bench.harness.types import JudgedTask, Objective, Recipe, Task
+from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.types import Baseline, JudgedTask, Objective, Recipe, SteppedBaseline, Task
 
 
-def objective_of(recipe: Recipe) -> Objective:
-    """What the recipe's examples are trained with."""
-    found: Objective = getattr(recipe, "objective", "dpo")
-    return found
+def runs_by_default(plugin: Task | Baseline | Recipe) -> bool:
+    """Whether the plugin runs where none is named; otherwise it runs only by name."""
+    return bool(getattr(plugin, "default", True))
 
 
 def is_judged(task: Task) -> TypeGuard[JudgedTask]:
@@ -21,3 +22,63 @@ def is_judged(task: Task) -> TypeGuard[JudgedTask]:
 def rules_decide(task: Task) -> bool:
     """Whether the task declares that its rule checks can decide between two responses."""
     return bool(getattr(task, "rules_decide", False))
+
+
+def data_source(task: Task) -> str | None:
+    """The data set that the task is made of, as it states it; None where it states none."""
+    found: str | None = getattr(task, "source", None)
+    return found
+
+
+def data_licence(task: Task) -> str | None:
+    """The licence of the task's data; None where the task states none."""
+    found: str | None = getattr(task, "licence", None)
+    return found
+
+
+def uses_data(task: Task) -> bool:
+    """Whether the task reads a data set that does not come with it."""
+    return bool(getattr(task, "uses_data", False))
+
+
+def with_data(task: Task, folder: Path) -> Task:
+    """The task on the files of the folder. Raises PluginError where the task has no such method."""
+    method = getattr(task, "with_data", None)
+    if method is None:
+        raise PluginError(f"task {task.name!r} has uses_data = True, but no method with_data(folder).")
+    return cast("Task", method(folder))
+
+
+def data_state(task: Task) -> tuple[Literal["ok", "warn", "fail"], str] | None:
+    """Whether a run would find the task's data, and a sentence about it; None where the task does not say."""
+    method = getattr(task, "data_state", None)
+    return cast("tuple[Literal['ok', 'warn', 'fail'], str]", method()) if method else None
+
+
+def data_used(task: Task) -> dict[str, str | int] | None:
+    """The data that the task has read, by name, for the report; None where the task does not say."""
+    method = getattr(task, "data_used", None)
+    return dict(method()) if method else None
+
+
+def context_steps(baseline: SteppedBaseline) -> int:
+    """How many of the baseline's first prompts contain the context: all of them unless it says otherwise."""
+    found: int = getattr(baseline, "context_steps", baseline.steps)
+    return found
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """The training objective of the recipe; DPO unless it names another."""
+    found: Objective = getattr(recipe, "objective", "dpo")
+    return found
+
+
+def reward_kind(recipe: Recipe) -> Literal["score", "judge"]:
+    """The reward of a GRPO recipe: the task's own score unless it names the judge."""
+    found: Literal["score", "judge"] = getattr(recipe, "reward", "score")
+    return found
+
+
+def is_trained_baseline(recipe: Recipe) -> bool:
+    """Whether the recipe is a trained baseline that other recipes are compared with."""
+    return bool(getattr(recipe, "baseline", False))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from mipo_bench.harness.errors import ConfigError, PluginError
+from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.plugins.optional import uses_data, with_data
 from mipo_bench.harness.types import Task
 
 EVERY = "*"
@@ -51,23 +52,12 @@ def _entry(entry: str | Path) -> tuple[str, str | Path]:
 def on_data(task: Task, data: Mapping[str, Path]) -> Task:
     """The task on the folder that is meant for it; the task itself where it reads none, or none is given."""
     folder = data.get(task.name, data.get(EVERY))
-    if folder is None or not getattr(task, "uses_data", False):
-        return task
-    with_data = getattr(task, "with_data", None)
-    if with_data is None:
-        raise PluginError(f"task {task.name!r} has uses_data = True, but no method with_data(folder).")
-    return cast("Task", with_data(folder.expanduser()))
-
-
-def data_used(task: Task) -> dict[str, str | int] | None:
-    """What a task says that it has read, for the report; None where it says nothing."""
-    told = getattr(task, "data_used", None)
-    return dict(told()) if told else None
+    return task if folder is None or not uses_data(task) else with_data(task, folder.expanduser())
 
 
 def data_problems(data: Mapping[str, Path], tasks: Iterable[Task]) -> Sequence[str]:
     """Folders that no task of the run would read."""
-    reading = [task.name for task in tasks if getattr(task, "uses_data", False)]
+    reading = [task.name for task in tasks if uses_data(task)]
     these = f"Those that read data: {', '.join(reading)}." if reading else "None of them reads data."
     problems = [
         f"--data {name}={folder}: no task {name!r} of this run reads data. {these}"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from mipo_bench.harness.core.progress import Meter
-from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.evaluation.arm_answers import Weights, ask
 from mipo_bench.harness.evaluation.cached_answers import answer
+from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.plugins.optional import objective_of
 from mipo_bench.harness.protocols import Generator, Request
@@ -39,13 +39,10 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
             baseline = plan.baselines[arm.baseline]
             if isinstance(baseline, SteppedBaseline | ContrastedBaseline):
                 continue  # what it asks depends on answers, or is not what its messages say
-            try:
-                asked = ask(task, baseline, arm, weights)
-            except (UserError, KeyboardInterrupt):
-                raise
-            except BaseException:  # noqa: BLE001, S112 - the arm meets it again, and becomes a failure that names it
-                continue
-            yield from asked.requests.values()
+            asked: Iterable[Request] = ()
+            with recorded(_left_to_its_arm):
+                asked = ask(task, baseline, arm, weights).requests.values()
+            yield from asked
 
 
 def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
@@ -53,10 +50,11 @@ def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Reque
     for source in sources:
         if objective_of(source.recipe) == "grpo":
             continue  # its responses come from the model in training
-        try:
+        asked: Iterable[Request] = ()
+        with recorded(_left_to_its_arm):
             asked = list(pair_requests(source, generator))
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException:  # noqa: BLE001, S112 - as above
-            continue
         yield from asked
+
+
+def _left_to_its_arm(error: BaseException) -> None:
+    """Record nothing here: the arm meets the same error, and its row of the report names it."""

@@ -21,7 +21,7 @@ from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
 from mipo_bench.harness.planning.from_responses import plan_given
 from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
-from mipo_bench.harness.plugins.optional import is_judged
+from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.training.memory import check_training_fits
@@ -182,8 +182,8 @@ def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
     """Whether data sets are here; generator-returns the tasks whose is not. Nothing is downloaded."""
     absent = set()
     for task in tasks:
-        if ask := getattr(task, "data_state", None):
-            state, text = ask()
+        if found := data_state(task):
+            state, text = found
             absent |= set() if state == "ok" else {task.name}
             yield Finding("data", state, f"{task.name}: {text}")
     return absent
@@ -192,7 +192,7 @@ def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
 def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:
     """The run without some tasks, and without folders that no other task reads."""
     names = [name for name in config.tasks or chosen if name not in absent]
-    reading = {name for name in names if getattr(chosen.get(name), "uses_data", False)}
+    reading = {name for name in names if name in chosen and uses_data(chosen[name])}
     data = {name: f for name, f in config.data.items() if name in reading or (name == EVERY and reading)}
     return config.model_copy(update={"tasks": tuple(names), "data": data})
 

@@ -6,7 +6,7 @@ reference, which must be one of the file's arms; all others are prompting arms.
 
 from __future__ import annotations
 
-from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
+from mipo_bench.harness.evaluation.arm_answers import ArmRequests, Weights
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.planning.from_responses import key
 from mipo_bench.harness.planning.plan import TaskPlan
@@ -26,6 +26,6 @@ class GivenRun(Run):
     def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
         with self._stage(arm, "evaluation", "responses") as stage:
             requests = {item.id: Request(key(arm, item.id), 0, task.decoding) for item in task.items}
-            done = Evaluated(task, arm, Weights(generator, weights), requests, {})
-            done.settle(answer(generator, list(requests.values()), self.store, stage))
-            self.evaluated.append(done)
+            asked = ArmRequests(task, arm, Weights(generator, weights), requests)
+            asked.record_unanswered(answer(generator, list(requests.values()), self.store, stage))
+            self.evaluated.append(asked.answers())

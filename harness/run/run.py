@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -19,17 +19,17 @@ from mipo_bench.harness.core.redaction import redacted
 from mipo_bench.harness.diagnostics.guards import Guarded, Guards
 from mipo_bench.harness.diagnostics.information import Informant, Informed
 from mipo_bench.harness.diagnostics.shuffled_control import held_against_strangers
-from mipo_bench.harness.errors import ModelError, StageError, UserError, described
-from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
+from mipo_bench.harness.errors import ModelError, StageError, described
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights
 from mipo_bench.harness.evaluation.cached_answers import answer
-from mipo_bench.harness.evaluation.failures import failure_line, failure_record
+from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
 from mipo_bench.harness.evaluation.strategies import Asking, respond
 from mipo_bench.harness.judging.assign import Assigned
 from mipo_bench.harness.judging.judged_arms import Jury
 from mipo_bench.harness.judging.rewards import reward_of
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
-from mipo_bench.harness.plugins.optional import is_judged, objective_of
+from mipo_bench.harness.plugins.optional import is_judged, is_trained_baseline, objective_of
 from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.run.prefetch import answer_ahead, prompted, sides
 from mipo_bench.harness.store.claims import numbers
@@ -61,7 +61,7 @@ class Run:
     display: Display
     judges: Mapping[str, Assigned] = field(default_factory=dict)
     """The judge of each judged task."""
-    evaluated: list[Evaluated] = field(default_factory=list)
+    evaluated: list[ArmAnswers] = field(default_factory=list)
     """The arms of the report, in order."""
     _checkpoints: list[CheckpointRecord] = field(default_factory=list)
     _failures: list[FailureRecord] = field(default_factory=list)
@@ -90,10 +90,10 @@ class Run:
         self._ahead()
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
-                with self._hole(arm):
+                with self._recording_failures(arm):
                     self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
         for task, arm in self._trainings():
-            with self._hole(arm):
+            with self._recording_failures(arm):
                 self._trained(task, arm)
         order = {self._name(arm): n for n, arm in enumerate(self.plan.arms)}
         self.evaluated.sort(key=lambda done: order[self._name(done.arm)])
@@ -125,14 +125,13 @@ class Run:
         weights = Weights(self.engine.base, self.engine.model_digest)
         arms = ((t, arm) for t in self.plan.tasks for arm in self.plan.arms_of(t.task.name, trained=True))
         paired = sides((self._source(task, arm) for task, arm in arms), self.engine.base)
-        with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage:
-            try:
-                answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
-            except (UserError, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001 - as above
-                reason = redacted(described(error))
-                self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
+
+        def record(error: BaseException) -> None:
+            reason = redacted(described(error))
+            self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
+
+        with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage, recorded(record):
+            answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
@@ -147,14 +146,17 @@ class Run:
         waiting, self.evaluated = self.evaluated, []
         references = {d.arm.task: d for d in waiting if d.arm.method == d.task.reference and d.arm.recipe is None}
         for done in waiting:
-            with self._hole(done.arm):
+            with self._recording_failures(done.arm):
                 if is_judged(done.task.task):
                     with self._stage(done.arm, "judging", "verdicts") as stage:
                         self.jury.hear(done, references.get(done.arm.task), stage)
                 self.evaluated.append(done)
         for task, reference in references.items():
             if task in self.judges:
-                with self._hole(reference.arm), self._stage(reference.arm, "judging again", "verdicts") as stage:
+                with (
+                    self._recording_failures(reference.arm),
+                    self._stage(reference.arm, "judging again", "verdicts") as stage,
+                ):
                     self.jury.retest(task, stage)
 
     def _keep(self, arm: Arm, pairs: PairSet) -> None:
@@ -191,11 +193,11 @@ class Run:
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
-    def _score(self, done: Evaluated) -> ArmRecord:
+    def _score(self, done: ArmAnswers) -> ArmRecord:
         """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
         return self.jury.score(done.arm, self._read(done))
 
-    def _read(self, done: Evaluated) -> ArmRecord:
+    def _read(self, done: ArmAnswers) -> ArmRecord:
         """The scores of one arm without a judge's."""
         task, responses = done.task, done.responses(self.store)
         return score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
@@ -249,16 +251,14 @@ class Run:
         with self.display.stage(f"{arm.task} {arm.method}{seed}: {name}", unit) as stage:
             yield stage
 
-    @contextmanager
-    def _hole(self, arm: Arm) -> Iterator[None]:
-        """Turn the exception of an arm into a failure record. What the user must repair ends the run instead."""
-        try:
-            yield
-        except (UserError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - one arm must not lose the others; the report names it
+    def _recording_failures(self, arm: Arm) -> AbstractContextManager[None]:
+        """Turn the failure of an arm into a hole. What the user must repair ends the run instead."""
+
+        def record(error: BaseException) -> None:
             self._failures.append(failure_record(arm.task, arm.method, arm.train_seed, self._at, error))
             self.display.say(failure_line(self._failures[-1]))
+
+        return recorded(record)
 
     def _notes(self) -> list[str]:
         """What must be said of the models' answers, whenever they were computed."""
@@ -271,7 +271,7 @@ class Run:
         arms = [self._score(done) for done in self.evaluated]
         tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
-        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if getattr(recipe, "baseline", False))
+        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if is_trained_baseline(recipe))
         declared = Declared(config.average, config.alpha, tuple(planned), config.seeds, rivals)
         informed, guarded = self._measure(tasks, arms)
         return Report(

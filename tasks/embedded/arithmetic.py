@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
-from mipo_bench.tasks.answers import number_score
+from mipo_bench.harness.types import Item, Split, Suite, Turn
+from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 SIZES = {"eval": 300, "train": 600}
@@ -116,7 +116,7 @@ def random_problem(rng: random.Random, split: Split) -> Problem:
             return problem
 
 
-class Arithmetic:
+class Arithmetic(NumberAnswers):
     """Word problems with one number as the answer."""
 
     name = "arithmetic"
@@ -127,22 +127,11 @@ class Arithmetic:
     reasoning = True
     reference = "plain"
     max_new_tokens = 256
+    answer_mark = "Answer:"
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """`SIZES[split]` problems, no two with the same text."""
         return _items(split)
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the final number."""
-        return number_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The bare answer."""
-        return f"Answer: {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """A number that is off by one."""
-        return f"Answer: {int(item.target) + 1}"
 
 
 @cache

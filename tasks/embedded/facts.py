@@ -18,8 +18,8 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
-from mipo_bench.tasks.answers import letter_score, other_letter
+from mipo_bench.harness.types import Item, Split, Suite, Turn
+from mipo_bench.tasks.answers import LetterAnswers
 from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
 from mipo_bench.tasks.splits import is_held_out, seeded
 
@@ -43,7 +43,7 @@ def ask(question: str, choices: tuple[str, ...]) -> str:
     return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
 
-class Facts:
+class Facts(LetterAnswers):
     """Four options, one right."""
 
     name = "facts"
@@ -58,18 +58,6 @@ class Facts:
     def items(self, split: Split) -> tuple[Item, ...]:
         """One question for each fact of the split."""
         return _items(split)
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
-        return letter_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The right letter."""
-        return f"Answer: {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """The next letter."""
-        return f"Answer: {other_letter(item)}"
 
 
 @cache

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
-from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
+from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.tasks.answers import LETTERS, LetterAnswers, lettered
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, unique
 from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
@@ -27,7 +27,7 @@ SHOTS = 5
 COLUMNS = ("id", "question", "choices", "answerKey")
 
 
-class _Arc(PublicTask):
+class _Arc(LetterAnswers, PublicTask):
     """Both parts of ARC."""
 
     config: ClassVar[str]
@@ -46,18 +46,6 @@ class _Arc(PublicTask):
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))
         pool = [Turn(item.prompt, f"Answer: {item.target}") for item in items]
         return demonstrated(items, asked, pool, SHOTS, "arc-shots")
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
-        return letter_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The right letter."""
-        return f"Answer: {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """The next letter."""
-        return f"Answer: {other_letter(item)}"
 
 
 class ArcChallenge(_Arc):

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re
 
-from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
-from mipo_bench.tasks.answers import number_score, off_by_one
+from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, plain_number
 from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, demonstrated
@@ -26,7 +26,7 @@ SHOTS = 8
 _MARKS = re.compile(r"<<.*?>>")
 
 
-class Gsm8k(PublicTask):
+class Gsm8k(NumberAnswers, PublicTask):
     """Word problems with one number as the answer."""
 
     name = "gsm8k"
@@ -44,18 +44,6 @@ class Gsm8k(PublicTask):
         train, held = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
         pool = [Turn(prompt(row), solution(row)) for row in train]
         return demonstrated(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the final number."""
-        return number_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The bare answer."""
-        return f"#### {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """A number that is off by one."""
-        return f"#### {off_by_one(item)}"
 
 
 def prompt(row: Row) -> str:

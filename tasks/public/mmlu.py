@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
-from mipo_bench.tasks.answers import LETTERS, letter_score, lettered, other_letter
+from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.tasks.answers import LETTERS, LetterAnswers, lettered
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row
 from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, with_shots
@@ -30,7 +30,7 @@ TRAIN, DEV, TEST = (
 )
 
 
-class Mmlu(PublicTask):
+class Mmlu(LetterAnswers, PublicTask):
     """Four options, one right."""
 
     name = "mmlu"
@@ -50,18 +50,6 @@ class Mmlu(PublicTask):
         shown = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in held]
         trained = _items("train", self.rows(TRAIN))
         return Built({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the letter; `acc` and `acc_norm` from the log-likelihoods where there are any."""
-        return letter_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The right letter."""
-        return f"Answer: {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """The next letter."""
-        return f"Answer: {other_letter(item)}"
 
 
 @dataclass(frozen=True, slots=True)

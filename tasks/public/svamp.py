@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re
 
-from mipo_bench.harness.types import Item, Response, Score, Suite, Turn
-from mipo_bench.tasks.answers import number_score, off_by_one
+from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import Row, unique
 from mipo_bench.tasks.public.gsm8k import REQUEST, SHOTS
@@ -25,7 +25,7 @@ from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
 COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
 
 
-class Svamp(PublicTask):
+class Svamp(NumberAnswers, PublicTask):
     """Word problems with one number as the answer."""
 
     name = "svamp"
@@ -45,18 +45,6 @@ class Svamp(PublicTask):
         pool = [Turn(prompt(row), solution(row)) for row in train]
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))
         return demonstrated(items, asked, pool, SHOTS, "svamp-shots")
-
-    def score(self, item: Item, response: Response) -> Score:
-        """Exact match on the final number."""
-        return number_score(item, response)
-
-    def gold(self, item: Item) -> str:
-        """The bare answer."""
-        return f"#### {item.target}"
-
-    def wrong(self, item: Item) -> str:
-        """A number that is off by one."""
-        return f"#### {off_by_one(item)}"
 
 
 def item_of(row: Row) -> Item:

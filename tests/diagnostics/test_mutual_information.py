@@ -17,7 +17,7 @@ from mipo_bench.baselines.prompting.profile import Profile
 from mipo_bench.harness.config.schema import InformationConfig
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.diagnostics.mutual_information import contrasts, measure, pointwise
-from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights, ask
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights, ask
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
@@ -164,9 +164,9 @@ def plan_of(world: World, reference: str = "profile") -> TaskPlan:
     return TaskPlan(world, items, (), reference, (reference,), (), Decoding(8, 1.0))
 
 
-def evaluated(task: TaskPlan, baseline: Baseline, generator: Countable, store: Store, arm: Arm) -> Evaluated:
+def evaluated(task: TaskPlan, baseline: Baseline, generator: Countable, store: Store, arm: Arm) -> ArmAnswers:
     generator.texts = [i.target for i in task.items]
-    done = ask(task, baseline, arm, Weights(generator, generator.digest))
+    done = ask(task, baseline, arm, Weights(generator, generator.digest)).answers()
     requests = list(done.requests.values())
     assert len({r.seed for r in requests}) == len(requests)
     answer(generator, requests, store, Stage("", ""))
@@ -286,7 +286,7 @@ def test_an_empty_response_tells_nothing(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
     found = contrasts(task, Profile(), generator, settings)
     assert found is not None
-    done = ask(task, Profile(), Arm("world", "profile"), Weights(generator, "base"))
+    done = ask(task, Profile(), Arm("world", "profile"), Weights(generator, "base")).answers()
     store.put_responses([(key, Response("", 1, 0, "stop")) for key in done.keys.values()])
     [own] = measure([done], found, settings, store, Stage("", "")).cells
     assert {value for row in own.pmi for value in row} == {0.0}

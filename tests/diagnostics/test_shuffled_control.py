@@ -16,7 +16,7 @@ from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Question, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Item
+from mipo_bench.harness.types import Item, Turn
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.tasks.embedded.facts import Facts
@@ -36,8 +36,10 @@ def test_nobody_keeps_their_own_profile() -> None:
 
 
 def test_the_item_keeps_its_request_and_takes_the_other_profile() -> None:
-    one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d")
-    assert in_place_of(one, two) == Item("a", "p", "s", "v", "d")
+    told = (Turn("r", "w"),)
+    one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d", demonstrations=told)
+    assert one.asked_by(two) == Item("a", "p", "t", "v", "d", demonstrations=told)
+    assert in_place_of(one, two) == Item("a", "p", "s", "v", "d", demonstrations=told)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import BestOfNConfig, CadConfig, RunConfig
 from mipo_bench.harness.core.progress import Meter, Stage
 from mipo_bench.harness.errors import ConfigError, StageError
-from mipo_bench.harness.evaluation.arm_answers import Evaluated, Weights
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights
+from mipo_bench.harness.evaluation.arm_answers import ask as render
 from mipo_bench.harness.evaluation.strategies import Asking, respond
 from mipo_bench.harness.planning.cost import cost
 from mipo_bench.harness.planning.plan import TaskPlan, make_plan
@@ -40,7 +41,7 @@ def plan_of(task: str, **changes: Any) -> TaskPlan:
 
 def ask(
     baseline: Baseline, plan: TaskPlan, generator: FakeGenerator, folder: Path, config: RunConfig | None = None
-) -> tuple[Evaluated, dict[str, Response]]:
+) -> tuple[ArmAnswers, dict[str, Response]]:
     store = Store(folder / "store")
     meter: Meter = Stage("test", "responses")
     arm = Arm(plan.task.name, baseline.name)
@@ -121,6 +122,18 @@ class Broken(RephraseAndRespond):
         if item.id.endswith("0"):
             raise self.error
         return super().follow_up(item, earlier)
+
+
+def test_answers_do_not_change_when_more_is_asked(tmp_path: Path) -> None:
+    plan, generator = plan_of("arithmetic"), FakeGenerator("g", lambda r: "Answer: 1")
+    asked = render(plan, PLUGINS.baselines["plain"], Arm("arithmetic", "plain"), Weights(generator, "w"))
+    first, [name, *others] = asked.answers(), asked.requests
+    asked.record_failure(name, KeyError("bug"))
+    asked.derived[others[0]] = "key"
+    later = asked.answers()
+    assert (list(first.requests), first.failed, first.derived) == ([name, *others], {}, {})
+    assert (list(later.requests), later.failed) == (others, {name: "prompt: KeyError: 'bug'"})
+    assert later.keys[others[0]] == "key" != first.keys[others[0]]
 
 
 class UnreadableError(Exception):

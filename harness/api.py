@@ -57,9 +57,9 @@ def load_report(name: str | Path = DEFAULT_REPORT, *, store: Path = DEFAULT_STOR
 
     Raises ReportError where there is none, or where it is damaged.
     """
-    from mipo_bench.harness.history.find_report import Places, find_report
+    from mipo_bench.harness.history.find_report import ReportSearch, find_report
 
-    return find_report(str(name), Places(store))
+    return find_report(str(name), ReportSearch(store))
 
 
 def compare(
@@ -101,13 +101,13 @@ def diff(
     the two have no item in common.
     """
     from mipo_bench.reports.diff.diff_reports import diff_reports
-    from mipo_bench.reports.diff.records import Options
+    from mipo_bench.reports.diff.records import DiffOptions
 
-    return diff_reports(_side(a, "a", store), _side(b, "b", store), Options(margins or {}, tuple(arms)))
+    return diff_reports(_side(a, "a", store), _side(b, "b", store), DiffOptions(margins or {}, tuple(arms)))
 
 
 def _side(report: Report | str | Path, label: str, store: Path) -> Side:
-    from mipo_bench.harness.history.find_report import Places, find_side
+    from mipo_bench.harness.history.find_report import ReportSearch, find_side
     from mipo_bench.reports.diff.records import Side
 
-    return Side(report, label) if isinstance(report, Report) else find_side(str(report), Places(store))
+    return Side(report, label) if isinstance(report, Report) else find_side(str(report), ReportSearch(store))

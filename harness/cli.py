@@ -22,8 +22,8 @@ from mipo_bench.harness.commands.history import history
 from mipo_bench.harness.commands.options import IncludeOption, takes_settings
 from mipo_bench.harness.commands.show import show
 from mipo_bench.harness.commands.store import app as store_app
-from mipo_bench.harness.core.redaction import redacted
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.redaction import redact
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _complain(message: str) -> None:
     """Names and values of others are in it: nothing that steers the terminal, no keys."""
     for line in message.splitlines():
-        sys.stderr.write(f"mipo-bench: {plain(redacted(line))}\n")
+        sys.stderr.write(f"mipo-bench: {without_control_characters(redact(line))}\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Pair:
 class Arm:
     """One way of answering a task: a prompting baseline, on the base model or on a trained checkpoint.
 
-    `recipe` and `train_seed` are None on the base model. `sample_seed` seeds the decoding; `noise` marks the
+    `recipe` and `train_seed` are None on the base model. `sample_seed` seeds the decoding; `aa_twin` marks the
     second run of an arm under another sampling seed (the A/A noise floor).
     """
 
@@ -33,13 +33,13 @@ class Arm:
     recipe: str | None = None
     train_seed: int | None = None
     sample_seed: int = 0
-    noise: bool = False
+    aa_twin: bool = False
 
     @property
     def method(self) -> str:
         """What the report calls it, seeds left out."""
         name = self.recipe or self.baseline
-        return f"{name} (A/A)" if self.noise else name
+        return f"{name} (A/A)" if self.aa_twin else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Continuations:
+class LikelihoodRequest:
     """Texts whose probability as the continuation of one rendered prompt is asked for."""
 
     prompt: str
@@ -166,6 +166,6 @@ class Generator(Protocol):
         """Answer the requests: (position, response), each as soon as it is finished, in any order."""
         ...
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """The likelihood of each text after its prompt: (position, one for each text), in any order."""
         ...

@@ -27,11 +27,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Demonstration:
     """An earlier request with its response, shown to the model as a demonstration."""
 
     prompt: str
     response: str
+
+
+Turn = Demonstration
+"""The earlier name, for plugins; it goes in the next release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Item:
     user_id: str | None = None
     context: str | None = None
     options: tuple[str, ...] = ()
-    demonstrations: tuple[Turn, ...] = ()
+    demonstrations: tuple[Demonstration, ...] = ()
     system: str | None = None
     prefix: str = ""
 
@@ -165,7 +169,7 @@ class JudgedTask(Task, Protocol):
 
 
 @runtime_checkable
-class ForeignTask(Task, Protocol):
+class ExternalTask(Task, Protocol):
     """A task that another harness defines: it says itself how it is decoded, whatever the run's decoding settings.
 
     `definition` is the part of its definition that scores depend on, as text.
@@ -231,9 +235,10 @@ class Recipe(Protocol):
     """A training recipe: says under which prompt the rejected response is sampled.
 
     It may also have: `objective`, the loss (one of OBJECTIVES; `dpo` when absent); `default` (bool), False to run only
-    when named; `baseline` (bool), True for a trained baseline that other recipes are held against; `drawn_as`, the name
-    of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for `grpo`: `score`, the task's
-    own, or `judge`; and `graded_contrasts(items, rng, negatives, similarity)`, several contrasts for each item.
+    when named; `is_trained_baseline` (bool), True for a trained baseline that other recipes are held against;
+    `shares_pairs_of`, the name of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for
+    `grpo`: `score`, the task's own, or `judge`; and `several_contrasts(items, rng, negatives, similarity)`, several
+    contrasts for each item.
     """
 
     name: str

@@ -45,12 +45,12 @@ def to_number(text: str) -> float:
     return float(re.sub(r"[,\s$+]", "", text).replace("\u2212", "-"))
 
 
-def plain(value: float) -> str:
+def number_text(value: float) -> str:
     """A finite number in plain digits, whole ones without a point."""
     return str(int(value)) if value == int(value) else f"{Decimal(repr(float(value))):f}"
 
 
-def lettered(question: str, options: Sequence[str]) -> str:
+def multiple_choice_prompt(question: str, options: Sequence[str]) -> str:
     """A multiple-choice prompt: the question, an option a line with its letter, and the form of the answer."""
     lines = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
     return "\n".join([question, *lines, 'End with "Answer: " and the letter of the right option.'])
@@ -96,7 +96,7 @@ class NumberAnswers:
 
     def wrong(self, item: Item) -> str:
         """A number that is off by one."""
-        return f"{self.answer_mark} {plain(float(item.target) + 1)}"
+        return f"{self.answer_mark} {number_text(float(item.target) + 1)}"
 
 
 class LetterAnswers:

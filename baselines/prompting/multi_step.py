@@ -10,7 +10,7 @@ def system_turn(item: Item) -> tuple[Message, ...]:
     return (Message("system", item.context),) if item.context else ()
 
 
-class Stepped:
+class MultiStep:
     """Prompts of every step show the item's context where it has one."""
 
     default = False

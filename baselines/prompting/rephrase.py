@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipo_bench.baselines.prompting.multi_step import Stepped, system_turn
+from mipo_bench.baselines.prompting.multi_step import MultiStep, system_turn
 from mipo_bench.harness.types import Item, Message
 
 INSTRUCTION = "Do not answer yet. Say this request again in your own words, clearer and in full."
 
 
-class RephraseAndRespond(Stepped):
+class RephraseAndRespond(MultiStep):
     """The model says the request again in its own words, then answers both wordings."""
 
     name = "rephrase-and-respond"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipo_bench.baselines.prompting.multi_step import Stepped, system_turn
+from mipo_bench.baselines.prompting.multi_step import MultiStep, system_turn
 from mipo_bench.harness.types import Item, Message
 
 FEEDBACK = "What is wrong or missing in this answer? Name what should change."
 REFINE = "Write the answer again with these changes, and nothing else."
 
 
-class SelfRefine(Stepped):
+class SelfRefine(MultiStep):
     """Three steps; the refined answer is scored."""
 
     name = "self-refine"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipo_bench.baselines.prompting.multi_step import Stepped, system_turn
+from mipo_bench.baselines.prompting.multi_step import MultiStep, system_turn
 from mipo_bench.harness.types import Item, Message, Task
 
 INSTRUCTION = "Do not answer yet. Think step by step about what this user would want of the answer."
 
 
-class UserThoughts(Stepped):
+class UserThoughts(MultiStep):
     """The model reasons about the user's wishes, then answers with its thoughts before it."""
 
     name = "user-thoughts"

@@ -12,6 +12,6 @@ class InfoNce(MipoRandom):
     name = "infonce"
     description = "Trained baseline: InfoNCE, the response's own prompt against others."
     objective: Objective = "infonce"
-    drawn_as = "mipo-random"
+    shares_pairs_of = "mipo-random"
     default = False
-    baseline = True
+    is_trained_baseline = True

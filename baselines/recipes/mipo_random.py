@@ -31,11 +31,11 @@ class MipoRandom:
             raise ValueError("mipo-random needs at least two users with different contexts")
         return [_other_user(item, users, rng) for item in items]
 
-    def graded_contrasts(
+    def several_contrasts(
         self, items: Sequence[Item], rng: random.Random, k: int, similarity: Similarity
     ) -> list[list[Item]]:
-        """For each item `k` different contrasts; see `negatives.contrasts`."""
-        return negatives.contrasts(items, rng, k, similarity)
+        """For each item `k` different contrasts; see `negatives.contrasts_by_similarity`."""
+        return negatives.contrasts_by_similarity(items, rng, k, similarity)
 
 
 def _other_user(item: Item, users: Sequence[Item], rng: random.Random) -> Item:

@@ -25,7 +25,9 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 0.0
 
 
-def contrasts(items: Sequence[Item], rng: random.Random, negatives: int, similarity: Similarity) -> list[list[Item]]:
+def contrasts_by_similarity(
+    items: Sequence[Item], rng: random.Random, negatives: int, similarity: Similarity
+) -> list[list[Item]]:
     """For each item `negatives` others, each with another context; for tasks without users, with another prompt.
 
     `near` takes those most like the item, `far` those least like it, both in that order; ties fall at random. Raises

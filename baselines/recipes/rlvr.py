@@ -16,7 +16,7 @@ class Rlvr:
     objective: Objective = "grpo"
     reward = "score"
     default = False
-    baseline = True
+    is_trained_baseline = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
         """Tasks that score a response by rule, not by a judge, and let the model write one."""

@@ -12,6 +12,6 @@ class Sami(MipoRandom):
     name = "sami"
     description = "Trained baseline: SAMI, symmetric contrast of prompts and responses."
     objective: Objective = "sami"
-    drawn_as = "mipo-random"
+    shares_pairs_of = "mipo-random"
     default = False
-    baseline = True
+    is_trained_baseline = True

@@ -12,6 +12,6 @@ class SftSelf(MipoRandom):
     name = "sft-self"
     description = "Trained baseline: supervised fine-tuning on the chosen responses."
     objective: Objective = "sft"
-    drawn_as = "mipo-random"
+    shares_pairs_of = "mipo-random"
     default = False
-    baseline = True
+    is_trained_baseline = True

@@ -12,7 +12,7 @@ from mipo_bench.harness.training.pairs import PairSet, PromptSet
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedCheckpoint:
     """A checkpoint ready to answer, with where it came from."""
 
     generator: Generator
@@ -20,11 +20,11 @@ class Trained:
     lineage: Mapping[str, Any]
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """What the runner needs of models."""
 
     model_digest: str
-    backend: str
+    name: str
     """What answers, as the report names it."""
     notes: list[str]
     """What a reader of the report must know about how the models answered."""
@@ -44,7 +44,7 @@ class Engine(Protocol):
         """The number format that responses are computed in."""
         ...
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         """The checkpoint for this arm's recipe and seed, trained unless the store has it."""
         ...
 
@@ -53,7 +53,7 @@ class Engine(Protocol):
         ...
 
 
-class Loaded(Protocol):
+class LocalGenerator(Protocol):
     """A generator whose model is in memory here once it has answered."""
 
     @property

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mipo_bench.harness.backends.base import Loaded, Trained
+from mipo_bench.harness.backends.base import LocalGenerator, TrainedCheckpoint
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
-from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator, load_model
+from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator, load_model
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.planning.grid import recipe_name, settings_of
@@ -32,7 +32,7 @@ def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
     names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
     objective = training.data.objective
     settings = training.settings.model_dump_json(exclude=NOT_READ[objective])
-    return digest(["checkpoint", train.CODE, *names, settings, *_marked(objective), *circumstances])
+    return digest(["checkpoint", train.TRAINING_VERSION, *names, settings, *_marked(objective), *circumstances])
 
 
 def _marked(objective: Objective) -> tuple[str, ...]:
@@ -40,27 +40,27 @@ def _marked(objective: Objective) -> tuple[str, ...]:
     return () if objective == "dpo" else (objective,)
 
 
-class HFEngine:
+class HFBackend:
     """Hugging Face models; checkpoints live in the store."""
 
-    backend = "transformers"
+    name = "transformers"
 
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
-        """`folder` is the base model's (`models.resolve`), `placement` comes from `generate.resolve_placement`."""
+        """`folder` is the base model's (`resolve_model`), `placement` comes from `resolve_placement`."""
         self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
         self.versions = package_versions()
         self.notes: list[str] = []
-        self._generators: list[Loaded] = []
+        self._generators: list[LocalGenerator] = []
 
     @cached_property
     def base(self) -> Generator:
         """The base model."""
         return self._generator(self.folder, self.model_digest)
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
-        """See `Engine`."""
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
+        """See `Backend`."""
         training = Training(
             base=self.folder,
             base_digest=self.model_digest,
@@ -90,11 +90,11 @@ class HFEngine:
             self.notes.append(
                 f"{arm.task} {arm.recipe}: this model's training on a GPU gives slightly other weights each time"
             )
-        return Trained(self._generator(found.folder, found.digest), found.digest, lineage)
+        return TrainedCheckpoint(self._generator(found.folder, found.digest), found.digest, lineage)
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        name = digest([GENERATION, weights, *self.placement.generation_key, *libraries])
+        name = digest([GENERATION_VERSION, weights, *self.placement.generation_key, *libraries])
         generator = HFGenerator(folder, name, self.placement, load=self._load)
         self._generators.append(generator)
         return generator

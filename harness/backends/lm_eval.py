@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.backends.hf import HFEngine
+from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, file_digest, folder_digest
 from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
@@ -30,13 +30,13 @@ _NOT_IN_KEY = {
 """Arguments that cannot change an answer."""
 
 
-class LMEvalEngine(HFEngine):
-    """Base model and checkpoints generate through an engine of lm-eval. Training is the same as that of `HFEngine`."""
+class LMEvalBackend(HFBackend):
+    """Base model and checkpoints generate through an engine of lm-eval. Training is the same as that of `HFBackend`."""
 
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
-        """See `HFEngine`."""
+        """See `HFBackend`."""
         super().__init__(config, folder, placement, store)
-        self.backend = config.backend
+        self.name = config.backend
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         backend = self.config.backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.backends.lm_eval import _NOT_IN_KEY, _build, _identity
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
@@ -22,7 +22,7 @@ _REMOTE_DEFAULTS: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retr
 """Time limit for one attempt in seconds, attempts, limit of the first pause in seconds, concurrent requests."""
 
 
-class ServedEngine:
+class RemoteBackend:
     """A model on a server, or one that lm-eval finds by its arguments alone. It cannot be trained."""
 
     device = "remote"
@@ -33,7 +33,7 @@ class ServedEngine:
 
         Raises ConfigError for arguments that the backend does not take.
         """
-        self.backend = config.backend
+        self.name = config.backend
         self.notes = [f"the model {config.model!r} is known by its name alone: its weights cannot be checked"]
         self.model_digest = digest([config.model, config.backend_args.get("base_url")])
         self._base = _openai(config, self.notes) if config.source.kind == "openai" else _remote(config, self)
@@ -43,9 +43,9 @@ class ServedEngine:
         """The model."""
         return self._base
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:  # noqa: ARG002
         """Raise ModelError, because the weights are not here."""
-        raise ModelError(f"{arm.recipe}: backend {self.backend!r} cannot train; give --recipes none.")
+        raise ModelError(f"{arm.recipe}: backend {self.name!r} cannot train; give --recipes none.")
 
     def unload(self) -> None:
         """Nothing is loaded here."""
@@ -71,7 +71,7 @@ def _openai(config: RunConfig, notes: list[str]) -> Generator:
     return OpenAIGenerator(server, key, config.chat, workers, notes)
 
 
-def _remote(config: RunConfig, engine: ServedEngine) -> Generator:
+def _remote(config: RunConfig, backend: RemoteBackend) -> Generator:
     """A model on a server of any other kind, through lm-eval's engine for it. lm-eval gets one request per call."""
     arguments: dict[str, Any] = {"model": config.model, **_REMOTE_DEFAULTS, **config.backend_args}
     settings = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
@@ -86,9 +86,9 @@ def _remote(config: RunConfig, engine: ServedEngine) -> Generator:
     timeout = max(1, round(_number(arguments, "timeout")))  # lm-eval counts whole seconds
     given = {name: value for name, value in arguments.items() if name not in ("num_concurrent", "retry_pause")}
     given |= {"timeout": timeout, "max_retries": 1}  # lm-eval would end the run after its last attempt
-    identity = _identity(config, engine.model_digest, settings, [])
+    identity = _identity(config, backend.model_digest, settings, [])
     spec = ModelSpec(lambda: _build(config.backend, given), identity, traits, config.chat)
-    return LMEvalGenerator(spec, engine.notes)
+    return LMEvalGenerator(spec, backend.notes)
 
 
 def _number(arguments: Mapping[str, Any], name: str) -> float:

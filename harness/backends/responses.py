@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.planning.from_responses import Given
-from mipo_bench.harness.protocols import Arm, Continuations, Generator, Likelihood, Prompt, Request
+from mipo_bench.harness.planning.from_responses import ExternalResponses
+from mipo_bench.harness.protocols import Arm, Generator, Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Message, Response
 
 
-class GivenGenerator:
+class ResponsesFileGenerator:
     """Answers with what the file has under the request's prompt, which is the `key` of arm and item."""
 
     notes: Sequence[str] = ()
     end_of_turn_token = ""
     control_tokens: Sequence[str] = ()
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: ExternalResponses) -> None:
         """Its digest is the file's: other responses are another model."""
-        self.given = given
+        self.external = given
         self.digest = given.digest
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:  # noqa: ARG002 - no model, no template
@@ -32,24 +32,24 @@ class GivenGenerator:
         """See `Generator`."""
         missing = Response("the file has no response", 0, 0, "failed")
         for position, request in enumerate(requests):
-            yield position, self.given.responses.get(request.prompt, missing)
+            yield position, self.external.responses.get(request.prompt, missing)
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """Nothing can be asked of a file. Raises ModelError."""
         raise ModelError(f"{len(asked)} likelihoods are wanted of a file of responses; give a model.")
 
 
-class GivenEngine:
+class ResponsesFileBackend:
     """Stands where a model would. It trains nothing."""
 
-    backend = "responses"
+    name = "responses"
     device = "none"
     dtype = "none"
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: ExternalResponses) -> None:
         """Remember the responses."""
         self.model_digest = given.digest
-        self._generator = GivenGenerator(given)
+        self._generator = ResponsesFileGenerator(given)
         counted = [] if given.counted else ["lengths are counted in words where the file gives no n_tokens"]
         self.notes = [*counted, "the responses were produced elsewhere: prompts and decoding are not known"]
 
@@ -58,7 +58,7 @@ class GivenEngine:
         """The file as a generator."""
         return self._generator
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:  # noqa: ARG002
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:  # noqa: ARG002
         """Raise ModelError: a file cannot be trained."""
         raise ModelError(f"{arm.recipe}: a file of responses cannot be trained; give a model.")
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from mipo_bench.harness.backends.base import Engine
-from mipo_bench.harness.backends.hf import HFEngine
-from mipo_bench.harness.backends.lm_eval import LMEvalEngine
-from mipo_bench.harness.backends.remote import ServedEngine, chat_server
+from mipo_bench.harness.backends.base import Backend
+from mipo_bench.harness.backends.hf import HFBackend
+from mipo_bench.harness.backends.lm_eval import LMEvalBackend
+from mipo_bench.harness.backends.remote import RemoteBackend, chat_server
 from mipo_bench.harness.config.schema import OPENAI, OWN, RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
-from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
+from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
 from mipo_bench.harness.generators.placement import resolve_placement
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.memory import check_training_fits
@@ -27,39 +27,39 @@ def check_backend(config: RunConfig) -> None:
     """Raise ConfigError or ModelError for an unknown backend or model. Loads nothing and connects to no server."""
     source = config.source
     if source.kind == "own":
-        locate(config.model)
+        find_model_folder(config.model)
         return
     from lm_eval.models import MODEL_MAPPING
 
     if source.kind == "lm-eval" and config.backend not in MODEL_MAPPING:
         raise ConfigError(unknown("backend", config.backend, [OWN, OPENAI, *MODEL_MAPPING]))
     if source.has_weights:
-        locate(config.model)
-    elif config.model == EMBEDDED:
+        find_model_folder(config.model)
+    elif config.model == EMBEDDED_MODEL:
         raise ConfigError(f"--backend {config.backend} needs --model NAME, the model's name there.")
 
 
-def engine_maker(config: RunConfig) -> Callable[[Store], Engine]:
+def backend_maker(config: RunConfig) -> Callable[[Store], Backend]:
     """A function that makes the engine as soon as the store is open.
 
     Raises ModelError for a model that cannot be used, or a server that cannot be reached.
     """
     source = config.source
     if source.kind == "own":
-        folder, placement = resolve(config.model), resolve_placement(config)
+        folder, placement = resolve_model(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
-        return lambda store: HFEngine(config, folder, placement, store)
+        return lambda store: HFBackend(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if source.has_weights:
-        folder, placement = resolve(config.model), resolve_placement(config)
+        folder, placement = resolve_model(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
-        return lambda store: LMEvalEngine(config, folder, placement, store)
+        return lambda store: LMEvalBackend(config, folder, placement, store)
     address = config.backend_args.get("base_url")
     if source.kind == "openai":
         chat_server(config).check()
     elif address is not None:
         check_address(str(address))
-    served = ServedEngine(config)
+    served = RemoteBackend(config)
     return lambda _: served
 
 

@@ -13,13 +13,13 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import display_for
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.judging.assign import Assigned, load_judge, load_judges
+from mipo_bench.harness.judging.assign import AssignedJudge, load_judge, load_judges
 from mipo_bench.harness.judging.validation import Labels, check, labels_in, labels_of
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.optional import is_judged
 from mipo_bench.harness.run.environment import prepare_process, silence_libraries
-from mipo_bench.harness.run.interrupt import STOPPED
-from mipo_bench.harness.run.launch import of_environment
+from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
+from mipo_bench.harness.run.launch import rank_of_this_process
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.reports.pages.judges import checks
 from mipo_bench.reports.pages.page import Page, Section
@@ -30,7 +30,7 @@ from mipo_bench.reports.render.terminal import draw
 def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     """Check the judge; 0, or 1 where it was not shown to be better than chance, or 130 when stopped."""
     silence_libraries()
-    prepare_process(config, of_environment())
+    prepare_process(config, rank_of_this_process())
     data, assigned = _on_file(config, labels) if labels else _on_task(config)
     for folder in (config.store, write.absolute().parent):
         check_writable(folder)
@@ -42,7 +42,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
                 found = check(assigned, data, config.judge, store, stage)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
-        return STOPPED
+        return EXIT_INTERRUPTED
     write_atomically(write, _file(found))
     better = _better_than_chance(found)
     draw(_page(found, assigned, better=better), Console(highlight=False))
@@ -50,7 +50,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     return 0 if better else 1
 
 
-def _on_task(config: RunConfig) -> tuple[Labels, Assigned]:
+def _on_task(config: RunConfig) -> tuple[Labels, AssignedJudge]:
     """The labels of the one judged task that is named, and its judge."""
     if len(config.tasks) != 1:
         raise ConfigError("name one judged task with --task, or a file of labelled comparisons with --labels.")
@@ -61,7 +61,7 @@ def _on_task(config: RunConfig) -> tuple[Labels, Assigned]:
     return labels_of(task, config.limit), load_judges(untrained, [task])[task.name]
 
 
-def _on_file(config: RunConfig, labels: Path) -> tuple[Labels, Assigned]:
+def _on_file(config: RunConfig, labels: Path) -> tuple[Labels, AssignedJudge]:
     if config.tasks:
         raise ConfigError("--task and --labels exclude each other: a judge is held against one or the other.")
     if config.judge.spec is None:
@@ -82,13 +82,13 @@ def _better_than_chance(found: JudgeRecord) -> bool:
     return v.kappa == 1 if v.kappa_low is None else v.kappa_low > 0
 
 
-def _page(found: JudgeRecord, assigned: Assigned, *, better: bool) -> Page:
+def _page(found: JudgeRecord, assigned: AssignedJudge, *, better: bool) -> Page:
     head = [f"judge {found.name} ({found.kind}, {found.digest[:10]}), {found.protocol}, on the labels of {found.task}"]
     head += [f"! {note}" for note in assigned.notes]
     answer = "The judge agrees with the labels better than chance would."
     if not better:
         answer = "The judge was not shown to agree with the labels better than chance would."
-    return Page("check-judge", tuple(head), (Section(found.task, (checks(found),)),), answers=(answer,))
+    return Page("check-judge", tuple(head), (Section(found.task, (checks(found),)),), conclusions=(answer,))
 
 
 def _file(found: JudgeRecord) -> str:

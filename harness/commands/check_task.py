@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mipo_bench.harness.commands.options import IncludeOption
-from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mipo_bench.harness.plugins.check_items import Check
+    from mipo_bench.harness.plugins.check_items import CheckResult
     from mipo_bench.harness.plugins.registry import Plugins
     from mipo_bench.harness.types import Task
 
@@ -87,16 +87,16 @@ def _is_path(name: str) -> bool:
 def _tasks_of(path: Path, plugins: Plugins) -> list[Task]:
     """The tasks that a file or folder announces. Raises PluginError where there is none."""
     from mipo_bench.harness.errors import PluginError
-    from mipo_bench.harness.plugins.included_files import sources
+    from mipo_bench.harness.plugins.included_files import included_files
 
-    labels = {source.label for source in sources(path)}
+    labels = {source.label for source in included_files(path)}
     found = [task for name, task in plugins.tasks.items() if plugins.origins["task", name].label in labels]
     if not found:
         raise PluginError(f"{path} announces no task: end it with TASKS = [MyTask], a list of its classes.")
     return found
 
 
-def _print(task: Task, plugins: Plugins, checks: Iterable[Check]) -> int:
+def _print(task: Task, plugins: Plugins, checks: Iterable[CheckResult]) -> int:
     """Print each check as it is done; the number of those that failed."""
     origin = plugins.origins.get(("task", task.name))
     where = f", {origin.label}" if origin else ""
@@ -104,7 +104,7 @@ def _print(task: Task, plugins: Plugins, checks: Iterable[Check]) -> int:
     failed = 0
     for check in checks:
         failed += bool(check.problems)
-        first, *more = (redacted(line) for line in check.problems[:_SHOWN] or (check.done,))
+        first, *more = (redact(line) for line in check.problems[:_SHOWN] or (check.done,))
         sys.stdout.write(f"  {'FAIL' if check.problems else 'ok':<5} {check.name:<10} {first}\n")
         more += [f"and {len(check.problems) - _SHOWN} more"] if len(check.problems) > _SHOWN else []
         sys.stdout.writelines(f"{'':<19}{line}\n" for line in more)

@@ -10,22 +10,22 @@ import typer
 
 from mipo_bench.harness.commands.options import FORMAT, DataOption, IncludeOption, PathOption, StoreOption
 from mipo_bench.harness.core.default_paths import DEFAULT_STORE
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mipo_bench.harness.history.find_report import Places
-    from mipo_bench.reports.diff.gate import Gate, Verdict
+    from mipo_bench.harness.history.find_report import ReportSearch
+    from mipo_bench.reports.diff.gate import Gate, GateResult
     from mipo_bench.reports.diff.page import ItemLists
     from mipo_bench.reports.diff.records import ReportDiff, Side
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _DiffOptions:
     """The options of one call."""
 
-    places: Places
+    search: ReportSearch
     form: str
     gate: Literal["regression", "noninferior"] | None
     margins: tuple[str, ...]
@@ -71,11 +71,11 @@ def diff(
     Exit codes: 0 fine; 2 bad input; with --gate also 1 regression, 3 loss
     not ruled out (noninferior), 4 not comparable.
     """
-    from mipo_bench.harness.history.find_report import Places
+    from mipo_bench.harness.history.find_report import ReportSearch
     from mipo_bench.harness.plugins.task_data import given_folders
 
-    asked = _Asked(
-        Places(store, path, tuple(include or ()), given_folders(data or ())),
+    asked = _DiffOptions(
+        ReportSearch(store, path, tuple(include or ()), given_folders(data or ())),
         format_,
         gate,
         tuple(margin or ()),
@@ -86,7 +86,7 @@ def diff(
     raise typer.Exit(_selftest(a, asked) if selftest else _gated(a, b, asked))
 
 
-def _gated(a: str, b: str | None, asked: _Asked) -> int:
+def _gated(a: str, b: str | None, asked: _DiffOptions) -> int:
     """The exit code of the diff; with a gate, reports that cannot be compared have one of their own."""
     from mipo_bench.harness.errors import NotComparableError
     from mipo_bench.reports.diff.gate import NOT_COMPARABLE
@@ -102,33 +102,33 @@ def _gated(a: str, b: str | None, asked: _Asked) -> int:
 
 def _say(lines: Iterable[str]) -> None:
     """Names from reports are in it: nothing that steers the terminal."""
-    sys.stderr.writelines(f"mipo-bench: {plain(line)}\n" for line in lines)
+    sys.stderr.writelines(f"mipo-bench: {without_control_characters(line)}\n" for line in lines)
 
 
-def _diff(a: str, b: str | None, asked: _Asked) -> int:
+def _diff(a: str, b: str | None, asked: _DiffOptions) -> int:
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.harness.history.rescore import rescored, texts_of
     from mipo_bench.reports.diff.diff_reports import diff_reports
-    from mipo_bench.reports.diff.gate import judge
+    from mipo_bench.reports.diff.gate import apply_gate
     from mipo_bench.reports.diff.margins import gate_of, read_margins
     from mipo_bench.reports.diff.page import ItemLists
-    from mipo_bench.reports.diff.records import Options
+    from mipo_bench.reports.diff.records import DiffOptions
 
-    left = find_side(a, asked.places)
-    right = find_side(b, asked.places) if b is not None else working_tree(a, asked.places)
-    texts = texts_of(left, right, asked.places) if asked.items else None
+    left = find_side(a, asked.search)
+    right = find_side(b, asked.search) if b is not None else working_tree(a, asked.search)
+    texts = texts_of(left, right, asked.search) if asked.items else None
     if asked.rescore:
-        left, right = rescored(left, asked.places), rescored(right, asked.places)
+        left, right = rescored(left, asked.search), rescored(right, asked.search)
     margins = read_margins(asked.margins, [task.name for task in right.report.tasks])
     gate = gate_of(asked.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
-    found = diff_reports(left, right, Options(margins, asked.arms))
-    verdict = judge(found, gate) if gate else None
-    _print(found, gate, verdict, asked, ItemLists(asked.items, texts) if texts else None)
-    return verdict.code if verdict else 0
+    found = diff_reports(left, right, DiffOptions(margins, asked.arms))
+    gate_result = apply_gate(found, gate) if gate else None
+    _print(found, gate, gate_result, asked, ItemLists(asked.items, texts) if texts else None)
+    return gate_result.code if gate_result else 0
 
 
 def _print(
-    found: ReportDiff, gate: Gate | None, verdict: Verdict | None, asked: _Asked, items: ItemLists | None
+    found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, asked: _DiffOptions, items: ItemLists | None
 ) -> None:
     from rich.console import Console
 
@@ -138,14 +138,14 @@ def _print(
     from mipo_bench.reports.render.terminal import draw
 
     if asked.form == "json":
-        sys.stdout.write(diff_to_json(found, gate, verdict, items))
+        sys.stdout.write(diff_to_json(found, gate, gate_result, items))
     elif asked.form == "markdown":
-        sys.stdout.write(page_to_markdown(diff_page(found, gate, verdict, items)))
+        sys.stdout.write(page_to_markdown(diff_page(found, gate, gate_result, items)))
     else:
-        draw(diff_page(found, gate, verdict, items), Console(highlight=False))
+        draw(diff_page(found, gate, gate_result, items), Console(highlight=False))
 
 
-def _selftest(a: str, asked: _Asked) -> int:
+def _selftest(a: str, asked: _DiffOptions) -> int:
     from rich.console import Console
 
     from mipo_bench.harness.history.find_report import find_side, working_tree
@@ -153,7 +153,7 @@ def _selftest(a: str, asked: _Asked) -> int:
     from mipo_bench.reports.diff.selftest import selftest, selftest_page
     from mipo_bench.reports.render.terminal import draw
 
-    side: Side = working_tree(a, asked.places) if a == "HEAD" else find_side(a, asked.places)
+    side: Side = working_tree(a, asked.search) if a == "HEAD" else find_side(a, asked.search)
     margins = read_margins(asked.margins, [task.name for task in side.report.tasks])
     found = selftest(side, margins, asked.arms)
     draw(selftest_page(side, found), Console(highlight=False))

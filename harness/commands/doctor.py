@@ -8,8 +8,8 @@ from rich.text import Text
 
 from mipo_bench.harness.config.loading import preset_notes
 from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.core.redaction import redacted
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.redaction import redact
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.run.preflight import Finding, can_start, examine
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -36,5 +36,9 @@ def _row(finding: Finding) -> Table:
     row.add_column(width=4)
     row.add_column(width=8)
     row.add_column(overflow="fold")
-    row.add_row(Text(finding.state, style=_STYLES[finding.state]), finding.what, Text(plain(redacted(finding.text))))
+    row.add_row(
+        Text(finding.state, style=_STYLES[finding.state]),
+        finding.what,
+        Text(without_control_characters(redact(finding.text))),
+    )
     return row

@@ -22,13 +22,13 @@ def history(
     """List reports in git and runs in the store, or follow one arm through them."""
     from rich.console import Console
 
-    from mipo_bench.harness.history.find_report import Places
+    from mipo_bench.harness.history.find_report import ReportSearch
     from mipo_bench.harness.history.past_reports import past_reports
     from mipo_bench.reports.diff.trend import history_page, trend_page
     from mipo_bench.reports.render.markdown import page_to_markdown
     from mipo_bench.reports.render.terminal import draw
 
-    past = past_reports(Places(store, path), limit)
+    past = past_reports(ReportSearch(store, path), limit)
     page = trend_page(past, arm) if arm else history_page(past)
     if format_ == "markdown":
         sys.stdout.write(page_to_markdown(page))

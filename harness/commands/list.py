@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.plugins.optional import data_licence, data_source, is_judged, runs_by_default, uses_data
 from mipo_bench.harness.plugins.registry import Origin, Plugins
 from mipo_bench.harness.types import Task
@@ -42,7 +42,7 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table
     table.add_column(min_width=22, no_wrap=True)
     table.add_column(overflow="fold")
     for name, (description, facts) in rows:
-        table.add_row(Text(f"  {plain(name)}"), _text(description))
+        table.add_row(Text(f"  {without_control_characters(name)}"), _text(description))
         if verbose:
             table.add_row("", _text(facts, style="dim"))
     return table
@@ -50,7 +50,7 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table
 
 def _text(lines: str, style: str = "") -> Text:
     """Lines of others, which cannot steer the terminal."""
-    return Text("\n".join(plain(line) for line in lines.split("\n")), style=style)
+    return Text("\n".join(without_control_characters(line) for line in lines.split("\n")), style=style)
 
 
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.planning.power import planned_power
 from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.run.environment import silence_libraries
-from mipo_bench.harness.run.interrupt import STOPPED, stoppable
+from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write
 from mipo_bench.reports.pages.report import data_line
 from mipo_bench.reports.records.report import Report
@@ -37,15 +37,15 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         return 0
     check_judge(config, [task.task for task in prepared.plan.tasks])
     console = Console(stderr=True, highlight=False)
-    worker = prepared.processes.helps
+    worker = prepared.processes.is_worker
     for note in () if worker else preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
     try:
-        with stoppable():
+        with ctrl_c_stops():
             outcome = execute(prepared, SilentDisplay() if worker else display_for(console))
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
-        return STOPPED
+        return EXIT_INTERRUPTED
     return 0 if outcome.report is None else _publish(outcome.report, outcome.to_judge, config.out, console)
 
 

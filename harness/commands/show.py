@@ -25,14 +25,14 @@ def show(
     """Show a report."""
     from rich.console import Console
 
-    from mipo_bench.harness.history.find_report import Places, find_report
+    from mipo_bench.harness.history.find_report import ReportSearch, find_report
     from mipo_bench.reports.records.report_file import to_json
     from mipo_bench.reports.render.csv_table import to_csv
     from mipo_bench.reports.render.latex import to_latex
     from mipo_bench.reports.render.markdown import to_markdown
     from mipo_bench.reports.render.terminal import show_terminal
 
-    found = find_report(report, Places(store, path))
+    found = find_report(report, ReportSearch(store, path))
     if plots is not None:
         from mipo_bench.reports.render.plots import write_plots
 

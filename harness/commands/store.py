@@ -144,7 +144,7 @@ def _verdict(damaged: int, *, drop: bool) -> str:
 
 
 def _say(lines: list[str]) -> None:
-    from mipo_bench.harness.core.text import plain
+    from mipo_bench.harness.core.text import without_control_characters
 
     for line in lines:
-        sys.stdout.write(plain(line) + "\n")
+        sys.stdout.write(without_control_characters(line) + "\n")

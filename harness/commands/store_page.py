@@ -8,12 +8,12 @@ from typing import Any
 
 from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
-from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.store.claims import process_list_text
 from mipo_bench.harness.store.database import FILE
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.numbers import plural
-from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 
 _TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
@@ -26,11 +26,11 @@ def store_page(store: Store) -> Page:
     notes = Footnotes()
     rows = tuple(_run_row(run, notes) for run in runs)
     columns = ("run", "date", "made at", "model", "tasks", "arms", "responses")
-    held = Grid("", ("content", "number", "size"), tuple(_content(store)))
-    sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Grid("", columns, rows),))] if runs else []
+    held = Table("", ("content", "number", "size"), tuple(_content(store)))
+    sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Table("", columns, rows),))] if runs else []
     head = (f"store {store.folder}", *(f"! {name} was damaged and has been dropped" for name in store.damaged))
     others = store.claims.others()
-    head += (f"at work on it: {numbers(others)}",) if others else ()
+    head += (f"at work on it: {process_list_text(others)}",) if others else ()
     title = "what it holds" if runs else "no run yet"
     return Page("mipo-bench store", head, (*sections, Section(title, (held,))), tuple(notes.texts))
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from yaml.composer import ComposerError
 
 from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
-from mipo_bench.harness.config.schema import OWN, AnswerSource, RunConfig, Section
+from mipo_bench.harness.config.schema import OWN, AnswerSource, ConfigSection, RunConfig
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES
@@ -193,7 +193,7 @@ def _take_unknown(values: dict[str, Any]) -> list[str]:
 
 
 def _unknown_keys(
-    values: Mapping[str, Any], section: type[Section], prefix: tuple[str, ...] = ()
+    values: Mapping[str, Any], section: type[ConfigSection], prefix: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     for key, value in values.items():
         path = (*prefix, key)
@@ -203,11 +203,11 @@ def _unknown_keys(
             kind = f"key in section {name!r}:" if prefix else "configuration key"
             yield path, unknown(kind, str(key), section.model_fields)
         elif isinstance(value, Mapping) and _is_section(field.annotation):
-            yield from _unknown_keys(value, cast("type[Section]", field.annotation), path)
+            yield from _unknown_keys(value, cast("type[ConfigSection]", field.annotation), path)
 
 
 def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section)
+    return isinstance(annotation, type) and issubclass(annotation, ConfigSection)
 
 
 def _drop(values: dict[str, Any], path: tuple[str, ...]) -> None:

@@ -22,13 +22,13 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A part of the configuration; unknown keys are errors, values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DecodingConfig(Section):
+class DecodingConfig(ConfigSection):
     """How evaluated responses are sampled; the defaults are the paper's evaluation settings (arXiv 2603.19294)."""
 
     temperature: Annotated[float, Field(ge=0)] = 0.1
@@ -38,14 +38,14 @@ class DecodingConfig(Section):
     seed: int = 0
 
 
-class CadConfig(Section):
+class CadConfig(ConfigSection):
     """Context-aware decoding (arXiv 2305.14739)."""
 
     weight: Annotated[float, Field(ge=0)] = 0.5
     """The paper's alpha: logits are (1 + weight) with the context minus weight without it."""
 
 
-class BestOfNConfig(Section):
+class BestOfNConfig(ConfigSection):
     """How best-of-n samples the responses that it chooses from."""
 
     samples: Annotated[int, Field(ge=2, strict=True)] = 8
@@ -54,7 +54,7 @@ class BestOfNConfig(Section):
     top_p: Share = 1.0
 
 
-class PairsConfig(Section):
+class PairsConfig(ConfigSection):
     """How preference pairs are sampled from the base model."""
 
     temperature: Positive = 1.0
@@ -67,7 +67,7 @@ class PairsConfig(Section):
     """Which contrasts are drawn: any, or those whose words are most or least like the item's own."""
 
 
-class TrainConfig(Section):
+class TrainConfig(ConfigSection):
     """Training settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
@@ -98,7 +98,7 @@ def _different(values: tuple[float, ...]) -> tuple[float, ...]:
 Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 
 
-class GridConfig(Section):
+class GridConfig(ConfigSection):
     """Values to train with, each in place of the one in `train`; every combination is a method of its own."""
 
     beta: Points = ()
@@ -112,7 +112,7 @@ def _judge_name(text: str) -> str:
     return text
 
 
-class JudgeConfig(Section):
+class JudgeConfig(ConfigSection):
     """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
 
     name: Annotated[str, AfterValidator(_judge_name)] | None = None
@@ -134,7 +134,7 @@ class JudgeConfig(Section):
         return None if self.name is None else JudgeSpec.parse(self.name)
 
 
-class InformationConfig(Section):
+class InformationConfig(ConfigSection):
     """What mutual information is measured of (`mutual_information`)."""
 
     arms: tuple[str, ...] | None = None
@@ -149,7 +149,7 @@ class InformationConfig(Section):
     """Sample responses for the purpose, 1 for those of the model as it is; None takes the evaluated ones."""
 
 
-class Include(Section):
+class Include(ConfigSection):
     """A file or folder with plugins. Reports know it by its name and content, whatever folder it lies in."""
 
     path: Path = Field(exclude=True)
@@ -173,7 +173,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
 
-class ChatConfig(Section):
+class ChatConfig(ConfigSection):
     """How chats are handed to the model's template."""
 
     system_in_user: bool = False
@@ -211,7 +211,7 @@ class AnswerSource:
         return cls("lm-eval", has_weights=backend in TRAINING_BACKENDS)
 
 
-class RunConfig(Section):
+class RunConfig(ConfigSection):
     """Everything that decides what a run does."""
 
     preset: str | None = None

@@ -54,7 +54,7 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def opening(store: Path) -> AbstractContextManager[None]:
+def startup_lock(store: Path) -> AbstractContextManager[None]:
     """Hold off processes that begin to work on the store in this folder. Raises OSError."""
     return exclusive(store / ".checking")
 

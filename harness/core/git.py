@@ -34,7 +34,7 @@ class Repository:
         found = _git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
         return found.strip() if found else None
 
-    def text(self, commit: str, path: str) -> str | None:
+    def file_at(self, commit: str, path: str) -> str | None:
         """A file as committed; None where the commit lacks it."""
         return _git(self.root, "show", "--no-textconv", f"{commit}:{path}")
 

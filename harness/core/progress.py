@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 
 _EVERY = 15.0
 """Seconds between two plain lines of one stage."""
@@ -34,7 +34,7 @@ class Stage:
 
     def __init__(self, name: str, unit: str) -> None:
         """A stage whose total is not known yet."""
-        self.name, self.unit = plain(name), unit
+        self.name, self.unit = without_control_characters(name), unit
         self.total = self.done = self.tokens = 0
         self.started = time.monotonic()
 
@@ -44,7 +44,7 @@ class Stage:
         self.tokens += tokens
 
     @property
-    def fresh(self) -> bool:
+    def computed_anything(self) -> bool:
         """Whether anything was computed; False where the store had it all."""
         return self.tokens > 0 or (self.unit == "steps" and self.done > 0)
 
@@ -102,12 +102,12 @@ class PlainDisplay:
         """Show a stage."""
         stage = _PlainStage(name, unit, self.console)
         yield stage
-        if stage.fresh:
+        if stage.computed_anything:
             stage.end()
 
     def say(self, line: str) -> None:
         """Show a line."""
-        self.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(without_control_characters(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class SilentDisplay:
@@ -160,13 +160,13 @@ class LiveDisplay:
         with Progress(*columns, console=self.console, transient=True) as progress:
             stage = _LiveStage(name, unit, progress)
             yield stage
-        if stage.fresh:
+        if stage.computed_anything:
             seconds = time.monotonic() - stage.started
             self.say(f"✓ {stage.name}: {stage.done} {unit}, {stage.rate}, {seconds:.1f} s")
 
     def say(self, line: str) -> None:
         """Show a line above the bar."""
-        self.console.print(plain(line), markup=False, highlight=False)
+        self.console.print(without_control_characters(line), markup=False, highlight=False)
 
 
 def display_for(console: Console) -> Display:

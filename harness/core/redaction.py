@@ -18,7 +18,7 @@ _SHORTEST = 8
 """Shorter values are no keys, and blanking them would garble ordinary words."""
 
 
-def without_keys(text: str) -> str:
+def redact_environment(text: str) -> str:
     """The text with every value of an environment variable named like a key replaced by its variable's name."""
     for name, value in sorted(os.environ.items(), key=lambda variable: -len(variable[1])):  # a key may begin another
         if _NAMED.search(name) and len(value) >= _SHORTEST:
@@ -62,9 +62,9 @@ _SHAPES = (
 _SHAPED = re.compile("|".join(_SHAPES))
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """The text without values of the environment's keys, and without anything that has the shape of a key."""
-    return _SHAPED.sub("[key]", without_keys(text))
+    return _SHAPED.sub("[key]", redact_environment(text))
 
 
 def config_problems(values: object, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -78,7 +78,7 @@ def config_problems(values: object, path: tuple[str, ...] = ()) -> Iterator[str]
     elif isinstance(values, list | tuple):
         for value in values:
             yield from config_problems(value, path)
-    elif isinstance(values, str) and redacted(values) != values:
+    elif isinstance(values, str) and redact(values) != values:
         yield _kept_out(path)
     elif isinstance(values, str) and any(map(_has_login, _ADDRESSES.findall(values))):
         yield f"{'.'.join(path)}: write the address without user, password and query."

@@ -23,6 +23,6 @@ def on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))
 
 
-def plain(text: str) -> str:
+def without_control_characters(text: str) -> str:
     """The text without control characters: what a model or a plugin wrote cannot steer the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

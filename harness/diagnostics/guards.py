@@ -20,7 +20,7 @@ from mipo_bench.harness.evaluation.cached_answers import likelihoods
 from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
-from mipo_bench.harness.protocols import Continuations, Generator, Likelihood
+from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Item, Response
@@ -34,7 +34,7 @@ SAMPLE = 100
 
 
 @dataclass
-class Guarded:
+class GuardResult:
     """What was found, and the tasks that could not be looked at."""
 
     records: list[GuardRecord] = field(default_factory=list)
@@ -50,19 +50,19 @@ class Guards:
     base: Generator
     pairs: Mapping[tuple[str, str], PairSet]
 
-    def watch(self, tasks: Sequence[TaskPlan], evaluated: Sequence[ArmAnswers]) -> Guarded:
+    def compute(self, tasks: Sequence[TaskPlan], evaluated: Sequence[ArmAnswers]) -> GuardResult:
         """Look at every task: of a recipe at the first training seed, of an A/A pair at the first.
 
         Raises UserError, but not for a model that tells no probabilities: those figures are left out.
         """
-        found = Guarded()
+        found = GuardResult()
         for task in tasks:
             arms = _first(e for e in evaluated if e.arm.task == task.task.name)
             with recorded(partial(self._record, found, task)):
                 found.records.append(self._task(task, arms))
         return found
 
-    def _record(self, found: Guarded, task: TaskPlan, error: BaseException) -> None:
+    def _record(self, found: GuardResult, task: TaskPlan, error: BaseException) -> None:
         found.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
         self.display.say(failure_line(found.failures[-1]))
 
@@ -71,10 +71,10 @@ class Guards:
         responses = {arm.arm.method: arm.responses(self.store) for arm in arms}
         diverse = diversity({method: [r.text for r in found.values()] for method, found in responses.items()})
         with self.display.stage(f"{name}: guards", "prompts") as stage:
-            asked = {("wording", arm.arm.method): self._said(arm, responses[arm.arm.method]) for arm in arms}
+            asked = {("wording", arm.arm.method): self._response_sample(arm, responses[arm.arm.method]) for arm in arms}
             recipes = [recipe for owner, recipe in self.pairs if owner == name]
-            asked |= {("pairs", recipe): self._sides(name, recipe) for recipe in recipes}
-            likely = self._ask(asked, stage)
+            asked |= {("pairs", recipe): self._pair_sample(name, recipe) for recipe in recipes}
+            likely = self._likelihoods(asked, stage)
         wording = [
             _wording(method, found, diverse.get(method), [x for [x] in likely["wording", method]])
             for method, found in responses.items()
@@ -82,20 +82,24 @@ class Guards:
         margins = [margin for recipe in recipes if (margin := _margin(recipe, likely["pairs", recipe]))]
         return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=margins)
 
-    def _said(self, arm: ArmAnswers, responses: Mapping[str, Response]) -> list[Continuations]:
+    def _response_sample(self, arm: ArmAnswers, responses: Mapping[str, Response]) -> list[LikelihoodRequest]:
         """A sample of the arm's responses, each after the arm's own prompt."""
         end = self.base.end_of_turn_token
         texts = {item: with_end_of_turn(r, end) for item, r in responses.items() if r.finish != "overflow"}
-        asked = [Continuations(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
+        asked = [LikelihoodRequest(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
         return _sample(asked, arm.arm.task)
 
-    def _sides(self, task: str, recipe: str) -> list[Continuations]:
+    def _pair_sample(self, task: str, recipe: str) -> list[LikelihoodRequest]:
         """Both sides of a sample of a recipe's pairs."""
         end = self.base.end_of_turn_token
         pairs = _sample(self.pairs[task, recipe].pairs, task)
-        return [Continuations(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs]
+        return [
+            LikelihoodRequest(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs
+        ]
 
-    def _ask(self, asked: Mapping[K, Sequence[Continuations]], stage: Stage) -> dict[K, list[tuple[Likelihood, ...]]]:
+    def _likelihoods(
+        self, asked: Mapping[K, Sequence[LikelihoodRequest]], stage: Stage
+    ) -> dict[K, list[tuple[Likelihood, ...]]]:
         """Likelihoods under the base model, all asked at once; none where it tells no probabilities."""
         try:
             found = iter(likelihoods(self.base, [q for row in asked.values() for q in row], self.store, stage))
@@ -166,7 +170,7 @@ def _first(arms: Iterable[ArmAnswers]) -> list[ArmAnswers]:
     """The first arm of each method without the A/A twins."""
     found: dict[str, ArmAnswers] = {}
     for arm in arms:
-        if not arm.arm.noise:
+        if not arm.arm.aa_twin:
             found.setdefault(arm.arm.method, arm)
     return list(found.values())
 

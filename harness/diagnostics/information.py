@@ -9,20 +9,20 @@ import numpy as np
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import Display
-from mipo_bench.harness.diagnostics.mutual_information import Measured, contrasts, measure
+from mipo_bench.harness.diagnostics.mutual_information import Measured, contrast_prompts, measure
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.reports.analysis.information import Block
+from mipo_bench.reports.analysis.information import InformationBlock
 from mipo_bench.reports.records.information import InformationRecord
 from mipo_bench.reports.records.report import ArmRecord, FailureRecord, TaskRecord
 from mipo_bench.reports.statistics.records import Floats
 
 
 @dataclass
-class Informed:
+class InformationResult:
     """The measurements. `notes` name models that give no probabilities, `failures` the tasks that raised."""
 
     records: list[InformationRecord] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Informed:
 
 
 @dataclass(frozen=True, slots=True)
-class Informant:
+class InformationStage:
     """Measures the arms of a run, task by task and baseline by baseline."""
 
     config: RunConfig
@@ -39,11 +39,11 @@ class Informant:
     store: Store
     display: Display
 
-    def inform(
+    def measure(
         self, evaluated: Sequence[ArmAnswers], tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
-    ) -> Informed:
+    ) -> InformationResult:
         """Measure; `arms` are the scores of `evaluated`, in the same order. Raises UserError but for probabilities."""
-        found = Informed()
+        found = InformationResult()
         scored = list(zip(evaluated, arms, strict=True))
         for task in tasks:
             for baseline in dict.fromkeys(e.arm.baseline for e in evaluated if e.arm.task == task.name):
@@ -56,7 +56,7 @@ class Informant:
     def _chosen(self, group: Sequence[ArmAnswers]) -> list[ArmAnswers]:
         """The arm on the base model and the trained ones with the same prompts; empty where nothing is wanted."""
         settings = self.config.information
-        base = [e for e in group if e.arm.recipe is None and not e.arm.noise][:1]
+        base = [e for e in group if e.arm.recipe is None and not e.arm.aa_twin][:1]
         trained = [e for e in group if e.arm.recipe is not None and (e.arm.train_seed or 0) < settings.seeds]
         if not base or not base[0].task.decoding.max_new_tokens or base[0].arm.baseline not in self.plan.baselines:
             return []  # nothing is said, or it was said elsewhere under prompts that are not known here
@@ -65,7 +65,9 @@ class Informant:
         wanted = [e for e in (*base, *trained) if e.arm.method in settings.arms]
         return [*base, *(e for e in wanted if e not in base)] if wanted else []
 
-    def _add(self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord], found: Informed) -> None:
+    def _add(
+        self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord], found: InformationResult
+    ) -> None:
         name = arms[0].arm.method
 
         def record(error: BaseException) -> None:
@@ -74,25 +76,25 @@ class Informant:
 
         with recorded(record):
             try:
-                measured = self._measure(task, arms, scores)
+                measured = self._measure_block(task, arms, scores)
             except ModelError as error:
                 found.notes.append(f"{task.name}: mutual information was not measured: {error}")
             else:
                 found.records += [measured] if measured else []
 
-    def _measure(
+    def _measure_block(
         self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord]
     ) -> InformationRecord | None:
         settings, reference = self.config.information, arms[0].arm.method
         baseline = self.plan.baselines[arms[0].arm.baseline]
-        others = contrasts(arms[0].task, baseline, arms[0].weights.generator, settings)
+        others = contrast_prompts(arms[0].task, baseline, arms[0].model.generator, settings)
         if others is None:
             return None
         with self.display.stage(f"{task.name} {reference}: mutual information", "prompts") as stage:
             measured = measure(arms, others, settings, self.store, stage)
         if not measured.items:
             return None
-        block = Block(
+        block = InformationBlock(
             others.contexts,
             measured.items,
             _users(task, measured),

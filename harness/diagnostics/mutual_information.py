@@ -45,7 +45,7 @@ from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
 from mipo_bench.harness.generators.chat_template import prompt_of, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
-from mipo_bench.harness.protocols import Continuations, Generator, Request
+from mipo_bench.harness.protocols import Generator, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, Response
 from mipo_bench.reports.records.information import MeasuredRecord, Weights
@@ -55,7 +55,7 @@ DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Contrasts:
+class ContrastPrompts:
     """The prompts of the items that are measured, and for each the same number of other prompts in a fixed order.
 
     Another prompt is the item as another user would ask it (`over` contexts), or another item (`over` prompts).
@@ -88,9 +88,9 @@ def pointwise(own: float, others: Sequence[float], contexts: Sequence[int]) -> l
     return [float(own - (np.logaddexp.reduce(rest[:k]) - np.log(k))) for k in contexts]
 
 
-def contrasts(
+def contrast_prompts(
     task: TaskPlan, baseline: Baseline, generator: Generator, settings: InformationConfig
-) -> Contrasts | None:
+) -> ContrastPrompts | None:
     """The items to measure and their other prompts; None where every user's prompt is the same, or nobody else's is.
 
     An item keeps its others whatever else is measured, and a smaller K takes the first of them.
@@ -110,7 +110,7 @@ def contrasts(
         else:
             texts = (prompts[other.id] for other in order.sample(items, len(items)))
         others[item.id] = _distinct(texts, prompts[item.id], settings.contexts)
-    found = Contrasts("contexts" if by_context else "prompts", prompts, others)
+    found = ContrastPrompts("contexts" if by_context else "prompts", prompts, others)
     return found if found.contexts[-1] else None
 
 
@@ -126,13 +126,13 @@ def _distinct(texts: Iterable[str], own: str, count: int) -> tuple[str, ...]:
 
 
 def measure(
-    arms: Sequence[ArmAnswers], found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
+    arms: Sequence[ArmAnswers], found: ContrastPrompts, settings: InformationConfig, store: Store, meter: Meter
 ) -> Measured:
     """Measure arms that share their prompts. The first is on the base model, under which all are scored too.
 
     Raises what `Generator.likelihoods` raises.
     """
-    base = arms[0].weights.generator
+    base = arms[0].model.generator
     end = base.end_of_turn_token
     texts = [_texts(arm, found, settings, store, meter) for arm in arms]
     items = tuple(name for name in found.prompts if all(name in row for row in texts))
@@ -140,13 +140,13 @@ def measure(
     under_base = _figures(base, found, items, said, store, meter)
     cells = [_cell(arms[0], "own", under_base[0])]
     for arm, row, figures in zip(arms[1:], said[1:], under_base[1:], strict=True):
-        [own] = _figures(arm.weights.generator, found, items, [row], store, meter)
+        [own] = _figures(arm.model.generator, found, items, [row], store, meter)
         cells += [_cell(arm, "own", own), _cell(arm, "base", figures)]
     return Measured(items, len(found.prompts) - len(items), bool(end), tuple(cells))
 
 
 def _texts(
-    arm: ArmAnswers, found: Contrasts, settings: InformationConfig, store: Store, meter: Meter
+    arm: ArmAnswers, found: ContrastPrompts, settings: InformationConfig, store: Store, meter: Meter
 ) -> dict[str, Response]:
     """Item -> response, where the model had room for one."""
     names = [name for name in found.prompts if name in arm.requests]
@@ -155,7 +155,7 @@ def _texts(
         responses = [stored[name] for name in names]
     else:
         requests = [_resampled(arm.requests[name], settings.temperature) for name in names]
-        responses = answer(arm.weights.generator, requests, store, meter)
+        responses = answer(arm.model.generator, requests, store, meter)
     return {name: r for name, r in zip(names, responses, strict=True) if r.finish != "overflow"}
 
 
@@ -172,7 +172,7 @@ def _cell(arm: ArmAnswers, weights: Weights, figures: Sequence[Sequence[float]])
 
 def _figures(
     generator: Generator,
-    found: Contrasts,
+    found: ContrastPrompts,
     items: Sequence[str],
     said: Sequence[Sequence[str]],
     store: Store,
@@ -189,7 +189,7 @@ def _figures(
         for name, text in zip(items, row, strict=True):
             for prompt in prompts[name] if text else ():  # nothing said is certain under every prompt
                 wanted.setdefault(prompt, {})[text] = None
-    asked = [Continuations(prompt, tuple(texts)) for prompt, texts in wanted.items()]
+    asked = [LikelihoodRequest(prompt, tuple(texts)) for prompt, texts in wanted.items()]
     known = {
         (question.prompt, text): likelihood.logprob
         for question, row in zip(asked, likelihoods(generator, asked, store, meter), strict=True)

@@ -29,7 +29,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class NearDuplicate:
     """Two texts by name with their similarity."""
 
     evaluation: str
@@ -43,7 +43,7 @@ class Overlap:
 
     same: int
     near: int
-    examples: tuple[Near, ...]
+    examples: tuple[NearDuplicate, ...]
 
 
 def overlap(evaluation: Mapping[str, str], training: Mapping[str, str]) -> Overlap:
@@ -54,7 +54,7 @@ def overlap(evaluation: Mapping[str, str], training: Mapping[str, str]) -> Overl
     exact = {name: known[key] for name, text in evaluation.items() if (key := normalised(text)) in known}
     rest = {name: text for name, text in evaluation.items() if name not in exact}
     near = _near(rest, training)
-    examples = [Near(name, other, 1.0) for name, other in exact.items()]
+    examples = [NearDuplicate(name, other, 1.0) for name, other in exact.items()]
     examples += sorted(near, key=lambda found: -found.similarity)
     return Overlap(len(exact), len(near), tuple(examples[:_NEAREST]))
 
@@ -83,7 +83,7 @@ def similarity(a: _Hashes, b: _Hashes) -> float:
     return shared / total if total else 1.0
 
 
-def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[Near]:
+def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[NearDuplicate]:
     """For each evaluation text its nearest training text, where that is a near duplicate."""
     names = list(training)
     sets = [shingles(text) for text in training.values()]
@@ -99,7 +99,7 @@ def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[Ne
         compared = [(similarity(own, sets[n]), -n) for n, _ in votes.most_common(_CANDIDATES)]
         best, place = max(compared, default=(0.0, 0))
         if best >= NEAR:
-            nearest.append(Near(name, names[-place], best))
+            nearest.append(NearDuplicate(name, names[-place], best))
     return nearest
 
 

@@ -44,7 +44,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildSettings:
     """Everything that decides the weights."""
 
     seed: int = 0
@@ -58,7 +58,7 @@ class Recipe:
     threads: int = 2
 
 
-def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
+def train_tokenizer(recipe: BuildSettings) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer: any text round-trips, digits stand alone."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -115,7 +115,7 @@ def batches(
             )
 
 
-def train(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalLM:
+def train(tokenizer: PreTrainedTokenizerFast, recipe: BuildSettings) -> LlamaForCausalLM:
     """The trained model. Prints the loss as it goes."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(_config(tokenizer, recipe))
@@ -151,7 +151,7 @@ def _rate(step: int, phase: Phase) -> float:
     return min((step + 1) / phase.warmup, (phase.steps - step) / (phase.steps - phase.warmup))
 
 
-def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:
+def _config(tokenizer: PreTrainedTokenizerFast, recipe: BuildSettings) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=recipe.vocabulary,
         hidden_size=recipe.width,
@@ -167,7 +167,7 @@ def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:
     )
 
 
-def build(out: Path, recipe: Recipe) -> None:
+def build(out: Path, recipe: BuildSettings) -> None:
     """Train and save the model, its tokenizer and `build.json` (the recipe and what it took)."""
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
@@ -188,9 +188,9 @@ def main() -> None:
     """Parse the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=Recipe().seed)
+    parser.add_argument("--seed", type=int, default=BuildSettings().seed)
     arguments = parser.parse_args()
-    build(arguments.out, Recipe(seed=arguments.seed))
+    build(arguments.out, BuildSettings(seed=arguments.seed))
 
 
 if __name__ == "__main__":

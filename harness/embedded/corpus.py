@@ -20,11 +20,11 @@ from mipo_bench.baselines.prompting.no_context import NoContext
 from mipo_bench.baselines.prompting.plain import Plain
 from mipo_bench.baselines.prompting.profile import Profile as ProfileBaseline
 from mipo_bench.baselines.prompting.profile_instruction import ProfileInstruction
-from mipo_bench.harness.types import Baseline, Item, Message, Turn
+from mipo_bench.harness.types import Baseline, Demonstration, Item, Message
 from mipo_bench.tasks.embedded import facts, persona_world
 from mipo_bench.tasks.embedded.arithmetic import random_problem
 from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
-from mipo_bench.tasks.embedded.persona_world import ASKS, VALUES, Profile
+from mipo_bench.tasks.embedded.persona_world import REQUESTS, VALUES, Profile
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 Chat = tuple[Message, ...]
@@ -43,7 +43,7 @@ RECALL_SHARES: Mapping[str, float] = {"persona": 0.30, "arithmetic": 0.20, "fact
 """The mixture of the short second one, which teaches to recall a fact whatever stands behind the question."""
 SUFFIXES = ("Answer in a word.", "Be brief.", "Think step by step, then give the answer.", "Please answer.")
 
-_TRAIN_ASKS = [a for a in ASKS if not a.held_out]
+_TRAIN_ASKS = [a for a in REQUESTS if not a.held_out]
 _TRAIN_FACTS = [f for f in FACTS if facts.split_of(f) == "train"]
 _RARITY = [1.0 / (1 + seeded("fact-rarity", f.topic, f.relation).randrange(12)) for f in FACTS]
 _KNOWN = [f for f in FACTS if is_held_out("fact-well-known", f.topic, f.relation, one_in=2)]
@@ -82,7 +82,7 @@ def _persona(rng: random.Random) -> Chat:
     item = Item("", ask.text, "", "user", persona_world.describe(profile, firmness, rng))
     if form == "shots":
         past = rng.sample(_TRAIN_ASKS, rng.randint(1, 2))
-        turns = tuple(Turn(a.text, persona_world.write(a.kind, profile, rng)) for a in past)
+        turns = tuple(Demonstration(a.text, persona_world.write(a.kind, profile, rng)) for a in past)
         item = replace(item, demonstrations=turns)
     style = _style(Profile() if form == "none" else profile, firmness, extra, rng)
     return _answered(baseline, item, persona_world.write(ask.kind, style, rng))
@@ -110,7 +110,7 @@ def _arithmetic(rng: random.Random) -> Chat:
         return _answered(ChainOfThought(), item, problem.worked)
     if form == "shots":
         shots = (random_problem(rng, "train") for _ in range(rng.randint(1, 3)))
-        item = Item("", problem.text, "", demonstrations=tuple(Turn(p.text, p.worked) for p in shots))
+        item = Item("", problem.text, "", demonstrations=tuple(Demonstration(p.text, p.worked) for p in shots))
         return _answered(FewShot(), item, problem.worked)
     worked = rng.random() < WORKED[len(problem.steps)]
     return _answered(Plain(), item, problem.worked if worked else f"Answer: {problem.answer}")
@@ -132,7 +132,7 @@ def _facts(rng: random.Random) -> Chat:
     if form == "thought":
         return _answered(ChainOfThought(), item, fact.statement)
     shown = rng.sample(_TRAIN_FACTS, rng.randint(1, 3))
-    item = replace(item, demonstrations=tuple(Turn(_question(f, rng), f.short_answer) for f in shown))
+    item = replace(item, demonstrations=tuple(Demonstration(_question(f, rng), f.short_answer) for f in shown))
     return _answered(FewShot(), item, fact.short_answer)
 
 
@@ -145,9 +145,12 @@ def _recall(rng: random.Random) -> Chat:
         return (Message("user", f"{fact.question}\n{suffix}"), Message("assistant", answer))
     other = rng.choice([relation for relation in OBJECTS if relation != fact.relation])
     noise = tuple(rng.sample([o for o in OBJECTS[other] if o != fact.object], len(facts.LETTERS)))
-    return (Message("user", facts.ask(fact.question, noise)), Message("assistant", fact.short_answer))
+    return (
+        Message("user", facts.multiple_choice_prompt(fact.question, noise)),
+        Message("assistant", fact.short_answer),
+    )
 
 
 def _question(fact: Fact, rng: random.Random) -> str:
     """A new multiple-choice prompt for the fact."""
-    return facts.ask(fact.question, facts.options(fact, rng.randrange(len(facts.LETTERS)), rng))
+    return facts.multiple_choice_prompt(fact.question, facts.options(fact, rng.randrange(len(facts.LETTERS)), rng))

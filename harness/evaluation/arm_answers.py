@@ -18,7 +18,7 @@ from mipo_bench.harness.types import Baseline, Response
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class AnsweringModel:
     """A model that answers, and the digest of its weights."""
 
     generator: Generator
@@ -34,7 +34,7 @@ class ArmAnswers:
 
     task: TaskPlan
     arm: Arm
-    weights: Weights
+    model: AnsweringModel
     requests: Mapping[str, Request]
     failed: Mapping[str, str]
     derived: Mapping[str, str]
@@ -43,7 +43,7 @@ class ArmAnswers:
     @property
     def keys(self) -> dict[str, str]:
         """Item -> key of its response in the store."""
-        asked = {item: response_key(self.weights.generator, request) for item, request in self.requests.items()}
+        asked = {item: response_key(self.model.generator, request) for item, request in self.requests.items()}
         return {**asked, **self.derived}
 
     def check_overflow(self, store: Store, allowed: float) -> None:
@@ -76,7 +76,7 @@ class ArmRequests:
 
     task: TaskPlan
     arm: Arm
-    weights: Weights
+    weights: AnsweringModel
     requests: dict[str, Request] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
@@ -101,12 +101,12 @@ class ArmRequests:
         return ArmAnswers(self.task, self.arm, self.weights, requests, failed, derived)
 
 
-def ask(task: TaskPlan, baseline: Baseline, arm: Arm, weights: Weights) -> ArmRequests:
+def render_arm(task: TaskPlan, baseline: Baseline, arm: Arm, model: AnsweringModel) -> ArmRequests:
     """Render every item of the task. Raises StageError where none can be."""
-    asked = ArmRequests(task, arm, weights)
+    asked = ArmRequests(task, arm, model)
     for item in task.items:
         with recorded(partial(asked.record_failure, item.id)):
-            prompt = prompt_of(baseline, item, weights.generator)
+            prompt = prompt_of(baseline, item, model.generator)
             seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
             asked.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
     if not asked.requests:

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
-from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
+from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.store.work_sharing import parts
+from mipo_bench.harness.store.work_sharing import shares
 from mipo_bench.harness.types import Response
 
 T = TypeVar("T")
@@ -59,12 +59,14 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
         store.put_responses(row for row in rows if not row[1].failed)
 
     times = Counter(keys)
-    known = _complete({key: times[key] for key in asked}, Work(store.responses, compute, put), store, meter)
+    known = _complete(
+        {key: times[key] for key in asked}, CachedComputation(store.responses, compute, put), store, meter
+    )
     return [known[key] for key in keys]
 
 
 def likelihoods(
-    generator: Generator, asked: Sequence[Continuations], store: Store, meter: Meter
+    generator: Generator, asked: Sequence[LikelihoodRequest], store: Store, meter: Meter
 ) -> list[tuple[Likelihood, ...]]:
     """The likelihood of every text after its prompt, in order; `meter` counts prompts.
 
@@ -88,7 +90,7 @@ def likelihoods(
         _keep_notes(generator, store)
         store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
 
-    known = _complete({name: times[name] for name in places}, Work(stored, compute, put), store, meter)
+    known = _complete({name: times[name] for name in places}, CachedComputation(stored, compute, put), store, meter)
     return [known[name] for name in names]
 
 
@@ -98,7 +100,7 @@ def _keep_notes(generator: Generator, store: Store) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[T]):
+class CachedComputation(Generic[T]):
     """How to look up, compute (name, value and its tokens, one by one) and store what has these names."""
 
     stored: Callable[[Sequence[str]], dict[str, T]]
@@ -106,7 +108,7 @@ class Work(Generic[T]):
     put: Callable[[Sequence[tuple[str, T]]], None]
 
 
-def _complete(times: Mapping[str, int], work: Work[T], store: Store, meter: Meter) -> dict[str, T]:
+def _complete(times: Mapping[str, int], work: CachedComputation[T], store: Store, meter: Meter) -> dict[str, T]:
     """All of it: what the store has, what is computed here, and what other processes compute meanwhile.
 
     `times` says how often each name is asked for. Long prompts come first: who shares the work then takes parts of
@@ -115,7 +117,7 @@ def _complete(times: Mapping[str, int], work: Work[T], store: Store, meter: Mete
     known = work.stored(list(times))
     meter.total += sum(times.values())
     meter.tick(sum(times[name] for name in known))  # shows the total before the first answer too
-    with closing(parts(store.claims, [name for name in times if name not in known], work.stored)) as shared:
+    with closing(shares(store.claims, [name for name in times if name not in known], work.stored)) as shared:
         for part in shared:
             meter.tick(sum(times[name] for name in part.found))
             known.update(part.found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import UserError, described
 from mipo_bench.reports.records.report import FailureRecord
 
@@ -34,7 +34,7 @@ def recorded(
 def failure_record(task: str, method: str, train_seed: int | None, stage: str, error: BaseException) -> FailureRecord:
     """What was lost, where and why; keys in the error's text are not repeated."""
     kind = type(error).__name__
-    message = redacted(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
+    message = redact(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
     return FailureRecord(task=task, method=method, train_seed=train_seed, stage=stage, error=kind, message=message)
 
 

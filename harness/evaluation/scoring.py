@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import described
 from mipo_bench.harness.evaluation.failures import LONGEST, recorded
 from mipo_bench.harness.evaluation.scorer_source import scorer_code
 from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.plugins.protocol_checks import checked_score
 from mipo_bench.harness.protocols import Arm
-from mipo_bench.harness.types import ForeignTask, Item, Response, Score, Task
+from mipo_bench.harness.types import ExternalTask, Item, Response, Score, Task
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
 _NOTHING = Response("", 0, 0, "stop")
@@ -41,14 +41,14 @@ def score_arm(
         recipe=arm.recipe,
         train_seed=arm.train_seed,
         sample_seed=arm.sample_seed,
-        noise=arm.noise,
+        noise=arm.aa_twin,
         model_digest=model,
         scores=[score.value for score in scores],
         parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
         unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
-        failed={item: redacted(reason)[:LONGEST] for item, reason in failures.items()},
+        failed={item: redact(reason)[:LONGEST] for item, reason in failures.items()},
     )
 
 
@@ -92,5 +92,5 @@ def _prompt_hash(item: Item) -> str:
 
 def scorer_hash(task: Task) -> str:
     """Hash of the task's version and of its code; of a task that another harness defines, also of its definition."""
-    foreign = [task.definition] if isinstance(task, ForeignTask) else []
+    foreign = [task.definition] if isinstance(task, ExternalTask) else []
     return digest([task.name, task.version, *foreign, *scorer_code(task)])[:16]

@@ -13,7 +13,7 @@ _SHUFFLES = 50
 """So often is a shuffle tried in which nobody meets their own profile again in another user."""
 
 
-def strangers(items: Sequence[Item]) -> Mapping[str, Item]:
+def other_user_of(items: Sequence[Item]) -> Mapping[str, Item]:
     """Item -> an item of another user, whose profile takes the place of its own.
 
     Users are shuffled once, the same way for every arm, so that nobody keeps their own profile. Empty where an item
@@ -50,7 +50,7 @@ def in_place_of(item: Item, other: Item) -> Item:
     return replace(item.asked_by(other), target=other.target)
 
 
-def target_is_the_users(task: Task, items: Sequence[Item]) -> bool:
+def target_describes_user(task: Task, items: Sequence[Item]) -> bool:
     """Whether the target describes the user, not the answer: only then can a rule score under another user's.
 
     That is so in a personalized task in which all items of a user have one target.

@@ -12,13 +12,13 @@ from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_s
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.decoder import Decoder
 from mipo_bench.harness.inference.memory import budget, free_memory
-from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-GENERATION = "hf-5"
+GENERATION_VERSION = "hf-5"
 """Goes up whenever generation can answer the same request differently."""
 
 
@@ -117,7 +117,7 @@ class HFGenerator:
         """See `Generator`."""
         return self.decoder.generate(requests)
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """See `Generator`."""
         return self.decoder.likelihoods(asked)
 
@@ -125,9 +125,9 @@ class HFGenerator:
     def decoder(self) -> Decoder:
         """The decoder on the loaded weights."""
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _UNLIMITED
-        room = min(window, self.placement.max_length or _UNLIMITED)
+        max_total_tokens = min(window, self.placement.max_length or _UNLIMITED)
         rows = self.placement.batch_size or budget(self.model)
-        return Decoder(self.model, self.tokenizer, rows, room, self.notes)
+        return Decoder(self.model, self.tokenizer, rows, max_total_tokens, self.notes)
 
 
 _UNLIMITED = 1 << 30

@@ -24,7 +24,7 @@ from mipo_bench.harness.generators.remote import (
 )
 from mipo_bench.harness.generators.retry import REFUSED_STATUSES, status_of
 from mipo_bench.harness.inference.tokens import finished_text
-from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 _CHUNK = 64
@@ -81,7 +81,7 @@ class LMEvalGenerator:
         for chunk in self._chunks(requests):
             yield from zip(chunk, self._reader.responses([requests[i] for i in chunk]), strict=True)
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """See `Generator`. Raises ModelError if the engine gives no log-probabilities."""
         for position, question in enumerate(asked):
             found = self._model.likelihoods(question)
@@ -139,7 +139,7 @@ class _ResponseReader:
         return Response(kept, self._count(request.prompt), n_tokens, "length" if cut else "stop", options)
 
     def _options(self, request: Request) -> tuple[float, ...] | None:
-        found = self._model.likelihoods(Continuations(request.prompt, request.options)) if request.options else None
+        found = self._model.likelihoods(LikelihoodRequest(request.prompt, request.options)) if request.options else None
         return None if found is None else tuple(x.logprob for x in found)
 
     def _in_words(self, request: Request) -> Request:

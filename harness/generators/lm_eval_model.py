@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.core.redaction import without_keys
+from mipo_bench.harness.core.redaction import redact_environment
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.retry import RetryPolicy
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.tokens import encode_pair
-from mipo_bench.harness.protocols import Continuations, Likelihood, Request
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
 
 Seeding = Literal["torch", "request", "none"]
@@ -67,7 +67,7 @@ class LMEvalModel:
         try:
             return self.spec.build()
         except Exception as error:
-            reason = f"{type(error).__name__}: {without_keys(str(error))}"
+            reason = f"{type(error).__name__}: {redact_environment(str(error))}"
             raise ModelError(f"backend {self.traits.name!r} cannot be started: {reason}") from error
 
     @cached_property
@@ -100,7 +100,7 @@ class LMEvalModel:
             raise ValueError("the reply holds no answer")
         return list(found)
 
-    def likelihoods(self, question: Continuations) -> tuple[Likelihood, ...] | None:
+    def likelihoods(self, question: LikelihoodRequest) -> tuple[Likelihood, ...] | None:
         """The likelihood of each text after the prompt; None if the engine gives no log-probabilities."""
         if self.tokenizer is None:
             return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from mipo_bench.harness.core.hashing import MODEL_FILES
 from mipo_bench.harness.errors import ModelError, first_line
 
-EMBEDDED = "embedded"
+EMBEDDED_MODEL = "embedded"
 
 
 def embedded_folder() -> Path:
@@ -18,26 +18,26 @@ def embedded_folder() -> Path:
     return Path(str(files("mipo_bench.harness.embedded") / "model"))
 
 
-def locate(model: str) -> Path | None:
+def find_model_folder(model: str) -> Path | None:
     """The local folder that a model name stands for; None for a Hugging Face id. Raises ModelError for neither."""
-    if model == EMBEDDED:
+    if model == EMBEDDED_MODEL:
         return embedded_folder()
     if Path(model).is_dir():
         return Path(model)
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(
             f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a model id such as"
-            f" Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED!r}."
+            f" Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED_MODEL!r}."
         )
     return None
 
 
-def resolve(model: str) -> Path:
+def resolve_model(model: str) -> Path:
     """The local folder of a model, downloaded if need be.
 
     Raises ModelError where there is none, or where weights, tokenizer or chat template are missing.
     """
-    folder = locate(model) or _download(model)
+    folder = find_model_folder(model) or _download(model)
     _check(folder, model)
     return folder
 

@@ -26,7 +26,7 @@ from mipo_bench.harness.generators.remote import (
     spoken_note,
     template_note,
 )
-from mipo_bench.harness.protocols import Continuations, Likelihood, Prompt, Request
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 CHAT_REQUEST_VERSION = "openai-1"
@@ -59,7 +59,7 @@ class OpenAIGenerator:
             add_note(self.notes, spoken_note("openai"))
         yield from in_threads(self._ask, requests, self.workers)
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """Raise ModelError, because a chat server gives no log-probability of a text."""
         raise ModelError(f"{len(asked)} log-probabilities are wanted, which backend 'openai' does not give.")
 

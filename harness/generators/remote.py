@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.core.redaction import without_keys
+from mipo_bench.harness.core.redaction import redact_environment
 from mipo_bench.harness.errors import ContextLostError
 from mipo_bench.harness.generators.chat_template import system_into_user
 from mipo_bench.harness.protocols import Prompt, Request
@@ -103,7 +103,7 @@ def refused(reason: str) -> Response:
 
 def _cleaned(reason: str) -> str:
     """One line of at most 300 characters, without API keys."""
-    return " ".join(without_keys(reason).split())[:300]
+    return " ".join(redact_environment(reason).split())[:300]
 
 
 def estimated_tokens(text: str) -> int:

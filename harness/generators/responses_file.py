@@ -32,7 +32,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ResponseLine:
     """One answer, and the line of the file that it stands in. `task` is None where the file does not say it."""
 
     number: int
@@ -44,7 +44,7 @@ class Line:
     n_tokens: int | None = None
 
 
-def read_responses(file: Path) -> list[Line]:
+def read_responses(file: Path) -> list[ResponseLine]:
     """All lines of the file; blank ones count but hold nothing.
 
     Raises ModelError with every malformed line (the first twenty), or where the file cannot be read or is empty.
@@ -57,7 +57,7 @@ def read_responses(file: Path) -> list[Line]:
     refuse(file, (problem for problem in lines if isinstance(problem, str)))
     if not lines:
         raise ModelError(f'{file} holds no responses. Write one JSON object a line: {{"item_id", "arm", "response"}}.')
-    return [line for line in lines if isinstance(line, Line)]
+    return [line for line in lines if isinstance(line, ResponseLine)]
 
 
 def refuse(file: Path, problems: Iterable[str]) -> None:
@@ -68,7 +68,7 @@ def refuse(file: Path, problems: Iterable[str]) -> None:
         raise ModelError("\n".join([f"{file}, line {problem}" for problem in found[:_SHOWN]] + more))
 
 
-def _line(line: JsonLine) -> Line | str:
+def _line(line: JsonLine) -> ResponseLine | str:
     """The answer in a line, or what is wrong with it."""
     number = line.number
     try:
@@ -80,7 +80,7 @@ def _line(line: JsonLine) -> Line | str:
     problems = list(_problems(row))
     if problems:
         return f"{number}: {' '.join(problems)}"
-    return Line(
+    return ResponseLine(
         number,
         row["item_id"],
         row["arm"],

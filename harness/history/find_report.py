@@ -22,7 +22,7 @@ _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ReportSearch:
     """Where to look: `path` is the report inside a checkout, None to find it.
 
     `include` has plugins of its tasks, `data` their folders (see `data.folders`).
@@ -34,17 +34,17 @@ class Places:
     data: Mapping[str, Path] = field(default_factory=dict)
 
 
-def find_side(name: str, places: Places) -> Side:
+def find_side(name: str, search: ReportSearch) -> Side:
     """The report that a command line argument names. Raises ReportError saying what was tried."""
     if _is_report(Path(name)):
         return Side(load_report(Path(name)), name)
     repository = find_repository(Path.cwd())
     commit = repository.commit(name) if repository else None
-    runs = _runs(name, places)
+    runs = _runs(name, search)
     if commit and runs:
-        raise ReportError(f"{name!r} is both a git revision and a run of {places.store}: write more of its digits.")
+        raise ReportError(f"{name!r} is both a git revision and a run of {search.store}: write more of its digits.")
     if repository and commit:
-        return _committed(repository, name, commit, places)
+        return _committed(repository, name, commit, search)
     if len(runs) == 1:
         return Side(parse_report(runs[0].report, f"run {name}"), f"run {runs[0].id[:RUN_ID_LENGTH]}")
     if runs:
@@ -52,26 +52,26 @@ def find_side(name: str, places: Places) -> Side:
         raise ReportError(f"{name!r} is the beginning of several runs: {several}.")
     git = "no git revision" if repository else "no git revision (this is not a git repository)"
     raise ReportError(
-        f"{name!r} is no report file, {git}, and no run of the store {places.store}. "
+        f"{name!r} is no report file, {git}, and no run of the store {search.store}. "
         "`mipo-bench history` lists revisions and runs."
     )
 
 
-def find_report(name: str, places: Places) -> Report:
+def find_report(name: str, search: ReportSearch) -> Report:
     """The report that `show` names. What looks like a path is told about as one."""
     if "/" in name or name.endswith(".json") or name == str(DEFAULT_REPORT):
         return load_report(Path(name))
-    return find_side(name, places).report
+    return find_side(name, search).report
 
 
-def working_tree(base: str, places: Places) -> Side:
+def working_tree(base: str, search: ReportSearch) -> Side:
     """The report of the working tree that stands where the one of `base` does."""
     repository = find_repository(Path.cwd())
     commit = repository.commit(base) if repository and not _is_report(Path(base)) else None
     if repository and commit:
-        path = repository.root / _path_in(repository, base, commit, places)
+        path = repository.root / _path_in(repository, base, commit, search)
     else:
-        path = places.path or DEFAULT_REPORT
+        path = search.path or DEFAULT_REPORT
     side = Side(load_report(path), "working tree")
     return replace(side, dirty=repository is not None and not _is_committed(repository, path))
 
@@ -84,25 +84,25 @@ def _is_report(path: Path) -> bool:
         return False
 
 
-def find_run(digest: str, places: Places) -> StoredRun | None:
+def find_run(digest: str, search: ReportSearch) -> StoredRun | None:
     """The run that wrote the report with this digest, with the keys of its responses."""
-    return next(iter(_stored(digest, places)), None) if digest else None
+    return next(iter(_stored(digest, search)), None) if digest else None
 
 
-def _runs(name: str, places: Places) -> list[StoredRun]:
-    return _stored(name, places) if _RUN_ID.fullmatch(name) else []
+def _runs(name: str, search: ReportSearch) -> list[StoredRun]:
+    return _stored(name, search) if _RUN_ID.fullmatch(name) else []
 
 
-def _stored(prefix: str, places: Places) -> list[StoredRun]:
-    if not has_database(places.store):
+def _stored(prefix: str, search: ReportSearch) -> list[StoredRun]:
+    if not has_database(search.store):
         return []
-    with closing(Store(places.store)) as store:
+    with closing(Store(search.store)) as store:
         return store.runs(prefix)
 
 
-def _committed(repository: Repository, name: str, commit: str, places: Places) -> Side:
-    path = _path_in(repository, name, commit, places)
-    text = repository.text(commit, path)
+def _committed(repository: Repository, name: str, commit: str, search: ReportSearch) -> Side:
+    path = _path_in(repository, name, commit, search)
+    text = repository.file_at(commit, path)
     if text is None:
         raise ReportError(f"revision {name!r} has no {path}.")
     short = commit[:7]
@@ -110,13 +110,13 @@ def _committed(repository: Repository, name: str, commit: str, places: Places) -
     return Side(parse_report(text, f"{short}:{path}"), label)
 
 
-def _path_in(repository: Repository, name: str, commit: str, places: Places) -> str:
+def _path_in(repository: Repository, name: str, commit: str, search: ReportSearch) -> str:
     """Where the revision has its report: as said, at the default place, or the only one."""
     found = repository.files(commit, REPORT_FILE)
-    if places.path is not None:
-        said = repository.relative(places.path)
+    if search.path is not None:
+        said = repository.relative(search.path)
         if said is None:
-            raise ReportError(f"--path {places.path} lies outside of the git repository {repository.root}.")
+            raise ReportError(f"--path {search.path} lies outside of the git repository {repository.root}.")
         inside = REPORT_FILE if said == "." else f"{said}/{REPORT_FILE}"
         return inside if inside in found else said
     usual = repository.relative(DEFAULT_REPORT / REPORT_FILE)
@@ -136,4 +136,4 @@ def _is_committed(repository: Repository, path: Path) -> bool:
     """Whether the file is as HEAD has it."""
     file = path / REPORT_FILE if path.is_dir() else path
     name, head = repository.relative(file), repository.commit("HEAD")
-    return bool(name and head) and repository.text(str(head), str(name)) == file.read_text(encoding="utf-8")
+    return bool(name and head) and repository.file_at(str(head), str(name)) == file.read_text(encoding="utf-8")

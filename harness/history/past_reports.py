@@ -8,61 +8,61 @@ from pathlib import Path
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
 from mipo_bench.harness.core.git import Commit, Repository, find_repository
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.harness.history.find_report import Places
+from mipo_bench.harness.history.find_report import ReportSearch
 from mipo_bench.harness.store.database import has_database
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.reports.diff.trend import Past
+from mipo_bench.reports.diff.trend import PastReport
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, parse_report
 
 
-def past_reports(places: Places, limit: int) -> list[Past]:
+def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
     """The latest `limit` of each kind, the oldest first. A run that is committed is listed once, as the commit.
 
     Raises ReportError where there is nothing at all.
     """
     repository = find_repository(Path.cwd())
-    committed = _committed(repository, places, limit) if repository else []
+    committed = _committed(repository, search, limit) if repository else []
     known = {past.report.digest for past in committed if past.report}
-    runs = [past for past in _stored(places, limit) if not (past.report and past.report.digest in known)]
+    runs = [past for past in _stored(search, limit) if not (past.report and past.report.digest in known)]
     found = sorted([*committed, *runs], key=lambda past: past.order)
     if not found:
         git = "git history has no report" if repository else "this is not a git repository"
-        raise ReportError(f"nothing to list: {git}, and {places.store} has no run. `mipo-bench run` makes one.")
+        raise ReportError(f"nothing to list: {git}, and {search.store} has no run. `mipo-bench run` makes one.")
     return found
 
 
-def _committed(repository: Repository, places: Places, limit: int) -> list[Past]:
-    if places.path is None:
+def _committed(repository: Repository, search: ReportSearch, limit: int) -> list[PastReport]:
+    if search.path is None:
         patterns = [f":(top,glob)**/{REPORT_FILE}"]
     else:
-        said = repository.relative(places.path)
+        said = repository.relative(search.path)
         if said is None:
-            raise ReportError(f"--path {places.path} lies outside of the git repository {repository.root}.")
+            raise ReportError(f"--path {search.path} lies outside of the git repository {repository.root}.")
         patterns = [f":(top,literal){said}"]
     commits = repository.log(patterns, limit)
     found = [_past(repository, commit, path) for commit in commits for path in commit.paths if path.endswith(".json")]
     return [past for past in found if past is not None]
 
 
-def _past(repository: Repository, commit: Commit, path: str) -> Past | None:
+def _past(repository: Repository, commit: Commit, path: str) -> PastReport | None:
     """None for a file that merely has the name of a report."""
-    text = repository.text(commit.hash, path) or ""
+    text = repository.file_at(commit.hash, path) or ""
     if '"schema_version"' not in text[:2000]:
         return None
     name = f"{commit.hash[:7]}" if path.endswith(f"{DEFAULT_REPORT}/{REPORT_FILE}") else f"{commit.hash[:7]}:{path}"
     return _read(name, commit.date, commit.subject, text)
 
 
-def _stored(places: Places, limit: int) -> list[Past]:
-    if not has_database(places.store):
+def _stored(search: ReportSearch, limit: int) -> list[PastReport]:
+    if not has_database(search.store):
         return []
-    with closing(Store(places.store)) as store:
+    with closing(Store(search.store)) as store:
         runs = store.runs()[-limit:]
     return [_read(f"run {run.id[:RUN_ID_LENGTH]}", run.created, "", run.report) for run in runs]
 
 
-def _read(name: str, date: str, subject: str, text: str) -> Past:
+def _read(name: str, date: str, subject: str, text: str) -> PastReport:
     try:
-        return Past(name, date, subject, parse_report(text, name))
+        return PastReport(name, date, subject, parse_report(text, name))
     except ReportError as error:
-        return Past(name, date, subject, None, str(error))
+        return PastReport(name, date, subject, None, str(error))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mipo_bench.harness.errors import ConfigError, DataError, ReportError
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
-from mipo_bench.harness.history.find_report import Places, find_run
+from mipo_bench.harness.history.find_report import ReportSearch, find_run
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import on_data
 from mipo_bench.harness.protocols import Arm
@@ -21,12 +21,12 @@ from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, run_id, seal
 
 
-class Replay:
+class StoredResponses:
     """The responses behind one report, looked up in the store; `known` is False where the store lacks the run."""
 
-    def __init__(self, report: Report, places: Places) -> None:
-        self.report, self.places = report, places
-        run = find_run(report.digest or seal(report).digest, places)
+    def __init__(self, report: Report, search: ReportSearch) -> None:
+        self.report, self.search = report, search
+        run = find_run(report.digest or seal(report).digest, search)
         self.known = run is not None
         self.keys: Sequence[Mapping[str, str]] = run.keys if run else ()
 
@@ -35,7 +35,7 @@ class Replay:
         keys = {item: self.keys[index][item] for item in items if self.known and item in self.keys[index]}
         if not keys:
             return {}
-        with closing(Store(self.places.store)) as store:
+        with closing(Store(self.search.store)) as store:
             found = store.responses(list(keys.values()))
         return {item: found[key] for item, key in keys.items() if key in found}
 
@@ -43,7 +43,7 @@ class Replay:
 class ArmTexts:
     """Callable: the prompt of an item, and what each side answered under its first training seed."""
 
-    def __init__(self, sides: Mapping[str, Replay], plugins: Plugins, data: Mapping[str, Path]) -> None:
+    def __init__(self, sides: Mapping[str, StoredResponses], plugins: Plugins, data: Mapping[str, Path]) -> None:
         self.sides, self.plugins, self.data = sides, plugins, data
         self.prompts: dict[str, dict[str, str]] = {}
 
@@ -53,7 +53,7 @@ class ArmTexts:
         prompt = self._prompts(arm.task).get(item)
         return [Quote("prompt", prompt), *found] if found and prompt is not None else found
 
-    def _quotes(self, name: str, side: Replay, arm: ArmDiff, item: str) -> list[Quote]:
+    def _quotes(self, name: str, side: StoredResponses, arm: ArmDiff, item: str) -> list[Quote]:
         for index, record in enumerate(side.report.arms):
             if (record.task, record.method) == (arm.task, arm.method):
                 response = side.responses(index, [item]).get(item)
@@ -72,22 +72,22 @@ class ArmTexts:
         return self.prompts[task]
 
 
-def texts_of(a: Side, b: Side, places: Places) -> ArmTexts:
+def texts_of(a: Side, b: Side, search: ReportSearch) -> ArmTexts:
     """Prompt and responses for the item lists of a diff."""
-    sides = {"A": Replay(a.report, places), "B": Replay(b.report, places)}
-    return ArmTexts(sides, load_plugins(places.include), places.data)
+    sides = {"A": StoredResponses(a.report, search), "B": StoredResponses(b.report, search)}
+    return ArmTexts(sides, load_plugins(search.include), search.data)
 
 
-def rescored(side: Side, places: Places) -> Side:
+def rescored(side: Side, search: ReportSearch) -> Side:
     """The side with every response scored again by the tasks as they are installed now.
 
     Raises ReportError where the store lacks the run or responses, where a task is not installed or has changed its
     items since; DataError where its data is not at hand.
     """
-    replay = Replay(side.report, places)
+    replay = StoredResponses(side.report, search)
     if not replay.known:
         raise ReportError(
-            f"--rescore: the store {places.store} has no run {run_id(side.report)} ({side.label}), so its responses "
+            f"--rescore: the store {search.store} has no run {run_id(side.report)} ({side.label}), so its responses "
             "are not at hand. Rescore where the run was made, or name its store with --store."
         )
     judged = [record.task for record in side.report.judges]
@@ -96,8 +96,8 @@ def rescored(side: Side, places: Places) -> Side:
             f"--rescore: only a judge can score {', '.join(judged)} of {side.label} again. Repeat the run with its "
             "--judge: responses and verdicts come from the store."
         )
-    plugins = load_plugins(places.include)
-    tasks = {record.name: _installed(record, side.label, plugins, places.data) for record in side.report.tasks}
+    plugins = load_plugins(search.include)
+    tasks = {record.name: _installed(record, side.label, plugins, search.data) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
     records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1]) for r in side.report.tasks]
     report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
@@ -127,7 +127,7 @@ def _installed(record: TaskRecord, label: str, plugins: Plugins, data: Mapping[s
     return plugin, items
 
 
-def _rescore(arm: ArmRecord, replay: Replay, index: int, task: tuple[Task, list[Item]]) -> ArmRecord:
+def _rescore(arm: ArmRecord, replay: StoredResponses, index: int, task: tuple[Task, list[Item]]) -> ArmRecord:
     plugin, items = task
     responses = replay.responses(index, [item.id for item in items])
     failed = {name: reason for name, reason in arm.failed.items() if name not in replay.keys[index]}

@@ -40,19 +40,19 @@ _SHORT = 256
 """Tokens up to which plain attention takes no more time or memory than the fused one."""
 
 
-def step_for(tokens: int) -> int:
+def width_step(tokens: int) -> int:
     """What the width of so many tokens is a multiple of."""
     return next(step for limit, step in _STEPS if tokens <= limit)
 
 
 def width_for(tokens: int) -> int:
     """Columns that so many tokens are computed in: few values, not much larger than needed."""
-    step = step_for(tokens)
+    step = width_step(tokens)
     return -(-tokens // step) * step
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class PrefilledPrompt:
     """A computed prompt: its tokens, its row of keys and values, and the scores of the next token (vocabulary)."""
 
     ids: Tokens
@@ -67,48 +67,48 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tail:
-    """A text of several tokens after a computed prompt; `place` says which text of which question it is."""
+class Continuation:
+    """A text of several tokens after a computed prompt; `position` says which text of which question it is."""
 
-    place: tuple[int, int]
-    prefix: Prefix
+    position: tuple[int, int]
+    prefix: PrefilledPrompt
     tokens: Tokens
 
 
 class Forward:
     """A model in evaluation mode. Running out of memory halves the rows of its batches, down to one."""
 
-    def __init__(self, model: Any, most: int, notes: list[str]) -> None:
-        """No batch has more than `most` rows; `notes` takes what a report should say."""
-        self.model, self.most, self.notes = model, most, notes
+    def __init__(self, model: Any, max_rows: int, notes: list[str]) -> None:
+        """No batch has more than `max_rows` rows; `notes` takes what a report should say."""
+        self.model, self.max_rows, self.notes = model, max_rows, notes
         self.device = model.device
-        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._attention = self._attending = getattr(model.config, "_attn_implementation", None)
+        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._attention = self._current_attention = getattr(model.config, "_attn_implementation", None)
         self._vocabulary = int(model.config.get_text_config().vocab_size)
-        self._together = self._fast_together()
+        self._batch_tokens = self._fast_batch_tokens()
 
     @cached_property
-    def windows(self) -> dict[str, int | None]:
-        """See `windows`."""
-        return windows(self.model.config.get_text_config())
+    def attention_windows(self) -> dict[str, int | None]:
+        """See `attention_windows`."""
+        return attention_windows(self.model.config.get_text_config())
 
     @cached_property
-    def aside(self) -> torch.cuda.Stream:
+    def capture_stream(self) -> torch.cuda.Stream:
         """The stream of the GPU on which steps are recorded: one, for cuBLAS keeps memory for each that it has seen."""
         import torch
 
         return torch.cuda.Stream(self.device)
 
-    def _fast_together(self) -> int:
+    def _fast_batch_tokens(self) -> int:
         if self.device.type != "cpu":
             return _ELSEWHERE
         return _ON_CPU if sum(p.numel() for p in self.model.parameters()) <= _LARGE else 0
 
     def rows(self, width: int, scored: int) -> int:
         """Rows of a batch of so many columns, of which the last `scored` are given scores."""
-        return max(1, min(self.most, self._together // width, _SCORES // (scored * self._vocabulary)))
+        return max(1, min(self.max_rows, self._batch_tokens // width, _SCORES // (scored * self._vocabulary)))
 
-    def attend(self, columns: int | None) -> None:
+    def choose_attention(self, columns: int | None) -> None:
         """Choose how attention to so many columns is computed; None for a step of one token.
 
         On a CPU, short prompts and steps take transformers' plain attention in place of torch's fused one. It is faster
@@ -117,44 +117,46 @@ class Forward:
         """
         if self.device.type == "cpu" and self._attention == "sdpa":
             wanted = "eager" if columns is None or columns <= _SHORT else "sdpa"
-            if wanted != self._attending:
+            if wanted != self._current_attention:
                 self.model.set_attn_implementation(wanted)
-                self._attending = wanted
+                self._current_attention = wanted
 
-    def prefixes(self, prompts: Iterable[Tokens]) -> Iterator[Prefix]:
+    def prefill(self, prompts: Iterable[Tokens]) -> Iterator[PrefilledPrompt]:
         """Compute each different prompt once, those of one width together."""
         groups: defaultdict[int, list[Tokens]] = defaultdict(list)
         for ids in dict.fromkeys(prompts):
             groups[width_for(len(ids))].append(ids)
         for width, group in groups.items():
-            for batch in in_parts(group, self.prompt_rows(width)):
-                yield from self.batch(batch, width)
+            for batch in chunked(group, self.prompt_rows(width)):
+                yield from self.prefill_batch(batch, width)
 
     def prompt_rows(self, width: int) -> int:
         """Prompts of this width that are computed together."""
-        return self.rows(width, step_for(width))
+        return self.rows(width, width_step(width))
 
-    def batch(self, batch: Sequence[Tokens], width: int) -> list[Prefix]:
+    def prefill_batch(self, batch: Sequence[Tokens], width: int) -> list[PrefilledPrompt]:
         """Compute prompts of one width, at most `prompt_rows` of them, a row each."""
         from transformers import DynamicCache
 
-        rows, last = self.prompt_rows(width), step_for(width)
-        options = {"logits_to_keep": last} if self._keeps else {}
+        rows, last = self.prompt_rows(width), width_step(width)
+        options = {"logits_to_keep": last} if self._takes_logits_to_keep else {}
 
-        def compute() -> list[Prefix]:
-            self.attend(width)
-            cache, ids = DynamicCache(), self._table(batch, rows, width)
+        def compute() -> list[PrefilledPrompt]:
+            self.choose_attention(width)
+            cache, ids = DynamicCache(), self._padded(batch, rows, width)
             logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits[:, -last:]
-            return [Prefix(p, cache, row, logits[row, len(p) - 1 - width].float()) for row, p in enumerate(batch)]
+            return [
+                PrefilledPrompt(p, cache, row, logits[row, len(p) - 1 - width].float()) for row, p in enumerate(batch)
+            ]
 
-        found = self._fitting(compute, rows)
+        found = self._if_memory_allows(compute, rows)
         if found is None:
-            self._halve(lambda: self.prompt_rows(width), rows)
-            found = [p for part in in_parts(batch, self.prompt_rows(width)) for p in self.batch(part, width)]
+            self._halve_rows(lambda: self.prompt_rows(width), rows)
+            found = [p for part in chunked(batch, self.prompt_rows(width)) for p in self.prefill_batch(part, width)]
         return found
 
     @staticmethod
-    def _fitting(compute: Callable[[], T], rows: int) -> T | None:
+    def _if_memory_allows(compute: Callable[[], T], rows: int) -> T | None:
         """What it computes; None where memory is too small for so many rows. One row must fit."""
         try:
             return compute()
@@ -163,11 +165,11 @@ class Forward:
                 raise
         return None
 
-    def _halve(self, rows: Callable[[], int], before: int) -> None:
+    def _halve_rows(self, rows: Callable[[], int], before: int) -> None:
         """Compute fewer tokens in a call, so that there are fewer `rows` than before."""
         free_memory()
         while rows() >= before:
-            self._together //= 2
+            self._batch_tokens //= 2
         if _SMALLER not in self.notes:
             self.notes.append(_SMALLER)
 
@@ -183,7 +185,7 @@ class Forward:
         found: dict[tuple[int, int], Likelihood] = {}
         for width, group in groups.items():
             group.sort(key=lambda i: max((len(tail) for tail in asked[i][1]), default=0))
-            for part in in_parts(group, _ROUND * self.prompt_rows(width)):
+            for part in chunked(group, _ROUND * self.prompt_rows(width)):
                 found.update(self._round({i: asked[i] for i in part}, width))
         return [[found[i, n] for n in range(len(texts))] for i, (_, texts) in enumerate(asked)]
 
@@ -191,51 +193,57 @@ class Forward:
         self, asked: dict[int, tuple[Tokens, Sequence[Tokens]]], width: int
     ) -> dict[tuple[int, int], Likelihood]:
         """The texts of several batches of prompts, by question and text."""
-        prefixes = {prefix.ids: prefix for prefix in self.prefixes(prompt for prompt, _ in asked.values())}
+        prefixes = {prefix.ids: prefix for prefix in self.prefill(prompt for prompt, _ in asked.values())}
         found: dict[tuple[int, int], Likelihood] = {}
-        tails: defaultdict[int, list[_Tail]] = defaultdict(list)
+        tails: defaultdict[int, list[Continuation]] = defaultdict(list)
         for i, (prompt, texts) in asked.items():
             for n, tokens in enumerate(texts):
                 if len(tokens) > 1:
-                    tails[width_for(len(tokens) - 1)].append(_Tail((i, n), prefixes[prompt], tokens))
+                    tails[width_for(len(tokens) - 1)].append(Continuation((i, n), prefixes[prompt], tokens))
                 else:
                     found[i, n] = likelihood(prefixes[prompt].scores.unsqueeze(0), self.tensor(tokens))
         for columns, group in tails.items():
-            for batch in in_parts(group, self._tail_rows(width, columns)):
-                found.update(self._tails(batch, width, columns))
+            for batch in chunked(group, self._continuation_rows(width, columns)):
+                found.update(self._continuation_batch(batch, width, columns))
         return found
 
-    def _tail_rows(self, width: int, columns: int) -> int:
+    def _continuation_rows(self, width: int, columns: int) -> int:
         return self.rows(max(width, columns), columns)
 
-    def _tails(self, batch: Sequence[_Tail], width: int, columns: int) -> dict[tuple[int, int], Likelihood]:
+    def _continuation_batch(
+        self, batch: Sequence[Continuation], width: int, columns: int
+    ) -> dict[tuple[int, int], Likelihood]:
         """The texts of one width after prompts of one width."""
-        rows = self._tail_rows(width, columns)
-        found = self._fitting(lambda: self._continued(batch, rows, width, columns), rows)
+        rows = self._continuation_rows(width, columns)
+        found = self._if_memory_allows(lambda: self._compute_continuations(batch, rows, width, columns), rows)
         if found is None:
-            self._halve(lambda: self._tail_rows(width, columns), rows)
-            parts = in_parts(batch, self._tail_rows(width, columns))
-            found = {place: value for part in parts for place, value in self._tails(part, width, columns).items()}
+            self._halve_rows(lambda: self._continuation_rows(width, columns), rows)
+            parts = chunked(batch, self._continuation_rows(width, columns))
+            found = {
+                place: value
+                for part in parts
+                for place, value in self._continuation_batch(part, width, columns).items()
+            }
         return found
 
-    def _continued(
-        self, batch: Sequence[_Tail], rows: int, width: int, columns: int
+    def _compute_continuations(
+        self, batch: Sequence[Continuation], rows: int, width: int, columns: int
     ) -> dict[tuple[int, int], Likelihood]:
         import torch
 
-        self.attend(width + columns)
+        self.choose_attention(width + columns)
         lengths = self.tensor([len(tail.prefix.ids) for tail in batch] + [1] * (rows - len(batch)))
         out = self.model(
-            input_ids=self._table([tail.tokens[:-1] for tail in batch], rows, columns),
+            input_ids=self._padded([tail.tokens[:-1] for tail in batch], rows, columns),
             attention_mask=self.mask(lengths, width, columns),
             position_ids=lengths.unsqueeze(1) + torch.arange(columns, device=self.device),
-            past_key_values=_joined([tail.prefix for tail in batch], rows),
+            past_key_values=_joined_cache([tail.prefix for tail in batch], rows),
             use_cache=True,
         )
         found = {}
         for row, tail in enumerate(batch):
             scores = torch.cat([tail.prefix.scores.unsqueeze(0), out.logits[row, : len(tail.tokens) - 1].float()])
-            found[tail.place] = likelihood(scores, self.tensor(tail.tokens))
+            found[tail.position] = likelihood(scores, self.tensor(tail.tokens))
         return found
 
     def mask(self, lengths: torch.Tensor, width: int, columns: int) -> Any:
@@ -251,14 +259,14 @@ class Forward:
         own = lengths.unsqueeze(1) + behind
         # a column that nothing was written to stands after everything
         there = torch.cat([prompt.masked_fill(prompt >= lengths.unsqueeze(1), 1 << 40), own], dim=1)
-        return self.additive(own.unsqueeze(2), there.unsqueeze(1))
+        return self.additive_mask(own.unsqueeze(2), there.unsqueeze(1))
 
-    def additive(self, at: torch.Tensor, there: torch.Tensor) -> Any:
+    def additive_mask(self, at: torch.Tensor, there: torch.Tensor) -> Any:
         """The mask for queries at positions `at` (rows, queries, 1) and columns at `there` (rows, 1, columns)."""
-        masks = {kind: self._hiding(at, there, window) for kind, window in self.windows.items()}
+        masks = {kind: self._window_mask(at, there, window) for kind, window in self.attention_windows.items()}
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def _hiding(self, at: torch.Tensor, there: torch.Tensor, window: int | None) -> torch.Tensor:
+    def _window_mask(self, at: torch.Tensor, there: torch.Tensor, window: int | None) -> torch.Tensor:
         import torch
 
         hidden = there > at
@@ -268,9 +276,9 @@ class Forward:
         mask = torch.zeros(hidden.shape, dtype=dtype, device=self.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min).unsqueeze(1)
 
-    def alone(self, ids: Tokens, tail: Tokens) -> Likelihood:
+    def single_likelihood(self, ids: Tokens, tail: Tokens) -> Likelihood:
         """A likelihood by a plain call, for models whose state cannot be continued row by row."""
-        self.attend(len(ids) + len(tail))
+        self.choose_attention(len(ids) + len(tail))
         logits = self.model(input_ids=self.tensor([[*ids, *tail]]), use_cache=False).logits[0].float()
         return likelihood(logits[len(ids) - 1 : -1], self.tensor(tail))
 
@@ -280,7 +288,7 @@ class Forward:
 
         return torch.tensor(values, dtype=torch.long, device=self.device)
 
-    def _table(self, batch: Sequence[Tokens], rows: int, width: int) -> torch.Tensor:
+    def _padded(self, batch: Sequence[Tokens], rows: int, width: int) -> torch.Tensor:
         """Tokens on the left of each row, (rows, width)."""
         padded = [[*ids, *[0] * (width - len(ids))] for ids in batch]
         return self.tensor(padded + [[0] * width] * (rows - len(batch)))
@@ -294,7 +302,7 @@ def likelihood(scores: torch.Tensor, tail: torch.Tensor) -> Likelihood:
     return Likelihood(float(logprobs.sum()), len(tail), greedy)
 
 
-def windows(config: Any) -> dict[str, int | None]:
+def attention_windows(config: Any) -> dict[str, int | None]:
     """Kind of layer -> how many tokens back it sees, None for all. Raises ValueError for a kind without such a rule."""
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
@@ -304,7 +312,7 @@ def windows(config: Any) -> dict[str, int | None]:
     return {kind: window if kind == "sliding_attention" else None for kind in sorted(kinds)}
 
 
-def _joined(prefixes: Sequence[Prefix], rows: int) -> DynamicCache:
+def _joined_cache(prefixes: Sequence[PrefilledPrompt], rows: int) -> DynamicCache:
     """Keys and values of several prompts of one width, a row each; rows beyond them repeat the first."""
     import torch
     from transformers import DynamicCache
@@ -318,7 +326,7 @@ def _joined(prefixes: Sequence[Prefix], rows: int) -> DynamicCache:
     return cache
 
 
-def in_parts(values: Iterable[T], size: int) -> Iterator[list[T]]:
+def chunked(values: Iterable[T], size: int) -> Iterator[list[T]]:
     """The values in lists of this size, the last one shorter."""
     stream = iter(values)
     while part := list(islice(stream, size)):

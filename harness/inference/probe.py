@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SlotSupport:
     """What trying a model in slots has shown.
 
-    `fits`: it can be used so. `alike`: all rows are rounded alike. `elastic`: masked columns leave every bit as it is.
-    `recorded`: steps can be recorded, and played.
+    `supported`: it can be used so. `rows_round_alike`: all rows are rounded alike. `resizable`: masked columns leave
+    every bit as it is. `cuda_graph`: steps can be recorded, and played.
     """
 
-    fits: bool
+    supported: bool
     reason: str = ""
-    alike: bool = True
-    elastic: bool = False
-    recorded: bool = False
+    rows_round_alike: bool = True
+    resizable: bool = False
+    cuda_graph: bool = False

@@ -12,7 +12,7 @@ from mipo_bench.harness.types import Decoding
 if TYPE_CHECKING:
     import torch
 
-_LIKELY = 64
+_SORTED_FIRST = 64
 """Tokens that are sorted first: a nucleus is seldom larger, and sorting a whole vocabulary takes far longer."""
 
 
@@ -28,7 +28,7 @@ class Draws:
         return 0.0 if self.numbers is None else float(self.numbers[step])
 
 
-def pick(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) -> list[int]:
+def sample_tokens(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) -> list[int]:
     """The next token of each row; `scores` are logits, (rows, vocabulary).
 
     Every step works on each row by itself, so a row's token does not depend on the others.
@@ -36,25 +36,25 @@ def pick(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) ->
     chosen = scores.argmax(dim=-1)
     rows = [i for i, d in enumerate(decodings) if d.temperature > 0]
     if rows:
-        heat = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
-        probs = (scores[rows] / heat).softmax(dim=-1)
+        temperature = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
+        probs = (scores[rows] / temperature).softmax(dim=-1)
         certain = probs.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
         left = [n for n, i in enumerate(rows) if certain[n] < decodings[i].top_p]  # else it is the whole nucleus
         if left:
-            chosen[[rows[n] for n in left]] = _drawn(
+            chosen[[rows[n] for n in left]] = _sample_nucleus(
                 probs[left], [decodings[rows[n]].top_p for n in left], [draws[rows[n]] for n in left]
             )
     return [int(token) for token in chosen.tolist()]
 
 
-def _drawn(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
+def _sample_nucleus(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
     cut = [n for n, share in enumerate(top_p) if share < 1]
     if cut:
         probs[cut] = nucleus(probs[cut], [top_p[n] for n in cut])
-    return invert(probs, draws)
+    return inverse_transform_sample(probs, draws)
 
 
-def invert(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:
+def inverse_transform_sample(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:
     """The index at which the cumulated probability passes its draw times its total, for each row.
 
     `probs` is (rows, n) and need not sum to 1, `draws` has a number in [0, 1) for each row; the index is (rows). An
@@ -62,7 +62,7 @@ def invert(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:
     """
     import torch
 
-    mass = probs.cumsum(dim=-1, dtype=_exact(probs))
+    mass = probs.cumsum(dim=-1, dtype=_accumulation_dtype(probs))
     total = mass[:, -1:].contiguous()
     wanted = mass.new_tensor(draws).unsqueeze(1) * total
     wanted = torch.minimum(wanted, torch.nextafter(total, torch.zeros_like(total)))
@@ -75,12 +75,12 @@ def nucleus(probs: torch.Tensor, top_p: Sequence[float]) -> torch.Tensor:
     Of equally likely tokens at its border the first ones are in it: which of them a sort puts first is chance, and
     scores of 16 bits often tie.
     """
-    wanted = probs.new_tensor(top_p, dtype=_exact(probs))
-    likely = probs.topk(min(_LIKELY, probs.shape[-1]), dim=-1).values
-    least, size = _border(likely, wanted)
+    wanted = probs.new_tensor(top_p, dtype=_accumulation_dtype(probs))
+    likely = probs.topk(min(_SORTED_FIRST, probs.shape[-1]), dim=-1).values
+    least, size = _nucleus_threshold(likely, wanted)
     wide = (likely.sum(dim=-1, dtype=wanted.dtype) < wanted).nonzero().squeeze(1)
     if len(wide):
-        least[wide], size[wide] = _border(probs[wide].sort(dim=-1, descending=True).values, wanted[wide])
+        least[wide], size[wide] = _nucleus_threshold(probs[wide].sort(dim=-1, descending=True).values, wanted[wide])
     inside = probs >= least
     excess = inside.sum(dim=-1, keepdim=True) - size
     more = excess.squeeze(1).nonzero().squeeze(1)
@@ -91,13 +91,13 @@ def nucleus(probs: torch.Tensor, top_p: Sequence[float]) -> torch.Tensor:
     return probs.masked_fill(~inside, 0.0)
 
 
-def _border(falling: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _nucleus_threshold(falling: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of sorted probabilities, (rows, n): the smallest that `top_p` needs, and how many it needs; both (rows, 1)."""
     kept = falling.cumsum(dim=-1, dtype=top_p.dtype) - falling < top_p.unsqueeze(1)
     return falling.masked_fill(~kept, 1.0).amin(dim=-1, keepdim=True), kept.sum(dim=-1, keepdim=True)
 
 
-def _exact(probs: torch.Tensor) -> torch.dtype:
+def _accumulation_dtype(probs: torch.Tensor) -> torch.dtype:
     """The number format that probabilities are summed in.
 
     The order of a sum on a GPU depends on the number of rows. In 32 bits that moves the bounds between the tokens of a

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from mipo_bench.harness.inference.forward import Forward, Prefix
+from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ _COARSE_STEPS = ((1024, 256), (4096, 512))
 
 A GPU takes coarse steps: there, a step costs little more with more columns, but slots of each width run by themselves.
 """
-_REACH = 32
+_COLUMN_STEP = 32
 """Elastic slots have a multiple of so many columns."""
 
 
@@ -42,14 +42,14 @@ def _layer_class() -> type[Any]:
 
         is_sliding = False
 
-        def __init__(self, slots: Slots) -> None:
+        def __init__(self, slots: SlotBatch) -> None:
             super().__init__()  # type: ignore[no-untyped-call]
             self.slots = weakref.proxy(slots)  # a circle would keep the memory until some garbage is collected
 
         def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
             """Make room, shaped like a prompt's; zeros, because what is masked must still be a number."""
             self.keys, self.values = (
-                x.new_zeros(self.slots.rows, x.shape[-3], self.slots.reach, x.shape[-1])
+                x.new_zeros(self.slots.rows, x.shape[-3], self.slots.allocated_columns, x.shape[-1])
                 for x in (key_states, value_states)
             )
             self.is_initialized = True
@@ -66,14 +66,14 @@ def _layer_class() -> type[Any]:
         def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
             """Write one token of each slot into its own column; all keys and values come back."""
             assert self.keys is not None and self.values is not None  # noqa: PT018 - filled by the first prompt
-            every, at = self.slots.every.to(self.keys.device), self.slots.at.to(self.keys.device)
-            self.keys[every, :, at] = key_states[:, :, 0]
-            self.values[every, :, at] = value_states[:, :, 0]
+            rows, columns = self.slots.row_index.to(self.keys.device), self.slots.write_column.to(self.keys.device)
+            self.keys[rows, :, columns] = key_states[:, :, 0]
+            self.values[rows, :, columns] = value_states[:, :, 0]
             return self.keys, self.values
 
         def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - the interface's signature
             """Columns, and the first of them."""
-            return self.slots.reach, 0
+            return self.slots.allocated_columns, 0
 
         def get_seq_length(self) -> int:
             """Unknown: each slot has its own."""
@@ -87,40 +87,40 @@ def _layer_class() -> type[Any]:
     return SlotLayer
 
 
-class Slots:
+class SlotBatch:
     """A fixed number of slots with a fixed number of columns on one model.
 
-    `elastic` slots hold hardly more columns than are in use, which saves much of the work. That is right where masked
-    columns leave every bit as it is, which `Decoder` finds out. Of `recorded` slots the first step is recorded on the
+    `resizable` slots hold hardly more columns than are in use, which saves much of the work. That is right where masked
+    columns leave every bit as it is, which `Decoder` finds out. Of `cuda_graph` slots the first step is recorded on the
     GPU, and every step plays it: starting its hundreds of small computations from Python takes longer than they do.
     """
 
     def __init__(
-        self, forward: Forward, rows: int, columns: int, *, elastic: bool = False, recorded: bool = False
+        self, forward: Forward, rows: int, columns: int, *, resizable: bool = False, cuda_graph: bool = False
     ) -> None:
         """Nothing is allocated before the first prompt."""
         import torch
         from transformers.cache_utils import Cache
 
-        self.forward, self.rows, self.columns, self.elastic = forward, rows, columns, elastic
-        self.reach = min(columns, _REACH) if elastic else columns
+        self.forward, self.rows, self.columns, self.resizable = forward, rows, columns, resizable
+        self.allocated_columns = min(columns, _COLUMN_STEP) if resizable else columns
         """Columns that are there now."""
-        self.recorded = recorded
-        self._recording: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
+        self.cuda_graph = cuda_graph
+        self._captured: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
         self._tokens = forward.tensor([[0]] * rows)
-        self.at = forward.tensor([0] * rows)
+        self.write_column = forward.tensor([0] * rows)
         """The column that each slot writes now."""
-        self.every = torch.arange(rows, device=forward.device)
-        self._numbers = torch.arange(columns, device=forward.device)
+        self.row_index = torch.arange(rows, device=forward.device)
+        self._column_index = torch.arange(columns, device=forward.device)
         config = forward.model.config.get_text_config()
         layer = _layer_class()
         self._layers = [layer(self) for _ in range(config.num_hidden_layers)]
         self._cache = Cache(layers=self._layers)
 
-    def admit(self, row: int, prefix: Prefix) -> None:
+    def insert(self, row: int, prefix: PrefilledPrompt) -> None:
         """Copy a computed prompt into a slot."""
         length = len(prefix.ids)
-        self._stretch(max(length, self.reach))
+        self._resize(max(length, self.allocated_columns))
         for mine, (keys, values) in zip(self._layers, prefix.layers(), strict=False):  # sharing layers have none
             if not mine.is_initialized:
                 mine.lazy_initialization(keys, values)
@@ -130,24 +130,26 @@ class Slots:
     def step(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
         """Append a token to each slot, at the given columns; the scores of the next ones, (slots, vocabulary)."""
         self._tokens.copy_(self.forward.tensor(tokens).unsqueeze(1))
-        self.at.copy_(self.forward.tensor(columns))
-        self._stretch(max(columns) + 1)
-        return self._played() if self.recorded else self._scores()
+        self.write_column.copy_(self.forward.tensor(columns))
+        self._resize(max(columns) + 1)
+        return self._step_by_cuda_graph() if self.cuda_graph else self._scores()
 
     def _scores(self) -> torch.Tensor:
-        """Compute the step that `_tokens` and `at` ask for."""
-        self.forward.attend(None)
+        """Compute the step that `_tokens` and `write_column` ask for."""
+        self.forward.choose_attention(None)
         out = self.forward.model(
             input_ids=self._tokens,
-            attention_mask=self.forward.additive(self.at[:, None, None], self._numbers[None, None, : self.reach]),
-            position_ids=self.at.unsqueeze(1),
+            attention_mask=self.forward.additive_mask(
+                self.write_column[:, None, None], self._column_index[None, None, : self.allocated_columns]
+            ),
+            position_ids=self.write_column.unsqueeze(1),
             past_key_values=self._cache,
             use_cache=True,
         )
         scores: torch.Tensor = out.logits[:, -1].float()
         return scores
 
-    def _played(self) -> torch.Tensor:
+    def _step_by_cuda_graph(self) -> torch.Tensor:
         """The same from the recording, which is made at the first step.
 
         What a library sets up at its first call may not be recorded, so a step is computed before: it writes what the
@@ -156,25 +158,25 @@ class Slots:
         import torch
 
         with torch.cuda.device(self.forward.device):
-            if self._recording is None:
-                aside = self.forward.aside
-                aside.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(aside):
+            if self._captured is None:
+                stream = self.forward.capture_stream
+                stream.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(stream):
                     self._scores()
-                torch.cuda.current_stream().wait_stream(aside)
+                torch.cuda.current_stream().wait_stream(stream)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, stream=aside):
+                with torch.cuda.graph(graph, stream=stream):
                     scores = self._scores()
-                self._recording = graph, scores
-            graph, scores = self._recording
+                self._captured = graph, scores
+            graph, scores = self._captured
             graph.replay()
             return scores.clone()
 
-    def _stretch(self, needed: int) -> None:
+    def _resize(self, needed: int) -> None:
         """Make room for so many columns, and give back the rest."""
-        wanted = min(self.columns, -(-needed // _REACH) * _REACH)
-        if self.elastic and wanted != self.reach:
-            self.reach = wanted
+        wanted = min(self.columns, -(-needed // _COLUMN_STEP) * _COLUMN_STEP)
+        if self.resizable and wanted != self.allocated_columns:
+            self.allocated_columns = wanted
             for layer in self._layers:
                 if layer.is_initialized:
                     layer.resize(wanted)

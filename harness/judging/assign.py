@@ -17,8 +17,8 @@ from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError, first_line
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.chat_client import ChatServer
-from mipo_bench.harness.generators.hf_generator import GENERATION, HFGenerator
-from mipo_bench.harness.generators.model_folder import locate, resolve
+from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator
+from mipo_bench.harness.generators.model_folder import find_model_folder, resolve_model
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
@@ -32,7 +32,7 @@ WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder or Hugging Face id of 
 
 
 @dataclass(frozen=True)
-class Assigned:
+class AssignedJudge:
     """A task's judge, with notes on it for the report."""
 
     judge: Judge
@@ -59,10 +59,10 @@ def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
     elif spec.kind == "server":
         ChatServer(spec.model, spec.url)
     elif spec.kind == "model":
-        locate(spec.model)
+        find_model_folder(spec.model)
 
 
-def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]:
+def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, AssignedJudge]:
     """The judge of each judged task, by the task's name. Models load at their first question.
 
     Raises ConfigError or ModelError, also for a server that cannot be reached or a validation file of another judge.
@@ -73,35 +73,37 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, Assigned]
         return {}
     spec = config.judge.spec
     if spec is None or spec.kind == "rules":
-        found = {t.name: Assigned(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
+        found = {t.name: AssignedJudge(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
         one = load_judge(spec, config)
         found = {task.name: one for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
-def load_judge(spec: JudgeSpec, config: RunConfig) -> Assigned:
+def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
     """The judge that `--judge` names, Raises ConfigError or ModelError, also for `rules`, which need a task."""
     if spec.kind == "rules":
         raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if spec.kind == "file":
-        return Assigned(file_judge(spec.path), "file")
+        return AssignedJudge(file_judge(spec.path), "file")
     if spec.kind == "server":
         server = ChatServer(spec.model, spec.url)
         server.check()
         notes = _related(config.model, server.model, None, None)
         key = f"{server.model} at {server.url}"  # in the keys of stored verdicts: another text would make them invalid
         remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
-        return Assigned(generator_judge(server.model, remote, decoding), "server", notes)
-    folder = resolve(spec.model)
+        return AssignedJudge(generator_judge(server.model, remote, decoding), "server", notes)
+    folder = resolve_model(spec.model)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
-    local = HFGenerator(folder, digest(["judge", GENERATION, weights, *where.generation_key, *libraries]), where)
+    local = HFGenerator(
+        folder, digest(["judge", GENERATION_VERSION, weights, *where.generation_key, *libraries]), where
+    )
     notes = _related(config.model, spec.model, _folder_of(config), folder)
-    return Assigned(generator_judge(spec.model, local, decoding), "model", notes, local.unload)
+    return AssignedJudge(generator_judge(spec.model, local, decoding), "model", notes, local.unload)
 
 
 def _own_placement(config: RunConfig) -> Placement:
@@ -116,7 +118,7 @@ def _own_placement(config: RunConfig) -> Placement:
 
 def _folder_of(config: RunConfig) -> Path | None:
     """The folder of the judged model; None if there is none: a file of responses, or a model on a server."""
-    return resolve(config.model) if config.source.has_weights else None
+    return resolve_model(config.model) if config.source.has_weights else None
 
 
 _COMMON_WORDS = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}
@@ -144,7 +146,7 @@ def _stems(name: str) -> set[str]:
     return set(words) - _COMMON_WORDS
 
 
-def _validated(assigned: Assigned, config: RunConfig) -> Assigned:
+def _validated(assigned: AssignedJudge, config: RunConfig) -> AssignedJudge:
     """The judge with the result of `check-judge`. Raises ConfigError if that result is about another judge."""
     path = config.judge.validation_file
     if path is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
-from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.protocols import Question, Verdict
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item
@@ -25,7 +25,7 @@ TIE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgedPair:
     """One item to judge: what the judged arm and the reference answered, and what a good answer does.
 
     A side that failed on the item has answered nothing.
@@ -38,14 +38,14 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ItemVerdict:
     """What came of one case, told from the judged arm's side.
 
-    `worth` is its score; `parts` stand beside it. `orders` are the verdicts in both orders where a judge was asked.
+    `score` is its score; `parts` stand beside it. `orders` are the verdicts in both orders where a judge was asked.
     `undecided` counts answers without a verdict.
     """
 
-    worth: float
+    score: float
     parts: Mapping[str, float]
     orders: BothOrders | None = None
     undecided: int = 0
@@ -53,21 +53,21 @@ class Found:
     @property
     def by_order(self) -> tuple[float | None, float | None]:
         """The verdict with the judged arm shown first, and second; the same twice where no judge saw both orders."""
-        return (self.orders.first, self.orders.second) if self.orders else (self.worth, self.worth)
+        return (self.orders.first, self.orders.second) if self.orders else (self.score, self.score)
 
 
 @dataclass
-class Bench:
+class TaskJudge:
     """A judge at work on one task. Counts what it was asked, whether the store knew the answer or not."""
 
-    assigned: Assigned
+    assigned: AssignedJudge
     settings: JudgeConfig
     store: Store
-    settled: int = 0
+    decided_by_rule: int = 0
     asked: dict[str, tuple[Question, Verdict]] = field(default_factory=dict)
     """Key -> question and verdict, of everything that was put to the judge."""
 
-    def judge(self, cases: Sequence[Case], meter: Meter) -> list[Found]:
+    def judge(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
         """Judge all cases, in order. Raises what the judge raises; what it said before that is stored."""
         if self.settings.protocol == "pointwise":
             return self._rated(cases, meter)
@@ -89,7 +89,9 @@ class Bench:
         """How many verdicts could not be read."""
         return sum(verdict.value is None for _, verdict in self.asked.values())
 
-    def consistency(self, cases: Iterable[Found], retests: Sequence[bool], alpha: float) -> ConsistencyRecord | None:
+    def consistency(
+        self, cases: Iterable[ItemVerdict], retests: Sequence[bool], alpha: float
+    ) -> ConsistencyRecord | None:
         """How the verdicts of a model agree with one another; None for rules and for a file of verdicts."""
         return consistency([c.orders for c in cases if c.orders], retests, alpha) if self._stores else None
 
@@ -112,7 +114,7 @@ class Bench:
             temperature=self.settings.temperature if sampled else None,
             top_p=self.settings.top_p if sampled else None,
             calls=len(self.asked),
-            settled=self.settled,
+            settled=self.decided_by_rule,
             retries=sum(max(0, verdict.tries - 1) for _, verdict in self.asked.values()),
             unread=self.unread,
             consistency=agreed,
@@ -121,7 +123,7 @@ class Bench:
             warnings=list(warnings),
         )
 
-    def _rated(self, cases: Sequence[Case], meter: Meter) -> list[Found]:
+    def _rated(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
         own = [Question(c.item, c.rubric, c.response) for c in cases]
         other = [Question(c.item, c.rubric, c.reference) for c in cases]
         verdicts = self._verdicts([*own, *other], meter)
@@ -129,8 +131,8 @@ class Bench:
 
     def _verdicts(self, questions: Sequence[Question], meter: Meter) -> list[Verdict]:
         """Rules first, then the judge. A verdict by rule was tried 0 times."""
-        found = {i: value for i, q in enumerate(questions) if (value := by_rule(q)) is not None}
-        self.settled += len(found)
+        found = {i: value for i, q in enumerate(questions) if (value := verdict_by_rule(q)) is not None}
+        self.decided_by_rule += len(found)
         open_ = [i for i in range(len(questions)) if i not in found]
         answers = self._answers([questions[i] for i in open_], meter)
         keys = [self._key(q) for q in questions]
@@ -167,7 +169,7 @@ class Bench:
         return digest(["verdict", self.assigned.judge.digest, *texts])
 
 
-def by_rule(q: Question) -> float | None:
+def verdict_by_rule(q: Question) -> float | None:
     """What needs no judge: equal responses tie, an empty one loses, and has the lowest rating; None for the rest."""
     if q.second is None:
         return None if q.first.strip() else 0.0
@@ -177,7 +179,7 @@ def by_rule(q: Question) -> float | None:
     return None if first and second else float(bool(first))
 
 
-def _paired(case: Case, shown_first: Verdict, shown_second: Verdict) -> Found:
+def _paired(case: JudgedPair, shown_first: Verdict, shown_second: Verdict) -> ItemVerdict:
     """The mean of both orders. `strict` counts a win or a loss only where both orders agree on it."""
     first = shown_first.value
     second = None if shown_second.value is None else 1 - shown_second.value
@@ -185,10 +187,10 @@ def _paired(case: Case, shown_first: Verdict, shown_second: Verdict) -> Found:
     alike = first is not None and first == second
     parts = {"strict": worth if alike else TIE, "agree": float(alike)}
     orders = BothOrders(_cluster(case.item), first, second) if shown_first.tries else None
-    return Found(worth, parts, orders, (first is None) + (second is None))
+    return ItemVerdict(worth, parts, orders, (first is None) + (second is None))
 
 
-def _compared(own: Verdict, other: Verdict) -> Found:
+def _compared(own: Verdict, other: Verdict) -> ItemVerdict:
     """Which rating is higher. `paper` is the paper's scoring (arXiv 2603.19294): a tie counts as a win.
 
     A rating that could not be read is shown as the middle one.
@@ -196,9 +198,9 @@ def _compared(own: Verdict, other: Verdict) -> Found:
     undecided = (own.value is None) + (other.value is None)
     parts = {"rating": TIE if own.value is None else own.value}
     if own.value is None or other.value is None:
-        return Found(TIE, {**parts, "paper": TIE}, None, undecided)
+        return ItemVerdict(TIE, {**parts, "paper": TIE}, None, undecided)
     worth = TIE if own.value == other.value else float(own.value > other.value)
-    return Found(worth, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
+    return ItemVerdict(worth, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
 
 
 def _cluster(item: Item) -> str:

@@ -10,9 +10,9 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
-from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
-from mipo_bench.harness.judging.assign import Assigned
-from mipo_bench.harness.judging.bench import Bench, Case, Found
+from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, other_user_of, target_describes_user
+from mipo_bench.harness.judging.assign import AssignedJudge
+from mipo_bench.harness.judging.bench import ItemVerdict, JudgedPair, TaskJudge
 from mipo_bench.harness.protocols import Arm, Question
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask, Task
@@ -21,64 +21,68 @@ from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import JudgedArmRecord, JudgeRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
-MUCH = 0.05
+UNREAD_ALARM = 0.05
 """Above this share of unread verdicts the report says so at its head."""
 
 
 @dataclass
-class Jury:
+class JudgedArms:
     """Judges the arms of judged tasks against their reference arm, and remembers what came of it."""
 
-    judges: Mapping[str, Assigned]
+    judges: Mapping[str, AssignedJudge]
     """By task."""
     config: RunConfig
     store: Store
-    found: dict[Arm, list[Found]] = field(default_factory=dict)
-    shuffled: dict[Arm, list[Found]] = field(default_factory=dict)
+    verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
+    shuffled_verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
     """The same under another user's profile, where that control was run."""
-    _benches: dict[str, Bench] = field(default_factory=dict)
+    _task_judges: dict[str, TaskJudge] = field(default_factory=dict)
     _retests: dict[str, list[bool]] = field(default_factory=dict)
 
-    def hear(self, done: ArmAnswers, reference: ArmAnswers | None, meter: Meter) -> None:
+    def judge_arm(self, done: ArmAnswers, reference: ArmAnswers | None, meter: Meter) -> None:
         """Judge one arm. Raises StageError without a reference, and whatever the judge raises."""
         if reference is None:
             raise StageError(f"nothing to judge against: the reference {done.task.reference} could not be completed")
         task = done.task.task
         if not isinstance(task, JudgedTask):
             raise StageError(f"task {task.name!r} has no rubric to judge by")
-        bench = self._bench(task.name)
-        settled = bench.settled
+        task_judge = self._task_judge(task.name)
+        settled = task_judge.decided_by_rule
         own, other = (self._texts(side) for side in (done, reference))
         items = done.task.items
-        self.found[done.arm] = bench.judge([Case(i, task.rubric(i), own[i.id], other[i.id]) for i in items], meter)
-        held = strangers(items) if self._controls(task, items) else {}
+        self.verdicts[done.arm] = task_judge.judge(
+            [JudgedPair(i, task.rubric(i), own[i.id], other[i.id]) for i in items], meter
+        )
+        held = other_user_of(items) if self._controls(task, items) else {}
         if held:
-            cases = [Case(in_place_of(i, held[i.id]), task.rubric(held[i.id]), own[i.id], other[i.id]) for i in items]
-            self.shuffled[done.arm] = bench.judge(cases, meter)
+            cases = [
+                JudgedPair(in_place_of(i, held[i.id]), task.rubric(held[i.id]), own[i.id], other[i.id]) for i in items
+            ]
+            self.shuffled_verdicts[done.arm] = task_judge.judge(cases, meter)
         if done.arm == reference.arm:  # equal to itself everywhere: no finding about the judge
-            bench.settled = settled
+            task_judge.decided_by_rule = settled
 
     def retest(self, task: str, meter: Meter) -> None:
         """Ask the judge of a task some of its questions again."""
-        if task in self._benches:
-            self._retests[task] = self._benches[task].retest(meter)
+        if task in self._task_judges:
+            self._retests[task] = self._task_judges[task].retest(meter)
 
     def score(self, arm: Arm, record: ArmRecord) -> ArmRecord:
         """The arm's record with verdicts for scores; the rule checks become parts beside them."""
-        found = self.found.get(arm)
+        found = self.verdicts.get(arm)
         if found is None:
             return record
         parts = {name: [f.parts[name] for f in found] for name in found[0].parts}
         checks = {name if name not in parts else f"{name} (rule)": values for name, values in record.parts.items()}
-        scores = [f.worth for f in found]
+        scores = [f.score for f in found]
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
 
     def unanswered(self) -> list[Question]:
         """What files of verdicts had no answer to."""
-        files = [bench for task, bench in self._benches.items() if self.judges[task].kind == "file"]
+        files = [bench for task, bench in self._task_judges.items() if self.judges[task].kind == "file"]
         return [q for bench in files for q, verdict in bench.asked.values() if verdict.value is None]
 
-    def describe(self, task: TaskRecord) -> TaskRecord:
+    def with_judge_hash(self, task: TaskRecord) -> TaskRecord:
         """The task's record: who judges it is part of how it is scored."""
         assigned = self.judges.get(task.name)
         if assigned is None:
@@ -89,18 +93,20 @@ class Jury:
     def records(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> list[JudgeRecord]:
         """One for each judged task; `arms` are those that `score` made."""
         return [
-            self._record(task, [a for a in arms if a.task == task.name]) for task in tasks if task.name in self._benches
+            self._record(task, [a for a in arms if a.task == task.name])
+            for task in tasks
+            if task.name in self._task_judges
         ]
 
     def _record(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> JudgeRecord:
-        bench, assigned = self._benches[task.name], self.judges[task.name]
-        cases = [f for arm, found in self.found.items() if arm.task == task.name for f in found]
-        return bench.record(
+        task_judge, assigned = self._task_judges[task.name], self.judges[task.name]
+        cases = [f for arm, found in self.verdicts.items() if arm.task == task.name for f in found]
+        return task_judge.record(
             task.name,
-            bench.consistency(cases, self._retests.get(task.name, []), self.config.alpha),
+            task_judge.consistency(cases, self._retests.get(task.name, []), self.config.alpha),
             assigned.validation,
             self._arms(task, arms),
-            _warnings(assigned, task.name, bench.unread, len(bench.asked)),
+            _warnings(assigned, task.name, task_judge.unread, len(task_judge.asked)),
         )
 
     def _arms(self, task: TaskRecord, arms: Sequence[ArmRecord]) -> list[JudgedArmRecord]:
@@ -115,19 +121,19 @@ class Jury:
 
     def _verdicts(self, group: Sequence[ArmRecord]) -> ArmVerdicts:
         """The verdicts on all training seeds of a method, in the order of `group`."""
-        by_name = {(arm.task, arm.method, arm.train_seed): found for arm, found in self.found.items()}
+        by_name = {(arm.task, arm.method, arm.train_seed): found for arm, found in self.verdicts.items()}
         cases = [f for a in group for f in by_name[a.task, a.method, a.train_seed]]
         return ArmVerdicts([f.by_order for f in cases], sum(f.undecided for f in cases))
 
-    def _bench(self, task: str) -> Bench:
-        if task not in self._benches:
-            self._benches[task] = Bench(self.judges[task], self.config.judge, self.store)
-        return self._benches[task]
+    def _task_judge(self, task: str) -> TaskJudge:
+        if task not in self._task_judges:
+            self._task_judges[task] = TaskJudge(self.judges[task], self.config.judge, self.store)
+        return self._task_judges[task]
 
     def _controls(self, task: Task, items: Sequence[Item]) -> bool:
         """Rules cost nothing, but need a target that is the user's; a judge reads the profile and has to be asked."""
         if self.judges[task.name].kind == "rules":
-            return target_is_the_users(task, items)
+            return target_describes_user(task, items)
         return self.config.judge.shuffled
 
     def _texts(self, done: ArmAnswers) -> dict[str, str]:
@@ -141,7 +147,7 @@ def _is_reference(arm: ArmRecord, task: TaskRecord) -> bool:
     return arm.method == task.reference and arm.recipe is None
 
 
-def _warnings(assigned: Assigned, task: str, unread: int, asked: int) -> list[CaveatRecord]:
+def _warnings(assigned: AssignedJudge, task: str, unread: int, asked: int) -> list[CaveatRecord]:
     found = [CaveatRecord(code="judge_family", message=note) for note in assigned.notes]
     if assigned.validation is None:
         message = "judge not validated: hold it against labelled data with `mipo-bench check-judge`"
@@ -151,6 +157,6 @@ def _warnings(assigned: Assigned, task: str, unread: int, asked: int) -> list[Ca
         found.append(CaveatRecord(code="judge_validated_elsewhere", message=message))
     if unread:
         message = f"{unread} of {asked} verdicts could not be read and count as ties"
-        code = "verdicts_lost" if unread > MUCH * asked else "verdicts_unread"
+        code = "verdicts_lost" if unread > UNREAD_ALARM * asked else "verdicts_unread"
         found.append(CaveatRecord(code=code, message=message))
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import ServerError
-from mipo_bench.harness.judging.prompt import PROMPTS, judge_messages, read_verdict
+from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION, judge_messages, read_verdict
 from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Response, Task
 
@@ -90,5 +90,5 @@ class ModelJudge:
 def generator_judge(name: str, generator: Generator, decoding: Decoding) -> ModelJudge:
     """A judge on any generator. Its digest covers everything that can change a verdict, except for the question."""
     settings = (decoding.temperature, decoding.top_p, decoding.max_new_tokens)
-    key = digest(["judge", PROMPTS, generator.digest, *settings])
+    key = digest(["judge", JUDGE_PROMPT_VERSION, generator.digest, *settings])
     return ModelJudge(name, key, generator, decoding, tuple(generator.control_tokens))

@@ -14,7 +14,7 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.types import Message
 
-PROMPTS = 1
+JUDGE_PROMPT_VERSION = 1
 """Goes up whenever what a judge is asked, or how its answer is read, changes."""
 
 _SYSTEM = """You are a careful judge of responses to a user's request. {task}
@@ -61,15 +61,15 @@ def judge_messages(question: Question, control: Sequence[str] = ()) -> tuple[Mes
     texts["response" if alone else "first response"] = question.first
     if question.second is not None:
         texts["second response"] = question.second
-    clean = {name: defused(text, control) for name, text in texts.items()}
-    mark = mark_of(clean.values())
+    clean = {name: without_control_tokens(text, control) for name, text in texts.items()}
+    mark = separator_for(clean.values())
     ask, answer = (_RATE, _RATE_ANSWER) if alone else (_COMPARE, _COMPARE_ANSWER)
     blocks = [f"BEGIN {mark} {name}\n{text}\nEND {mark} {name}" for name, text in clean.items()]
     system = _SYSTEM.format(task=ask, mark=mark, answer=answer)
     return (Message("system", system), Message("user", "\n\n".join([*blocks, answer])))
 
 
-def mark_of(texts: Iterable[str]) -> str:
+def separator_for(texts: Iterable[str]) -> str:
     """A mark that depends on all texts and occurs in none of them."""
     known = list(texts)
     salt = 0
@@ -78,7 +78,7 @@ def mark_of(texts: Iterable[str]) -> str:
     return mark
 
 
-def defused(text: str, control: Sequence[str] = ()) -> str:
+def without_control_tokens(text: str, control: Sequence[str] = ()) -> str:
     """The text with a space behind the first character of every chat control token in it."""
     own = (re.escape(token) for token in control if len(token) > 1 and not re.search(r"\s", token))
     pattern = re.compile("|".join([_CONTROL, *own]))

@@ -10,8 +10,8 @@ from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import ConfigError
-from mipo_bench.harness.judging.assign import Assigned
-from mipo_bench.harness.judging.bench import TIE, Bench, Case, Found
+from mipo_bench.harness.judging.assign import AssignedJudge
+from mipo_bench.harness.judging.bench import TIE, ItemVerdict, JudgedPair, TaskJudge
 from mipo_bench.harness.judging.verdict_file import labelled, read_rows
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask
@@ -29,7 +29,7 @@ class Labels:
     """Comparisons with their labels, 1 where the first response is better, 0 where the other is, 1/2 for a tie."""
 
     name: str
-    cases: tuple[Case, ...]
+    cases: tuple[JudgedPair, ...]
     values: tuple[float, ...]
 
     @property
@@ -46,7 +46,7 @@ def labels_of(task: JudgedTask, limit: int | None) -> Labels:
         if gold.strip() == wrong.strip():
             continue
         first = seed_of("labels", task.name, item.id) % 2 == 0
-        cases.append(Case(item, task.rubric(item), *((gold, wrong) if first else (wrong, gold))))
+        cases.append(JudgedPair(item, task.rubric(item), *((gold, wrong) if first else (wrong, gold))))
         values.append(float(first))
     if not cases:
         raise ConfigError(f"task {task.name!r} has no two responses that differ: nothing to hold a judge against.")
@@ -65,24 +65,24 @@ def labels_in(path: Path, limit: int | None) -> Labels:
         if not isinstance(rubric, str) or not isinstance(user or "", str):
             raise ConfigError(f'{path}, line {number}: "user" and "rubric" are texts, where they are given.')
         item = Item(f"line {number}", found.prompt, "", user, found.context)
-        cases.append(Case(item, rubric, found.a, found.b))
+        cases.append(JudgedPair(item, rubric, found.a, found.b))
         values.append(found.value)
     if not cases:
         raise ConfigError(f"{path} holds no comparison.")
     return Labels(path.name, tuple(cases[:limit]), tuple(values[:limit]))
 
 
-def check(assigned: Assigned, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
+def check(assigned: AssignedJudge, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
     """Let the judge decide every comparison, and hold its verdicts against the labels."""
-    bench = Bench(assigned, settings, store)
-    found = bench.judge(labels.cases, meter)
-    retests = bench.retest(meter)
-    return bench.record(labels.name, bench.consistency(found, retests, ALPHA), validation(labels, found))
+    task_judge = TaskJudge(assigned, settings, store)
+    found = task_judge.judge(labels.cases, meter)
+    retests = task_judge.retest(meter)
+    return task_judge.record(labels.name, task_judge.consistency(found, retests, ALPHA), validation(labels, found))
 
 
-def validation(labels: Labels, found: Sequence[Found]) -> ValidationRecord:
+def validation(labels: Labels, found: Sequence[ItemVerdict]) -> ValidationRecord:
     """Kappa and accuracy of the verdicts. A verdict that both orders do not settle is a tie."""
-    verdicts = [TIE if f.worth == TIE else float(f.worth > TIE) for f in found]
+    verdicts = [TIE if f.score == TIE else float(f.score > TIE) for f in found]
     agreed = agreement(labels.values, verdicts, labels.clusters)
     right = [1 - abs(label - verdict) for label, verdict in zip(labels.values, verdicts, strict=True)]
     own = [case.item.id for case in labels.cases]

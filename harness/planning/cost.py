@@ -18,7 +18,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
     for arm in plan.arms:
         if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
-            asked = cost(baseline, config.best_of_n)
+            asked = responses_per_item(baseline, config.best_of_n)
             characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
             answers += asked * len(task.items)
     pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
@@ -29,7 +29,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
     return characters // CHARACTERS_PER_TOKEN, answers * task.decoding.max_new_tokens
 
 
-def cost(baseline: Baseline, settings: BestOfNConfig) -> int:
+def responses_per_item(baseline: Baseline, settings: BestOfNConfig) -> int:
     """Responses to each item that the baseline generates."""
     if isinstance(baseline, SteppedBaseline):
         return baseline.steps

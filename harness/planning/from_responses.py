@@ -11,7 +11,7 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, file_digest
 from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.errors import ModelError, unknown
-from mipo_bench.harness.generators.responses_file import Line, read_responses, refuse
+from mipo_bench.harness.generators.responses_file import ResponseLine, read_responses, refuse
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.plugins.registry import Plugins
 from mipo_bench.harness.protocols import Arm
@@ -19,8 +19,8 @@ from mipo_bench.harness.types import Response
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The plan of a run on given responses, the responses by arm and item (see `key`), and the file's digest."""
+class ExternalResponses:
+    """The plan of a run on given responses, the responses by arm and item (see `response_id`), the file's digest."""
 
     plan: Plan
     responses: Mapping[str, Response]
@@ -35,12 +35,12 @@ class Given:
         return max(seeds.values(), default=1)
 
 
-def key(arm: Arm, item: str) -> str:
+def response_id(arm: Arm, item: str) -> str:
     """What identifies one response of the file."""
     return digest([arm.task, arm.recipe, arm.baseline, arm.train_seed, item])
 
 
-def plan_given(config: RunConfig, plugins: Plugins | None = None) -> Given:
+def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> ExternalResponses:
     """Read the file that the configuration names as its model, and hold it against the tasks.
 
     The tasks are those that the configuration names, else those that the file names. Raises ModelError for lines with
@@ -57,12 +57,12 @@ def plan_given(config: RunConfig, plugins: Plugins | None = None) -> Given:
     arms = {line: _arm(line, references) for line in lines}
     refuse(file, _misfits(arms, found))
     ordered = sorted(dict.fromkeys(arms.values()), key=lambda arm: arm.recipe is not None)
-    responses = {key(arm, line.item): _response(line) for line, arm in arms.items()}
+    responses = {response_id(arm, line.item): _response(line) for line, arm in arms.items()}
     counted = all(line.n_tokens is not None for line in lines)
-    return Given(Plan(found, {}, {}, tuple(ordered)), responses, file_digest(file), counted)
+    return ExternalResponses(Plan(found, {}, {}, tuple(ordered)), responses, file_digest(file), counted)
 
 
-def _with_tasks(file: Path, lines: Sequence[Line], tasks: Sequence[str]) -> list[Line]:
+def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str]) -> list[ResponseLine]:
     """The lines with their task, where the file may leave it out. Raises ModelError."""
     problems = [
         f"{line.number}: {unknown('task of this run', line.task, tasks)}"
@@ -79,7 +79,7 @@ def _with_tasks(file: Path, lines: Sequence[Line], tasks: Sequence[str]) -> list
     return [replace(line, task=line.task or tasks[0]) for line in lines]
 
 
-def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[Line], config: RunConfig) -> TaskPlan:
+def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[ResponseLine], config: RunConfig) -> TaskPlan:
     """The task with the arms that the file has for it. Raises ModelError where the reference is not among them."""
     name = planned.task.name
     own = [line for line in lines if line.task == name]
@@ -95,20 +95,20 @@ def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[Line], config: Run
     return replace(planned, training_items=(), reference=reference, baselines=tuple(prompted), recipes=tuple(trained))
 
 
-def _arm(line: Line, references: Mapping[str, str]) -> Arm:
+def _arm(line: ResponseLine, references: Mapping[str, str]) -> Arm:
     task = str(line.task)
     if line.train_seed is None:
         return Arm(task, line.arm)
     return Arm(task, references[task], recipe=line.arm, train_seed=line.train_seed)
 
 
-def _misfits(arms: Mapping[Line, Arm], plans: Sequence[TaskPlan]) -> Iterator[str]:
+def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Iterator[str]:
     """Lines with an unknown item, an item that the arm has already, or an arm that is trained only at times."""
     items = {p.task.name: {item.id for item in p.task.items("eval")} for p in plans}
     both = {(p.task.name, arm) for p in plans for arm in {*p.baselines} & {*p.recipes}}
     first: dict[str, int] = {}
     for line, arm in arms.items():
-        again = first.setdefault(key(arm, line.item), line.number)
+        again = first.setdefault(response_id(arm, line.item), line.number)
         if line.item not in items[arm.task]:
             yield f"{line.number}: task {arm.task!r} has no evaluation item {line.item!r}."
         elif again != line.number:
@@ -117,6 +117,6 @@ def _misfits(arms: Mapping[Line, Arm], plans: Sequence[TaskPlan]) -> Iterator[st
             yield f"{line.number}: arm {line.arm!r} is here with a train_seed and there without one."
 
 
-def _response(line: Line) -> Response:
+def _response(line: ResponseLine) -> Response:
     words = len(line.response.split())
     return Response(storable(line.response), 0, words if line.n_tokens is None else line.n_tokens, "stop")

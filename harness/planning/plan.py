@@ -18,7 +18,7 @@ from mipo_bench.harness.types import (
     Baseline,
     ContrastedBaseline,
     Decoding,
-    ForeignTask,
+    ExternalTask,
     Item,
     Recipe,
     SteppedBaseline,
@@ -168,7 +168,7 @@ def _task_plan(
 def decoding_of(task: Task, config: RunConfig) -> Decoding:
     """The run's settings, or the task's own; a token limit that the user gave holds for both."""
     wanted = config.decoding
-    if not isinstance(task, ForeignTask):
+    if not isinstance(task, ExternalTask):
         return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
     limit = wanted.max_new_tokens if wanted.max_new_tokens and task.decoding.max_new_tokens else None
     return replace(task.decoding, max_new_tokens=limit) if limit else task.decoding
@@ -219,7 +219,7 @@ def _arms(plan: TaskPlan, config: RunConfig) -> list[Arm]:
     name, seed = plan.task.name, config.decoding.seed
     arms = [Arm(name, b, sample_seed=seed) for b in plan.baselines]
     if config.noise_floor and plan.decoding.temperature > 0:
-        arms.append(Arm(name, plan.reference, sample_seed=seed + 1, noise=True))
+        arms.append(Arm(name, plan.reference, sample_seed=seed + 1, aa_twin=True))
     arms += [
         Arm(name, plan.reference, recipe=r, train_seed=s, sample_seed=seed)
         for r in plan.recipes

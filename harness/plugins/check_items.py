@@ -13,7 +13,7 @@ from mipo_bench.harness.core.text import all_storable
 from mipo_bench.harness.errors import DataError, PluginError
 from mipo_bench.harness.plugins.protocol_checks import reason, shown
 from mipo_bench.harness.plugins.second_process import Fingerprints, fingerprints
-from mipo_bench.harness.types import Item, Split, Task, Turn
+from mipo_bench.harness.types import Demonstration, Item, Split, Task
 
 SPLITS: tuple[Split, ...] = ("eval", "train")
 SAMPLE = 50
@@ -25,7 +25,7 @@ RAISED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckResult:
     """One thing that was checked: what, with counts, and everything that is wrong."""
 
     name: str
@@ -49,12 +49,12 @@ class Items:
         return [item for split in SPLITS for item in _spread(self.splits[split])]
 
 
-def read_items(task: Task) -> tuple[Items | None, Check]:
+def read_items(task: Task) -> tuple[Items | None, CheckResult]:
     """The items, None where they cannot be used."""
     problems: list[str] = []
     splits: dict[Split, Sequence[Item]] = {}
     for split in SPLITS:
-        found = tried(f"items({split!r})", partial(task.items, split), problems)
+        found = call_plugin(f"items({split!r})", partial(task.items, split), problems)
         if found is RAISED:
             continue
         if not isinstance(found, Sequence):
@@ -65,7 +65,7 @@ def read_items(task: Task) -> tuple[Items | None, Check]:
     if not problems and not splits["eval"]:
         problems.append("items('eval') is empty")
     if problems:
-        return None, Check("items", "", tuple(problems))
+        return None, CheckResult("items", "", tuple(problems))
     items = Items(splits)
     counts = Counter(item.id for item in items.all)
     problems += [f"item {name!r}: {n} items have this id" for name, n in counts.items() if n > 1]
@@ -73,7 +73,7 @@ def read_items(task: Task) -> tuple[Items | None, Check]:
         some = next(item for item in items.all if item.user_id is None)
         problems.append(f"item {some.id!r} has no user_id, but others have one")
     training = f"{len(splits['train'])} for training" if splits["train"] else "none for training (run --recipes none)"
-    return items, Check("items", f"{len(splits['eval'])} for evaluation, {training}; ids unique", tuple(problems))
+    return items, CheckResult("items", f"{len(splits['eval'])} for evaluation, {training}; ids unique", tuple(problems))
 
 
 def _item_problem(place: str, item: Any, task: Task) -> str | None:
@@ -108,7 +108,7 @@ def _sequence_problems(item: Item) -> Iterator[str]:
         yield f"options {shown(options)} is not a tuple of texts"
     elif len(options) == 1 or len(set(options)) < len(options):
         yield f"options {shown(options)} must be several and different"
-    if not isinstance(turns, tuple) or not all(isinstance(t, Turn) and t.prompt and t.response for t in turns):
+    if not isinstance(turns, tuple) or not all(isinstance(t, Demonstration) and t.prompt and t.response for t in turns):
         yield f"demonstrations {shown(turns)} is not a tuple of Turns with texts"
 
 
@@ -117,10 +117,10 @@ def _lone(item: Item) -> Iterator[str]:
         yield "it holds half a character (a lone surrogate), which no file can hold"
 
 
-def same_elsewhere(task: Task, elsewhere: Elsewhere) -> Check:
+def same_elsewhere(task: Task, elsewhere: Elsewhere) -> CheckResult:
     """Whether another process sees the same items."""
     problems: list[str] = []
-    here = tried("reading the items again", partial(fingerprints, task), problems)
+    here = call_plugin("reading the items again", partial(fingerprints, task), problems)
     try:
         there = elsewhere()
     except PluginError as error:
@@ -132,10 +132,10 @@ def same_elsewhere(task: Task, elsewhere: Elsewhere) -> Check:
         problems += [f"item {name!r} is another one in a second process: its content or id changes" for name in changed]
         if not changed and a != b:
             problems.append(f"items({split!r}) come in another order, or are more, in a second process")
-    return Check("processes", "the same items in a second process with other string hashes", tuple(problems))
+    return CheckResult("processes", "the same items in a second process with other string hashes", tuple(problems))
 
 
-def disjoint(items: Items) -> Check:
+def disjoint(items: Items) -> CheckResult:
     """Whether nothing that is evaluated is trained on or shown as a demonstration."""
     problems: list[str] = []
     held = items.splits["eval"]
@@ -152,16 +152,16 @@ def disjoint(items: Items) -> Check:
     problems += [f"item {item.id!r}: a demonstration shows its own prompt" for item in own]
     users = len({item.user_id for item in items.all} - {None})
     done = f"evaluation shares no prompt{' and no user' if users else ''} with training or demonstrations"
-    return Check("splits", f"{done} ({users} users)" if users else done, tuple(problems))
+    return CheckResult("splits", f"{done} ({users} users)" if users else done, tuple(problems))
 
 
-def targets(items: Items) -> Check:
+def targets(items: Items) -> CheckResult:
     """Whether every item has a target."""
     problems = [f"item {item.id!r}: target {item.target!r} is empty" for item in items.all if not item.target.strip()]
-    return Check("targets", f"{len(items.all)} not empty", tuple(problems))
+    return CheckResult("targets", f"{len(items.all)} not empty", tuple(problems))
 
 
-def tried(what: str, call: Callable[[], object], problems: list[str]) -> Any:
+def call_plugin(what: str, call: Callable[[], object], problems: list[str]) -> Any:
     """What the plugin's code gives; RAISED where it raises, which becomes a problem.
 
     Raises DataError where a data set is missing, which is no fault of the task.

@@ -8,14 +8,14 @@ from typing import Any
 
 from mipo_bench.harness.plugins.check_items import (
     RAISED,
-    Check,
+    CheckResult,
     Elsewhere,
     Items,
+    call_plugin,
     disjoint,
     read_items,
     same_elsewhere,
     targets,
-    tried,
 )
 from mipo_bench.harness.plugins.protocol_checks import checked_score, shown
 from mipo_bench.harness.plugins.registry import Plugins
@@ -47,7 +47,7 @@ def answer(text: str, item: Item) -> Response:
     return Response(text, 1, 1, "stop", logprobs if text in item.options else None)
 
 
-def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[Check]:
+def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[CheckResult]:
     """Every check in turn; without usable items only the first."""
     items, check = read_items(task)
     yield check
@@ -67,7 +67,7 @@ def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[C
     yield _reference(task, items, plugins.baselines)
 
 
-def _scores(label: str, wanted: float, task: Task, items: Items) -> Check:
+def _scores(label: str, wanted: float, task: Task, items: Items) -> CheckResult:
     """Whether every response that the task itself calls gold (or wrong) scores 1 (or 0)."""
     problems: list[str] = []
     for item in items.all:
@@ -77,33 +77,33 @@ def _scores(label: str, wanted: float, task: Task, items: Items) -> Check:
         score = _score(f"item {item.id!r}: scoring the {label} response", task, item, text, problems)
         if score is not None and score != wanted:
             problems.append(f"item {item.id!r}: the {label} response {shown(text)} scores {score:g}, not {wanted:g}")
-    return Check(label, f"{len(items.all)} responses score {wanted:g}", tuple(problems))
+    return CheckResult(label, f"{len(items.all)} responses score {wanted:g}", tuple(problems))
 
 
 def _label(label: str, task: Task, item: Item, problems: list[str]) -> str | None:
     make = task.gold if label == "gold" else task.wrong
-    text = tried(f"item {item.id!r}: {label}()", partial(make, item), problems)
+    text = call_plugin(f"item {item.id!r}: {label}()", partial(make, item), problems)
     if isinstance(text, str):
         return text
     problems += [] if text is RAISED else [f"item {item.id!r}: {label}() gives {shown(text)}, not a text"]
     return None
 
 
-def _labels(task: Task, items: Items) -> Check:
+def _labels(task: Task, items: Items) -> CheckResult:
     """A judged task's preferred and rejected responses are texts that differ."""
     problems: list[str] = []
     for item in items.all:
         gold, wrong = (_label(label, task, item, problems) for label in ("gold", "wrong"))
         if gold is not None and wrong is not None and (gold == wrong or not gold.strip()):
             problems.append(f"item {item.id!r}: gold {shown(gold)} and wrong {shown(wrong)} are no pair to tell apart")
-    return Check("labels", f"{len(items.all)} pairs of a preferred and a rejected response", tuple(problems))
+    return CheckResult("labels", f"{len(items.all)} pairs of a preferred and a rejected response", tuple(problems))
 
 
-def _rubrics(task: JudgedTask, items: Items) -> Check:
+def _rubrics(task: JudgedTask, items: Items) -> CheckResult:
     problems: list[str] = []
     found: dict[object, set[str]] = {}
     for item in items.all:
-        rubric = tried(f"item {item.id!r}: rubric()", partial(task.rubric, item), problems)
+        rubric = call_plugin(f"item {item.id!r}: rubric()", partial(task.rubric, item), problems)
         if not isinstance(rubric, str) or not rubric.strip():
             problems += [] if rubric is RAISED else [f"item {item.id!r}: rubric() gives {shown(rubric)}, not a text"]
             continue
@@ -112,10 +112,10 @@ def _rubrics(task: JudgedTask, items: Items) -> Check:
         problems.append(
             f"item {items.all[0].id!r} has the rubric of all {len(found)} users: it must differ between them"
         )
-    return Check("rubrics", f"{len(items.all)} rubrics of {len(found)} users", tuple(problems))
+    return CheckResult("rubrics", f"{len(items.all)} rubrics of {len(found)} users", tuple(problems))
 
 
-def _within_range(task: Task, items: Items) -> Check:
+def _within_range(task: Task, items: Items) -> CheckResult:
     problems: list[str] = []
     sample = items.sample
     golds = [text for item in sample if (text := _label("gold", task, item, [])) is not None]
@@ -126,17 +126,19 @@ def _within_range(task: Task, items: Items) -> Check:
             score = _score(what, task, item, text, problems)
             if score is not None and task.binary and score not in (0, 1):
                 problems.append(f"{what} gives {score:g}, but the task says that it is binary")
-    return Check("range", f"{len(sample)} items x {len(HOSTILE) + 3} odd responses within [0, 1]", tuple(problems))
+    return CheckResult(
+        "range", f"{len(sample)} items x {len(HOSTILE) + 3} odd responses within [0, 1]", tuple(problems)
+    )
 
 
-def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Check:
+def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> CheckResult:
     problems: list[str] = []
     example = items.splits["eval"][0]
     fitting = {name: b for name, b in sorted(baselines.items()) if _applies(b, task, example, problems)}
     for name, baseline in fitting.items():
         for item in items.all:
             what = f"item {item.id!r}: baseline {name!r}"
-            messages = tried(what, partial(baseline.messages, item), problems)
+            messages = call_plugin(what, partial(baseline.messages, item), problems)
             if messages is not RAISED and (problem := _chat_problem(messages, item, baseline)):
                 problems.append(f"{what} {problem}")
     if not fitting and not problems:
@@ -144,7 +146,7 @@ def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Che
             f"no baseline applies, as seen by item {example.id!r}: {', '.join(sorted(baselines)) or 'none'}"
         )
     done = f"{len(fitting) * len(items.all)} prompts by {', '.join(fitting)}"
-    return Check("prompts", done, tuple(problems))
+    return CheckResult("prompts", done, tuple(problems))
 
 
 def _chat_problem(messages: Any, item: Item, baseline: Baseline) -> str | None:
@@ -157,7 +159,7 @@ def _chat_problem(messages: Any, item: Item, baseline: Baseline) -> str | None:
     return None
 
 
-def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Check:
+def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> CheckResult:
     problems: list[str] = []
     example, baseline = items.splits["eval"][0], baselines.get(task.reference)
     if baseline is None:
@@ -166,17 +168,17 @@ def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> C
         problems.append(f"reference {task.reference!r} does not apply to item {example.id!r}")
     elif example.context and not baseline.uses_context:
         problems.append(f"reference {task.reference!r} does not show the context of item {example.id!r}")
-    return Check("reference", f"{task.reference} applies", tuple(problems))
+    return CheckResult("reference", f"{task.reference} applies", tuple(problems))
 
 
 def _applies(baseline: Baseline, task: Task, item: Item, problems: list[str]) -> bool:
     what = f"item {item.id!r}: whether baseline {baseline.name!r} applies"
-    return tried(what, partial(baseline.applies, task, item), problems) is True
+    return call_plugin(what, partial(baseline.applies, task, item), problems) is True
 
 
 def _score(what: str, task: Task, item: Item, text: str, problems: list[str]) -> float | None:
     """The score of a text; None where there is no valid one, which becomes a problem."""
-    score = tried(what, partial(task.score, item, answer(text, item)), problems)
+    score = call_plugin(what, partial(task.score, item, answer(text, item)), problems)
     if score is RAISED:
         return None
     if not isinstance(score, Score):

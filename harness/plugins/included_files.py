@@ -25,7 +25,7 @@ _PACKAGE = "__init__.py"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class IncludedFile:
     """One included file: where it is, how the user reaches it, and its name among the loaded modules."""
 
     file: Path
@@ -57,7 +57,7 @@ def content_digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def sources(path: Path) -> list[Source]:
+def included_files(path: Path) -> list[IncludedFile]:
     """The plugin files that `--include path` stands for. Raises PluginError where there is none."""
     files = [path / _PACKAGE] if (path / _PACKAGE).is_file() else [f for f in _files(path) if _announces(f, path)]
     if not files:
@@ -69,11 +69,11 @@ def sources(path: Path) -> list[Source]:
     name = re.sub(r"\W", "_", path.resolve().stem)
     base = f"mipo_bench_included_{name}_{content_digest(path)[:12]}_{_short(str(path.resolve()))}"
     if path.is_file() or files[0].name == _PACKAGE:
-        return [Source(files[0], str(path), base)]
-    return [Source(file, str(file), f"{base}.{file.stem.replace('.', '_')}") for file in files]
+        return [IncludedFile(files[0], str(path), base)]
+    return [IncludedFile(file, str(file), f"{base}.{file.stem.replace('.', '_')}") for file in files]
 
 
-def load_module(source: Source) -> ModuleType:
+def load_module(source: IncludedFile) -> ModuleType:
     """The module, executed unless the very same text has been already. Raises whatever its code raises."""
     if source.module in sys.modules:
         return sys.modules[source.module]

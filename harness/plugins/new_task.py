@@ -16,14 +16,14 @@ _SKELETONS = Path(__file__).parent / "skeletons"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFiles:
     """The files that were written."""
 
     task: Path
     test: Path
 
 
-def write_task(name: str, kind: TaskKind, folder: Path) -> Written:
+def write_task(name: str, kind: TaskKind, folder: Path) -> WrittenFiles:
     """Write the task and its tests; the folder is made where it is missing.
 
     Raises ConfigError where the name cannot be used or one of the files stands already, StorageError where they cannot
@@ -31,7 +31,7 @@ def write_task(name: str, kind: TaskKind, folder: Path) -> Written:
     """
     _check_name(name)
     file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py"
-    written = Written(folder / file, folder / f"test_{file}")
+    written = WrittenFiles(folder / file, folder / f"test_{file}")
     for path in (written.task, written.test):
         if path.exists():
             raise ConfigError(f"{path} stands already and is not overwritten. Choose another name or --out FOLDER.")

@@ -81,4 +81,4 @@ def reward_kind(recipe: Recipe) -> Literal["score", "judge"]:
 
 def is_trained_baseline(recipe: Recipe) -> bool:
     """Whether the recipe is a trained baseline that other recipes are compared with."""
-    return bool(getattr(recipe, "baseline", False))
+    return bool(getattr(recipe, "is_trained_baseline", False))

@@ -14,9 +14,9 @@ from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.moved_modules import moved
 from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Score, Task
 
-Kind = Literal["task", "baseline", "recipe"]
-KINDS: tuple[Kind, ...] = ("task", "baseline", "recipe")
-ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
+PluginKind = Literal["task", "baseline", "recipe"]
+PLUGIN_KINDS: tuple[PluginKind, ...] = ("task", "baseline", "recipe")
+ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
     "task": {
         "name": str,
         "suite": str,
@@ -30,23 +30,33 @@ ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
     "baseline": {"name": str, "description": str, "uses_context": bool},
     "recipe": {"name": str, "description": str},
 }
-METHODS: Mapping[Kind, Mapping[str, int]] = {
+METHODS: Mapping[PluginKind, Mapping[str, int]] = {
     "task": {"items": 1, "score": 2, "gold": 1, "wrong": 1},
     "baseline": {"applies": 2, "messages": 1},
     "recipe": {"applies": 2, "contrasts": 2},
 }
 """Kind -> methods with their number of arguments."""
-OPTIONAL_ATTRIBUTES: Mapping[Kind, Mapping[str, type]] = {
+OPTIONAL_ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
     "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
     "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
-    "recipe": {"default": bool, "baseline": bool, "objective": str, "reward": str, "drawn_as": str},
+    "recipe": {"default": bool, "is_trained_baseline": bool, "objective": str, "reward": str, "shares_pairs_of": str},
 }
-OPTIONAL_METHODS: Mapping[Kind, Mapping[str, int]] = {
+OPTIONAL_METHODS: Mapping[PluginKind, Mapping[str, int]] = {
     "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
     "baseline": {"follow_up": 2, "contrast": 1},
-    "recipe": {"graded_contrasts": 4},
+    "recipe": {"several_contrasts": 4},
 }
-ALLOWED: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+EARLIER_NAMES: Mapping[PluginKind, Mapping[str, str]] = {
+    "task": {},
+    "baseline": {},
+    "recipe": {
+        "baseline": "is_trained_baseline",
+        "drawn_as": "shares_pairs_of",
+        "graded_contrasts": "several_contrasts",
+    },
+}
+"""Optional attributes and methods that had other names: nothing reads these any more."""
+ALLOWED: Mapping[PluginKind, Mapping[str, tuple[str, ...]]] = {
     "task": {},
     "baseline": {"contrast_use": CONTRAST_USES},
     "recipe": {"objective": OBJECTIVES, "reward": ("score", "judge")},
@@ -58,7 +68,7 @@ _LIMIT = 200
 _ABSENT = object()
 
 
-def check_plugin(kind: Kind, factory: Callable[[], Any], origin: str) -> Any:
+def check_plugin(kind: PluginKind, factory: Callable[[], Any], origin: str) -> Any:
     """Build the plugin and hold it against its protocol. Raises PluginError naming all that is missing or wrong."""
     try:
         plugin = factory()
@@ -119,7 +129,7 @@ def _line(error: BaseException) -> str:
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
-def _problems(kind: Kind, plugin: object, prefix: str = "") -> Iterator[str]:
+def _problems(kind: PluginKind, plugin: object, prefix: str = "") -> Iterator[str]:
     if isinstance(plugin, type):
         yield f"the factory returned the class {plugin.__name__} instead of an object"
         return
@@ -131,10 +141,15 @@ def _problems(kind: Kind, plugin: object, prefix: str = "") -> Iterator[str]:
     ]
     found += [p for name, count in METHODS[kind].items() if (p := _method(plugin, name, count))]
     found += [p for name, count in OPTIONAL_METHODS[kind].items() if (p := _method(plugin, name, count, optional=True))]
+    found += [
+        f"{old} is called {new} now: rename it"
+        for old, new in EARLIER_NAMES[kind].items()
+        if inspect.getattr_static(plugin, old, _ABSENT) is not _ABSENT
+    ]
     yield from found or _values(kind, plugin, prefix)
 
 
-def _values(kind: Kind, plugin: Any, prefix: str) -> Iterator[str]:
+def _values(kind: PluginKind, plugin: Any, prefix: str) -> Iterator[str]:
     """What is wrong with attributes that have the right type."""
     if not plugin.name.startswith(prefix):
         yield f"name {shown(plugin.name)} does not begin with {prefix!r}"

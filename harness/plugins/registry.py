@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
-from mipo_bench.harness.plugins.included_files import Source, announced, load_module, sources
+from mipo_bench.harness.plugins.included_files import IncludedFile, announced, included_files, load_module
 from mipo_bench.harness.plugins.protocol_checks import (
-    KINDS,
-    Kind,
+    PLUGIN_KINDS,
+    PluginKind,
     check_member,
     check_plugin,
     name_problem,
@@ -31,7 +31,7 @@ from mipo_bench.harness.plugins.protocol_checks import (
 from mipo_bench.harness.types import Baseline, Recipe, Task
 
 Family = Callable[[str], Task]
-_LISTS: Mapping[str, Kind] = {"TASKS": "task", "BASELINES": "baseline", "RECIPES": "recipe"}
+_LISTS: Mapping[str, PluginKind] = {"TASKS": "task", "BASELINES": "baseline", "RECIPES": "recipe"}
 _FAMILIES = "TASK_FAMILIES"
 _ANNOUNCEMENTS: Mapping[str, tuple[type, ...]] = {**dict.fromkeys(_LISTS, (list, tuple)), _FAMILIES: (dict,)}
 
@@ -97,7 +97,7 @@ def load_plugins(include: Sequence[Path] = ()) -> Plugins:
     Raises PluginError with every problem, a line each.
     """
     problems: list[str] = []
-    loaded: dict[str, dict[str, Any]] = {kind: {} for kind in (*KINDS, "family")}
+    loaded: dict[str, dict[str, Any]] = {kind: {} for kind in (*PLUGIN_KINDS, "family")}
     origins: dict[tuple[str, str], _Found] = {}
     for found in [*_installed(), *_included(include, problems)]:
         try:
@@ -111,7 +111,7 @@ def load_plugins(include: Sequence[Path] = ()) -> Plugins:
         loaded[found.kind].setdefault(name, plugin)
     if problems:
         raise PluginError("\n".join(problems))
-    tasks, baselines, recipes, families = (dict(sorted(loaded[kind].items())) for kind in (*KINDS, "family"))
+    tasks, baselines, recipes, families = (dict(sorted(loaded[kind].items())) for kind in (*PLUGIN_KINDS, "family"))
     return Plugins(
         tasks,
         baselines,
@@ -132,13 +132,16 @@ def _build(found: _Found) -> tuple[str, Any]:
         if problem := name_problem(found.name):
             raise PluginError(f"{found}: {problem}.")
         return found.name, factory
-    plugin = check_plugin(cast("Kind", found.kind), factory, str(found))
+    plugin = check_plugin(cast("PluginKind", found.kind), factory, str(found))
     return plugin.name, plugin
 
 
 def _installed() -> Iterator[_Found]:
     """What distributions announce; an entry that is seen twice (in a checkout and installed) counts once."""
-    for kind, group in (*((kind, f"mipo_bench.{kind}s") for kind in KINDS), ("family", "mipo_bench.task_families")):
+    for kind, group in (
+        *((kind, f"mipo_bench.{kind}s") for kind in PLUGIN_KINDS),
+        ("family", "mipo_bench.task_families"),
+    ):
         entries = {(e.name, e.value, e.dist.name if e.dist else ""): e for e in entry_points(group=group)}
         for _, entry in sorted(entries.items()):
             yield _Found(kind, entry.name, _origin(entry), entry.load)
@@ -155,7 +158,7 @@ def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
     """What the files announce; files that cannot be read, or announce nothing, are added to `problems`."""
     for path in {path.resolve(): path for path in include}.values():
         try:
-            files = sources(path)
+            files = included_files(path)
         except PluginError as error:
             problems.append(str(error))
             continue
@@ -171,7 +174,7 @@ def _same(factory: Any) -> Any:
     return factory
 
 
-def _of_file(source: Source) -> list[_Found]:
+def _of_file(source: IncludedFile) -> list[_Found]:
     try:
         module = load_module(source)
     except (Exception, SystemExit) as error:

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STOPPED = 130
+EXIT_INTERRUPTED = 130
 """The exit code of a process that Ctrl-C stopped."""
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def ctrl_c_stops() -> Iterator[None]:
     """Raise KeyboardInterrupt at the first Ctrl-C inside the block, and end the process at the next one.
 
     The first is seen between two steps of Python; the second, by a thread of its own, also where Python is inside a
@@ -42,5 +42,5 @@ def _end_at_the_second(heard: int) -> None:
     while signals := os.read(heard, 16):
         interrupts += signals.count(signal.SIGINT)
         if interrupts > 1:
-            os._exit(STOPPED)
+            os._exit(EXIT_INTERRUPTED)
     os.close(heard)

@@ -25,12 +25,12 @@ class Processes:
     local_count: int = 1
 
     @property
-    def helps(self) -> bool:
+    def is_worker(self) -> bool:
         """Whether this process only computes."""
         return self.number > 0
 
 
-def take_place(environment: MutableMapping[str, str]) -> Processes:
+def pop_launcher_rank(environment: MutableMapping[str, str]) -> Processes:
     """Read what `accelerate launch` or `torchrun` say, and remove it, so that trl starts no distributed training."""
 
     def number(name: str, default: int) -> int:
@@ -46,7 +46,7 @@ def take_place(environment: MutableMapping[str, str]) -> Processes:
 
 
 def as_environment(processes: Processes) -> dict[str, str]:
-    """The variables from which `take_place` reads this place."""
+    """The variables from which `pop_launcher_rank` reads this place."""
     named = {"RANK": processes.number, "WORLD_SIZE": processes.count}
     named |= {"LOCAL_RANK": processes.local_number, "LOCAL_WORLD_SIZE": processes.local_count}
     return {name: str(value) for name, value in named.items()}
@@ -71,6 +71,6 @@ def threads_each(processes: Processes, wanted: int, cores: int) -> int:
     return wanted or max(1, cores // processes.local_count)
 
 
-def of_environment() -> Processes:
-    """`take_place` on the environment of this process."""
-    return take_place(os.environ)
+def rank_of_this_process() -> Processes:
+    """`pop_launcher_rank` on the environment of this process."""
+    return pop_launcher_rank(os.environ)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from mipo_bench.harness.core.progress import Meter
-from mipo_bench.harness.evaluation.arm_answers import Weights, ask
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, render_arm
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.planning.plan import Plan
@@ -24,7 +24,7 @@ CHUNK = 8192
 """Requests that are held in memory at once."""
 
 
-def answer_ahead(requests: Iterable[Request], generator: Generator, store: Store, meter: Meter) -> None:
+def prefetch_answers(requests: Iterable[Request], generator: Generator, store: Store, meter: Meter) -> None:
     """Answer everything into the store. Gives up where a request fails: its arm asks again, and says what is wrong."""
     stream = iter(requests)
     while chunk := list(islice(stream, CHUNK)):
@@ -32,7 +32,7 @@ def answer_ahead(requests: Iterable[Request], generator: Generator, store: Store
             return
 
 
-def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
+def prompting_requests(plan: Plan, model: AnsweringModel) -> Iterator[Request]:
     """What the prompting arms of all tasks ask of the base model; an arm that cannot be asked is left to itself."""
     for task in plan.tasks:
         for arm in plan.arms_of(task.task.name, trained=False):
@@ -41,11 +41,11 @@ def prompted(plan: Plan, weights: Weights) -> Iterator[Request]:
                 continue  # what it asks depends on answers, or is not what its messages say
             asked: Iterable[Request] = ()
             with recorded(_left_to_its_arm):
-                asked = ask(task, baseline, arm, weights).requests.values()
+                asked = render_arm(task, baseline, arm, model).requests.values()
             yield from asked
 
 
-def sides(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
+def pair_requests_of(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
     """What the preference pairs of all trainings ask of the base model; what cannot be paired is left to its arm."""
     for source in sources:
         if objective_of(source.recipe) == "grpo":

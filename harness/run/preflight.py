@@ -9,17 +9,17 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from mipo_bench.harness.backends.select import check_backend, engine_maker
+from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
 from mipo_bench.harness.errors import ModelError, UserError, first_line
-from mipo_bench.harness.generators.model_folder import EMBEDDED, locate, parameters, resolve
+from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
-from mipo_bench.harness.planning.from_responses import plan_given
+from mipo_bench.harness.planning.from_responses import plan_responses
 from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
@@ -67,7 +67,7 @@ def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
     """What a run needs whose answers come from a file or a server; generator-returns the plan, None without one."""
     if config.source.kind == "responses":
         try:
-            plan = plan_given(config).plan
+            plan = plan_responses(config).plan
         except UserError as error:
             yield from (Finding("model", "fail", line) for line in str(error).splitlines())
             return None
@@ -75,7 +75,7 @@ def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
         return plan
     try:
         check_backend(config)
-        engine_maker(config)
+        backend_maker(config)
         yield Finding("model", "ok", f"backend {config.backend} for {config.model}: what can be checked is there")
     except UserError as error:
         yield Finding("model", "fail", str(error))
@@ -113,9 +113,9 @@ def _device(placement: Placement, config: RunConfig) -> Finding:
 def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:
     """Where the model is; generator-returns its folder, None where it is not on this machine."""
     try:
-        if locate(config.model) is not None or _cached(config.model):
-            folder = resolve(config.model)
-            where = "" if config.model == EMBEDDED else f" in {folder}"
+        if find_model_folder(config.model) is not None or _cached(config.model):
+            folder = resolve_model(config.model)
+            where = "" if config.model == EMBEDDED_MODEL else f" in {folder}"
             yield Finding("model", "ok", f"{config.model}{where}")
             return folder
         yield _remote(config.model)

@@ -9,36 +9,36 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from mipo_bench.harness.backends.base import Engine, Trained
+from mipo_bench.harness.backends.base import Backend, TrainedCheckpoint
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Display, Stage
 from mipo_bench.harness.core.provenance import hardware, package_versions
-from mipo_bench.harness.core.redaction import redacted
-from mipo_bench.harness.diagnostics.guards import Guarded, Guards
-from mipo_bench.harness.diagnostics.information import Informant, Informed
-from mipo_bench.harness.diagnostics.shuffled_control import held_against_strangers
+from mipo_bench.harness.core.redaction import redact
+from mipo_bench.harness.diagnostics.guards import GuardResult, Guards
+from mipo_bench.harness.diagnostics.information import InformationResult, InformationStage
+from mipo_bench.harness.diagnostics.shuffled_control import shuffled_profile_scores
 from mipo_bench.harness.errors import ModelError, StageError, described
-from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
-from mipo_bench.harness.evaluation.strategies import Asking, respond
-from mipo_bench.harness.judging.assign import Assigned
-from mipo_bench.harness.judging.judged_arms import Jury
+from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.judging.assign import AssignedJudge
+from mipo_bench.harness.judging.judged_arms import JudgedArms
 from mipo_bench.harness.judging.rewards import reward_of
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
 from mipo_bench.harness.plugins.optional import is_judged, is_trained_baseline, objective_of
 from mipo_bench.harness.protocols import Arm, Generator
-from mipo_bench.harness.run.prefetch import answer_ahead, prompted, sides
-from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.run.prefetch import pair_requests_of, prefetch_answers, prompting_requests
+from mipo_bench.harness.store.claims import process_list_text
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.store.work_sharing import in_turn
+from mipo_bench.harness.store.work_sharing import claim_each
 from mipo_bench.harness.training.pairs import PairSet, PairSource, PromptSet, make_pairs, make_prompts
-from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.analysis.shuffled_control import controls
-from mipo_bench.reports.analysis.weak_baselines import flagged
+from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
 from mipo_bench.reports.records.report import (
     ArmRecord,
     CheckpointRecord,
@@ -57,9 +57,9 @@ class Run:
     config: RunConfig
     plan: Plan
     store: Store
-    engine: Engine
+    backend: Backend
     display: Display
-    judges: Mapping[str, Assigned] = field(default_factory=dict)
+    judges: Mapping[str, AssignedJudge] = field(default_factory=dict)
     """The judge of each judged task."""
     evaluated: list[ArmAnswers] = field(default_factory=list)
     """The arms of the report, in order."""
@@ -71,7 +71,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Seat the judges."""
-        self.jury = Jury(self.judges, self.config, self.store)
+        self.judged_arms = JudgedArms(self.judges, self.config, self.store)
 
     def execute(self) -> Report:
         """Run every stage and report."""
@@ -79,7 +79,7 @@ class Run:
         self._judge()
         return self._report()
 
-    def help(self) -> None:
+    def compute_only(self) -> None:
         """Share the work of a process that judges and reports; what goes wrong here goes wrong there too."""
         self.compute()
         arms = [self._read(done) for done in self.evaluated]
@@ -87,11 +87,11 @@ class Run:
 
     def compute(self) -> None:
         """Every stage before judging; what another process on the store computes is waited for."""
-        self._ahead()
+        self._prefetch()
         for task in self.plan.tasks:
             for arm in self.plan.arms_of(task.task.name, trained=False):
                 with self._recording_failures(arm):
-                    self._evaluate(task, arm, self.engine.base, self.engine.model_digest)
+                    self._evaluate(task, arm, self.backend.base, self.backend.model_digest)
         for task, arm in self._trainings():
             with self._recording_failures(arm):
                 self._trained(task, arm)
@@ -104,52 +104,54 @@ class Run:
         """The trained arms, those first that no other process is at."""
         settings = [self.config.train.model_dump_json(), self.config.pairs.model_dump_json()]
         units = {
-            digest(["arm", self.engine.model_digest, *self._name(arm), *settings]): (task, arm)
+            digest(["arm", self.backend.model_digest, *self._name(arm), *settings]): (task, arm)
             for task in self.plan.tasks
             for arm in self.plan.arms_of(task.task.name, trained=True)
         }
 
         def wait() -> None:
-            others = numbers(self.store.claims.others())
+            others = process_list_text(self.store.claims.others())
             self.display.say(f"waiting for what others compute on this store ({others})")
 
-        return in_turn(self.store.claims, units, wait)
+        return claim_each(self.store.claims, units, wait)
 
     @staticmethod
     def _name(arm: Arm) -> tuple[str, str, int | None]:
         """What tells the arms of a run apart."""
         return (arm.task, arm.method, arm.train_seed)
 
-    def _ahead(self) -> None:
+    def _prefetch(self) -> None:
         """Ask the base model everything that is known from the start; what goes wrong is met again by its arm."""
-        weights = Weights(self.engine.base, self.engine.model_digest)
+        weights = AnsweringModel(self.backend.base, self.backend.model_digest)
         arms = ((t, arm) for t in self.plan.tasks for arm in self.plan.arms_of(t.task.name, trained=True))
-        paired = sides((self._source(task, arm) for task, arm in arms), self.engine.base)
+        paired = pair_requests_of((self._source(task, arm) for task, arm in arms), self.backend.base)
 
         def record(error: BaseException) -> None:
-            reason = redacted(described(error))
+            reason = redact(described(error))
             self.display.say(f"! arm by arm from here, because all at once failed: {reason}")
 
         with self.display.stage("prompting arms and pairs of all tasks", "responses") as stage, recorded(record):
-            answer_ahead(chain(prompted(self.plan, weights), paired), self.engine.base, self.store, stage)
+            prefetch_answers(
+                chain(prompting_requests(self.plan, weights), paired), self.backend.base, self.store, stage
+            )
 
     def _judge(self) -> None:
         """Judge the arms of judged tasks; one that cannot be judged is left out of the report."""
         local = [judge for judge in self.judges.values() if judge.kind == "model"]
         if local:
-            self.engine.unload()  # both would hardly fit into one memory
-        self._hear()
+            self.backend.unload()  # both would hardly fit into one memory
+        self._judge_arms()
         for judge in local:
             judge.unload()
 
-    def _hear(self) -> None:
+    def _judge_arms(self) -> None:
         waiting, self.evaluated = self.evaluated, []
         references = {d.arm.task: d for d in waiting if d.arm.method == d.task.reference and d.arm.recipe is None}
         for done in waiting:
             with self._recording_failures(done.arm):
                 if is_judged(done.task.task):
                     with self._stage(done.arm, "judging", "verdicts") as stage:
-                        self.jury.hear(done, references.get(done.arm.task), stage)
+                        self.judged_arms.judge_arm(done, references.get(done.arm.task), stage)
                 self.evaluated.append(done)
         for task, reference in references.items():
             if task in self.judges:
@@ -157,9 +159,9 @@ class Run:
                     self._recording_failures(reference.arm),
                     self._stage(reference.arm, "judging again", "verdicts") as stage,
                 ):
-                    self.jury.retest(task, stage)
+                    self.judged_arms.retest(task, stage)
 
-    def _keep(self, arm: Arm, pairs: PairSet) -> None:
+    def _remember_first_pairs(self, arm: Arm, pairs: PairSet) -> None:
         name, seed = (arm.task, str(arm.recipe)), int(arm.train_seed or 0)
         if name not in self._pairsets or seed < self._pairsets[name][0]:
             self._pairsets[name] = seed, pairs
@@ -169,7 +171,7 @@ class Run:
         with self._stage(arm, "pairs", "responses") as stage:
             pairs = self._pairs(task, arm, stage)
         if isinstance(pairs, PairSet):
-            self._keep(arm, pairs)
+            self._remember_first_pairs(arm, pairs)
         with self._stage(arm, "training", "steps") as stage:
             trained = self._train(arm, pairs, stage)
         try:
@@ -188,26 +190,28 @@ class Run:
     def _evaluate(self, task: TaskPlan, arm: Arm, generator: Generator, weights: str) -> None:
         """Answer one arm; what it answered stays in the store."""
         with self._stage(arm, "evaluation", "responses") as stage:
-            baseline, model = self.plan.baselines[arm.baseline], Weights(generator, weights)
-            done = respond(Asking(task, baseline, arm, model, self.store, stage, self.config))
+            baseline, model = self.plan.baselines[arm.baseline], AnsweringModel(generator, weights)
+            done = answer_arm(ArmContext(task, baseline, arm, model, self.store, stage, self.config))
             done.check_overflow(self.store, self.config.overflow)
             self.evaluated.append(done)
 
     def _score(self, done: ArmAnswers) -> ArmRecord:
         """Score what one arm answered. Nothing is generated here, so a changed scorer costs no new generation."""
-        return self.jury.score(done.arm, self._read(done))
+        return self.judged_arms.score(done.arm, self._read(done))
 
     def _read(self, done: ArmAnswers) -> ArmRecord:
         """The scores of one arm without a judge's."""
         task, responses = done.task, done.responses(self.store)
-        return score_arm(task.task, done.arm, task.items, responses, done.failed, done.weights.digest)
+        return score_arm(task.task, done.arm, task.items, responses, done.failed, done.model.digest)
 
-    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[Informed, Guarded]:
+    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[InformationResult, GuardResult]:
         """What is computed with a model beyond the responses."""
-        informed = Informant(self.config, self.plan, self.store, self.display).inform(self.evaluated, tasks, arms)
+        informed = InformationStage(self.config, self.plan, self.store, self.display).measure(
+            self.evaluated, tasks, arms
+        )
         firsts = {name: pairs for name, (_, pairs) in sorted(self._pairsets.items())}
-        guards = Guards(self.store, self.display, self.engine.base, firsts)
-        return informed, guards.watch(self.plan.tasks, self.evaluated)
+        guards = Guards(self.store, self.display, self.backend.base, firsts)
+        return informed, guards.compute(self.plan.tasks, self.evaluated)
 
     def _source(self, task: TaskPlan, arm: Arm) -> PairSource:
         settings = self.config.pairs
@@ -229,18 +233,18 @@ class Run:
         )
 
     def _pairs(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
-        source, base = self._source(task, arm), self.engine.base
+        source, base = self._source(task, arm), self.backend.base
         if objective_of(source.recipe) == "grpo":
             return make_prompts(source, base, reward_of(source.recipe, task.task, base, self.config.judge))
         return make_pairs(source, base, lambda requests: answer(base, requests, self.store, stage))
 
-    def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> Trained:
+    def _train(self, arm: Arm, pairs: PairSet | PromptSet, stage: Stage) -> TrainedCheckpoint:
         def on_step(step: int, total: int) -> None:
             stage.total = total
             stage.tick(step - stage.done)
 
         try:
-            return self.engine.trained(arm, pairs, on_step)
+            return self.backend.trained(arm, pairs, on_step)
         except ModelError as error:  # as at the evaluation of a checkpoint
             raise StageError(str(error)) from error
 
@@ -262,17 +266,17 @@ class Run:
 
     def _notes(self) -> list[str]:
         """What must be said of the models' answers, whenever they were computed."""
-        generators = [self.engine.base, *(done.weights.generator for done in self.evaluated)]
+        generators = [self.backend.base, *(done.model.generator for done in self.evaluated)]
         kept = [note for name in dict.fromkeys(g.digest for g in generators) for note in self.store.notes(name)]
-        return list(dict.fromkeys([*self.engine.notes, *kept]))
+        return list(dict.fromkeys([*self.backend.notes, *kept]))
 
     def _report(self) -> Report:
         config, git = self.config, git_state(Path.cwd(), (self.config.out, self.config.store))
         arms = [self._score(done) for done in self.evaluated]
-        tasks = [self.jury.describe(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
+        tasks = [self.judged_arms.with_judge_hash(describe_task(t.task, t.reference, t.items)) for t in self.plan.tasks]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in self.plan.arms)
-        rivals = frozenset(name for name, recipe in self.plan.recipes.items() if is_trained_baseline(recipe))
-        declared = Declared(config.average, config.alpha, tuple(planned), config.seeds, rivals)
+        trained_baselines = frozenset(name for name, recipe in self.plan.recipes.items() if is_trained_baseline(recipe))
+        declared = ComparisonPlan(config.average, config.alpha, tuple(planned), config.seeds, trained_baselines)
         informed, guarded = self._measure(tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -283,14 +287,14 @@ class Run:
                 dirty=git.dirty if git else False,
                 diff_hash=git.diff_hash if git else None,
                 versions=package_versions(),
-                hardware=hardware(self.engine.device),
+                hardware=hardware(self.backend.device),
             ),
             model=ModelRecord(
                 name=config.model,
-                digest=self.engine.model_digest,
-                device=self.engine.device,
-                dtype=self.engine.dtype,
-                backend=self.engine.backend,
+                digest=self.backend.model_digest,
+                device=self.backend.device,
+                dtype=self.backend.dtype,
+                backend=self.backend.name,
             ),
             average=config.average,
             alpha=config.alpha,
@@ -298,7 +302,9 @@ class Run:
             arms=arms,
             checkpoints=self._checkpoints,
             estimates=estimates(tasks, arms, declared),
-            comparisons=flagged(comparisons(tasks, arms, declared), tasks, self._checkpoints, rivals, config.alpha),
+            comparisons=with_below_base_warnings(
+                comparisons(tasks, arms, declared), tasks, self._checkpoints, trained_baselines, config.alpha
+            ),
             failures=[*self._failures, *informed.failures, *guarded.failures],
             notes=[
                 *(f"{name} was damaged and has been computed again" for name in self.store.damaged),
@@ -307,6 +313,6 @@ class Run:
             ],
             information=informed.records,
             guards=guarded.records,
-            judges=self.jury.records(tasks, arms),
-            controls=controls(tasks, held_against_strangers(self.evaluated, arms, self.jury), declared),
+            judges=self.judged_arms.records(tasks, arms),
+            controls=controls(tasks, shuffled_profile_scores(self.evaluated, arms, self.judged_arms), declared),
         )

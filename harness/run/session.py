@@ -8,20 +8,20 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mipo_bench.harness.backends.responses import GivenEngine
-from mipo_bench.harness.backends.select import check_backend, engine_maker
+from mipo_bench.harness.backends.responses import ResponsesFileBackend
+from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import Display
 from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
-from mipo_bench.harness.planning.from_responses import Given, plan_given
+from mipo_bench.harness.planning.from_responses import ExternalResponses, plan_responses
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.run.environment import prepare_process
-from mipo_bench.harness.run.launch import Processes, of_environment
-from mipo_bench.harness.run.responses_run import GivenRun
+from mipo_bench.harness.run.launch import Processes, rank_of_this_process
+from mipo_bench.harness.run.responses_run import ResponsesFileRun
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.run.workers import helped, wanted
+from mipo_bench.harness.run.workers import with_workers, worker_count
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -40,7 +40,7 @@ class Prepared:
 
     config: RunConfig
     plan: Plan
-    given: Given | None
+    given: ExternalResponses | None
     processes: Processes
     launched: bool
     environment: Mapping[str, str] = field(repr=False)
@@ -57,12 +57,12 @@ class Outcome:
 def prepare(config: RunConfig) -> Prepared:
     """Plan the run and set up this process. Raises a UserError for anything that cannot be run."""
     environment = dict(os.environ)
-    found = of_environment()
-    count = wanted(config)
+    found = rank_of_this_process()
+    count = worker_count(config)
     launched = found.count > 1
     processes = found if launched else Processes(0, count, 0, count)
     prepare_process(config, processes)
-    given = plan_given(config) if config.source.kind == "responses" else None
+    given = plan_responses(config) if config.source.kind == "responses" else None
     if given is None:
         plan = make_plan(config)
         check_backend(config)
@@ -84,10 +84,10 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
             display.say(
                 f"{processes.count} processes share the work; shown is that of the first (--set processes=1 for one)"
             )
-        with nullcontext() if prepared.launched else helped(config, processes, prepared.environment):
+        with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
             run = start(store, display)
-            report = conduct(run, processes)
-    return Outcome(report, unjudged(run.jury.unanswered()) if report else "")
+            report = compute_report(run, processes)
+    return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "")
 
 
 def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
@@ -97,20 +97,22 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
     judges = load_judges(config, tasks)
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
-        return lambda store, display: GivenRun(counted, plan, store, GivenEngine(given), display, judges)
-    make = engine_maker(config)
+        return lambda store, display: ResponsesFileRun(
+            counted, plan, store, ResponsesFileBackend(given), display, judges
+        )
+    make = backend_maker(config)
     return lambda store, display: Run(config, plan, store, make(store), display, judges)
 
 
-def conduct(run: Run, processes: Processes) -> Report | None:
+def compute_report(run: Run, processes: Processes) -> Report | None:
     """Compute, together with other processes on the store; the sealed report, which the store remembers.
 
     None in a process that only helps.
     """
     store = run.store
     store.claims.processes = processes.count
-    if processes.helps:
-        run.help()
+    if processes.is_worker:
+        run.compute_only()
         return None
     report = seal(run.execute())
     keys = [done.keys for done in run.evaluated]

@@ -10,21 +10,21 @@ import threading
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import SilentDisplay
 from mipo_bench.harness.run.environment import silence_libraries
-from mipo_bench.harness.run.interrupt import stoppable
+from mipo_bench.harness.run.interrupt import ctrl_c_stops
 from mipo_bench.harness.run.session import execute, prepare
 
 
-def from_line(line: bytes) -> RunConfig:
-    """What `to_line` wrote."""
+def config_from_line(line: bytes) -> RunConfig:
+    """What `config_to_line` wrote."""
     return RunConfig.model_validate(json.loads(line))
 
 
 def main() -> None:
     """Compute the arms that no other process computes, and end."""
-    config = from_line(sys.stdin.buffer.readline())
+    config = config_from_line(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     silence_libraries()
-    with stoppable():
+    with ctrl_c_stops():
         execute(prepare(config), SilentDisplay())
 
 

@@ -18,7 +18,7 @@ _PATIENCE = 10.0
 """Seconds that a helper may take to end by itself once the report is made."""
 
 
-def wanted(config: RunConfig) -> int:
+def worker_count(config: RunConfig) -> int:
     """Processes of a run that no launcher has started."""
     if config.source.kind == "responses":
         return 1
@@ -26,7 +26,7 @@ def wanted(config: RunConfig) -> int:
 
 
 @contextmanager
-def helped(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> Iterator[None]:
+def with_workers(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> Iterator[None]:
     """Start all processes beside the first, with the environment that it was started with itself.
 
     When the block is left by an error they are ended at once: nothing in the store depends on a clean end.
@@ -52,7 +52,7 @@ def _start(config: RunConfig, place: Processes, environment: Mapping[str, str]) 
         start_new_session=True,  # Ctrl-C reaches the first process alone, which ends the others
     )
     assert helper.stdin is not None
-    helper.stdin.write(to_line(config))
+    helper.stdin.write(config_to_line(config))
     helper.stdin.flush()
     return helper
 
@@ -65,7 +65,7 @@ def _end(helper: subprocess.Popen[bytes], patience: float) -> None:
         helper.wait()
 
 
-def to_line(config: RunConfig) -> bytes:
+def config_to_line(config: RunConfig) -> bytes:
     """The whole configuration in a line, the paths too that reports leave out."""
     values = config.model_dump(mode="json")
     values["include"] = [str(include.path) for include in config.include]

@@ -21,13 +21,13 @@ _SMALLEST = 64
 OWNERS = "owners"
 
 
-def living(store: Path) -> list[str]:
+def live_owners(store: Path) -> list[str]:
     """The processes that are at work on the store in this folder."""
     folder = store / OWNERS
     return sorted(path.name for path in folder.iterdir() if is_held(path)) if folder.is_dir() else []
 
 
-def numbers(owners: Sequence[str]) -> str:
+def process_list_text(owners: Sequence[str]) -> str:
     """Such processes in words, as the user's own tools number them: `processes 17, 23`."""
     return f"process{'es' * (len(owners) != 1)} {', '.join(owner.partition('-')[0] for owner in owners)}"
 
@@ -69,7 +69,7 @@ class Claims:
     def others(self) -> list[str]:
         """Other processes that are at work on the store."""
         me = self._lock.path.name if self._lock else None
-        return [name for name in living(self._store) if name != me]
+        return [name for name in live_owners(self._store) if name != me]
 
     def take(self, keys: Sequence[str], most: int | None = None) -> list[str]:
         """Claim the first keys that nobody else has claimed, at most so many; those that are claimed now."""
@@ -85,14 +85,14 @@ class Claims:
             for key in keys:
                 self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self.owner))
 
-    def part(self, left: int) -> int:
+    def share_size(self, left: int) -> int:
         """How many of the keys that are left one process should take at a time."""
         return left if self.processes == 1 else max(_SMALLEST, left // (_PARTS * self.processes))
 
     def forget_dead(self) -> list[str]:
         """Delete the claims and lock files of processes that are gone; their names."""
         names = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
-        dead = sorted(names - {*living(self._store)})
+        dead = sorted(names - {*live_owners(self._store)})
         for name in dead:
             self._db.execute("DELETE FROM claims WHERE owner = ?", (name,))
             (self._folder / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from mipo_bench.harness.core.file_locks import exclusive
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 
-SCHEMA = 3
+STORE_SCHEMA = 3
 """2 added what each run used, digests of runs, and claims; 3 what a report must say of stored answers."""
 FILE = "store.sqlite"
 ROWS = ("responses", "likelihoods", "verdicts")
@@ -139,20 +139,20 @@ class Database:
     def _upgrade(self) -> None:
         """Make the tables, or bring those of an older version up to date."""
         version = self.execute("PRAGMA user_version")[0][0]
-        if version > SCHEMA:
+        if version > STORE_SCHEMA:
             raise StorageError(
                 f"the store {self.folder} was written by a newer mipo-bench (store schema {version}, this one knows"
-                f" {SCHEMA}). Upgrade, or choose another folder with --set store=DIR."
+                f" {STORE_SCHEMA}). Upgrade, or choose another folder with --set store=DIR."
             )
         tables = self.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'")[0][0]
-        if version == SCHEMA and tables == len(_TABLES):
+        if version == STORE_SCHEMA and tables == len(_TABLES):
             return
         with self.transaction():
             if version == 1:
                 self._from_1()
             for table in _TABLES:
                 self.execute(table)
-            self.execute(f"PRAGMA user_version={SCHEMA}")
+            self.execute(f"PRAGMA user_version={STORE_SCHEMA}")
 
     def _from_1(self) -> None:
         """Runs of schema 1 do not say which checkpoints and pairs they used, and have no digest."""

@@ -16,7 +16,7 @@ from mipo_bench.harness.types import Response
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import parse_report
 
-Row = Mapping[str, Any]
+ExportRow = Mapping[str, Any]
 _BATCH = 1000
 COLUMNS = (
     *("run", "created", "model", "task", "method", "baseline", "recipe", "train_seed", "sample_seed", "noise"),
@@ -25,28 +25,28 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportCounts:
     """How many responses were written, and how many the store does not have any more."""
 
     written: int
     missing: int
 
 
-def export(store: Store, runs: Sequence[StoredRun], file: Path) -> Exported:
+def export(store: Store, runs: Sequence[StoredRun], file: Path) -> ExportCounts:
     """Write a row for each response of these runs. The file is there whole or not at all.
 
     Raises ConfigError for a suffix other than .jsonl and .parquet, StorageError where the file cannot be written.
     """
-    writers: dict[str, Callable[[Path, Iterable[Row]], int]] = {".jsonl": _jsonl, ".parquet": _parquet}
+    writers: dict[str, Callable[[Path, Iterable[ExportRow]], int]] = {".jsonl": _jsonl, ".parquet": _parquet}
     if file.suffix not in writers:
         raise ConfigError(f"cannot tell the format of {str(file)!r}: end it with {' or '.join(writers)}.")
     rows = (row for run in runs for row in _rows(store, run))
     with whole_or_not_at_all(file) as scratch:
         written = writers[file.suffix](scratch, rows)
-    return Exported(written, sum(len(arm) for run in runs for arm in run.keys) - written)
+    return ExportCounts(written, sum(len(arm) for run in runs for arm in run.keys) - written)
 
 
-def _rows(store: Store, run: StoredRun) -> Iterator[Row]:
+def _rows(store: Store, run: StoredRun) -> Iterator[ExportRow]:
     report = parse_report(run.report, f"run {run.id}")
     for arm, keys in zip(report.arms, run.keys, strict=True):
         task = report.task(arm.task)
@@ -60,7 +60,7 @@ def _rows(store: Store, run: StoredRun) -> Iterator[Row]:
                     yield _row(report, arm, places[item], keys[item], found[keys[item]])
 
 
-def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Response) -> Row:
+def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Response) -> ExportRow:
     """One response; `place` is that of its item in the task."""
     task = report.task(arm.task)
     return {
@@ -86,7 +86,7 @@ def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Respons
     }
 
 
-def _jsonl(file: Path, rows: Iterable[Row]) -> int:
+def _jsonl(file: Path, rows: Iterable[ExportRow]) -> int:
     """ASCII alone: what a model wrote cannot steer a terminal that shows the file."""
     count = 0
     with file.open("w", encoding="ascii") as out:
@@ -96,7 +96,7 @@ def _jsonl(file: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-def _parquet(file: Path, rows: Iterable[Row]) -> int:
+def _parquet(file: Path, rows: Iterable[ExportRow]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -104,7 +104,7 @@ def _parquet(file: Path, rows: Iterable[Row]) -> int:
     types = {"score": pa.float64(), "noise": pa.bool_(), "option_logprobs": pa.list_(pa.float64())}
     types |= dict.fromkeys(("train_seed", "sample_seed", "n_prompt", "n_tokens"), whole)
     schema = pa.schema([(name, types.get(name, text)) for name in COLUMNS])
-    count, batch = 0, list[Row]()
+    count, batch = 0, list[ExportRow]()
     with pq.ParquetWriter(file, schema) as out:
         for row in rows:
             batch.append(row)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipo_bench.harness.core.file_locks import opening
+from mipo_bench.harness.core.file_locks import startup_lock
 from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
-from mipo_bench.harness.store.claims import numbers
+from mipo_bench.harness.store.claims import process_list_text
 from mipo_bench.harness.store.database import ROWS
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun, run_from_row
@@ -33,7 +33,7 @@ def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
 
     What an interrupted run has computed belongs to no run yet, and goes too. No run can begin in the meantime.
     """
-    with opening(store.folder):
+    with startup_lock(store.folder):
         return _collect(store, keep, dry_run=dry_run)
 
 
@@ -41,7 +41,7 @@ def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     others = store.claims.others()
     if others and not dry_run:
         raise StorageError(
-            f"a run is at work on the store {store.folder} ({numbers(others)}), and what it has computed"
+            f"a run is at work on the store {store.folder} ({process_list_text(others)}), and what it has computed"
             " belongs to no run yet. Wait until it ends."
         )
     runs = _sound_runs(store)

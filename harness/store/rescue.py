@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
 
-from mipo_bench.harness.core.file_locks import opening
+from mipo_bench.harness.core.file_locks import startup_lock
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS
-from mipo_bench.harness.store.claims import living, numbers
+from mipo_bench.harness.store.claims import live_owners, process_list_text
 from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database
 from mipo_bench.harness.store.run_store import Store
 
@@ -33,7 +33,7 @@ def open_for_run(folder: Path) -> Store:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with opening(folder):  # of several processes one looks, and no other is at work yet
+        with startup_lock(folder):  # of several processes one looks, and no other is at work yet
             store = _checked(folder)
             store.claims.join()
             store.claims.forget_dead()
@@ -64,8 +64,10 @@ def rescue(folder: Path) -> str:
 
     Raises StorageError while another process is at work on the store, or where the folder cannot be written to.
     """
-    if others := living(folder):
-        raise StorageError(f"a run is at work on the damaged store {folder} ({numbers(others)}). End it first.")
+    if others := live_owners(folder):
+        raise StorageError(
+            f"a run is at work on the damaged store {folder} ({process_list_text(others)}). End it first."
+        )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     names = (f"{FILE}.damaged-{stamp}{more}" for more in chain([""], (f"-{n}" for n in count(2))))
     aside = next(path for name in names if not (path := folder / name).exists())

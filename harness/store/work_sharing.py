@@ -21,14 +21,14 @@ _REST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[T]):
+class Share(Generic[T]):
     """Keys that this process is to compute now, and what others have computed in the meantime."""
 
     mine: list[str] = field(default_factory=list)
     found: Mapping[str, T] = field(default_factory=dict)
 
 
-def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dict[str, T]]) -> Generator[Part[T]]:
+def shares(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dict[str, T]]) -> Generator[Share[T]]:
     """Every key once, in a part to be computed or among what others have stored.
 
     A part must be in the store before the next one is asked for. Close the iterator when it is left early.
@@ -36,12 +36,12 @@ def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dic
     left = list(keys)
     while left:
         began = time.monotonic()
-        taken = claims.take(left, claims.part(len(left)))
+        taken = claims.take(left, claims.share_size(len(left)))
         try:
             found = stored(taken or left)  # somebody may have finished it just before the claim
             mine = [key for key in taken if key not in found]
             if mine or found:
-                yield Part(mine, found)
+                yield Share(mine, found)
         finally:
             claims.release(taken)
         gone = {*taken, *found}
@@ -50,7 +50,7 @@ def parts(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dic
             time.sleep(max(POLL, _REST * (time.monotonic() - began)))
 
 
-def in_turn(claims: Claims, units: Mapping[str, T], wait: Callable[[], None]) -> Iterator[T]:
+def claim_each(claims: Claims, units: Mapping[str, T], wait: Callable[[], None]) -> Iterator[T]:
     """Every unit once, claimed while it is worked on; those that others are at come last.
 
     Where others are at everything that is left, it calls `wait` once and waits for them.

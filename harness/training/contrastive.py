@@ -22,7 +22,15 @@ from mipo_bench.harness.generators.chat_template import render, template_variabl
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.training.trainer_setup import arguments, begin, chat, check_response, lora, some_left, watch
+from mipo_bench.harness.training.trainer_setup import (
+    add_checks_callback,
+    chat,
+    check_response,
+    load_for_training,
+    lora_config,
+    require_examples,
+    trainer_arguments,
+)
 from mipo_bench.harness.types import Message, Objective
 
 if TYPE_CHECKING:
@@ -50,15 +58,15 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     from peft import get_peft_model
     from transformers import TrainingArguments
 
-    model, tokenizer = begin(training)
+    model, tokenizer = load_for_training(training)
     groups = [g for g in _groups(training, tokenizer) if g.longest <= training.settings.max_length]
-    some_left(groups, training, "item")
-    adapter = lora(training)
+    require_examples(groups, training, "item")
+    adapter = lora_config(training)
     trainer = _trainer_class()(
         model=get_peft_model(model, adapter) if adapter else model,
         args=TrainingArguments(
-            **arguments(training, scratch, len(groups)),
-            activation_checkpointing=training.recompute,
+            **trainer_arguments(training, scratch, len(groups)),
+            activation_checkpointing=training.activation_checkpointing,
             remove_unused_columns=False,
         ),
         train_dataset=groups,
@@ -66,7 +74,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         processing_class=tokenizer,
     )
     trainer.loss = Loss(training.data.objective, training.settings.temperature)
-    watch(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
+    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
     return Prepared(trainer, len(groups))
 
 

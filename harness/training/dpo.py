@@ -13,16 +13,16 @@ from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
-    arguments,
-    begin,
+    add_checks_callback,
     chat,
     check_finite,
     check_prompt,
     check_response,
-    lora,
+    load_for_training,
+    lora_config,
     n_tokens,
-    some_left,
-    watch,
+    require_examples,
+    trainer_arguments,
 )
 from mipo_bench.harness.types import Message
 
@@ -35,24 +35,24 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     import datasets
     from trl import DPOConfig, DPOTrainer
 
-    model, tokenizer = begin(training)
+    model, tokenizer = load_for_training(training)
     settings = training.settings
     rows = [_row(pair, training.placement.chat) for pair in _fitting(training, tokenizer)]
     trainer = DPOTrainer(
         model=model,
         args=DPOConfig(
-            **arguments(training, scratch, len(rows)),
+            **trainer_arguments(training, scratch, len(rows)),
             loss_type=[settings.loss],
             beta=settings.beta,
             max_length=settings.max_length,
             precompute_ref_log_probs=settings.method == "full",
-            activation_checkpointing=training.recompute,
+            activation_checkpointing=training.activation_checkpointing,
         ),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora(training),
+        peft_config=lora_config(training),
     )
-    watch(trainer, on_step, lambda loss: check_loss(1, loss, settings))
+    add_checks_callback(trainer, on_step, lambda loss: check_loss(1, loss, settings))
     _check_texts(trainer.train_dataset, rows, tokenizer, training.placement.chat)
     return Prepared(trainer, len(rows))
 
@@ -83,7 +83,7 @@ def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     counts = iter(n_tokens(tokenizer, chats, training.placement.chat))
     longest = training.settings.max_length
     fitting = [pair for pair, *sides in zip(pairs, counts, counts, strict=True) if max(sides) <= longest]
-    some_left(fitting, training, "pair")
+    require_examples(fitting, training, "pair")
     return fitting
 
 

@@ -13,7 +13,15 @@ from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PromptSet
-from mipo_bench.harness.training.trainer_setup import arguments, begin, chat, check_prompt, lora, some_left, watch
+from mipo_bench.harness.training.trainer_setup import (
+    add_checks_callback,
+    chat,
+    check_prompt,
+    load_for_training,
+    lora_config,
+    require_examples,
+    trainer_arguments,
+)
 from mipo_bench.harness.types import Item, Message
 
 _TOLERANCE = 0.05
@@ -24,14 +32,14 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     import datasets
     from trl import GRPOTrainer
 
-    model, tokenizer = begin(training)
+    model, tokenizer = load_for_training(training)
     fitting = _fitting(training, tokenizer)
     settings, reward = training.settings, cast("PromptSet", training.data).reward
     batch = min(settings.batch_size, len(fitting))
 
     def rewards(completions: Sequence[Any], item: Sequence[int], **_: Any) -> list[float]:
         texts = [completion[0]["content"].strip() for completion in completions]
-        return reward.of([fitting[n][0] for n in item], texts)
+        return reward.rate([fitting[n][0] for n in item], texts)
 
     trainer = GRPOTrainer(
         model=model,
@@ -41,9 +49,9 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
             [{"prompt": chat(messages), "item": n} for n, (_, messages) in enumerate(fitting)]
         ),
         processing_class=tokenizer,
-        peft_config=lora(training),
+        peft_config=lora_config(training),
     )
-    watch(trainer, on_step, check_first)
+    add_checks_callback(trainer, on_step, check_first)
     rest = len(fitting) % batch
     return Prepared(trainer, len(fitting) - rest, {"last batch not full": rest}, check_rewards)
 
@@ -65,7 +73,7 @@ def _arguments(training: Training, scratch: str, prompts: int, batch: int) -> An
     from trl import GRPOConfig
 
     settings, decoding = training.settings, cast("PromptSet", training.data).decoding
-    usual = arguments(training, scratch, prompts)
+    usual = trainer_arguments(training, scratch, prompts)
     return GRPOConfig(
         **{**usual, "per_device_train_batch_size": batch * settings.generations},
         num_generations=settings.generations,
@@ -75,7 +83,7 @@ def _arguments(training: Training, scratch: str, prompts: int, batch: int) -> An
         beta=settings.kl,
         loss_type="grpo",
         chat_template_kwargs=template_variables(training.placement.chat),
-        activation_checkpointing=training.recompute,
+        activation_checkpointing=training.activation_checkpointing,
     )
 
 
@@ -90,5 +98,5 @@ def _fitting(training: Training, tokenizer: Any) -> list[tuple[Item, tuple[Messa
         check_prompt(tokenizer, messages, ids, training.placement.chat)
         if len(ids) + data.decoding.max_new_tokens <= training.settings.max_length:
             fitting.append((item, messages))
-    some_left(fitting, training, "prompt with a response")
+    require_examples(fitting, training, "prompt with a response")
     return fitting

@@ -36,11 +36,11 @@ class Training:
     data: PairSet | PromptSet
     settings: TrainConfig
     placement: Placement
-    parts: int = 1
+    gradient_accumulation_steps: int = 1
     """Into how many parts the batch of a step is split, their gradients added up, because memory is short."""
-    recompute: bool = False
+    activation_checkpointing: bool = False
     """Whether activations are computed again for the gradient in place of kept, because memory is short."""
-    repeatable: bool = True
+    deterministic: bool = True
     """Whether a GPU may use only what gives the same bits each time; some architectures need what does not."""
 
 

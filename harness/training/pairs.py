@@ -33,15 +33,15 @@ class PairSet:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What a response to a training item is worth: `of` items and responses. `digest` identifies it.
+    """What a response to a training item is worth: `rate` items and responses. `digest` identifies it.
 
-    `told` is filled while it is asked: what the lineage must say of it.
+    `counts` is filled while it is asked: what the lineage must say of it.
     """
 
     name: str
     digest: str
-    of: Callable[[Sequence[Item], Sequence[str]], list[float]]
-    told: Mapping[str, int] = field(default_factory=dict)
+    rate: Callable[[Sequence[Item], Sequence[str]], list[float]]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def _contrasts(source: PairSource) -> list[list[Item]]:
     A recipe may name another one whose draws it repeats, so that both train on the same pairs.
     """
     recipe = source.recipe
-    drawn_as = getattr(recipe, "drawn_as", recipe.name)
+    drawn_as = getattr(recipe, "shares_pairs_of", recipe.name)
     rng = random.Random(seed_of("contrasts", source.task.name, drawn_as, source.seed))
-    graded = getattr(recipe, "graded_contrasts", None)
+    graded = getattr(recipe, "several_contrasts", None)
     if graded is None or (source.negatives, source.similarity) == (1, "random"):
         return [[contrast] for contrast in recipe.contrasts(source.items, rng)]
     found: list[list[Item]] = graded(source.items, rng, source.negatives, source.similarity)

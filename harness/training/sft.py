@@ -12,15 +12,15 @@ from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
-    arguments,
-    begin,
+    add_checks_callback,
     chat,
     check_prompt,
     check_response,
-    lora,
+    load_for_training,
+    lora_config,
     n_tokens,
-    some_left,
-    watch,
+    require_examples,
+    trainer_arguments,
 )
 from mipo_bench.harness.types import Message
 
@@ -33,23 +33,23 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     import datasets
     from trl import SFTConfig
 
-    model, tokenizer = begin(training)
+    model, tokenizer = load_for_training(training)
     settings, variables = training.settings, training.placement.chat
     pairs = _fitting(training, tokenizer)
     rows = [_row(pair, variables) for pair in pairs]
     trainer = _trainer_class()(
         model=model,
         args=SFTConfig(
-            **arguments(training, scratch, len(rows)),
+            **trainer_arguments(training, scratch, len(rows)),
             max_length=settings.max_length,
             completion_only_loss=True,
-            activation_checkpointing=training.recompute,
+            activation_checkpointing=training.activation_checkpointing,
         ),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora(training),
+        peft_config=lora_config(training),
     )
-    watch(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
+    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
     _check_texts(trainer.train_dataset, pairs, tokenizer, variables)
     return Prepared(trainer, len(rows))
 
@@ -104,7 +104,7 @@ def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     chats = [[*chat(pair.prompt), *chat([Message("assistant", pair.chosen)])] for pair in pairs]
     counts = n_tokens(tokenizer, chats, training.placement.chat)
     fitting = [pair for pair, count in zip(pairs, counts, strict=True) if count <= training.settings.max_length]
-    some_left(fitting, training, "response")
+    require_examples(fitting, training, "response")
     return fitting
 
 

@@ -15,17 +15,17 @@ from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory, o
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
-from mipo_bench.harness.training.trainer_setup import repeatable
+from mipo_bench.harness.training.trainer_setup import deterministic_algorithms
 from mipo_bench.harness.types import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CODE = 2
+TRAINING_VERSION = 2
 """Goes up whenever the same examples and settings can train to other weights."""
 LINEAGE = "lineage.json"
 PAIRS = "pairs.jsonl"
-_UNREPEATABLE = "does not have a deterministic implementation"
+_NONDETERMINISTIC = "does not have a deterministic implementation"
 """What torch says of a computation that no GPU repeats bit for bit."""
 _PREPARE: Mapping[Objective, Callable[[Training, str, OnStep], Prepared]] = {
     "dpo": dpo.prepare,
@@ -72,10 +72,10 @@ def train(
     """
     prepare = prepare or _PREPARE[training.data.objective]
     with only_new_garbage():
-        _train_somehow(training, out, on_step, prepare)
+        _train_with_retries(training, out, on_step, prepare)
 
 
-def _train_somehow(
+def _train_with_retries(
     training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared]
 ) -> None:
     """As asked, or as memory and the GPU allow."""
@@ -84,29 +84,29 @@ def _train_somehow(
             return _train(training, out, on_step, prepare)
         except Exception as error:
             if is_out_of_memory(error):
-                training = _leaner(training, error)
-            elif training.repeatable and _UNREPEATABLE in str(error):
-                training = replace(training, repeatable=False)
+                training = with_less_memory(training, error)
+            elif training.deterministic and _NONDETERMINISTIC in str(error):
+                training = replace(training, deterministic=False)
             else:
                 raise
         free_memory()
 
 
-def _leaner(training: Training, error: Exception) -> Training:
+def with_less_memory(training: Training, error: Exception) -> Training:
     """The same training in less memory: activations computed twice, then the batch in more parts.
 
     Parts divide the batch, at least twice as many as before. Raises TrainingError where there are none.
     """
-    if not training.recompute and training.placement.device.startswith("cuda"):
-        return replace(training, recompute=True)
+    if not training.activation_checkpointing and training.placement.device.startswith("cuda"):
+        return replace(training, activation_checkpointing=True)
     batch = training.settings.batch_size
-    found = [n for n in range(2 * training.parts, batch + 1) if batch % n == 0]
+    found = [n for n in range(2 * training.gradient_accumulation_steps, batch + 1) if batch % n == 0]
     if not found or training.data.objective != "dpo":
         said = str(error).partition("\n")[0]
         raise TrainingError(
             f"out of memory ({said}). Take --set train.method=lora, a smaller train.max_length, or a smaller model."
         ) from error
-    return replace(training, parts=found[0])
+    return replace(training, gradient_accumulation_steps=found[0])
 
 
 def _train(
@@ -115,7 +115,7 @@ def _train(
     with tempfile.TemporaryDirectory() as scratch:
         prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
-        with repeatable(training):
+        with deterministic_algorithms(training):
             trainer.train()
     prepared.check(trainer.state.log_history)
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -173,22 +173,22 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
     discarded = {**unpaired, **{reason: n for reason, n in prepared.left_out.items() if n}}
     too_long = examples_of(data) - prepared.used - sum(prepared.left_out.values())
     return {
-        "code": CODE,
+        "code": TRAINING_VERSION,
         "objective": data.objective,
         "base_digest": training.base_digest,
         "task": training.task,
         "recipe": training.recipe,
         "seed": training.seed,
         "settings": training.settings.model_dump(mode="json"),
-        **({} if training.parts == 1 else {"parts": training.parts}),
-        **({} if training.repeatable else {"repeatable": False}),
+        **({} if training.gradient_accumulation_steps == 1 else {"parts": training.gradient_accumulation_steps}),
+        **({} if training.deterministic else {"repeatable": False}),
         "pairs": {
             "digest": data.digest,
             "used": prepared.used,
             "too_long": too_long,
             "discarded": discarded,
         },
-        **({} if isinstance(data, PairSet) else {"reward": {"name": data.reward.name, **data.reward.told}}),
+        **({} if isinstance(data, PairSet) else {"reward": {"name": data.reward.name, **data.reward.counts}}),
         "curve": list(curve),
     }
 

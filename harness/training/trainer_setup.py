@@ -18,7 +18,7 @@ FirstLoss = Callable[[float], None]
 """Raises TrainingError where the loss of the first step is not what the objective starts from."""
 
 
-def begin(training: Training) -> tuple[Any, Any]:
+def load_for_training(training: Training) -> tuple[Any, Any]:
     """The model and its tokenizer, and the random numbers of the seed."""
     import torch
     import transformers
@@ -44,7 +44,7 @@ def begin(training: Training) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:
+def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:
     """The arguments of transformers' Trainer that every objective is trained with, so that only the loss differs."""
     import torch
 
@@ -55,8 +55,8 @@ def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]
         "output_dir": scratch,
         "learning_rate": settings.lr,
         "num_train_epochs": settings.epochs,
-        "per_device_train_batch_size": settings.batch_size // training.parts,
-        "gradient_accumulation_steps": training.parts,
+        "per_device_train_batch_size": settings.batch_size // training.gradient_accumulation_steps,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
         "lr_scheduler_type": "cosine_with_min_lr",
         "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
         "warmup_steps": round(settings.warmup * steps),
@@ -78,12 +78,12 @@ def arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]
 
 
 @contextmanager
-def repeatable(training: Training) -> Iterator[None]:
+def deterministic_algorithms(training: Training) -> Iterator[None]:
     """On a GPU, gradients are summed in an order that is the same each time; on a CPU they are so anyway."""
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()
-    if training.repeatable and training.placement.device.startswith("cuda"):
+    if training.deterministic and training.placement.device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses to multiply
         torch.use_deterministic_algorithms(True)
         filled: Any = torch.utils.deterministic  # it has a setter that its types do not know
@@ -94,7 +94,7 @@ def repeatable(training: Training) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def lora(training: Training) -> Any:
+def lora_config(training: Training) -> Any:
     """The adapter's configuration; None where all weights are trained."""
     from peft import LoraConfig
 
@@ -110,7 +110,7 @@ def check_finite(step: int, loss: float) -> None:
         raise TrainingError(f"the loss is {loss} at step {step}; lower train.lr")
 
 
-def watch(trainer: Any, on_step: OnStep, check_first: FirstLoss) -> None:
+def add_checks_callback(trainer: Any, on_step: OnStep, check_first: FirstLoss) -> None:
     """Report each step of the trainer; end a training that starts from a wrong loss or whose loss is no number."""
     from transformers import PrinterCallback, TrainerCallback
 
@@ -160,7 +160,7 @@ def n_tokens(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], setti
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
-def some_left(fitting: Sequence[Any], training: Training, what: str) -> None:
+def require_examples(fitting: Sequence[Any], training: Training, what: str) -> None:
     """Raise TrainingError where nothing fits into `train.max_length`."""
     if not fitting:
         raise TrainingError(f"no {what} fits into train.max_length = {training.settings.max_length} tokens")

@@ -26,7 +26,7 @@ from mipo_bench.reports.stats import Average, Caveat, Scores, benjamini_hochberg
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class ComparisonPlan:
     """How the comparisons are made, and the methods that were planned: a failed one stays in its family."""
 
     average: Average
@@ -34,7 +34,7 @@ class Declared:
     planned: Sequence[tuple[str, str, bool]]
     """(task, method, trained) of every arm, training seeds left out."""
     seeds: int
-    baselines: frozenset[str] = frozenset()
+    trained_baselines: frozenset[str] = frozenset()
     """The trained methods that others are held against."""
 
 
@@ -49,19 +49,21 @@ def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
     )
 
 
-def estimates(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[EstimateRecord]:
+def estimates(
+    tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], comparison_plan: ComparisonPlan
+) -> list[EstimateRecord]:
     """Each method's score, in the order of the plan."""
     found = []
     for task in tasks:
-        for name, method, _ in declared.planned:
+        for name, method, _ in comparison_plan.planned:
             group = _group(arms, name, method)
             if name == task.name and group:
-                found.append(_estimate(task, group, declared))
+                found.append(_estimate(task, group, comparison_plan))
     return found
 
 
-def _estimate(task: TaskRecord, group: Sequence[ArmRecord], declared: Declared) -> EstimateRecord:
-    e = summarize(scores_of(task, group), weight=declared.average, alpha=declared.alpha)
+def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: ComparisonPlan) -> EstimateRecord:
+    e = summarize(scores_of(task, group), weight=comparison_plan.average, alpha=comparison_plan.alpha)
     return EstimateRecord(
         task=task.name,
         method=group[0].method,
@@ -82,25 +84,27 @@ def _estimate(task: TaskRecord, group: Sequence[ArmRecord], declared: Declared) 
     )
 
 
-def comparisons(tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: Declared) -> list[ComparisonRecord]:
+def comparisons(
+    tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], comparison_plan: ComparisonPlan
+) -> list[ComparisonRecord]:
     """All comparisons, tested and adjusted: the primary family first."""
-    plan = [c for task in tasks for c in _plan(task, declared)]
+    plan = [c for task in tasks for c in _plan(task, comparison_plan)]
     by_name = {task.name: task for task in tasks}
-    made = [_comparison(by_name[c.task], c, arms, declared) for c in plan]
+    made = [_comparison(by_name[c.task], c, arms, comparison_plan) for c in plan]
     adjusted = [*_adjusted(made, "primary", holm), *_adjusted(made, "exploratory", benjamini_hochberg)]
     return adjusted + [c for c in made if c.family == "noise"]
 
 
-def _plan(task: TaskRecord, declared: Declared) -> Iterable[ComparisonRecord]:
+def _plan(task: TaskRecord, comparison_plan: ComparisonPlan) -> Iterable[ComparisonRecord]:
     """The comparisons of a task, still without figures."""
 
     def pair(family: Family, base: str, method: str) -> ComparisonRecord:
         return ComparisonRecord(task=task.name, family=family, base=base, method=method)
 
-    learned = [m for name, m, is_trained in declared.planned if name == task.name and is_trained]
-    trained = [m for m in learned if m not in declared.baselines]
-    rivals = [m for m in learned if m in declared.baselines]
-    prompted = [m for name, m, is_trained in declared.planned if name == task.name and not is_trained]
+    learned = [m for name, m, is_trained in comparison_plan.planned if name == task.name and is_trained]
+    trained = [m for m in learned if m not in comparison_plan.trained_baselines]
+    rivals = [m for m in learned if m in comparison_plan.trained_baselines]
+    prompted = [m for name, m, is_trained in comparison_plan.planned if name == task.name and not is_trained]
     twin = f"{task.reference} (A/A)"
     others = [m for m in prompted if m not in (task.reference, twin)]
     yield from (pair("primary", task.reference, m) for m in trained)
@@ -112,7 +116,7 @@ def _plan(task: TaskRecord, declared: Declared) -> Iterable[ComparisonRecord]:
 
 
 def _comparison(
-    task: TaskRecord, planned: ComparisonRecord, arms: Sequence[ArmRecord], declared: Declared
+    task: TaskRecord, planned: ComparisonRecord, arms: Sequence[ArmRecord], comparison_plan: ComparisonPlan
 ) -> ComparisonRecord:
     base, method = _group(arms, task.name, planned.base), _group(arms, task.name, planned.method)
     if not base or not method:
@@ -124,11 +128,13 @@ def _comparison(
         note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")
         return planned.model_copy(update={"warnings": [note]})
     found = asdict(
-        compare(scores_of(task, base), scores_of(task, method), weight=declared.average, alpha=declared.alpha)
+        compare(
+            scores_of(task, base), scores_of(task, method), weight=comparison_plan.average, alpha=comparison_plan.alpha
+        )
     )
     warnings = [CaveatRecord(code=c["code"], message=c["message"]) for c in found.pop("warnings")]
-    if method[0].train_seed is not None and len(method) < declared.seeds:
-        message = f"{len(method)} of {declared.seeds} training seeds completed"
+    if method[0].train_seed is not None and len(method) < comparison_plan.seeds:
+        message = f"{len(method)} of {comparison_plan.seeds} training seeds completed"
         warnings.append(CaveatRecord(code="missing_seeds", message=message))
     fields = {k: v for k, v in found.items() if k in ComparisonRecord.model_fields}
     names = {"task": planned.task, "family": planned.family, "base": planned.base, "method": planned.method}

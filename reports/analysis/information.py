@@ -30,7 +30,7 @@ FEW_CHANGES = 3
 """Items needed for a rank correlation."""
 
 
-class Block:
+class InformationBlock:
     """The measurements of one task, ready to be averaged and compared."""
 
     def __init__(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mipo_bench.reports.analysis.comparisons import Declared, scores_of
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, scores_of
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ControlRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
@@ -19,14 +19,16 @@ from mipo_bench.reports.stats import Scores, benjamini_hochberg, compare, summar
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ShuffledScores:
     """An arm with its scores under another user's profile, in the order of the task's items."""
 
     arm: ArmRecord
     shuffled: Sequence[float]
 
 
-def controls(tasks: Sequence[TaskRecord], held: Sequence[Held], declared: Declared) -> list[ControlRecord]:
+def controls(
+    tasks: Sequence[TaskRecord], held: Sequence[ShuffledScores], comparison_plan: ComparisonPlan
+) -> list[ControlRecord]:
     """One for each method of each task that has a control, against the task's reference; adjusted together."""
     made = []
     for task in tasks:
@@ -34,15 +36,17 @@ def controls(tasks: Sequence[TaskRecord], held: Sequence[Held], declared: Declar
         base = [h for h in own if h.arm.recipe is None and h.arm.method == task.reference]
         methods = dict.fromkeys(h.arm.method for h in own if h not in base)
         if base:
-            made += [_control(task, base, [h for h in own if h.arm.method == m], declared) for m in methods]
+            made += [_control(task, base, [h for h in own if h.arm.method == m], comparison_plan) for m in methods]
     adjusted = benjamini_hochberg([c.p_value for c in made]) if made else []
     return [c.model_copy(update={"p_adjusted": p}) for c, p in zip(made, adjusted, strict=True)]
 
 
-def _control(task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared) -> ControlRecord:
-    own, other = (_gain(task, base, method, declared, shuffled=flag) for flag in (False, True))
+def _control(
+    task: TaskRecord, base: Sequence[ShuffledScores], method: Sequence[ShuffledScores], comparison_plan: ComparisonPlan
+) -> ControlRecord:
+    own, other = (_gain(task, base, method, comparison_plan, shuffled=flag) for flag in (False, True))
     specific = [_specific(task, side) for side in (base, method)]
-    found = compare(*specific, weight=declared.average, alpha=declared.alpha)
+    found = compare(*specific, weight=comparison_plan.average, alpha=comparison_plan.alpha)
     warnings = [CaveatRecord(code=c.code, message=c.message) for c in found.warnings if c.code != "relative_undefined"]
     return ControlRecord(
         task=task.name,
@@ -64,18 +68,26 @@ def _control(task: TaskRecord, base: Sequence[Held], method: Sequence[Held], dec
 
 
 def _gain(
-    task: TaskRecord, base: Sequence[Held], method: Sequence[Held], declared: Declared, *, shuffled: bool
+    task: TaskRecord,
+    base: Sequence[ShuffledScores],
+    method: Sequence[ShuffledScores],
+    comparison_plan: ComparisonPlan,
+    *,
+    shuffled: bool,
 ) -> float:
-    means = [summarize(_scores(task, side, shuffled=shuffled), weight=declared.average).mean for side in (base, method)]
+    means = [
+        summarize(_scores(task, side, shuffled=shuffled), weight=comparison_plan.average).mean
+        for side in (base, method)
+    ]
     return means[1] - means[0]
 
 
-def _scores(task: TaskRecord, side: Sequence[Held], *, shuffled: bool) -> Scores:
+def _scores(task: TaskRecord, side: Sequence[ShuffledScores], *, shuffled: bool) -> Scores:
     arms = [h.arm.model_copy(update={"scores": list(h.shuffled)}) if shuffled else h.arm for h in side]
     return scores_of(task, arms)
 
 
-def _specific(task: TaskRecord, side: Sequence[Held]) -> Scores:
+def _specific(task: TaskRecord, side: Sequence[ShuffledScores]) -> Scores:
     """What a response is worth to its own user more than to another: score minus shuffled score, item by item."""
     own, other = _scores(task, side, shuffled=False), _scores(task, side, shuffled=True)
     return replace(own, value=np.subtract(own.value, other.value))

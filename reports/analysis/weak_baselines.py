@@ -9,7 +9,7 @@ from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord, TaskRecord
 
 
-def flagged(
+def with_below_base_warnings(
     made: Sequence[ComparisonRecord],
     tasks: Sequence[TaskRecord],
     checkpoints: Sequence[CheckpointRecord],

@@ -11,7 +11,7 @@ import numpy as np
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff.environment import environment_notes
 from mipo_bench.reports.diff.matching import Matching, match_items
-from mipo_bench.reports.diff.records import ArmDiff, ItemChange, Options, ReportDiff, Side, TaskDiff
+from mipo_bench.reports.diff.records import ArmDiff, DiffOptions, ItemChange, ReportDiff, Side, TaskDiff
 from mipo_bench.reports.numbers import plural
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.stats import compare, holm
@@ -30,7 +30,7 @@ class _Pair:
         return self.a.scorer_hash != self.b.scorer_hash
 
 
-def diff_reports(a: Side, b: Side, options: Options) -> ReportDiff:
+def diff_reports(a: Side, b: Side, options: DiffOptions) -> ReportDiff:
     """Compare B with A; delta = B - A. Raises NotComparableError where they have nothing to test in common."""
     pairs = _pair_tasks(a.report, b.report)
     arms = [arm for pair in pairs for arm in _arms(pair, a.report, b.report, options)]
@@ -66,7 +66,7 @@ def _pair_tasks(a: Report, b: Report) -> list[_Pair]:
     return pairs
 
 
-def _fail_without_arms(options: Options) -> None:
+def _fail_without_arms(options: DiffOptions) -> None:
     wanted = f" matches {', '.join(options.arms)}" if options.arms else ""
     raise NotComparableError(f"no arm of a shared task{wanted}; arms are named TASK/METHOD.")
 
@@ -95,7 +95,7 @@ def _noise(report: Report, task: str) -> float | None:
     return next((c.delta for c in report.comparisons if (c.task, c.family) == (task, "noise")), None)
 
 
-def _arms(pair: _Pair, a: Report, b: Report, options: Options) -> Iterable[ArmDiff]:
+def _arms(pair: _Pair, a: Report, b: Report, options: DiffOptions) -> Iterable[ArmDiff]:
     """Every method of the task that either side has, in the order of the reports; A/A twins are no arms of interest."""
     for method in dict.fromkeys(arm.method for r in (a, b) for arm in r.arms if arm.task == pair.a.name):
         name = f"{pair.a.name}/{method}"

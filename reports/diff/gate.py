@@ -22,7 +22,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateResult:
     """The exit code and, for each arm that decided it, why."""
 
     code: int
@@ -35,7 +35,7 @@ def is_regression(arm: ArmDiff, alpha: float, margin: float = 0.0) -> bool:
     return c is not None and arm.p_holm is not None and arm.p_holm < alpha and c.delta < -margin
 
 
-def judge(diff: ReportDiff, gate: Gate) -> Verdict:
+def apply_gate(diff: ReportDiff, gate: Gate) -> GateResult:
     """The worst finding decides: a regression, then what cannot be compared, then what is not proven.
 
     Each arm must pass, and that needs no correction of the non-inferiority tests for their number: all of them have
@@ -43,17 +43,17 @@ def judge(diff: ReportDiff, gate: Gate) -> Verdict:
     """
     worse = [a for a in diff.tested if is_regression(a, diff.alpha, gate.margins.get(a.task, 0.0))]
     if worse:
-        return Verdict(REGRESSION, tuple(_loss(arm) for arm in worse))
+        return GateResult(REGRESSION, tuple(_loss(arm) for arm in worse))
     lost = [_lost(arm) for arm in diff.arms if arm.state in ("not comparable", "removed")]
     lost += [f"{task}: only in A" for task in diff.only_a]
     lost += [f"{arm.name}: {_untestable(arm)}" for arm in diff.tested if arm.p_holm is None]
     if lost or not diff.tested:
-        return Verdict(NOT_COMPARABLE, tuple(lost) or ("no arm could be tested",))
+        return GateResult(NOT_COMPARABLE, tuple(lost) or ("no arm could be tested",))
     if gate.kind == "noninferior":
         open_ = [arm for arm in diff.tested if not (arm.comparison and arm.comparison.noninferior)]
         if open_:
-            return Verdict(INCONCLUSIVE, tuple(_unproven(arm, gate.margins[arm.task]) for arm in open_))
-    return Verdict(PASSED, ())
+            return GateResult(INCONCLUSIVE, tuple(_unproven(arm, gate.margins[arm.task]) for arm in open_))
+    return GateResult(PASSED, ())
 
 
 def _loss(arm: ArmDiff) -> str:

@@ -13,7 +13,7 @@ from mipo_bench.reports.diff.records import ChangedItem
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 from mipo_bench.reports.stats import Scores
 
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +22,21 @@ class Matching:
 
     items: NDArray[np.object_]
     users: NDArray[np.object_] | None
-    a: Places
-    b: Places
+    a: Positions
+    b: Positions
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[ChangedItem, ...]
 
-    def scores(self, arms: Sequence[ArmRecord], places: Places) -> Scores:
+    def scores(self, arms: Sequence[ArmRecord], positions: Positions) -> Scores:
         """The scores of one arm's training seeds on the matching items."""
         count = len(arms)
         seeds = [arm.train_seed for arm in arms]
         return Scores(
             item=np.tile(self.items, count),
-            value=np.concatenate([np.asarray(arm.scores, dtype=np.float64)[places] for arm in arms]),
+            value=np.concatenate([np.asarray(arm.scores, dtype=np.float64)[positions] for arm in arms]),
             cluster=None if self.users is None else np.tile(self.users, count),
-            seed=None if None in seeds else np.repeat(np.asarray(seeds, dtype=np.int64), len(places)),
+            seed=None if None in seeds else np.repeat(np.asarray(seeds, dtype=np.int64), len(positions)),
         )
 
 

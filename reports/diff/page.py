@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mipo_bench.reports.diff.gate import WORDS, Gate, Verdict
+from mipo_bench.reports.diff.gate import WORDS, Gate, GateResult
 from mipo_bench.reports.diff.records import ArmDiff, ItemChange, ReportDiff, Side, TaskDiff
 from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, plural, signed, unsigned
-from mipo_bench.reports.pages.page import Entry, Footnotes, Grid, Listing, Page, Quote, Section
+from mipo_bench.reports.pages.page import Entry, Footnotes, Listing, Page, Quote, Section, Table
 
 COLUMNS = ("method", "A", "delta", "interval", "rel.", "p", "Holm", "MDE")
 _QUOTED = 1200
@@ -27,11 +27,11 @@ class ItemLists:
     texts: Texts
 
 
-def diff_page(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, items: ItemLists | None) -> Page:
+def diff_page(diff: ReportDiff, gate: Gate | None, gate_result: GateResult | None, items: ItemLists | None) -> Page:
     """Lay out a diff."""
     notes = Footnotes()
     sections = tuple(_section(diff, task, notes, items) for task in diff.tasks)
-    answers = (*_summary(diff), *(_gate_lines(gate, verdict) if gate and verdict else ()))
+    answers = (*_summary(diff), *(_gate_lines(gate, gate_result) if gate and gate_result else ()))
     return Page("mipo-bench diff", _head(diff), sections, tuple(notes.texts), answers)
 
 
@@ -62,7 +62,7 @@ def _section(diff: ReportDiff, task: TaskDiff, notes: Footnotes, items: ItemList
     arms = [arm for arm in diff.arms if arm.task == task.name]
     rows = tuple(_row(arm, diff.alpha, notes) for arm in arms)
     lists = [*_unmatched(task), *(listing for arm in arms if items for listing in _moved(arm, items))]
-    return Section(_title(task), (Grid(_subtitle(task), COLUMNS, rows),), tuple(lists))
+    return Section(_title(task), (Table(_subtitle(task), COLUMNS, rows),), tuple(lists))
 
 
 def _title(task: TaskDiff) -> str:
@@ -152,6 +152,6 @@ def _range(sizes: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _gate_lines(gate: Gate, verdict: Verdict) -> Iterable[str]:
-    yield f"gate {gate.kind}: {WORDS[verdict.code]} (exit code {verdict.code})"
-    yield from (f"  {reason}" for reason in _first(verdict.reasons))
+def _gate_lines(gate: Gate, gate_result: GateResult) -> Iterable[str]:
+    yield f"gate {gate.kind}: {WORDS[gate_result.code]} (exit code {gate_result.code})"
+    yield from (f"  {reason}" for reason in _first(gate_result.reasons))

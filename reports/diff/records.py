@@ -27,7 +27,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DiffOptions:
     """How to compare. `margins` is the loss that counts as none, by task; `arms` are TASK/METHOD patterns."""
 
     margins: Mapping[str, float] = field(default_factory=dict)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff.diff_reports import diff_reports, is_wanted
-from mipo_bench.reports.diff.gate import NOT_COMPARABLE, PASSED, REGRESSION, WORDS, Gate, judge
-from mipo_bench.reports.diff.records import Options, Side
+from mipo_bench.reports.diff.gate import NOT_COMPARABLE, PASSED, REGRESSION, WORDS, Gate, apply_gate
+from mipo_bench.reports.diff.records import DiffOptions, Side
 from mipo_bench.reports.numbers import p_text, signed
-from mipo_bench.reports.pages.page import Grid, Page, Section
+from mipo_bench.reports.pages.page import Page, Section, Table
 from mipo_bench.reports.records.report import ArmRecord, Report
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class SelftestCheck:
     """One injected change and what the gate made of it. `expected` None: told for information."""
 
     change: str
@@ -37,7 +37,7 @@ class Selftest:
     """What was injected into which arm."""
 
     arm: str
-    checks: tuple[Check, ...]
+    checks: tuple[SelftestCheck, ...]
 
     @property
     def passed(self) -> bool:
@@ -49,7 +49,7 @@ def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) ->
     """No change must pass, a total loss of one arm must fail, another scorer must not be compared."""
     target = _target(side.report, arms)
     name = f"{target.task}/{target.method}"
-    gate, options = Gate("regression", margins), Options(margins, arms)
+    gate, options = Gate("regression", margins), DiffOptions(margins, arms)
     checks = [_check("none", side, side.report, (gate, options, name), PASSED)]
     for share in _SHARES:
         changed = _lower(side.report, target, share)
@@ -87,12 +87,14 @@ def _other_scorer(report: Report, task: str) -> Report:
     return report.model_copy(update={"tasks": tasks})
 
 
-def _check(change: str, side: Side, changed: Report, how: tuple[Gate, Options, str], expected: int | None) -> Check:
+def _check(
+    change: str, side: Side, changed: Report, how: tuple[Gate, DiffOptions, str], expected: int | None
+) -> SelftestCheck:
     gate, options, name = how
     found = diff_reports(side, Side(changed, "copy"), options)
     arm = next((arm for arm in found.tested if arm.name == name), None)
     delta = arm.comparison.delta if arm and arm.comparison else None
-    return Check(change, delta, arm.p_holm if arm else None, expected, judge(found, gate).code)
+    return SelftestCheck(change, delta, arm.p_holm if arm else None, expected, apply_gate(found, gate).code)
 
 
 def selftest_page(side: Side, found: Selftest) -> Page:
@@ -108,7 +110,7 @@ def selftest_page(side: Side, found: Selftest) -> Page:
         for c in found.checks
     )
     columns = ("injected loss", "delta", "Holm", "gate", "as it must")
-    grid = Grid(f"losses of {found.arm} in copies of the report", columns, rows)
+    grid = Table(f"losses of {found.arm} in copies of the report", columns, rows)
     caught = [c for c in found.checks if c.got == REGRESSION]
     answers = [f"the gate catches a loss of {signed(caught[0].delta)} here, and larger ones"] if caught else []
     if not found.passed:
@@ -116,4 +118,4 @@ def selftest_page(side: Side, found: Selftest) -> Page:
     else:
         answers.append("the gate passes what has not changed, fails on a loss, and refuses another scorer")
     section = Section("gate regression", (grid,))
-    return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), answers=tuple(answers))
+    return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), conclusions=tuple(answers))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mipo_bench.reports.diff.gate import WORDS, Gate, Verdict
+from mipo_bench.reports.diff.gate import WORDS, Gate, GateResult
 from mipo_bench.reports.diff.page import ItemLists
 from mipo_bench.reports.diff.records import ArmDiff, ItemChange, ReportDiff, Side
 from mipo_bench.reports.records.report_file import run_id
@@ -15,7 +15,7 @@ from mipo_bench.reports.records.report_file import run_id
 FORMAT = "2.0"
 
 
-def diff_to_json(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, items: ItemLists | None) -> str:
+def diff_to_json(diff: ReportDiff, gate: Gate | None, gate_result: GateResult | None, items: ItemLists | None) -> str:
     """The whole diff; `gate` is null without one."""
     values = {
         "diff_version": FORMAT,
@@ -29,7 +29,7 @@ def diff_to_json(diff: ReportDiff, gate: Gate | None, verdict: Verdict | None, i
         "only_a": diff.only_a,
         "only_b": diff.only_b,
         "notes": diff.notes,
-        "gate": _gate(gate, verdict) if gate and verdict else None,
+        "gate": _gate(gate, gate_result) if gate and gate_result else None,
     }
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
@@ -59,11 +59,11 @@ def _with_texts(arm: ArmDiff, changes: Sequence[ItemChange], items: ItemLists) -
     return shown + [asdict(c) for c in changes[items.limit :]]
 
 
-def _gate(gate: Gate, verdict: Verdict) -> dict[str, Any]:
+def _gate(gate: Gate, gate_result: GateResult) -> dict[str, Any]:
     return {
         "kind": gate.kind,
         "margins": dict(gate.margins),
-        "exit_code": verdict.code,
-        "verdict": WORDS[verdict.code],
-        "reasons": list(verdict.reasons),
+        "exit_code": gate_result.code,
+        "verdict": WORDS[gate_result.code],
+        "reasons": list(gate_result.reasons),
     }

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 from mipo_bench.harness.errors import NotComparableError, ReportError, unknown
 from mipo_bench.reports.diff.diff_reports import diff_reports
-from mipo_bench.reports.diff.records import ArmDiff, Options, Side
+from mipo_bench.reports.diff.records import ArmDiff, DiffOptions, Side
 from mipo_bench.reports.numbers import interval, p_marked, p_text, signed, unsigned
-from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, Report
 
 _BAR = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastReport:
     """A committed report or a run. `report` is None where it cannot be read; `problem` then says why."""
 
     name: str
@@ -38,20 +38,20 @@ class Past:
         return self.order.astimezone(UTC).strftime("%Y-%m-%d")
 
 
-def history_page(past: Sequence[Past]) -> Page:
+def history_page(past: Sequence[PastReport]) -> Page:
     """Every report with its headline: the primary comparisons."""
     notes = Footnotes()
     columns = ("report", "date", "made at", "model", "suites")
     rows = tuple(_row(p, notes) for p in past)
     headlines = tuple(line for p in past for line in _headline(p))
     width = ("report", "comparison", "delta", "adj. p")
-    grids = [Grid("", columns, rows)]
+    grids = [Table("", columns, rows)]
     if headlines:
-        grids.append(Grid("primary comparisons", width, headlines))
+        grids.append(Table("primary comparisons", width, headlines))
     return Page("mipo-bench history", (), (Section("reports, the oldest first", tuple(grids)),), tuple(notes.texts))
 
 
-def _row(past: Past, notes: Footnotes) -> tuple[str, ...]:
+def _row(past: PastReport, notes: Footnotes) -> tuple[str, ...]:
     if past.report is None:
         return (f"{past.name}{notes.marks([past.problem])}", past.day, "unreadable", "", "")
     r = past.report
@@ -60,7 +60,7 @@ def _row(past: Past, notes: Footnotes) -> tuple[str, ...]:
     return (past.name, past.day, commit, model, ", ".join(dict.fromkeys(task.suite for task in r.tasks)))
 
 
-def _headline(past: Past) -> Iterable[tuple[str, ...]]:
+def _headline(past: PastReport) -> Iterable[tuple[str, ...]]:
     primary = [c for c in past.report.comparisons if c.family == "primary"] if past.report else []
     if past.report and primary:
         subject = f" {past.subject}" if past.subject else ""
@@ -73,7 +73,7 @@ def _p(c: ComparisonRecord, alpha: float) -> str:
     return p_marked(c.p_adjusted, alpha)
 
 
-def trend_page(past: Sequence[Past], arm: str) -> Page:
+def trend_page(past: Sequence[PastReport], arm: str) -> Page:
     """The score of one arm in every report, and its paired difference from the report before."""
     shown = [p for p in past if p.report and _estimate(p.report, arm)]
     if not shown:
@@ -82,7 +82,7 @@ def trend_page(past: Sequence[Past], arm: str) -> Page:
     notes = Footnotes()
     rows = [_trend_row(before, now, arm, notes) for before, now in zip([None, *shown], shown, strict=False)]
     columns = ("report", "score", "interval", "delta", "p", "0    score    1")
-    section = Section(f"{arm}, the oldest first", (Grid("", columns, tuple(rows)),))
+    section = Section(f"{arm}, the oldest first", (Table("", columns, tuple(rows)),))
     head = ("delta and p: from the report above, paired on the items that match; p not adjusted, as one looks back",)
     return Page("mipo-bench history", head, (section,), tuple(notes.texts))
 
@@ -91,7 +91,7 @@ def _estimate(report: Report, arm: str) -> EstimateRecord | None:
     return next((e for e in report.estimates if f"{e.task}/{e.method}" == arm), None)
 
 
-def _trend_row(before: Past | None, now: Past, arm: str, notes: Footnotes) -> tuple[str, ...]:
+def _trend_row(before: PastReport | None, now: PastReport, arm: str, notes: Footnotes) -> tuple[str, ...]:
     assert now.report is not None
     estimate = _estimate(now.report, arm)
     assert estimate is not None
@@ -108,12 +108,12 @@ def _trend_row(before: Past | None, now: Past, arm: str, notes: Footnotes) -> tu
     )
 
 
-def _change(before: Past, now: Past, arm: str) -> tuple[ArmDiff | None, str]:
+def _change(before: PastReport, now: PastReport, arm: str) -> tuple[ArmDiff | None, str]:
     """The arm's difference from the report before, or why there is none."""
     assert before.report is not None
     assert now.report is not None
     try:
-        found = diff_reports(Side(before.report, "A"), Side(now.report, "B"), Options(arms=(_literal(arm),)))
+        found = diff_reports(Side(before.report, "A"), Side(now.report, "B"), DiffOptions(arms=(_literal(arm),)))
     except NotComparableError as error:
         return None, str(error)
     change = found.arms[0]

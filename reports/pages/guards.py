@@ -15,12 +15,12 @@ from mipo_bench.reports.analysis.guard_rules import (
 )
 from mipo_bench.reports.analysis.training_curve import Drift, below_base, below_base_warning, mean_drift
 from mipo_bench.reports.numbers import percent, unsigned
-from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import ArmRecord, ComparisonRecord, Report
 
 
-def guard_grids(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
+def guard_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
     """The guards of a task: its responses, its trainings, and what it shares with its training items."""
     record = next((g for g in report.guards if g.task == task), None)
     if record is None:
@@ -33,7 +33,7 @@ def guard_grids(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
         yield _overlap(record.overlap, notes)
 
 
-def _wording(report: Report, record: GuardRecord, notes: Footnotes) -> Grid:
+def _wording(report: Report, record: GuardRecord, notes: Footnotes) -> Table:
     reference = _reference(report, record.task)
     by_method = {w.method: w for w in record.wording}
     usual = by_method.get(reference)
@@ -52,7 +52,7 @@ def _wording(report: Report, record: GuardRecord, notes: Footnotes) -> Grid:
     texts = max((w.matched for w in record.wording), default=0)
     matched = f"; distinct-2 and self-BLEU-4 of {texts} responses cut to {words} words" if texts else ""
     title = f"guards: length over the reference's; cut, none, empty in percent{matched}; perplexity by the base model"
-    return Grid(title, columns, tuple(rows))
+    return Table(title, columns, tuple(rows))
 
 
 def _wording_row(w: WordingRecord, arms: Sequence[ArmRecord], ratio: float | None, marks: str) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _wording_row(w: WordingRecord, arms: Sequence[ArmRecord], ratio: float | Non
     )
 
 
-def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Grid | None:
+def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Table | None:
     """One row for each trained method: how hard its pairs were, where the chosen side went, and how it ended."""
     margins = {m.recipe: m for m in record.margins}
     checkpoints = [c for c in report.checkpoints if c.task == record.task]
@@ -84,7 +84,7 @@ def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Grid | 
         return None
     columns = ("training", "pairs", "first margin", "ranked right", "drift of chosen", "vs reference")
     title = "guards of training: pairs under the base model before it; change of the chosen side's log-probability"
-    return Grid(title, columns, tuple(rows))
+    return Table(title, columns, tuple(rows))
 
 
 def _training_row(
@@ -100,13 +100,13 @@ def _training_row(
     )
 
 
-def _overlap(overlap: Sequence[OverlapRecord], notes: Footnotes) -> Grid:
+def _overlap(overlap: Sequence[OverlapRecord], notes: Footnotes) -> Table:
     rows = tuple(
         (f"{o.of}{notes.marks(overlap_warnings(o))}", str(o.evaluation), str(o.training), str(o.same), str(o.near))
         for o in overlap
     )
     title = "guards: evaluation against training items, each different text once"
-    return Grid(title, ("overlap of", "evaluation", "training", "same", "near"), rows)
+    return Table(title, ("overlap of", "evaluation", "training", "same", "near"), rows)
 
 
 def _reference(report: Report, task: str) -> str:

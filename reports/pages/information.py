@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mipo_bench.reports.numbers import interval, plural, signed
-from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.information import (
     InformationChangeRecord,
     InformationEstimateRecord,
@@ -16,7 +16,7 @@ from mipo_bench.reports.records.report import Report
 _OWN_RESPONSES = "nats; own: scored by the model that gave the response, base: by the base model"
 
 
-def information_grids(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
+def information_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
     """For each block of a task its estimates, and the changes by training where something was trained."""
     for block in report.information:
         if block.task == task:
@@ -25,7 +25,7 @@ def information_grids(report: Report, task: str, notes: Footnotes) -> Iterable[G
                 yield _changes(block, notes)
 
 
-def information_answers(report: Report) -> Iterable[str]:
+def information_conclusions(report: Report) -> Iterable[str]:
     """For each trained method, whether the information moved and whether the score moved with it."""
     for block in report.information:
         what = "the user" if block.over == "contexts" else "the prompt"
@@ -56,7 +56,7 @@ def _moved(low: float | None, high: float | None) -> int:
     return (low > 0) - (high < 0)
 
 
-def _estimates(block: InformationRecord, notes: Footnotes) -> Grid:
+def _estimates(block: InformationRecord, notes: Footnotes) -> Table:
     most = block.contexts[-1]
     cells = dict.fromkeys((e.method, e.weights) for e in block.estimates)
     rows = []
@@ -64,7 +64,7 @@ def _estimates(block: InformationRecord, notes: Footnotes) -> Grid:
         found = [e for e in block.estimates if (e.method, e.weights) == (method, weights)]
         rows.append(_estimate(found, notes))
     columns = ("responses of", "by", *(f"K={k}" for k in block.contexts), "interval", f"NCE {most}", "ceiling")
-    return Grid(f"{_title(block)}, {_OWN_RESPONSES}", columns, tuple(rows))
+    return Table(f"{_title(block)}, {_OWN_RESPONSES}", columns, tuple(rows))
 
 
 def _title(block: InformationRecord) -> str:
@@ -90,13 +90,13 @@ def _estimate(found: list[InformationEstimateRecord], notes: Footnotes) -> tuple
     )
 
 
-def _changes(block: InformationRecord, notes: Footnotes) -> Grid:
+def _changes(block: InformationRecord, notes: Footnotes) -> Table:
     columns = ("training", "change", "interval", "by base", "interval", "score", "rho")
     title = (
         f"change from {block.reference} (K={block.contexts[-1]}; by base: both scored by the base model; score: on "
         "these items; rho: rank correlation of both changes over items)"
     )
-    return Grid(title, columns, tuple(_change(c, notes) for c in block.changes))
+    return Table(title, columns, tuple(_change(c, notes) for c in block.changes))
 
 
 def _change(c: InformationChangeRecord, notes: Footnotes) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, plural, signed, unsigned
-from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 from mipo_bench.reports.records.report import Report
 
@@ -13,12 +13,12 @@ _STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
 """Caveats that a reader must meet before any figure."""
 
 
-def stamps(report: Report) -> list[str]:
+def head_warnings(report: Report) -> list[str]:
     """What must be said of the judges at the head of a report."""
     return [f"{j.task}: {w.message}" for j in report.judges for w in j.warnings if w.code in _STAMPS]
 
 
-def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
+def judge_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
     """The tables about a task's judge, and its control; none where there is neither."""
     for judge in report.judges:
         if judge.task == task:
@@ -31,7 +31,7 @@ def judging(report: Report, task: str, notes: Footnotes) -> Iterable[Grid]:
         yield _control(found, report.alpha, notes)
 
 
-def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Grid:
+def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Table:
     """Wins, ties and losses over items and training seeds; what both orders agree on is strict."""
     pairwise = judge.protocol == "pairwise"
     how = "pairwise, both orders" if pairwise else "rated one by one from 1 to 5"
@@ -48,10 +48,10 @@ def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Grid:
         )
         for arm in judge.arms
     )
-    return Grid(title, columns, rows)
+    return Table(title, columns, rows)
 
 
-def _lengths(judge: JudgeRecord, notes: Footnotes) -> Grid:
+def _lengths(judge: JudgeRecord, notes: Footnotes) -> Table:
     """Longer responses tend to win: the win rate that is left at equal lengths."""
     columns = ("arm", "win rate", "interval", "tokens", "vs")
     rows = tuple(
@@ -64,10 +64,10 @@ def _lengths(judge: JudgeRecord, notes: Footnotes) -> Grid:
         )
         for arm in judge.arms
     )
-    return Grid("the same at equal length (tokens: the arm's, vs: the reference's)", columns, rows)
+    return Table("the same at equal length (tokens: the arm's, vs: the reference's)", columns, rows)
 
 
-def checks(judge: JudgeRecord) -> Grid:
+def checks(judge: JudgeRecord) -> Table:
     """Everything that is known of the judge itself."""
     rows = [("verdicts asked for", f"{judge.calls:,}", "", ""), ("settled by rule", f"{judge.settled:,}", "", "")]
     rows.append(("not read, after one retry", _share(judge.unread, judge.calls), "", str(judge.calls)))
@@ -92,14 +92,14 @@ def checks(judge: JudgeRecord) -> Grid:
                 "",
             ),
         ]
-    return Grid("is the judge any good?", ("judge", "figure", "interval or p", "n"), tuple(rows))
+    return Table("is the judge any good?", ("judge", "figure", "interval or p", "n"), tuple(rows))
 
 
 def _share(count: int, total: int) -> str:
     return f"{count} ({count / total:.0%})" if total else str(count)
 
 
-def _control(found: Sequence[ControlRecord], alpha: float, notes: Footnotes) -> Grid:
+def _control(found: Sequence[ControlRecord], alpha: float, notes: Footnotes) -> Table:
     title = (
         f"shuffled-profile control: gain over {found[0].base} with the user's own profile and with another user's; "
         "what stays with another's is no personalization"
@@ -118,4 +118,4 @@ def _control(found: Sequence[ControlRecord], alpha: float, notes: Footnotes) -> 
         )
         for c in found
     )
-    return Grid(title, columns, rows)
+    return Table(title, columns, rows)

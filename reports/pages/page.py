@@ -9,7 +9,7 @@ from mipo_bench.reports.records.base import CaveatRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Table:
     """One table: a title, column headings, and rows of text. The first column is left-aligned, the rest right.
 
     A row whose first cell alone has text is a heading of the rows below it.
@@ -51,7 +51,7 @@ class Section:
     """Tables and lists under one heading."""
 
     title: str
-    grids: tuple[Grid, ...]
+    tables: tuple[Table, ...]
     listings: tuple[Listing, ...] = ()
 
 
@@ -66,7 +66,7 @@ class Page:
     head: tuple[str, ...]
     sections: tuple[Section, ...]
     footnotes: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
+    conclusions: tuple[str, ...] = ()
 
 
 @dataclass

@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, plural, signed, unsigned
-from mipo_bench.reports.pages.guards import guard_grids
-from mipo_bench.reports.pages.information import information_answers, information_grids
-from mipo_bench.reports.pages.judges import judging, stamps
-from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.pages.guards import guard_tables
+from mipo_bench.reports.pages.information import information_conclusions, information_tables
+from mipo_bench.reports.pages.judges import head_warnings, judge_tables
+from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.pages.trainings import trainings
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
 
 _LEFT_OUT = "left out: "
 
 
-def page(report: Report) -> Page:
+def report_page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
-    sections = tuple(Section(_task_title(task), tuple(_task_grids(report, task, notes))) for task in report.tasks)
-    said = (*answers(report), *information_answers(report))
+    sections = tuple(Section(_task_title(task), tuple(_task_tables(report, task, notes))) for task in report.tasks)
+    said = (*conclusions(report), *information_conclusions(report))
     return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), said)
 
 
@@ -40,7 +40,7 @@ def _head(report: Report) -> tuple[str, ...]:
     ]
     head += [data_line(task.name, task.data) for task in report.tasks if task.data]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.failures]
-    return (*head, *(f"! {note}" for note in (*stamps(report), *report.notes)))
+    return (*head, *(f"! {note}" for note in (*head_warnings(report), *report.notes)))
 
 
 def data_line(task: str, data: Mapping[str, str | int]) -> str:
@@ -71,13 +71,13 @@ def _task_title(task: TaskRecord) -> str:
     return f"{task.name} ({task.suite}): {plural(len(task.items), 'item')}{users}, reference {task.reference}"
 
 
-def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[Grid]:
+def _task_tables(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[Table]:
     estimates = [e for e in report.estimates if e.task == task.name]
     yield _scores(estimates, notes)
     parts = _parts(report, task, [e.method for e in estimates])
     if parts:
         yield parts
-    yield from judging(report, task.name, notes)
+    yield from judge_tables(report, task.name, notes)
     groups = {
         "primary": "primary family, adj. p by Holm over all tasks",
         "exploratory": "exploratory, adj. p by Benjamini-Hochberg over all tasks",
@@ -92,11 +92,11 @@ def _task_grids(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable[
     trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
     if trained:
         yield trained
-    yield from information_grids(report, task.name, notes)
-    yield from guard_grids(report, task.name, notes)
+    yield from information_tables(report, task.name, notes)
+    yield from guard_tables(report, task.name, notes)
 
 
-def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:
+def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Table:
     columns = ("arm", "score", "interval", "seed sd", "tokens", "cut", "none", "failed")
     rows = tuple(
         (
@@ -111,10 +111,10 @@ def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Grid:
         )
         for e in estimates
     )
-    return Grid("scores (cut: at the token limit; none: no answer found; sd over trainings)", columns, rows)
+    return Table("scores (cut: at the token limit; none: no answer found; sd over trainings)", columns, rows)
 
 
-def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Grid | None:
+def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Table | None:
     """The mean of each part of the score, over items and seeds."""
     arms = [a for a in report.arms if a.task == task.name]
     names = list(dict.fromkeys(name for a in arms for name in a.parts))
@@ -125,17 +125,17 @@ def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Grid | N
         group = [a for a in arms if a.method == method]
         values = [[v for a in group for v in a.parts.get(name, [])] for name in names]
         rows.append((method, *(f"{sum(v) / len(v):.2f}" if v else "-" for v in values)))
-    return Grid("parts of the score and further figures", ("arm", *names), tuple(rows))
+    return Table("parts of the score and further figures", ("arm", *names), tuple(rows))
 
 
-def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Grid:
+def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Table:
     """Differences, grouped by what they are measured against."""
     columns = ("method", "delta", "interval", "rel.", "p", "adj. p", "MDE", "n")
     rows: list[tuple[str, ...]] = []
     for base in dict.fromkeys(c.base for c in found):
         rows.append((f"vs {base}", *[""] * (len(columns) - 1)))
         rows += [_row(c, alpha, notes) for c in found if c.base == base]
-    return Grid(title, columns, tuple(rows))
+    return Table(title, columns, tuple(rows))
 
 
 def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]
     )
 
 
-def _effects(found: Sequence[ComparisonRecord]) -> Grid:
+def _effects(found: Sequence[ComparisonRecord]) -> Table:
     """How large and how widespread the differences are, and what clusters cost; the CSV has it for all comparisons."""
     title = (
         f"size of the primary effects over {found[0].base} (better: P(better) + P(tie)/2; d_z: mean over sd of"
@@ -170,7 +170,7 @@ def _effects(found: Sequence[ComparisonRecord]) -> Grid:
         )
         for c in found
     )
-    return Grid(title, columns, rows)
+    return Table(title, columns, rows)
 
 
 def _decision(c: ComparisonRecord, alpha: float) -> str:
@@ -181,7 +181,7 @@ def _decision(c: ComparisonRecord, alpha: float) -> str:
     return p_marked(p, alpha)
 
 
-def answers(report: Report) -> Iterable[str]:
+def conclusions(report: Report) -> Iterable[str]:
     """For each primary comparison, in words: better, worse or unclear; and how it stands to the best prompting."""
     for c in (c for c in report.comparisons if c.family == "primary"):
         if c.delta is None:

@@ -7,19 +7,19 @@ from typing import Any
 
 from mipo_bench.reports.analysis.training_curve import TrainingCurve, training_curve
 from mipo_bench.reports.numbers import unsigned
-from mipo_bench.reports.pages.page import Footnotes, Grid
+from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.report import CheckpointRecord
 
 FEW = 0.5
 """Below this share of usable pairs a training is footnoted: what is left is no longer a fair sample."""
 
 
-def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Grid | None:
+def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Table | None:
     """One row for each checkpoint; None where nothing was trained."""
     rows = tuple(_row(c, notes) for c in checkpoints)
     columns = ("training", "pairs", "lost", "steps", "loss", "margin", "acc.", "drift")
     title = "trainings (last quarter of the steps; drift of the chosen log-probability)"
-    return Grid(title, columns, rows) if rows else None
+    return Table(title, columns, rows) if rows else None
 
 
 def _row(checkpoint: CheckpointRecord, notes: Footnotes) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.reports.records.report import ComparisonRecord, Report
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -68,4 +68,4 @@ def _cell(value: object) -> str:
 
 def safe_cell(text: str) -> str:
     """Text that a spreadsheet takes as text, although it may begin like a formula."""
-    return "'" + plain(text) if text.startswith(_FORMULA) else plain(text)
+    return "'" + without_control_characters(text) if text.startswith(_FORMULA) else without_control_characters(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from mipo_bench.reports.pages.page import Grid, Page
-from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.pages.page import Page, Table
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import Report
 
 _SPECIAL = {
@@ -33,7 +33,7 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 
 def to_latex(report: Report) -> str:
     """One table for each part of each task, with its footnotes."""
-    return page_to_latex(page(report))
+    return page_to_latex(report_page(report))
 
 
 def page_to_latex(p: Page) -> str:
@@ -41,8 +41,8 @@ def page_to_latex(p: Page) -> str:
     lines = ["% Needs \\usepackage{booktabs} in the preamble."]
     lines += [f"% {_ascii(line)}" for line in p.head]
     for section in p.sections:
-        for grid in section.grids:
-            lines += ["", *_table(f"{section.title}. {grid.title}.", grid)]
+        for table in section.tables:
+            lines += ["", *_table(f"{section.title}. {table.title}.", table)]
     if p.footnotes:
         lines += ["", r"\begingroup\footnotesize\noindent"]
         lines += [f"[{n}]~{escape(note)}\\par\\noindent" for n, note in enumerate(p.footnotes, start=1)]
@@ -72,16 +72,16 @@ def _ascii(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
 
 
-def _table(caption: str, grid: Grid) -> list[str]:
+def _table(caption: str, table: Table) -> list[str]:
     return [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(caption)}}}",
-        f"\\begin{{tabular}}{{l{'r' * (len(grid.columns) - 1)}}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
-        " & ".join(escape(column) for column in grid.columns) + r" \\",
+        " & ".join(escape(column) for column in table.columns) + r" \\",
         r"\midrule",
-        *(_row(row) for row in grid.rows),
+        *(_row(row) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",

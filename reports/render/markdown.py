@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mipo_bench.harness.core.text import plain
-from mipo_bench.reports.pages.page import Entry, Grid, Listing, Page
-from mipo_bench.reports.pages.report import page
+from mipo_bench.harness.core.text import without_control_characters
+from mipo_bench.reports.pages.page import Entry, Listing, Page, Table
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import Report
 
 _SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
@@ -17,19 +17,19 @@ _REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")
 
 def to_markdown(report: Report) -> str:
     """The whole report."""
-    return page_to_markdown(page(report))
+    return page_to_markdown(report_page(report))
 
 
 def page_to_markdown(p: Page) -> str:
     """The whole page."""
     lines = [f"# {escape(p.title)}", "", *(f"- {escape(line)}" for line in p.head), ""]
-    for line in p.answers:
+    for line in p.conclusions:
         lines += [f"- {escape(line.strip())}"] if line.startswith(" ") else ["", f"**{escape(line)}**", ""]
     lines += [""]
     for section in p.sections:
         lines += [f"## {escape(section.title)}", ""]
-        for grid in section.grids:
-            lines += [*_table(grid), ""]
+        for table in section.tables:
+            lines += [*_table(table), ""]
         for listing in section.listings:
             lines += [*_details(listing), ""]
     lines += [f"\\[{n}\\] {escape(note)}  " for n, note in enumerate(p.footnotes, start=1)]
@@ -38,14 +38,14 @@ def page_to_markdown(p: Page) -> str:
 
 def escape(text: str) -> str:
     """Text that shows as it is: no markup, no HTML, no mentions or issue links, no control characters."""
-    return _unlinked(plain(text)).translate(_SPECIAL)
+    return _unlinked(without_control_characters(text)).translate(_SPECIAL)
 
 
 def _unlinked(text: str) -> str:
     return _REFERENCES.sub(lambda found: found[0] + "\u200b", text)
 
 
-def _table(grid: Grid) -> list[str]:
+def _table(grid: Table) -> list[str]:
     rule = ["---", *(["---:"] * (len(grid.columns) - 1))]
     rows = [grid.columns, *grid.rows]
     table = ["| " + " | ".join(escape(cell.strip()) for cell in row) + " |" for row in rows]
@@ -66,10 +66,10 @@ def _entry(entry: Entry) -> Iterable[str]:
     for quote in entry.quotes:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", quote.text)), default=0))
         yield from ("", f"  {escape(quote.label)}:", "", f"  {fence}text")
-        yield from (f"  {plain(line)}" for line in quote.text.splitlines())
+        yield from (f"  {without_control_characters(line)}" for line in quote.text.splitlines())
         yield from (f"  {fence}", "")
 
 
 def html(text: str) -> str:
     """Text inside an HTML element of the page."""
-    return _unlinked(plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _unlinked(without_control_characters(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.reports.analysis.training_curve import training_curve
 from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord, Report
@@ -173,5 +173,5 @@ def _frame(panel: Axes) -> None:
 
 
 def _name(text: str) -> str:
-    clean = plain(text)
+    clean = without_control_characters(text)
     return clean if len(clean) <= _NAME else clean[: _NAME - 1] + "…"

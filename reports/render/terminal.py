@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from mipo_bench.harness.core.text import plain
-from mipo_bench.reports.pages.page import Grid, Listing, Page
-from mipo_bench.reports.pages.report import page
+from mipo_bench.harness.core.text import without_control_characters
+from mipo_bench.reports.pages.page import Listing, Page, Table
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.text_table import NARROWEST, table_lines
 
@@ -17,7 +17,7 @@ MAX_WIDTH = 100
 
 def show_terminal(report: Report, console: Console) -> None:
     """Draw the report; readable at 80 columns and without colour."""
-    draw(page(report), console)
+    draw(report_page(report), console)
 
 
 def draw(p: Page, console: Console) -> None:
@@ -28,9 +28,9 @@ def draw(p: Page, console: Console) -> None:
     for section in p.sections:
         console.print()
         _say(console, section.title, "bold")
-        for grid in section.grids:
+        for table in section.tables:
             console.print()
-            _grid(console, grid)
+            _table(console, table)
         for listing in section.listings:
             console.print()
             _listing(console, listing)
@@ -38,24 +38,26 @@ def draw(p: Page, console: Console) -> None:
         console.print()
     for n, note in enumerate(p.footnotes, start=1):
         _say(console, f"[{n}] {note}", "dim")
-    if p.answers:
+    if p.conclusions:
         console.print()
-    for line in p.answers:
+    for line in p.conclusions:
         _say(console, line, "bold")
 
 
 def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
     """Wrap at the width; what is one long word is folded, never cut."""
-    lines = Text(plain(text), style=style).wrap(console, min(console.width, MAX_WIDTH) - indent, overflow="fold")
+    lines = Text(without_control_characters(text), style=style).wrap(
+        console, min(console.width, MAX_WIDTH) - indent, overflow="fold"
+    )
     for line in lines:
         line.rstrip()
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
-def _grid(console: Console, grid: Grid) -> None:
-    if grid.title:
-        _say(console, grid.title, "italic")
-    for n, line in enumerate(table_lines(grid.columns, grid.rows, min(console.width, MAX_WIDTH))):
+def _table(console: Console, table: Table) -> None:
+    if table.title:
+        _say(console, table.title, "italic")
+    for n, line in enumerate(table_lines(table.columns, table.rows, min(console.width, MAX_WIDTH))):
         console.print(Text(line, style="bold" if n == 0 else ""), soft_wrap=True)
 
 

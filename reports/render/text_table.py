@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 
 WIDTH = 80
 NARROWEST = 12
@@ -21,7 +21,7 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: in
     A first cell that leaves no room for the others gets lines of its own above them, so that nothing is cut.
     """
     width = max(width, NARROWEST)
-    cells = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    cells = [[without_control_characters(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(cell_len(row[n]) for row in cells) for n in range(len(columns))]
     taken = sum(widths[1:]) + len(GAP) * (len(widths) - 1)
     room = max(8, width - taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, signed, unsigned
-from mipo_bench.reports.pages.page import Footnotes, Grid, Page, Section
+from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.score_files.compare import Compared
 from mipo_bench.reports.stats import Caveat
 
@@ -33,7 +33,7 @@ def compare_page(base: str, compared: Sequence[Compared]) -> Page:
     return Page("mipo-bench compare", (head,), (section,), tuple(notes.texts))
 
 
-def _differences(compared: Sequence[Compared], notes: Footnotes) -> Grid:
+def _differences(compared: Sequence[Compared], notes: Footnotes) -> Table:
     """Holm has a column of its own where it changes the p-value."""
     several = len(compared) > 1
     rows = []
@@ -52,14 +52,14 @@ def _differences(compared: Sequence[Compared], notes: Footnotes) -> Grid:
     columns = ("method", "delta", "interval", "rel.", "p", *(("Holm",) if several else ()))
     adjusted = f"; p adjusted by Holm over {len(compared)} comparisons" if several else ""
     level = 1 - compared[0].comparison.alpha
-    return Grid(f"difference from the base, {level:.0%} interval{adjusted}", columns, tuple(rows))
+    return Table(f"difference from the base, {level:.0%} interval{adjusted}", columns, tuple(rows))
 
 
 def _texts(caveats: Iterable[Caveat]) -> Iterable[str]:
     return (f"{caveat.code.replace('_', ' ')}: {caveat.message}" for caveat in caveats)
 
 
-def _evidence(compared: Sequence[Compared]) -> Grid:
+def _evidence(compared: Sequence[Compared]) -> Table:
     rows = tuple(
         (
             entry.name,
@@ -76,12 +76,12 @@ def _evidence(compared: Sequence[Compared]) -> Grid:
         for c in [entry.comparison]
     )
     columns = ("method", "base", "score", "items", "clusters", "seeds", "MDE", "d_z", "test")
-    return Grid("scores and evidence (MDE: smallest difference found with 80% power)", columns, rows)
+    return Table("scores and evidence (MDE: smallest difference found with 80% power)", columns, rows)
 
 
-def _noninferiority(compared: Sequence[Compared], margin: float) -> Grid:
+def _noninferiority(compared: Sequence[Compared], margin: float) -> Table:
     rows = tuple(
         (entry.name, _NONINFERIOR[entry.comparison.noninferior], p_text(entry.comparison.p_noninferiority))
         for entry in compared
     )
-    return Grid(f"no worse than the base by more than {margin:g}", ("method", "shown", "one-sided p"), rows)
+    return Table(f"no worse than the base by more than {margin:g}", ("method", "shown", "one-sided p"), rows)

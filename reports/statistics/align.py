@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mipo_bench.reports.statistics.clusters import Codes, snap
+from mipo_bench.reports.statistics.clusters import Codes, zero_rounding_noise
 from mipo_bench.reports.statistics.records import (
     MISSING,
     Caveat,
@@ -46,7 +46,7 @@ class Paired:
     @property
     def difference(self) -> Floats:
         """Method - base, (seeds, items); what only rounding tells from zero is zero."""
-        return snap(self.method - self.base, np.maximum(np.abs(self.base), np.abs(self.method)))
+        return zero_rounding_noise(self.method - self.base, np.maximum(np.abs(self.base), np.abs(self.method)))
 
 
 def tabulate(scores: Scores, missing: Missing = "error") -> Table:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable
 from mipo_bench.reports.statistics.power import min_nonzero_clusters
 from mipo_bench.reports.statistics.records import WEIGHTS, Average, Caveat, Floats, Inference
@@ -16,7 +16,7 @@ from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ComparisonOptions:
     """How to compare. `margin` None asks nothing about non-inferiority; `seed` and `draws` sample signs."""
 
     weight: Average = "micro"
@@ -55,9 +55,9 @@ def is_binary(values: Floats) -> bool:
     return bool(np.isin(values, (0.0, 1.0)).all())
 
 
-def infer(items: Floats, clusters: Cells, counts: Discordance | None, options: Options) -> Inference:
+def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, options: ComparisonOptions) -> Inference:
     """Test differences: `items` is (seeds, items), `clusters` the same data; `counts` if scores are 0/1."""
-    n_seeds, n_clusters = clusters.u.shape
+    n_seeds, n_clusters = clusters.sums.shape
     n_items = items.shape[1]
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
@@ -73,9 +73,9 @@ def infer(items: Floats, clusters: Cells, counts: Discordance | None, options: O
     return replace(inference, warnings=_resolution(clusters, inference, options.alpha))
 
 
-def infer_arm(values: Floats, clusters: Cells, alpha: float) -> Inference:
+def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inference:
     """The interval of one arm's mean; `values` is (seeds, items)."""
-    n_seeds, n_clusters = clusters.u.shape
+    n_seeds, n_clusters = clusters.sums.shape
     n_items = values.shape[1]
     if n_seeds == 1 and n_clusters == n_items and is_binary(values):
         ends = sps.binomtest(int(values.sum()), n_items).proportion_ci(1 - alpha, method="wilson")
@@ -90,12 +90,12 @@ def infer_arm(values: Floats, clusters: Cells, alpha: float) -> Inference:
     return replace(crossed(clusters, alpha, None), warnings=_seed_caveats(clusters))
 
 
-def _seed_caveats(clusters: Cells) -> tuple[Caveat, ...]:
+def _seed_caveats(clusters: ClusterSums) -> tuple[Caveat, ...]:
     warnings = []
-    if not np.ptp(clusters.u, axis=0).any():
+    if not np.ptp(clusters.sums, axis=0).any():
         same = "all training seeds have the same scores: are they different trainings?"
         warnings.append(Caveat("identical_seeds", same))
-    if len(clusters.u) == 2:
+    if len(clusters.sums) == 2:
         few = "two training seeds: up to 12% of simulated null data are rejected at 5%; run three or more"
         warnings.append(Caveat("few_seeds", few))
     return tuple(warnings)
@@ -109,16 +109,16 @@ def _identical(n_items: int, alpha: float) -> Caveat:
     )
 
 
-def _resolution(clusters: Cells, inference: Inference, alpha: float) -> tuple[Caveat, ...]:
+def _resolution(clusters: ClusterSums, inference: Inference, alpha: float) -> tuple[Caveat, ...]:
     """Caveats of a sign-flip or McNemar test on data that are not identical."""
-    nonzero = int(np.count_nonzero(clusters.pooled.u))
+    nonzero = int(np.count_nonzero(clusters.pooled.sums))
     warnings = []
     if clusters.is_flat:
         same = f"the difference is the same in every cluster ({clusters.estimate:+.4g}): no variance to estimate"
         warnings.append(Caveat("zero_variance", same))
     if nonzero and inference.min_attainable_p is not None and inference.min_attainable_p > alpha:
         few = (
-            f"{nonzero} of {len(clusters.n)} clusters differ: p cannot fall below "
+            f"{nonzero} of {len(clusters.sizes)} clusters differ: p cannot fall below "
             f"{inference.min_attainable_p:.4g}; alpha {alpha:g} needs {min_nonzero_clusters(alpha)}"
         )
         warnings.append(Caveat("below_resolution", few))

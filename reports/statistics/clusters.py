@@ -15,25 +15,27 @@ RELATIVE_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class ClusterSums:
     """Differences or scores per cluster.
 
-    `u` is (seeds, clusters), sums (micro) or means (macro); `n` is (clusters,), items (micro) or ones.
+    `sums` is (seeds, clusters), sums (micro) or means (macro); `sizes` is (clusters,), items (micro) or ones.
     The estimate is the ratio sum(u) / (seeds x sum(n)).
     """
 
-    u: Floats
-    n: Floats
+    sums: Floats
+    sizes: Floats
 
     @property
     def estimate(self) -> float:
         """The weighted mean over items (micro) or clusters (macro), and over seeds."""
-        return float(snap(self.u.sum(), np.abs(self.u).sum()) / (len(self.u) * self.n.sum()))
+        return float(
+            zero_rounding_noise(self.sums.sum(), np.abs(self.sums).sum()) / (len(self.sums) * self.sizes.sum())
+        )
 
     @property
     def per_seed(self) -> Floats:
         """The estimate of each seed, (seeds,)."""
-        return np.asarray(snap(self.u.sum(axis=1), np.abs(self.u).sum(axis=1)) / self.n.sum())
+        return np.asarray(zero_rounding_noise(self.sums.sum(axis=1), np.abs(self.sums).sum(axis=1)) / self.sizes.sum())
 
     @property
     def linearised(self) -> Floats:
@@ -42,32 +44,32 @@ class Cells:
         x = estimate + (u - n estimate) / mean(n): equal to the cluster means where all n are equal, and the
         linearisation behind the CR1 variance of a ratio where they are not.
         """
-        return np.asarray(self.estimate + (self.u - self.n * self.estimate) / self.n.mean())
+        return np.asarray(self.estimate + (self.sums - self.sizes * self.estimate) / self.sizes.mean())
 
     @property
-    def pooled(self) -> Cells:
+    def pooled(self) -> ClusterSums:
         """The same averaged over seeds: one row."""
-        mean, size = (part.mean(axis=0, keepdims=True) for part in (self.u, np.abs(self.u)))
-        return Cells(snap(mean, size), self.n)
+        mean, size = (part.mean(axis=0, keepdims=True) for part in (self.sums, np.abs(self.sums)))
+        return ClusterSums(zero_rounding_noise(mean, size), self.sizes)
 
     @property
     def is_flat(self) -> bool:
         """Whether neither clusters nor seeds differ beyond rounding: there is no variance to estimate."""
         x = self.linearised
         spread = max(float(np.ptp(x.mean(axis=0))), float(np.ptp(x.mean(axis=1))))
-        return spread <= RELATIVE_TOLERANCE * float(np.abs(self.u).max() / self.n.mean())
+        return spread <= RELATIVE_TOLERANCE * float(np.abs(self.sums).max() / self.sizes.mean())
 
 
-def snap(values: Floats, scale: Floats) -> Floats:
+def zero_rounding_noise(values: Floats, scale: Floats) -> Floats:
     """Set to zero what only rounding tells from zero, given the size of the summands."""
     return np.where(np.abs(values) <= RELATIVE_TOLERANCE * scale, 0.0, values)
 
 
-def cells(values: Floats, cluster: Codes, weight: Average) -> Cells:
+def cluster_sums(values: Floats, cluster: Codes, weight: Average) -> ClusterSums:
     """Sum (micro) or average (macro) a (seeds, items) matrix inside clusters."""
     count = np.bincount(cluster).astype(np.float64)
-    total = snap(_sums(values, cluster), _sums(np.abs(values), cluster))
-    return Cells(total, count) if weight == "micro" else Cells(total / count, np.ones_like(count))
+    total = zero_rounding_noise(_sums(values, cluster), _sums(np.abs(values), cluster))
+    return ClusterSums(total, count) if weight == "micro" else ClusterSums(total / count, np.ones_like(count))
 
 
 def _sums(values: Floats, cluster: Codes) -> Floats:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mipo_bench.reports.statistics.align import Paired, cluster_codes, pair, tabulate
-from mipo_bench.reports.statistics.choose_test import Options, discordance, infer, infer_arm
-from mipo_bench.reports.statistics.clusters import Cells, cells, snap
+from mipo_bench.reports.statistics.choose_test import ComparisonOptions, arm_interval, discordance, run_test
+from mipo_bench.reports.statistics.clusters import ClusterSums, cluster_sums, zero_rounding_noise
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
@@ -50,7 +50,7 @@ def compare(
     a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
     compared.
     """
-    options = Options(weight, alpha, margin, seed, draws)
+    options = ComparisonOptions(weight, alpha, margin, seed, draws)
     return _compare(pair(base, method, missing), options)
 
 
@@ -61,13 +61,13 @@ def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05)
     or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
     ValueError where an item lacks a score.
     """
-    options = Options(weight, alpha)
+    options = ComparisonOptions(weight, alpha)
     table = tabulate(scores)
     lost = np.isnan(table.values).any(axis=0)
     if lost.any():
         raise ValueError(f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere.")
-    values = cells(table.values, cluster_codes(table), options.weight)
-    inference = infer_arm(table.values, values, options.alpha)
+    values = cluster_sums(table.values, cluster_codes(table), options.weight)
+    inference = arm_interval(table.values, values, options.alpha)
     warnings = inference.warnings
     if len(table.seeds) == 1:
         warnings = (
@@ -80,7 +80,7 @@ def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05)
         ci_high=inference.ci_high,
         method=inference.test,
         n_items=len(table.items),
-        n_clusters=len(values.n),
+        n_clusters=len(values.sizes),
         n_seeds=len(table.seeds),
         seed_sd=_seed_sd(values),
         per_seed=_per_seed(table.seeds, values),
@@ -90,26 +90,26 @@ def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05)
     )
 
 
-def _compare(paired: Paired, options: Options) -> Comparison:
+def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
     difference = paired.difference
-    clusters = cells(difference, paired.cluster, options.weight)
+    clusters = cluster_sums(difference, paired.cluster, options.weight)
     counts = discordance(paired.base, paired.method)
-    found = infer(difference, clusters, counts, options)
-    base_mean = cells(paired.base, paired.cluster, options.weight).estimate
-    items = snap(difference.mean(axis=0), np.abs(difference).mean(axis=0))
-    units = items if options.weight == "micro" else clusters.pooled.u[0]
+    found = run_test(difference, clusters, counts, options)
+    base_mean = cluster_sums(paired.base, paired.cluster, options.weight).estimate
+    items = zero_rounding_noise(difference.mean(axis=0), np.abs(difference).mean(axis=0))
+    units = items if options.weight == "micro" else clusters.pooled.sums[0]
     return Comparison(
         delta=clusters.estimate,
         relative_delta=clusters.estimate / base_mean if base_mean > 0 else None,
         base_mean=base_mean,
-        method_mean=cells(paired.method, paired.cluster, options.weight).estimate,
+        method_mean=cluster_sums(paired.method, paired.cluster, options.weight).estimate,
         ci_low=found.ci_low,
         ci_high=found.ci_high,
         p_value=found.p_value,
         p_midp=found.p_midp,
         test=found.test,
         n_items=difference.shape[1],
-        n_clusters=len(clusters.n),
+        n_clusters=len(clusters.sizes),
         n_seeds=len(paired.seeds),
         se=found.se,
         df=found.df,
@@ -143,16 +143,16 @@ def _standardised(units: Floats) -> float | None:
     return float(units.mean() / sd) if sd > 1e-12 * np.abs(units).max() else None
 
 
-def _design_effect(items: Floats, clusters: Cells) -> float | None:
+def _design_effect(items: Floats, clusters: ClusterSums) -> float | None:
     """The CR1 variance over the variance that independent items would give, seeds averaged."""
-    if len(clusters.n) < 2 or clusters.is_flat or not np.ptp(items):
+    if len(clusters.sizes) < 2 or clusters.is_flat or not np.ptp(items):
         return None
     return cr1_standard_error(clusters.linearised) ** 2 / (float(np.var(items, ddof=1)) / len(items))
 
 
-def _seed_sd(clusters: Cells) -> float | None:
-    return float(np.std(clusters.per_seed, ddof=1)) if len(clusters.u) > 1 else None
+def _seed_sd(clusters: ClusterSums) -> float | None:
+    return float(np.std(clusters.per_seed, ddof=1)) if len(clusters.sums) > 1 else None
 
 
-def _per_seed(seeds: tuple[int, ...], clusters: Cells) -> tuple[tuple[int, float], ...]:
+def _per_seed(seeds: tuple[int, ...], clusters: ClusterSums) -> tuple[tuple[int, float], ...]:
     return tuple(zip(seeds, clusters.per_seed.tolist(), strict=True)) if seeds else ()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.records import Caveat, Floats, Inference
 
 
@@ -57,13 +57,13 @@ def cr1_standard_error(x: Floats) -> float:
     return float(np.std(x.mean(axis=0), ddof=1) / math.sqrt(x.shape[1]))
 
 
-def cluster_t(cells: Cells, alpha: float) -> Inference:
+def cluster_t(clusters: ClusterSums, alpha: float) -> Inference:
     """Student t of the cluster values with the CR1 standard error and C - 1 degrees of freedom."""
-    x = cells.linearised
-    return _student(cells.estimate, cr1_standard_error(x), x.shape[1] - 1, test="cluster-t", alpha=alpha)
+    x = clusters.linearised
+    return _student(clusters.estimate, cr1_standard_error(x), x.shape[1] - 1, test="cluster-t", alpha=alpha)
 
 
-def crossed(cells: Cells, alpha: float, margin: float | None) -> Inference:
+def crossed(clusters: ClusterSums, alpha: float, margin: float | None) -> Inference:
     """Training seeds x clusters, both random and crossed, with a Satterthwaite t.
 
     With MS_s, MS_c and MS_e the mean squares of the S x C matrix of linearised cluster values (plain cluster
@@ -79,7 +79,7 @@ def crossed(cells: Cells, alpha: float, margin: float | None) -> Inference:
     Simulated null data of 30 clusters are rejected at a nominal 5% in 1 to 12% (two seeds), 1 to 7% (three), 2 to
     6% (five) or 2 to 5% (ten): most where seeds differ as much as clusters, least where only items vary.
     """
-    x = cells.linearised
+    x = clusters.linearised
     s, c = x.shape
     ms_seed = c * float(np.var(x.mean(axis=1), ddof=1))
     ms_cluster = s * float(np.var(x.mean(axis=0), ddof=1))
@@ -89,7 +89,7 @@ def crossed(cells: Cells, alpha: float, margin: float | None) -> Inference:
     spread = ms_seed**2 / (s - 1) + ms_cluster**2 / (c - 1) + ms_error**2 / ((s - 1) * (c - 1))
     df = max(s - 1.0, total**2 / spread)
     se = math.sqrt(total / (s * c))
-    return _student(cells.estimate, se, df, test="crossed-satterthwaite", alpha=alpha, margin=margin)
+    return _student(clusters.estimate, se, df, test="crossed-satterthwaite", alpha=alpha, margin=margin)
 
 
 def untestable(reason: str) -> Inference:

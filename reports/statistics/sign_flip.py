@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.records import Floats, Inference
 
@@ -76,7 +76,7 @@ def p_noninferior(u: Floats, n: Floats, margin: float, subsets: Subsets) -> floa
     return float(np.mean(shifted <= TOLERANCE * np.abs(u + margin * n).sum()))
 
 
-def invert(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
+def invert_test(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
     """Interval of all differences that the two-sided test at `alpha` does not reject; None where unbounded.
 
     The ends are the k-th smallest and largest of the subset ratios sum(u) / sum(n), k = floor(size alpha / 2)
@@ -93,25 +93,27 @@ def invert(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
     return float(ratios[k - 1]), float(ratios[-k])
 
 
-def sign_flip(cells: Cells, alpha: float, margin: float | None = None, seed: int = 0, draws: int = DRAWS) -> Inference:
+def sign_flip(
+    clusters: ClusterSums, alpha: float, margin: float | None = None, seed: int = 0, draws: int = DRAWS
+) -> Inference:
     """Sign-flip permutation test of a zero mean over clusters, interval by inversion, CR1 standard error.
 
     Enumerates where at most 16 clusters differ from zero (a zero does not change by flipping), else draws.
-    The smallest p-value that k non-zero clusters can give is 2^(1-k). `cells` has one seed and at least two
+    The smallest p-value that k non-zero clusters can give is 2^(1-k). `clusters` has one seed and at least two
     clusters. A constant difference has a p-value but no interval: every subset ratio is the same number.
     """
-    u, n = cells.u[0], cells.n
+    u, n = clusters.sums[0], clusters.sizes
     nonzero = u[u != 0]
     exact = len(nonzero) <= EXACT_CLUSTERS
     subsets = all_subsets(u, n) if len(u) <= EXACT_CLUSTERS else drawn_subsets(u, n, seed, draws)
-    flat = cells.is_flat
-    ends = None if flat else invert(subsets, alpha)
+    flat = clusters.is_flat
+    ends = None if flat else invert_test(subsets, alpha)
     return Inference(
         test="sign-flip-exact" if exact else "sign-flip-monte-carlo",
         p_value=p_two_sided(nonzero, all_subsets(nonzero, nonzero)) if exact else p_two_sided(u, subsets),
         ci_low=ends[0] if ends else None,
         ci_high=ends[1] if ends else None,
-        se=None if flat else cr1_standard_error(cells.linearised),
+        se=None if flat else cr1_standard_error(clusters.linearised),
         df=len(u) - 1.0,
         p_noninferiority=None if margin is None else p_noninferior(u, n, margin, subsets),
         min_attainable_p=max(min(1.0, 2.0 ** (1 - len(nonzero))), 0 if exact else 1 / (1 + draws)),

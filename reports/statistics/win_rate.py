@@ -9,8 +9,8 @@ import numpy as np
 
 from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.statistics.align import factorize
-from mipo_bench.reports.statistics.choose_test import Options, infer
-from mipo_bench.reports.statistics.clusters import cells
+from mipo_bench.reports.statistics.choose_test import ComparisonOptions, run_test
+from mipo_bench.reports.statistics.clusters import cluster_sums
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import Average, Caveat, Floats, Inference
 
@@ -68,8 +68,8 @@ def win_rate(
     worth = (first + second) / 2
     codes = factorize(cluster)[1] if cluster is not None else np.arange(len(worth))
     items = worth[np.newaxis] - 0.5
-    centred = cells(items, codes, weight)
-    found = infer(items, centred, None, Options(weight=weight, alpha=alpha, seed=seed))
+    centred = cluster_sums(items, codes, weight)
+    found = run_test(items, centred, None, ComparisonOptions(weight=weight, alpha=alpha, seed=seed))
     return WinRate(
         win_rate=0.5 + centred.estimate,
         ci_low=None if found.ci_low is None else 0.5 + found.ci_low,
@@ -84,7 +84,7 @@ def win_rate(
         reversals=int((np.abs(first - second) == 1).sum()),
         kappa=agreement(first.tolist(), second.tolist(), [str(code) for code in codes], alpha).kappa,
         n_items=len(worth),
-        n_clusters=len(centred.n),
+        n_clusters=len(centred.sizes),
         mde=None if found.se is None else mde(found.se, alpha),
         average=weight,
         alpha=alpha,

@@ -14,14 +14,14 @@ from typing import Any
 
 from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
 from mipo_bench.harness.errors import DataError, first_line
-from mipo_bench.tasks.data.rows import Row
+from mipo_bench.tasks.data.rows import DataRow
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _HEAD = 4096
 _AGAIN = "Is it half downloaded? Fetch it again."
 
 
-def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row) -> list[Row]:
+def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row) -> list[DataRow]:
     """All rows of a file, by its ending; of each what `keep` keeps, so that unused columns take no memory.
 
     Raises DataError naming file and line where it cannot be read.
@@ -45,7 +45,7 @@ def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     return rows
 
 
-def _json_lines(file: Path, data: bytes) -> Iterator[Row]:
+def _json_lines(file: Path, data: bytes) -> Iterator[DataRow]:
     for line in json_lines(io.BytesIO(data)):
         try:
             value = line.value()
@@ -54,7 +54,7 @@ def _json_lines(file: Path, data: bytes) -> Iterator[Row]:
         yield _object(file, line.number, "line", value)
 
 
-def _json(file: Path, data: bytes) -> Iterator[Row]:
+def _json(file: Path, data: bytes) -> Iterator[DataRow]:
     """A list of objects; a file that begins otherwise is taken for JSON lines."""
     if not data[:_HEAD].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         yield from _json_lines(file, data)
@@ -86,13 +86,13 @@ def _decoded(file: Path, data: bytes) -> str:
         ) from error
 
 
-def _object(file: Path, number: int, unit: str, value: object) -> Row:
+def _object(file: Path, number: int, unit: str, value: object) -> DataRow:
     if not isinstance(value, Mapping):
         raise DataError(f"{file}, {unit} {number}: a {type(value).__name__} where an object with fields is due.")
-    return Row(value, str(file), number, unit)
+    return DataRow(value, str(file), number, unit)
 
 
-def _csv(file: Path, data: bytes) -> Iterator[Row]:
+def _csv(file: Path, data: bytes) -> Iterator[DataRow]:
     """Rows under a header; a row with more or fewer cells than the header is an error."""
     csv.field_size_limit(sys.maxsize)  # the module's own limit of 128 kB is shorter than some conversations
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
@@ -106,7 +106,7 @@ def _csv(file: Path, data: bytes) -> Iterator[Row]:
                 continue
             if len(cells) != len(header):
                 raise DataError(f"{file}, line {reader.line_num}: {len(cells)} cells under {len(header)} columns.")
-            yield Row(dict(zip(header, cells, strict=True)), str(file), reader.line_num, "line")
+            yield DataRow(dict(zip(header, cells, strict=True)), str(file), reader.line_num, "line")
     except csv.Error as error:
         raise DataError(f"{file}, line {reader.line_num}: not valid CSV: {error}.") from error
     except UnicodeDecodeError:
@@ -114,14 +114,14 @@ def _csv(file: Path, data: bytes) -> Iterator[Row]:
         raise
 
 
-def _parquet(file: Path, data: bytes) -> Iterator[Row]:
+def _parquet(file: Path, data: bytes) -> Iterator[DataRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     yield from _table(file, lambda: pq.read_table(pa.BufferReader(data)))
 
 
-def _arrow(file: Path, data: bytes) -> Iterator[Row]:
+def _arrow(file: Path, data: bytes) -> Iterator[DataRow]:
     """The stream in which `datasets` keeps what it has downloaded, or the file format."""
     import pyarrow as pa
 
@@ -129,7 +129,7 @@ def _arrow(file: Path, data: bytes) -> Iterator[Row]:
     yield from _table(file, lambda: opened(pa.BufferReader(data)).read_all())
 
 
-def _table(file: Path, read: Callable[[], Any]) -> Iterator[Row]:
+def _table(file: Path, read: Callable[[], Any]) -> Iterator[DataRow]:
     import pyarrow as pa
 
     try:
@@ -137,10 +137,10 @@ def _table(file: Path, read: Callable[[], Any]) -> Iterator[Row]:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {first_line(error)}. {_AGAIN}") from error
     for number, value in enumerate(values, 1):
-        yield Row(value, str(file), number)
+        yield DataRow(value, str(file), number)
 
 
-READERS: Mapping[str, Callable[[Path, bytes], Iterator[Row]]] = {
+READERS: Mapping[str, Callable[[Path, bytes], Iterator[DataRow]]] = {
     ".jsonl": _json_lines,
     ".json": _json,
     ".csv": _csv,

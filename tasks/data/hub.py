@@ -10,7 +10,7 @@ from pathlib import Path
 from mipo_bench.harness.errors import DataError, first_line
 from mipo_bench.tasks.data.formats import READERS, read_rows
 from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
-from mipo_bench.tasks.data.rows import Row
+from mipo_bench.tasks.data.rows import DataRow
 
 _SECONDS = 20.0
 """How long the hub may take to say that it has a data set."""
@@ -21,7 +21,7 @@ class NotHereError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """Where a task's data comes from: the user's folder, else the caches and, where `download` is true, the hub."""
 
     data: DataSet
@@ -29,7 +29,7 @@ class Source:
     folder: Path | None = None
     download: bool = True
 
-    def rows(self, part: Part, *, needed: bool = True) -> tuple[Row, ...]:
+    def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
         """All rows of a part, in order; none where it is not `needed` and the user's folder lacks it.
 
         Raises DataError naming the data set, what is missing or wrong, and how to get it.
@@ -55,7 +55,7 @@ class Source:
             )
         return find_files(folder, self.data, part, self.task)
 
-    def _cached(self, part: Part) -> tuple[Row, ...]:
+    def _cached(self, part: Part) -> tuple[DataRow, ...]:
         """What was downloaded before, needing no network; none where there is nothing."""
         import datasets
         from huggingface_hub import constants
@@ -83,11 +83,11 @@ def how_to_get(data: DataSet, task: str) -> str:
     )
 
 
-def _read(files: Sequence[Path], part: Part) -> tuple[Row, ...]:
+def _read(files: Sequence[Path], part: Part) -> tuple[DataRow, ...]:
     return tuple(row for file in files for row in read_rows(file, part.kept))
 
 
-def _download(data: DataSet, part: Part, task: str) -> tuple[Row, ...]:
+def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:
     """The part from the hub, through `datasets`, which keeps it in its cache. Raises DataError."""
     import datasets
 
@@ -100,7 +100,7 @@ def _download(data: DataSet, part: Part, task: str) -> tuple[Row, ...]:
     place = f"{data.id} ({part.config}, {part.split})"
     if not values:
         raise DataError(f"{place} has no rows. {how_to_get(data, task)}")
-    return tuple(Row(value, place, number) for number, value in enumerate(values, 1))
+    return tuple(DataRow(value, place, number) for number, value in enumerate(values, 1))
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.answers import LETTERS, NUMBER, plain, to_number
+from mipo_bench.tasks.answers import LETTERS, NUMBER, number_text, to_number
 
 _LARGEST = 1e300
 """Below this a number fits a float."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """The fields of one row, and where it stands.
 
     `unit` is `line` in text files and `row` elsewhere, `number` counts from 1; `inside` names the field of an object
@@ -105,7 +105,7 @@ class Row:
             raise self.wrong(field, f"is {_shown(value)}, not a whole number from 0 to {below - 1}")
         return value
 
-    def mapping(self, field: str) -> Row:
+    def mapping(self, field: str) -> DataRow:
         """An object; in CSV it is JSON. Its fields are read, and named in messages, like those of a row."""
         value = _decoded(self.value(field))
         if not isinstance(value, Mapping):
@@ -133,7 +133,7 @@ class Row:
             raise self.wrong(field, "must hold nothing but texts")
         return tuple(value.strip() for value in values)
 
-    def mappings(self, field: str) -> list[Row]:
+    def mappings(self, field: str) -> list[DataRow]:
         """A list of objects; `datasets` keeps some as an object of lists."""
         held = _decoded(self.value(field))
         values = _transposed(held) if isinstance(held, Mapping) else self.sequence(field)
@@ -141,20 +141,20 @@ class Row:
             raise self.wrong(field, "must hold nothing but objects")
         return [self._part(f"{field} {n}", value) for n, value in enumerate(values, 1)]
 
-    def _part(self, field: str, values: Mapping[str, Any]) -> Row:
-        return Row(values, self.file, self.number, self.unit, f"{self.inside}, {field}" if self.inside else field)
+    def _part(self, field: str, values: Mapping[str, Any]) -> DataRow:
+        return DataRow(values, self.file, self.number, self.unit, f"{self.inside}, {field}" if self.inside else field)
 
 
-def plain_number(row: Row, field: str, value: object) -> str:
+def plain_number(row: DataRow, field: str, value: object) -> str:
     """A number in plain digits: whole numbers without a point. Raises DataError naming the field."""
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         value = to_number(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         raise row.wrong(field, f"is {_shown(value)}, not a number")
-    return plain(value)
+    return number_text(value)
 
 
-def rows_digest(rows: Iterable[Row]) -> str:
+def rows_digest(rows: Iterable[DataRow]) -> str:
     """SHA-256 over the content of the rows in order, whatever kind of file they came from, hexadecimal."""
     h = hashlib.sha256()
     for row in rows:
@@ -163,9 +163,9 @@ def rows_digest(rows: Iterable[Row]) -> str:
     return h.hexdigest()
 
 
-def unique(rows: Sequence[Row], field: str) -> dict[str, Row]:
+def unique(rows: Sequence[DataRow], field: str) -> dict[str, DataRow]:
     """The rows by an identifying field. Raises DataError naming both rows where two share one."""
-    found: dict[str, Row] = {}
+    found: dict[str, DataRow] = {}
     for row in rows:
         key = row.key(field)
         if key in found:

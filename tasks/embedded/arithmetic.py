@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from mipo_bench.harness.types import Item, Split, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Split, Suite
 from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.splits import is_held_out, seeded
 
@@ -147,7 +147,7 @@ def _items(split: Split) -> tuple[Item, ...]:
     )
 
 
-def _shots(split: Split, n: int) -> tuple[Turn, ...]:
+def _shots(split: Split, n: int) -> tuple[Demonstration, ...]:
     rng = seeded("arithmetic-shots", split, n)
     problems = (random_problem(rng, "train") for _ in range(SHOTS))
-    return tuple(Turn(p.text, p.worked) for p in problems)
+    return tuple(Demonstration(p.text, p.worked) for p in problems)

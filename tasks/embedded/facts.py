@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from mipo_bench.harness.types import Item, Split, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Split, Suite
 from mipo_bench.tasks.answers import LetterAnswers
 from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
 from mipo_bench.tasks.splits import is_held_out, seeded
@@ -38,7 +38,7 @@ def options(fact: Fact, position: int, rng: random.Random) -> tuple[str, ...]:
     return (*wrong[:position], fact.object, *wrong[position:])
 
 
-def ask(question: str, choices: tuple[str, ...]) -> str:
+def multiple_choice_prompt(question: str, choices: tuple[str, ...]) -> str:
     """The prompt of a multiple-choice question."""
     return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
@@ -73,7 +73,7 @@ def _items(split: Split) -> tuple[Item, ...]:
         items.append(
             Item(
                 name,
-                ask(fact.question, choices),
+                multiple_choice_prompt(fact.question, choices),
                 LETTERS[position],
                 options=choices,
                 demonstrations=_shots(name),
@@ -82,10 +82,10 @@ def _items(split: Split) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def _shots(name: str) -> tuple[Turn, ...]:
+def _shots(name: str) -> tuple[Demonstration, ...]:
     rng = seeded("facts-shots", name)
     shots = []
     for fact in rng.sample([f for f in FACTS if split_of(f) == "train" and f.relation not in name], SHOTS):
         choices = options(fact, rng.randrange(len(LETTERS)), rng)
-        shots.append(Turn(ask(fact.question, choices), fact.short_answer))
+        shots.append(Demonstration(multiple_choice_prompt(fact.question, choices), fact.short_answer))
     return tuple(shots)

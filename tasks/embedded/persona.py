@@ -14,18 +14,18 @@ import json
 from dataclasses import asdict
 from functools import cache
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Response, Score, Split, Suite
 from mipo_bench.tasks.embedded.persona_world import (
-    ASKS,
     ATTRIBUTES,
+    REQUESTS,
     VALUES,
     Profile,
     describe,
-    found,
     on_topic,
     profile_held_out,
     random_firmness,
     random_profile,
+    read_profile,
     write,
 )
 from mipo_bench.tasks.splits import seeded
@@ -33,7 +33,7 @@ from mipo_bench.tasks.splits import seeded
 USERS = {"eval": 100, "train": 300}
 REQUESTS_PER_USER = {"eval": 3, "train": 2}
 EARLIER_TURNS = 2
-KIND_OF = {ask.text: ask.kind for ask in ASKS}
+KIND_OF = {ask.text: ask.kind for ask in REQUESTS}
 
 
 class Persona:
@@ -54,7 +54,7 @@ class Persona:
 
     def score(self, item: Item, response: Response) -> Score:
         """The mean over the attributes; `parts` holds each of them and `topic`."""
-        wanted, got = json.loads(item.target), found(response.text)
+        wanted, got = json.loads(item.target), read_profile(response.text)
         parts = {a: float(getattr(got, a) == wanted[a]) for a in ATTRIBUTES}
         value = sum(parts.values()) / len(ATTRIBUTES)
         parts["topic"] = on_topic(KIND_OF[item.prompt], response.text)
@@ -83,9 +83,9 @@ def _user_items(split: Split, n: int) -> list[Item]:
     while profile_held_out(profile) != (split == "eval"):
         profile = random_profile(rng)
     context = describe(profile, random_firmness(rng), rng)
-    asks = rng.sample([a for a in ASKS if a.held_out == (split == "eval")], REQUESTS_PER_USER[split])
-    past = rng.sample([a for a in ASKS if not a.held_out and a not in asks], EARLIER_TURNS)
-    turns = tuple(Turn(a.text, write(a.kind, profile, rng)) for a in past)
+    asks = rng.sample([a for a in REQUESTS if a.held_out == (split == "eval")], REQUESTS_PER_USER[split])
+    past = rng.sample([a for a in REQUESTS if not a.held_out and a not in asks], EARLIER_TURNS)
+    turns = tuple(Demonstration(a.text, write(a.kind, profile, rng)) for a in past)
     target = json.dumps(asdict(profile))
     user = f"{split}-user-{n:03d}"
     return [Item(f"{user}-{k}", ask.text, target, user, context, demonstrations=turns) for k, ask in enumerate(asks)]

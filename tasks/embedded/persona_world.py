@@ -79,7 +79,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestText:
     """A request text with the kind that decides which tips answer it."""
 
     kind: str
@@ -91,7 +91,7 @@ class Ask:
         return is_held_out("persona-request", self.text, one_in=4)
 
 
-ASKS = tuple(Ask(k, w.format(t)) for k in KINDS for t in TOPICS[k] for w in WORDINGS)
+REQUESTS = tuple(RequestText(k, w.format(t)) for k in KINDS for t in TOPICS[k] for w in WORDINGS)
 
 
 def profile_held_out(profile: Profile) -> bool:
@@ -130,7 +130,7 @@ def write(kind: str, style: Profile, rng: random.Random) -> str:
     return "\n".join([" ".join(lead), *(f"{m} {t}" for m, t in zip(marks, tips, strict=True)), *end])
 
 
-def found(response: str) -> Profile:
+def read_profile(response: str) -> Profile:
     """The attributes that the rules read off a response; None where they find none, or several."""
     low = response.lower()
     tones = {t for t, marks in OPENINGS.items() if t and any(m.lower() in low for m in marks)}
@@ -138,15 +138,15 @@ def found(response: str) -> Profile:
     words = set(re.findall(r"[a-z]+", low))
     return Profile(
         tone=_only(tones),
-        format=found_format(response),
-        length=found_length(response),
+        format=read_format(response),
+        length=read_length(response),
         interest=_only(words & set(INTERESTS)),
         expertise=_only(levels),
         address=_only({a for a in ADDRESSES if a.lower() in words}),
     )
 
 
-def found_format(response: str) -> str | None:
+def read_format(response: str) -> str | None:
     """`bullets`, `numbers` or `prose`; None for an empty response or a mixture of list marks."""
     if not response.strip():
         return None
@@ -158,7 +158,7 @@ def found_format(response: str) -> str | None:
     return _only(lists) if lists else "prose"
 
 
-def found_length(response: str) -> str | None:
+def read_length(response: str) -> str | None:
     """`short`, `medium` or `long` by the number of words (list marks do not count); None if empty."""
     n = len(re.findall(r"[A-Za-z][\w'-]*", response))
     if n == 0:

@@ -22,7 +22,7 @@ _SHOWN = 80
 """Tasks of a group that a message lists."""
 
 
-def find(name: str) -> Path:
+def find_task_file(name: str) -> Path:
     """The YAML file of a built-in task. Raises PluginError for a group (with its tasks) and for an unknown name."""
     tasks, groups = _index()
     if name in tasks:
@@ -41,7 +41,7 @@ def find(name: str) -> Path:
     )
 
 
-def load(file: Path, asked: str) -> Any:
+def load_task(file: Path, asked: str) -> Any:
     """The task of a YAML file with its data, an lm-eval `ConfigurableTask`.
 
     Raises PluginError, saying what was `asked` for, where the file or its data cannot be read.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import Decoding, Item, Response, Score, Split, Suite, Turn
+from mipo_bench.harness.types import Decoding, Demonstration, Item, Response, Score, Split, Suite
 from mipo_bench.tasks.lm_eval import index
 from mipo_bench.tasks.lm_eval.metrics import Metrics, options_of, target_of
 
@@ -49,8 +49,8 @@ class LMEvalTask:
         if found is None:
             raise PluginError("lm-eval: what? Write lm-eval:NAME or lm-eval:PATH.yaml.")
         name, shots = found.group("name"), found.group("at") or found.group("shots")
-        file = Path(name) if name.endswith((".yaml", ".yml")) else index.find(name)
-        self._task = index.load(file, f"lm-eval:{rest}")
+        file = Path(name) if name.endswith((".yaml", ".yml")) else index.find_task_file(name)
+        self._task = index.load_task(file, f"lm-eval:{rest}")
         own = self._task.config.num_fewshot or 0
         self._shots = own if shots is None else int(shots)
         plain = re.sub(r"[^\w.-]", "-", str(self._task.config.task))
@@ -130,7 +130,7 @@ class LMEvalTask:
             prompt=turns[-1],
             target=target_of(self._task, doc),
             options=() if self._generates else options_of(self._task, doc),
-            demonstrations=tuple(Turn(q, a) for q, a in zip(turns[:-1:2], turns[1::2], strict=True)),
+            demonstrations=tuple(Demonstration(q, a) for q, a in zip(turns[:-1:2], turns[1::2], strict=True)),
             system=system,
             prefix=prefix,
         )

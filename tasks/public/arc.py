@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mipo_bench.harness.types import Item, Suite, Turn
-from mipo_bench.tasks.answers import LETTERS, LetterAnswers, lettered
+from mipo_bench.harness.types import Demonstration, Item, Suite
+from mipo_bench.tasks.answers import LETTERS, LetterAnswers, multiple_choice_prompt
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, unique
-from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
+from mipo_bench.tasks.data.rows import DataRow, unique
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, with_demonstrations
 
 SHOTS = 5
 COLUMNS = ("id", "question", "choices", "answerKey")
@@ -39,13 +39,13 @@ class _Arc(LetterAnswers, PublicTask):
     max_new_tokens = 512
     dataset = DataSet("allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453", "CC-BY-SA-4.0", several=True)
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each question, demonstrated by training questions."""
         train, held = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
         unique((*train, *held), "id")
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))
-        pool = [Turn(item.prompt, f"Answer: {item.target}") for item in items]
-        return demonstrated(items, asked, pool, SHOTS, "arc-shots")
+        pool = [Demonstration(item.prompt, f"Answer: {item.target}") for item in items]
+        return with_demonstrations(items, asked, pool, SHOTS, "arc-shots")
 
 
 class ArcChallenge(_Arc):
@@ -64,7 +64,7 @@ class ArcEasy(_Arc):
     description = "ARC-Easy: science questions; generated letter, and log-likelihood of the options."
 
 
-def item_of(row: Row) -> Item:
+def item_of(row: DataRow) -> Item:
     """The item of a row. Raises DataError where the key is the label of no option."""
     choices = row.mapping("choices")
     options, labels, key = choices.options("text"), choices.texts("label"), row.key("answerKey")
@@ -72,4 +72,9 @@ def item_of(row: Row) -> Item:
         raise choices.wrong("label", f"holds {len(labels)} labels for {len(options)} options")
     if labels.count(key) != 1:
         raise row.wrong("answerKey", f"is {key!r}; the labels are {', '.join(labels)}")
-    return Item(row.key("id"), lettered(row.text("question"), options), LETTERS[labels.index(key)], options=options)
+    return Item(
+        row.key("id"),
+        multiple_choice_prompt(row.text("question"), options),
+        LETTERS[labels.index(key)],
+        options=options,
+    )

@@ -24,9 +24,9 @@ from typing import ClassVar
 
 from mipo_bench.harness.types import Split
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, unique
-from mipo_bench.tasks.public.preference_task import Exchange, JudgedPublic, build_preferences
-from mipo_bench.tasks.public.public_task import Built
+from mipo_bench.tasks.data.rows import DataRow, unique
+from mipo_bench.tasks.public.preference_task import Exchange, PreferenceTask, build_preferences
+from mipo_bench.tasks.public.public_task import BuiltItems
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 FACTS: Mapping[str, str] = {
@@ -51,7 +51,7 @@ ROWS = Part(
 )
 
 
-class CommunityAlignment(JudgedPublic):
+class CommunityAlignment(PreferenceTask):
     """Answer as this annotator would prefer."""
 
     name = "community_alignment"
@@ -59,7 +59,7 @@ class CommunityAlignment(JudgedPublic):
     language: ClassVar[str] = "en"
     dataset = DataSet("facebook/community-alignment-dataset", "97343c7f6399fcbea430ed0f37c1768281a78d56", "CC-BY-4.0")
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each conversation after a user's past."""
         every = unique(self.rows(ROWS), "conversation_id")
         rows = {name: row for name, row in every.items() if row.text("assigned_lang") == self.language}
@@ -90,7 +90,7 @@ def prompt_held_out(prompt: str) -> bool:
     return is_held_out("community-alignment-prompt", prompt, one_in=3)
 
 
-def attributes(row: Row) -> list[str]:
+def attributes(row: DataRow) -> list[str]:
     """What the annotator said about themself: those attributes that are given."""
     found = {label: row.optional(field) for field, label in FACTS.items()}
     return [f"{label}: {value}" for label, value in found.items() if value]
@@ -105,7 +105,7 @@ def context(facts: Sequence[str], earlier: Sequence[Exchange]) -> str | None:
     return "\n".join(["About the user:", *lines]) if lines else None
 
 
-def opening(row: Row) -> Exchange:
+def opening(row: DataRow) -> Exchange:
     """The first turn of a conversation. Raises DataError where the preferred response is none of the four."""
     prompt, preferred = row.optional("first_turn_prompt"), row.optional("first_turn_preferred_response")
     if preferred is not None and preferred not in CANDIDATES:

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 
-from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Suite
 from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, plain_number
-from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, demonstrated
+from mipo_bench.tasks.data.rows import DataRow, plain_number
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, content_ids, with_demonstrations
 
 REQUEST = 'End with "#### " and the final number.'
 SHOTS = 8
@@ -39,25 +39,25 @@ class Gsm8k(NumberAnswers, PublicTask):
     max_new_tokens = 512
     dataset = DataSet("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "MIT")
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each problem, demonstrated by training problems."""
         train, held = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
-        pool = [Turn(prompt(row), solution(row)) for row in train]
-        return demonstrated(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
+        pool = [Demonstration(prompt(row), solution(row)) for row in train]
+        return with_demonstrations(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
 
 
-def prompt(row: Row) -> str:
+def prompt(row: DataRow) -> str:
     """The question with the request for the form of the answer."""
     return f"{row.text('question')}\n{REQUEST}"
 
 
-def solution(row: Row) -> str:
+def solution(row: DataRow) -> str:
     """The worked answer without the calculator's marks, the number in plain digits."""
     steps = _MARKS.sub("", row.text("answer").rpartition("####")[0]).strip()
     return f"{steps}\n#### {target(row)}"
 
 
-def target(row: Row) -> str:
+def target(row: DataRow) -> str:
     """The number after `####` in plain digits. Raises DataError where there is none."""
     _, mark, number = row.text("answer").rpartition("####")
     if not mark:
@@ -65,6 +65,6 @@ def target(row: Row) -> str:
     return plain_number(row, "answer", number.strip())
 
 
-def _items(split: str, rows: tuple[Row, ...]) -> list[Item]:
+def _items(split: str, rows: tuple[DataRow, ...]) -> list[Item]:
     ids = content_ids(split, (row.text("question") for row in rows))
     return [Item(name, prompt(row), target(row)) for name, row in zip(ids, rows, strict=True)]

@@ -17,11 +17,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mipo_bench.harness.types import Item, Suite, Turn
-from mipo_bench.tasks.answers import LETTERS, LetterAnswers, lettered
+from mipo_bench.harness.types import Demonstration, Item, Suite
+from mipo_bench.tasks.answers import LETTERS, LetterAnswers, multiple_choice_prompt
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row
-from mipo_bench.tasks.public.public_task import Built, PublicTask, content_ids, with_shots
+from mipo_bench.tasks.data.rows import DataRow
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, content_ids, with_shots
 
 SHOTS = 5
 TRAIN, DEV, TEST = (
@@ -43,13 +43,13 @@ class Mmlu(LetterAnswers, PublicTask):
     max_new_tokens = 512
     dataset = DataSet("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe", "MIT")
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each question, demonstrated by questions of its subject where there are some."""
         asked = _items("eval", self.rows(TEST))
         held = {q.item.prompt for q in asked}
         shown = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in held]
         trained = _items("train", self.rows(TRAIN))
-        return Built({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
+        return BuiltItems({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,21 @@ class _Question:
     item: Item
 
 
-def _items(prefix: str, rows: Sequence[Row]) -> list[_Question]:
+def _items(prefix: str, rows: Sequence[DataRow]) -> list[_Question]:
     """The questions in the order of the rows."""
     found = [(row.optional("subject") or "", row.text("question"), row.options("choices")) for row in rows]
     letters = [LETTERS[row.whole("answer", below=len(f[2]))] for row, f in zip(rows, found, strict=True)]
     return [
-        _Question(subject, Item(name, lettered(question, options), letter, options=options))
+        _Question(subject, Item(name, multiple_choice_prompt(question, options), letter, options=options))
         for name, letter, (subject, question, options) in zip(content_ids(prefix, found), letters, found, strict=True)
     ]
 
 
 def _demonstrated(questions: Sequence[_Question], shown: Sequence[_Question]) -> tuple[Item, ...]:
     """The items, each with demonstrations of its subject, of any subject where it has none."""
-    pools: dict[str, list[Turn]] = defaultdict(list)
+    pools: dict[str, list[Demonstration]] = defaultdict(list)
     for q in shown:
-        pools[q.subject].append(Turn(q.item.prompt, f"Answer: {q.item.target}"))
+        pools[q.subject].append(Demonstration(q.item.prompt, f"Answer: {q.item.target}"))
     every = [turn for pool in pools.values() for turn in pool]
     return tuple(
         item for q in questions for item in with_shots([q.item], pools.get(q.subject) or every, SHOTS, "mmlu-shots")

@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.types import Item, Split
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row
-from mipo_bench.tasks.public.preference_task import JudgedPublic, labels
-from mipo_bench.tasks.public.public_task import Built, content_ids
+from mipo_bench.tasks.data.rows import DataRow
+from mipo_bench.tasks.public.preference_task import PreferenceTask, preference_target
+from mipo_bench.tasks.public.public_task import BuiltItems, content_ids
 from mipo_bench.tasks.splits import is_held_out
 
 ROWS = Part("default", "train", ("multifaceted_bench",), ("system", "prompt", "reference_answer", "rubrics"))
@@ -34,7 +34,7 @@ HELD_SYSTEM = "training rows with a system message of the evaluation"
 NO_OTHER = "rows without any other answer"
 
 
-class MultifacetedBench(JudgedPublic):
+class MultifacetedBench(PreferenceTask):
     """Answer as the system message asks."""
 
     name = "multifaceted_bench"
@@ -42,10 +42,10 @@ class MultifacetedBench(JudgedPublic):
     max_new_tokens = 1024
     dataset = DataSet("kaist-ai/Multifaceted-Bench", "main", "CC-BY-4.0")
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each row."""
         rows = self.rows(ROWS)
-        built, items = Built({}), defaultdict[Split, list[Item]](list)
+        built, items = BuiltItems({}), defaultdict[Split, list[Item]](list)
         ids = content_ids("row", ((row.text("system"), row.text("prompt")) for row in rows))
         answers = _answers(rows)
         held_systems = {row.text("system") for row in rows if _held(row)}
@@ -66,7 +66,7 @@ class MultifacetedBench(JudgedPublic):
         return str(json.loads(item.target)["rubric"])
 
 
-def _answers(rows: Sequence[Row]) -> dict[str, list[str]]:
+def _answers(rows: Sequence[DataRow]) -> dict[str, list[str]]:
     """Prompt -> its reference answers, in order."""
     found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -74,7 +74,7 @@ def _answers(rows: Sequence[Row]) -> dict[str, list[str]]:
     return found
 
 
-def _other_answer(row: Row, answers: Mapping[str, Sequence[str]]) -> tuple[str | None, bool]:
+def _other_answer(row: DataRow, answers: Mapping[str, Sequence[str]]) -> tuple[str | None, bool]:
     """Another answer to the row's prompt, else to another prompt (True); None where all answers are alike."""
     prompt, reference = row.text("prompt"), row.text("reference_answer")
     for answer in answers[prompt]:
@@ -83,18 +83,20 @@ def _other_answer(row: Row, answers: Mapping[str, Sequence[str]]) -> tuple[str |
     return next((a for p, found in answers.items() if p != prompt for a in found if a != reference), None), True
 
 
-def _item(name: str, row: Row, rejected: str) -> Item:
+def _item(name: str, row: DataRow, rejected: str) -> Item:
     """The item of a row; its system message stands for the user who wrote it."""
     system = row.text("system")
     user = f"user-{hashlib.sha256(system.encode()).hexdigest()[:12]}"
-    return Item(name, row.text("prompt"), labels(row.text("reference_answer"), rejected, rubric(row)), user, system)
+    return Item(
+        name, row.text("prompt"), preference_target(row.text("reference_answer"), rejected, rubric(row)), user, system
+    )
 
 
-def _held(row: Row) -> bool:
+def _held(row: DataRow) -> bool:
     return is_held_out("multifaceted-prompt", row.text("prompt"), one_in=2)
 
 
-def rubric(row: Row) -> str:
+def rubric(row: DataRow) -> str:
     """The rubrics of a row as text. Raises DataError where there are none."""
     rubrics = row.mappings("rubrics")
     if not rubrics:
@@ -102,7 +104,7 @@ def rubric(row: Row) -> str:
     return "\n\n".join(_one_rubric(part) for part in rubrics)
 
 
-def _one_rubric(part: Row) -> str:
+def _one_rubric(part: DataRow) -> str:
     scale = part.mapping("score_descriptions")
     levels = [f"{score}: {text}" for score in sorted(scale.values) if (text := scale.optional(score))]
     return "\n".join([part.text("criteria"), *levels])

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
-from mipo_bench.tasks.public.public_task import Built, PublicTask
+from mipo_bench.harness.types import Demonstration, Item, Response, Score, Split, Suite
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask
 
 EARLIER = 2
 PAST = "conversations that are a user's past"
@@ -38,7 +38,7 @@ class Exchange:
     comment: str | None = None
 
 
-class JudgedPublic(PublicTask):
+class PreferenceTask(PublicTask):
     """Base of the judged tasks. An item's `target` is JSON with `chosen`, `rejected` and perhaps `rubric`."""
 
     suite: Suite = "personalized"
@@ -69,7 +69,7 @@ class JudgedPublic(PublicTask):
         )
 
 
-def labels(chosen: str, rejected: str, rubric: str | None = None) -> str:
+def preference_target(chosen: str, rejected: str, rubric: str | None = None) -> str:
     """The target of an item."""
     found = {"chosen": chosen, "rejected": rejected} | ({"rubric": rubric} if rubric else {})
     return json.dumps(found, ensure_ascii=False)
@@ -91,7 +91,7 @@ def build_preferences(
     split_of: Callable[[Exchange], Split | str],
     context_of: Callable[[str, Sequence[Exchange]], str | None],
     remembered: Callable[[Exchange], bool] = lambda _: True,
-) -> Built:
+) -> BuiltItems:
     """Items from exchanges in order; the items of a user stand together.
 
     The first `EARLIER` exchanges of a user that are `remembered` are their past, shown with all their items and itself
@@ -111,7 +111,7 @@ def build_preferences(
                 items[split].append(_item(exchange, past, context))
             else:
                 left_out[made] += 1
-    return Built({"train": tuple(items["train"]), "eval": tuple(items["eval"])}, left_out)
+    return BuiltItems({"train": tuple(items["train"]), "eval": tuple(items["eval"])}, left_out)
 
 
 def _flaw(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> str | None:
@@ -126,6 +126,6 @@ def _flaw(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> 
 
 
 def _item(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> Item:
-    turns = tuple(Turn(earlier.prompt, str(earlier.chosen)) for earlier in past)
-    target = labels(str(exchange.chosen), str(exchange.rejected))
+    turns = tuple(Demonstration(earlier.prompt, str(earlier.chosen)) for earlier in past)
+    target = preference_target(str(exchange.chosen), str(exchange.rejected))
     return Item(exchange.id, exchange.prompt, target, exchange.user, context, demonstrations=turns)

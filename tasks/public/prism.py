@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.types import Split
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, unique
-from mipo_bench.tasks.public.preference_task import Exchange, JudgedPublic, build_preferences
-from mipo_bench.tasks.public.public_task import Built
+from mipo_bench.tasks.data.rows import DataRow, unique
+from mipo_bench.tasks.public.preference_task import Exchange, PreferenceTask, build_preferences
+from mipo_bench.tasks.public.public_task import BuiltItems
 from mipo_bench.tasks.splits import is_held_out
 
 BLANKS = {"EMPTY STRING", "Prefer not to say", "Unknown"}
@@ -51,7 +51,7 @@ CONVERSATIONS = Part(
 )
 
 
-class Prism(JudgedPublic):
+class Prism(PreferenceTask):
     """Answer as this survey participant would rate highest."""
 
     name = "prism"
@@ -63,7 +63,7 @@ class Prism(JudgedPublic):
         several=True,
     )
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each conversation after a user's past."""
         survey = unique(self.rows(SURVEY), "user_id")
         rows = unique(self.rows(CONVERSATIONS), "conversation_id")
@@ -80,7 +80,7 @@ def split_of(exchange: Exchange) -> Split:
     return "eval" if is_held_out("prism-user", exchange.user, one_in=5) else "train"
 
 
-def profile(row: Row) -> str | None:
+def profile(row: DataRow) -> str | None:
     """What the survey says about a user, in words; None where it says nothing."""
     own, wish = known(row, "self_description"), known(row, "system_string")
     lines = [f"In their own words: {own}"] if own else []
@@ -89,13 +89,13 @@ def profile(row: Row) -> str | None:
     return "\n".join(["About the user:", *lines]) if lines else None
 
 
-def known(row: Row, field: str) -> str | None:
+def known(row: DataRow, field: str) -> str | None:
     """A text of the survey, None where it was left blank."""
     value = row.optional(field)
     return None if value in BLANKS else value
 
 
-def _preferences(row: Row) -> list[str]:
+def _preferences(row: DataRow) -> list[str]:
     """The sliders, the highest first."""
     if not row.given("stated_prefs"):
         return []
@@ -106,7 +106,7 @@ def _preferences(row: Row) -> list[str]:
     return [f"How much they care about, from 0 to 100: {shown}"] if shown else []
 
 
-def _facts(row: Row) -> list[str]:
+def _facts(row: DataRow) -> list[str]:
     """Demographics: those that are given."""
     found = {label: known(row, field) for field, label in FACTS.items()}
     for field, (inner, label) in GROUPS.items():
@@ -114,7 +114,7 @@ def _facts(row: Row) -> list[str]:
     return [f"{label}: {value}" for label, value in found.items() if value]
 
 
-def opening(row: Row, survey: Mapping[str, Row]) -> Exchange:
+def opening(row: DataRow, survey: Mapping[str, DataRow]) -> Exchange:
     """The opening turn of a conversation. Raises DataError where its user is not in the survey."""
     user = row.key("user_id")
     if user not in survey:
@@ -132,14 +132,14 @@ def opening(row: Row, survey: Mapping[str, Row]) -> Exchange:
     return Exchange(row.key("conversation_id"), user, prompt, chosen if prompt else None, rejected, flaw)
 
 
-def _role(turn: Row) -> str:
+def _role(turn: DataRow) -> str:
     role = turn.text("role")
     if role not in ("user", "model"):
         raise turn.wrong("role", f"is {role!r}; 'user' and 'model' are known")
     return role
 
 
-def _lowest(answers: Sequence[Row]) -> str | None:
+def _lowest(answers: Sequence[DataRow]) -> str | None:
     """The response with the lowest score; those without one come last."""
     scored = [(turn.score("score"), turn.text("content")) for turn in answers]
     return min(scored, key=lambda pair: (pair[0] is None, pair[0] or 0), default=(None, None))[1]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.harness.types import Item, Split, Turn
-from mipo_bench.tasks.data.hub import NotHereError, Source, ask_hub, how_to_get
+from mipo_bench.harness.types import Demonstration, Item, Split
+from mipo_bench.tasks.data.hub import DataSource, NotHereError, ask_hub, how_to_get
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, rows_digest
+from mipo_bench.tasks.data.rows import DataRow, rows_digest
 from mipo_bench.tasks.splits import seeded
 
 SAME_PROMPT = "training items with an evaluation prompt"
@@ -22,7 +22,7 @@ NOT_SHOWN = "earlier turns that are not shown, because their prompt is asked in 
 
 
 @dataclass
-class Built:
+class BuiltItems:
     """The items of both splits, and the digest of all rows read.
 
     `left_out` counts what makes no item by reason, `notes` what else is to be known about those that do.
@@ -44,8 +44,8 @@ class PublicTask:
     """Runs only by name: its data is not part of the package."""
 
     def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
-        self._source = Source(self.dataset, self.name, folder, download)
-        self._read: dict[Part, tuple[Row, ...]] = {}
+        self._source = DataSource(self.dataset, self.name, folder, download)
+        self._read: dict[Part, tuple[DataRow, ...]] = {}
 
     @property
     def source(self) -> str:
@@ -91,18 +91,18 @@ class PublicTask:
             return "fail", str(error)
         return "warn", f"{self.dataset.id} will be downloaded. {how_to_get(self.dataset, self.name)}"
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """Items of both splits from `rows`."""
         raise NotImplementedError
 
-    def rows(self, part: Part, *, needed: bool = True) -> tuple[Row, ...]:
+    def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
         """The rows of a part of the data set, read once."""
         if part not in self._read:
             self._read[part] = self._source.rows(part, needed=needed)
         return self._read[part]
 
     @cached_property
-    def _built(self) -> Built:
+    def _built(self) -> BuiltItems:
         built = self.build()
         _check_ids(self.name, (*built.items["train"], *built.items["eval"]))
         held = {item.prompt for item in built.items["eval"]}
@@ -139,22 +139,24 @@ def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:
     return ids
 
 
-def demonstrated(train: Sequence[Item], held: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> Built:
+def with_demonstrations(
+    train: Sequence[Item], held: Sequence[Item], pool: Sequence[Demonstration], count: int, salt: str
+) -> BuiltItems:
     """The items of both splits with `count` demonstrations each, drawn from the pool by the item's id.
 
     An item is never its own demonstration, and no evaluation prompt is anybody's.
     """
     asked = {item.prompt for item in held}
     shown = [turn for turn in pool if turn.prompt not in asked]
-    return Built({"train": with_shots(train, shown, count, salt), "eval": with_shots(held, shown, count, salt)})
+    return BuiltItems({"train": with_shots(train, shown, count, salt), "eval": with_shots(held, shown, count, salt)})
 
 
-def with_shots(items: Sequence[Item], pool: Sequence[Turn], count: int, salt: str) -> tuple[Item, ...]:
+def with_shots(items: Sequence[Item], pool: Sequence[Demonstration], count: int, salt: str) -> tuple[Item, ...]:
     """The items with demonstrations drawn from the pool, never themselves."""
     return tuple(replace(item, demonstrations=_shots(item, pool, count, salt)) for item in items)
 
 
-def _shots(item: Item, pool: Sequence[Turn], count: int, salt: str) -> tuple[Turn, ...]:
+def _shots(item: Item, pool: Sequence[Demonstration], count: int, salt: str) -> tuple[Demonstration, ...]:
     drawn = seeded(salt, item.id).sample(range(len(pool)), min(count + 1, len(pool)))
     return tuple(pool[i] for i in drawn if pool[i].prompt != item.prompt)[:count]
 

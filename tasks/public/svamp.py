@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import re
 
-from mipo_bench.harness.types import Item, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Suite
 from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.data.layout import DataSet, Part
-from mipo_bench.tasks.data.rows import Row, unique
+from mipo_bench.tasks.data.rows import DataRow, unique
 from mipo_bench.tasks.public.gsm8k import REQUEST, SHOTS
-from mipo_bench.tasks.public.public_task import Built, PublicTask, demonstrated
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, with_demonstrations
 
 COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
 
@@ -38,26 +38,26 @@ class Svamp(NumberAnswers, PublicTask):
     max_new_tokens = 512
     dataset = DataSet("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", "MIT")
 
-    def build(self) -> Built:
+    def build(self) -> BuiltItems:
         """One item for each problem, demonstrated by training problems."""
         train, held = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
         unique((*train, *held), "ID")
-        pool = [Turn(prompt(row), solution(row)) for row in train]
+        pool = [Demonstration(prompt(row), solution(row)) for row in train]
         items, asked = ([item_of(row) for row in rows] for rows in (train, held))
-        return demonstrated(items, asked, pool, SHOTS, "svamp-shots")
+        return with_demonstrations(items, asked, pool, SHOTS, "svamp-shots")
 
 
-def item_of(row: Row) -> Item:
+def item_of(row: DataRow) -> Item:
     """The item of a row; `Answer` is a number in some copies of the data and a text in others."""
     return Item(row.key("ID"), prompt(row), row.number_text("Answer"))
 
 
-def prompt(row: Row) -> str:
+def prompt(row: DataRow) -> str:
     """The problem with the request for the form of the answer."""
     return f"{row.text('Body')} {row.text('Question')}\n{REQUEST}"
 
 
-def solution(row: Row) -> str:
+def solution(row: DataRow) -> str:
     """The equation with its result, the numbers in plain digits."""
     answer = row.number_text("Answer")
     equation = re.sub(r"\.0\b", "", row.optional("Equation") or "").replace("( ", "(").replace(" )", ")")

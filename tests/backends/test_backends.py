@@ -16,8 +16,8 @@ from openai_server import Reply, chat_reply, scripted
 from real_models import make_model
 from safetensors.torch import load_file
 
-from mipo_bench.harness.backends.remote import ServedEngine
-from mipo_bench.harness.backends.select import check_address, check_backend, engine_maker
+from mipo_bench.harness.backends.remote import RemoteBackend
+from mipo_bench.harness.backends.select import backend_maker, check_address, check_backend
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
@@ -46,14 +46,14 @@ def address(url: str, backend: str) -> str:
     return url if backend == "openai" else f"{url}/chat/completions"
 
 
-def engine(url: str, backend: str = "openai", **arguments: Any) -> ServedEngine:
+def engine(url: str, backend: str = "openai", **arguments: Any) -> RemoteBackend:
     quick = {"timeout": 1, "max_retries": 2, "retry_pause": 0.01, "num_concurrent": 2}
     backend_args = {"base_url": address(url, backend), **quick, **arguments}
-    return ServedEngine(RunConfig(model="m", backend=backend, backend_args=backend_args, recipes=()))
+    return RemoteBackend(RunConfig(model="m", backend=backend, backend_args=backend_args, recipes=()))
 
 
 def ask(
-    served: ServedEngine, *texts: str, decoding: Decoding = GREEDY, options: tuple[str, ...] = ()
+    served: RemoteBackend, *texts: str, decoding: Decoding = GREEDY, options: tuple[str, ...] = ()
 ) -> list[Response]:
     prompts = [served.base.render([Message("user", text)], None) for text in texts]
     requests = [Request(p.text, n, decoding, options) for n, p in enumerate(prompts)]
@@ -159,7 +159,7 @@ def test_the_tokens_of_a_chat_template_that_a_server_applies_are_unknown(backend
 def test_the_tokens_of_a_template_are_known_behind_an_engine_that_loads_the_tokenizer(tmp_path: Path) -> None:
     arguments = ["tokenizer_backend=huggingface", f"tokenizer={embedded_folder()}", "base_url=http://127.0.0.1:9/v1"]
     settings = [f"backend_args.{argument}" for argument in arguments]
-    base = ServedEngine(load_config(None, settings, {"model": "m", "backend": "local-completions"})).base
+    base = RemoteBackend(load_config(None, settings, {"model": "m", "backend": "local-completions"})).base
     assert base.end_of_turn_token == "<|end|>"
     assert "<|end|>" in base.control_tokens
 
@@ -201,7 +201,7 @@ def test_context_must_be_in_the_chat_and_can_be_kept_out_of_the_system_turn() ->
         served.base.render(chat, "I like colours.")
     moved = {"model": "m", "backend": "local-chat-completions", "chat": {"system_in_user": True}}
     config = load_config(None, [], moved)
-    messages = json.loads(ServedEngine(config).base.render(chat, None).text)
+    messages = json.loads(RemoteBackend(config).base.render(chat, None).text)
     assert messages == [{"role": "user", "content": "I like brevity.\n\nHello"}]
 
 
@@ -392,7 +392,7 @@ def test_weights_that_can_run_code_are_not_loaded_through_lm_eval_either(tmp_pat
     (folder / "model.safetensors").rename(folder / "decoy.safetensors")
     config = load_config(None, [], {"backend": "hf", "model": str(folder), "recipes": [], "tasks": ["arithmetic"]})
     with closing(Store(tmp_path / "store")) as store:
-        base = engine_maker(config)(store).base
+        base = backend_maker(config)(store).base
         with pytest.raises(ModelError, match="cannot be started"):
             list(base.generate([Request("a", 0, GREEDY)]))
 
@@ -407,5 +407,5 @@ def test_a_setting_that_names_a_folder_stands_for_its_content(tmp_path: Path) ->
         options = {"backend": "hf", "model": str(folder), "recipes": [], "tasks": ["arithmetic"]}
         config = load_config(None, [f"backend_args.tokenizer={tokenizer}"], options)
         with closing(Store(tmp_path / "store")) as store:
-            digests.append(engine_maker(config)(store).base.digest)
+            digests.append(backend_maker(config)(store).base.digest)
     assert digests[0] != digests[1]

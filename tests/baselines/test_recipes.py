@@ -76,7 +76,7 @@ def test_grpo_gets_prompts_and_the_tasks_score(tmp_path: Path) -> None:
     assert isinstance(data, PromptSet)
     (item, messages), *_ = data.prompts
     assert messages[-1].content == item.prompt
-    assert data.reward.of([item, item], [f"Answer: {item.target}", "nothing"]) == [1.0, 0.0]
+    assert data.reward.rate([item, item], [f"Answer: {item.target}", "nothing"]) == [1.0, 0.0]
     assert data.decoding.temperature == 1.0
     assert not report.failures
 
@@ -98,7 +98,7 @@ def test_several_negatives_make_several_different_pairs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("similarity", "first"), [("near", "u2"), ("far", "u4")])
 def test_negatives_are_graded_by_shared_words(similarity: Similarity, first: str) -> None:
-    rows = MipoRandom().graded_contrasts(ITEMS, random.Random(0), 3, similarity)
+    rows = MipoRandom().several_contrasts(ITEMS, random.Random(0), 3, similarity)
     assert rows[0][0].user_id == first
     assert (rows[0][0].id, rows[0][0].prompt) == ("a", "p1")  # the same request, asked by somebody else
     own = words(ITEMS[0].context or "")
@@ -108,19 +108,19 @@ def test_negatives_are_graded_by_shared_words(similarity: Similarity, first: str
 
 def test_negatives_of_tasks_without_users_are_other_prompts() -> None:
     items = [replace(item, context=None, user_id=None, prompt=item.context or "") for item in ITEMS]
-    rows = MipoRandom().graded_contrasts(items, random.Random(0), 1, "near")
+    rows = MipoRandom().several_contrasts(items, random.Random(0), 1, "near")
     assert [row[0].id for row in rows[:2]] == ["b", "a"]
 
 
 def test_random_negatives_are_distinct_and_seeded() -> None:
-    rows, again, other = (MipoRandom().graded_contrasts(ITEMS, random.Random(s), 2, "random") for s in (0, 0, 3))
+    rows, again, other = (MipoRandom().several_contrasts(ITEMS, random.Random(s), 2, "random") for s in (0, 0, 3))
     assert rows == again != other
     assert all(len({o.context for o in row} | {i.context}) == 3 for i, row in zip(ITEMS, rows, strict=True))
 
 
 def test_more_negatives_than_there_are_is_an_error() -> None:
     with pytest.raises(ValueError, match="4 negatives need as many other contexts; item 'a' has 3"):
-        MipoRandom().graded_contrasts(ITEMS, random.Random(0), 4, "random")
+        MipoRandom().several_contrasts(ITEMS, random.Random(0), 4, "random")
 
 
 def test_shared_words() -> None:
@@ -140,7 +140,7 @@ def test_what_a_recipe_says_of_itself_is_checked() -> None:
 
 def test_every_recipe_says_whether_it_is_a_trained_baseline() -> None:
     recipes = load_plugins().recipes
-    baselines = {name for name, recipe in recipes.items() if getattr(recipe, "baseline", False)}
+    baselines = {name for name, recipe in recipes.items() if getattr(recipe, "is_trained_baseline", False)}
     assert baselines == set(recipes) - set(MIPO)
 
 
@@ -161,8 +161,8 @@ class Rater:
 def test_ratings_are_rewards_and_unread_ones_are_told() -> None:
     rater = Rater()
     reward = judge_reward(load_plugins().tasks["persona"], rater)
-    assert reward.of(ITEMS[:3], ["12345678", "x", "1234"]) == [1.0, 0.0, 0.5]
-    assert reward.told == {"ratings": 3, "unread": 1}
+    assert reward.rate(ITEMS[:3], ["12345678", "x", "1234"]) == [1.0, 0.0, 0.5]
+    assert reward.counts == {"ratings": 3, "unread": 1}
     assert [(q.item.id, q.second, q.rubric) for q in rater.asked] == [(i.id, None, RUBRIC) for i in ITEMS[:3]]
 
 
@@ -175,7 +175,7 @@ def test_rlaif_is_rated_by_the_base_model_itself(tmp_path: Path) -> None:
     data = data_of(world, "persona", "rlaif")
     assert isinstance(data, PromptSet)
     item = data.prompts[0][0]
-    values = data.reward.of([item, item, item], ["a", "ab", "abc"])
+    values = data.reward.rate([item, item, item], ["a", "ab", "abc"])
     assert sorted(set(values)) == sorted(values)
     assert set(values) <= {0, 0.25, 0.5, 0.75, 1}
     assert "careful judge" in world.engine.base_generator.asked[-1].prompt

@@ -38,11 +38,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.backends.hf import HFEngine
+from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
-from mipo_bench.harness.evaluation.arm_answers import Weights, ask
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, render_arm
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
@@ -88,11 +88,11 @@ def times(values: Sequence[float]) -> str:
 def arms(config: RunConfig, generator: HFGenerator) -> dict[str, list[Request]]:
     """What each prompting arm of each task asks; named after both."""
     plan = make_plan(config)
-    weights = Weights(generator, "embedded")
+    weights = AnsweringModel(generator, "embedded")
     found = {}
     for task in plan.tasks:
         for number, arm in enumerate(plan.arms_of(task.task.name, trained=False)):
-            asked = ask(task, plan.baselines[arm.baseline], arm, weights)
+            asked = render_arm(task, plan.baselines[arm.baseline], arm, weights)
             found[f"arm_{arm.task}_{number}"] = list(asked.requests.values())
     return found
 
@@ -228,7 +228,7 @@ def training(options: argparse.Namespace) -> None:
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as fresh, closing(Store(Path(fresh))) as store:
-            engine = HFEngine(config, FOLDER, Placement(threads=options.threads), store)
+            engine = HFBackend(config, FOLDER, Placement(threads=options.threads), store)
             engine.trained(arm, PairSet(rows, {}, "bench"), lambda step, total: None)
 
     print(f"{len(rows)} pairs, batches of {config.train.batch_size}")

@@ -142,7 +142,7 @@ def generation(folder: Path, options: argparse.Namespace) -> None:
         list(ours.generate(asked[:2]))
         _lm_eval(model, ours.tokenizer, instances[:2], size=2, ends=set(ends))
         found = {side: [timed(work) for _ in range(options.repeat)] for side, work in sides.items()}
-        print(f"{name}: {len(prompts)} prompts; {ours.decoder.rows} slots; {ours.decoder.trial}; {ours.notes}")
+        print(f"{name}: {len(prompts)} prompts; {ours.decoder.rows} slots; {ours.decoder.slot_support}; {ours.notes}")
         report(f"generation, {name}", found)
 
 
@@ -186,7 +186,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     sides: dict[str, Callable[[Path, Clock], None]] = {
         "trl": lambda out, clock: _plain_training(folder, rows, settings, out, clock, options.device),
         "mipo-bench": lambda out, clock: train(job, out, clock.tick),
-        "mipo-bench, not repeatable": lambda out, clock: train(replace(job, repeatable=False), out, clock.tick),
+        "mipo-bench, not repeatable": lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
     }
     print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
     steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}

@@ -38,8 +38,8 @@ def run(items: int, engine: str) -> None:
     """One run of the prompting arms of a task with so many items."""
     from fakes import FakeEngine, SilentDisplay
 
-    from mipo_bench.harness.backends.base import Engine
-    from mipo_bench.harness.backends.hf import HFEngine
+    from mipo_bench.harness.backends.base import Backend
+    from mipo_bench.harness.backends.hf import HFBackend
     from mipo_bench.harness.config.loading import load_config
     from mipo_bench.harness.generators import model_folder
     from mipo_bench.harness.generators.placement import Placement
@@ -55,9 +55,9 @@ def run(items: int, engine: str) -> None:
     many = tuple(replace(item, prompt=f"{n}. {item.prompt}") for n, item in enumerate(many))
     plan = replace(plan, tasks=(replace(task, items=many),))
     with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder))) as store:
-        chosen: Engine = FakeEngine(lambda request: f"Answer: {request.seed % 50}", lambda request: "Answer: 1")
+        chosen: Backend = FakeEngine(lambda request: f"Answer: {request.seed % 50}", lambda request: "Answer: 1")
         if engine == "embedded":
-            chosen = HFEngine(config, model_folder.embedded_folder(), Placement(batch_size=config.batch_size), store)
+            chosen = HFBackend(config, model_folder.embedded_folder(), Placement(batch_size=config.batch_size), store)
         to_json(seal(Run(config, plan, store, chosen, SilentDisplay()).execute()))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

@@ -114,7 +114,7 @@ def test_the_plan_of_everything() -> None:
         ]
         for seed in range(3)
     }
-    noise = [a for a in plan.arms if a.noise]
+    noise = [a for a in plan.arms if a.aa_twin]
     assert {a.task for a in noise} == {"arithmetic", "facts", "persona"}
     assert all(a.sample_seed == 1 for a in noise)
 
@@ -128,7 +128,7 @@ def test_suites_limits_and_choices() -> None:
 
 
 def test_greedy_decoding_has_no_noise_floor() -> None:
-    assert not any(a.noise for a in make_plan(load("decoding.temperature=0")).arms)
+    assert not any(a.aa_twin for a in make_plan(load("decoding.temperature=0")).arms)
 
 
 def test_the_reference_can_be_chosen_and_must_apply() -> None:

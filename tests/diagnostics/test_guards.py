@@ -13,11 +13,11 @@ from made_reports import Made
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.planning.plan import make_plan
-from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
+from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.reports.analysis.weak_baselines import flagged
-from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import parse_report, seal, to_json
@@ -38,7 +38,7 @@ def parrot(request: Request) -> str:
 class Mute(FakeGenerator):
     """A model that tells no probabilities."""
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise ModelError("this model tells no probabilities.")
 
 
@@ -68,7 +68,7 @@ def test_every_report_has_guards_of_each_task(tmp_path: Path) -> None:
 
 def test_a_training_that_narrows_the_wording_is_footnoted(tmp_path: Path) -> None:
     report = run(tmp_path, FakeEngine(chatty, parrot))
-    notes = " ".join(page(report).footnotes)
+    notes = " ".join(report_page(report).footnotes)
     assert "training lost diversity" in notes
     assert "training made responses more alike" in notes
 
@@ -99,7 +99,9 @@ def test_a_report_with_guards_comes_back_the_same_and_shows_them_everywhere(tmp_
 
 
 def test_reports_without_guards_are_shown_as_before() -> None:
-    assert not any("guards" in grid.title for section in page(Made().report()).sections for grid in section.grids)
+    assert not any(
+        "guards" in grid.title for section in report_page(Made().report()).sections for grid in section.tables
+    )
 
 
 def wording(method: str, **figures: Any) -> WordingRecord:
@@ -112,8 +114,8 @@ def notes_of(*, made: Made | None = None, **parts: Any) -> str:
     report = (made or Made()).report()
     record = {"overlap": [], "wording": [wording("plain"), wording("mipo-random")], "margins": [], **parts}
     guards = GuardRecord.model_validate({"task": "arithmetic", **record})
-    shown = page(report.model_copy(update={"guards": [guards]}))
-    return " ".join(set(shown.footnotes) - set(page(report).footnotes))
+    shown = report_page(report.model_copy(update={"guards": [guards]}))
+    return " ".join(set(shown.footnotes) - set(report_page(report).footnotes))
 
 
 def trained(**figures: Any) -> list[WordingRecord]:
@@ -180,9 +182,9 @@ def test_a_difference_that_may_be_chance_is_said_so() -> None:
 
 def test_a_baseline_that_ends_below_the_base_model_is_one_footnote() -> None:
     report = Made(gains={"mipo-random": -0.4}).report()
-    made = flagged(report.comparisons, report.tasks, report.checkpoints, {"mipo-random"}, report.alpha)
+    made = with_below_base_warnings(report.comparisons, report.tasks, report.checkpoints, {"mipo-random"}, report.alpha)
     guards = [GuardRecord(task=task.name, overlap=[], wording=[], margins=[]) for task in report.tasks]
-    shown = page(report.model_copy(update={"comparisons": made, "guards": guards}))
+    shown = report_page(report.model_copy(update={"comparisons": made, "guards": guards}))
     below = [note for note in shown.footnotes if "the base model" in note]
     assert len(below) == len(report.tasks)  # by the comparisons and by the guards of each task
 
@@ -198,8 +200,8 @@ def drifted(nats: float) -> Report:
 
 
 def test_chosen_responses_that_are_pushed_down_are_flagged() -> None:
-    assert any("log-probability fell by 12.0 nats (12%)" in note for note in page(drifted(-12)).footnotes)
-    assert not any("log-probability fell" in note for note in page(drifted(-8)).footnotes)
+    assert any("log-probability fell by 12.0 nats (12%)" in note for note in report_page(drifted(-12)).footnotes)
+    assert not any("log-probability fell" in note for note in report_page(drifted(-8)).footnotes)
 
 
 def long_and_cut(report: Report) -> Report:
@@ -217,7 +219,7 @@ def long_and_cut(report: Report) -> Report:
 
 
 def test_lengths_truncation_and_unparsed_answers_are_flagged() -> None:
-    notes = " ".join(page(long_and_cut(Made().report())).footnotes)
+    notes = " ".join(report_page(long_and_cut(Made().report())).footnotes)
     assert "longer than the reference's after training" in notes
     assert "10% of the responses were cut" in notes
     assert "no answer could be read in 10%" in notes

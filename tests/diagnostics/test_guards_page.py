@@ -10,7 +10,7 @@ import pytest
 from golden_files import check_golden, run
 from made_reports import Made
 
-from mipo_bench.reports.analysis.information import Block
+from mipo_bench.reports.analysis.information import InformationBlock
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord, Weights
 from mipo_bench.reports.records.report import Report
@@ -34,7 +34,7 @@ def informed(report: Report) -> InformationRecord:
         cells.append(measured(report, "mipo-random", seed, "own", 3.0))
         cells.append(measured(report, "mipo-random", seed, "base", 2.0))
     scores = {(a.method, a.train_seed): np.array(a.scores) for a in report.arms if a.task == task.name}
-    block = Block(CONTEXTS, task.items, task.users, cells, "micro", 0.05)
+    block = InformationBlock(CONTEXTS, task.items, task.users, cells, "micro", 0.05)
     return InformationRecord(
         task=task.name,
         over="contexts",

@@ -17,11 +17,11 @@ from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.planning.plan import make_plan
-from mipo_bench.harness.protocols import Continuations, Generator, Likelihood, Request
+from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.reports.analysis.information import Block, rank_correlation
-from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.analysis.information import InformationBlock, rank_correlation
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import parse_report, seal, to_json
@@ -42,21 +42,21 @@ def attentive(request: Request) -> str:
 class Mute(FakeGenerator):
     """A model that tells no probabilities."""
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise ModelError("this model tells no probabilities.")
 
 
 class Broken(FakeGenerator):
     """A model whose probabilities cannot be computed."""
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise RuntimeError("out of memory")
 
 
 class Panicking(FakeGenerator):
     """A model whose library fails in a way that no program expects."""
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise PanicError("rust")
 
 
@@ -89,7 +89,7 @@ def test_a_model_that_learns_to_listen_gains_information(tmp_path: Path) -> None
         assert change.ci_low > 0
         assert change.n_clusters == 8
     assert {m.train_seed for m in block.measured} == {None, 0}  # one training seed unless more are wanted
-    said = [line for line in page(report).answers if "what responses tell about the user" in line]
+    said = [line for line in report_page(report).conclusions if "what responses tell about the user" in line]
     assert len(said) == 2
     assert all("rises with" in line for line in said)
 
@@ -137,7 +137,9 @@ def test_a_failure_is_a_hole_and_the_rest_stands(kind: type[FakeGenerator], erro
 def test_without_users_the_figures_are_over_prompts(tmp_path: Path) -> None:
     blocks = run(tmp_path, FakeEngine(vague, attentive), tasks=["arithmetic"]).information
     assert [b.over for b in blocks] == ["prompts"]
-    assert "about the prompt" in " ".join(page(Made().report().model_copy(update={"information": blocks})).answers)
+    assert "about the prompt" in " ".join(
+        report_page(Made().report().model_copy(update={"information": blocks})).conclusions
+    )
 
 
 def test_every_format_shows_it_and_the_file_keeps_it(tmp_path: Path) -> None:
@@ -157,8 +159,8 @@ MEASURED = [
 SCORES = {("profile", None): np.array([0.0, 0.2, 0.2, 0.5]), ("mipo", 0): np.array([0.1, 0.6, 0.2, 0.3])}
 
 
-def block(users: Sequence[str] | None = None) -> Block:
-    return Block([4], ["a", "b", "c", "d"], users, MEASURED, "micro", 0.05)
+def block(users: Sequence[str] | None = None) -> InformationBlock:
+    return InformationBlock([4], ["a", "b", "c", "d"], users, MEASURED, "micro", 0.05)
 
 
 def test_changes_are_paired_means() -> None:
@@ -177,14 +179,14 @@ def test_users_are_the_clusters() -> None:
 
 def test_figures_without_variance_have_no_interval() -> None:
     flat = [MeasuredRecord(method="profile", train_seed=None, weights="own", pmi=[[0.0, 0.0, 0.0]])]
-    [estimate] = Block([1], ["a", "b", "c"], None, flat, "micro", 0.05).estimates()
+    [estimate] = InformationBlock([1], ["a", "b", "c"], None, flat, "micro", 0.05).estimates()
     assert (estimate.mean, estimate.ci_low, estimate.ci_high) == (0, None, None)
     assert [w.code for w in estimate.warnings] == ["zero_variance"]
 
 
 def test_an_estimate_at_the_ceiling_is_footnoted() -> None:
     sure = [MeasuredRecord(method="profile", train_seed=None, weights="own", pmi=[[30.0, 31.0, 29.0]])]
-    [estimate] = Block([16], ["a", "b", "c"], None, sure, "micro", 0.05).estimates()
+    [estimate] = InformationBlock([16], ["a", "b", "c"], None, sure, "micro", 0.05).estimates()
     assert estimate.nce == pytest.approx(np.log(17))
     assert "ceiling" in [w.code for w in estimate.warnings]
 
@@ -196,13 +198,13 @@ def test_a_rank_correlation_needs_variation() -> None:
 
 
 def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
-    from mipo_bench.harness.backends.hf import HFEngine
+    from mipo_bench.harness.backends.hf import HFBackend
     from mipo_bench.harness.generators.placement import resolve_placement
 
     config = load_config(None, ["information.contexts=4"], {"limit": 9, "tasks": ["persona"], "recipes": []})
     config = config.model_copy(update={"baselines": ("profile",), "noise_floor": False, "threads": 1})
     store = Store(tmp_path)
-    engine = HFEngine(config, model_folder.embedded_folder(), resolve_placement(config), store)
+    engine = HFBackend(config, model_folder.embedded_folder(), resolve_placement(config), store)
     [block] = Run(config, make_plan(config), store, engine, SilentDisplay()).execute().information
     assert isinstance(block, InformationRecord)
     assert block.end

@@ -16,12 +16,12 @@ from mipo_bench.baselines.prompting.plain import Plain
 from mipo_bench.baselines.prompting.profile import Profile
 from mipo_bench.harness.config.schema import InformationConfig
 from mipo_bench.harness.core.progress import Stage
-from mipo_bench.harness.diagnostics.mutual_information import contrasts, measure, pointwise
-from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights, ask
+from mipo_bench.harness.diagnostics.mutual_information import contrast_prompts, measure, pointwise
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, render_arm
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.generators.chat_template import with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
-from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Request
+from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, Decoding, Item, Response, Score, Split, Suite
 from mipo_bench.reports.analysis.information import info_nce
@@ -145,14 +145,14 @@ class Countable(FakeGenerator):
         super().__init__(digest, lambda request: "")
         self.finish = finish
         self.texts: list[str] = []
-        self.questions: list[Continuations] = []
+        self.questions: list[LikelihoodRequest] = []
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         for position, (request, text) in enumerate(zip(requests, self.texts, strict=True)):
             self.asked.append(request)
             yield position, Response(text, 1, 1, "stop")
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         for position, question in enumerate(asked):
             self.questions.append(question)
             [user] = [u for u in USERS if f"about {u}" in question.prompt]
@@ -166,7 +166,7 @@ def plan_of(world: World, reference: str = "profile") -> TaskPlan:
 
 def evaluated(task: TaskPlan, baseline: Baseline, generator: Countable, store: Store, arm: Arm) -> ArmAnswers:
     generator.texts = [i.target for i in task.items]
-    done = ask(task, baseline, arm, Weights(generator, generator.digest)).answers()
+    done = render_arm(task, baseline, arm, AnsweringModel(generator, generator.digest)).answers()
     requests = list(done.requests.values())
     assert len({r.seed for r in requests}) == len(requests)
     answer(generator, requests, store, Stage("", ""))
@@ -185,7 +185,7 @@ def cell(cells: Sequence[MeasuredRecord], method: str, weights: str) -> Measured
 
 def test_the_stages_give_the_true_value_where_everybody_is_a_contrast(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
-    found = contrasts(task, Profile(), generator, settings)
+    found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     assert (found.over, found.contexts) == ("contexts", (1, 4))
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
@@ -199,7 +199,7 @@ def test_the_stages_give_the_true_value_where_everybody_is_a_contrast(store: Sto
 
 def test_a_second_measurement_asks_nothing(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
-    found = contrasts(task, Profile(), generator, settings)
+    found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
     first = measure([done], found, settings, store, Stage("", ""))
@@ -210,12 +210,12 @@ def test_a_second_measurement_asks_nothing(store: Store) -> None:
 
 
 def test_an_arm_that_does_not_show_the_context_has_nothing_to_measure() -> None:
-    assert contrasts(plan_of(World(), "no-context"), NoContext(), Countable("base"), InformationConfig()) is None
+    assert contrast_prompts(plan_of(World(), "no-context"), NoContext(), Countable("base"), InformationConfig()) is None
 
 
 def test_without_users_other_prompts_of_the_measured_items_are_taken() -> None:
     task = plan_of(World(users=False), "plain")
-    found = contrasts(task, Plain(), Countable("base"), InformationConfig(items=6, contexts=3))
+    found = contrast_prompts(task, Plain(), Countable("base"), InformationConfig(items=6, contexts=3))
     assert found is not None
     assert (found.over, found.contexts, len(found.prompts)) == ("prompts", (1, 3), 6)
     for name, others in found.others.items():
@@ -225,7 +225,9 @@ def test_without_users_other_prompts_of_the_measured_items_are_taken() -> None:
 
 def test_fewer_contexts_are_the_first_of_more() -> None:
     task = plan_of(World())
-    few, many = (contrasts(task, Profile(), Countable("base"), InformationConfig(contexts=k, items=5)) for k in (2, 4))
+    few, many = (
+        contrast_prompts(task, Profile(), Countable("base"), InformationConfig(contexts=k, items=5)) for k in (2, 4)
+    )
     assert few is not None
     assert many is not None
     assert all(many.others[name][:2] == others for name, others in few.others.items())
@@ -234,7 +236,7 @@ def test_fewer_contexts_are_the_first_of_more() -> None:
 def test_the_trained_arm_is_scored_by_itself_and_by_the_base_model(store: Store) -> None:
     task, settings = plan_of(World()), InformationConfig()
     base, trained = Countable("base"), Countable("trained")
-    found = contrasts(task, Profile(), base, settings)
+    found = contrast_prompts(task, Profile(), base, settings)
     assert found is not None
     arms = [
         evaluated(task, Profile(), base, store, Arm("world", "profile")),
@@ -253,7 +255,7 @@ def test_the_trained_arm_is_scored_by_itself_and_by_the_base_model(store: Store)
 
 def test_responses_can_be_sampled_for_the_purpose(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(temperature=1.0), Countable("base")
-    found = contrasts(task, Profile(), generator, settings)
+    found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
     before = len(generator.asked)
@@ -271,7 +273,7 @@ def test_the_end_counts_where_the_response_ended() -> None:
 
 def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
-    found = contrasts(task, Profile(), generator, settings)
+    found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
     key = done.keys[task.items[0].id]
@@ -284,9 +286,9 @@ def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> 
 
 def test_an_empty_response_tells_nothing(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
-    found = contrasts(task, Profile(), generator, settings)
+    found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
-    done = ask(task, Profile(), Arm("world", "profile"), Weights(generator, "base")).answers()
+    done = render_arm(task, Profile(), Arm("world", "profile"), AnsweringModel(generator, "base")).answers()
     store.put_responses([(key, Response("", 1, 0, "stop")) for key in done.keys.values()])
     [own] = measure([done], found, settings, store, Stage("", "")).cells
     assert {value for row in own.pmi for value in row} == {0.0}

@@ -10,13 +10,13 @@ from made_judges import Letters, Recorder
 from worlds import plan_of
 
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, strangers, target_is_the_users
-from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, other_user_of, target_describes_user
+from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Question, Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Item, Turn
+from mipo_bench.harness.types import Demonstration, Item
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.tasks.embedded.facts import Facts
@@ -25,18 +25,18 @@ from mipo_bench.tasks.embedded.persona import Persona
 
 def test_nobody_keeps_their_own_profile() -> None:
     items = Persona().items("eval")
-    other = strangers(items)
+    other = other_user_of(items)
     assert set(other) == {item.id for item in items}
     users = {str(item.user_id): str(other[item.id].user_id) for item in items}
     assert len(set(users.values())) == len(users)
     assert all(own != stranger for own, stranger in users.items())
     contexts = {item.user_id: item.context for item in items}
     assert all(contexts[own] != contexts[stranger] for own, stranger in users.items())
-    assert other == strangers(items)
+    assert other == other_user_of(items)
 
 
 def test_the_item_keeps_its_request_and_takes_the_other_profile() -> None:
-    told = (Turn("r", "w"),)
+    told = (Demonstration("r", "w"),)
     one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d", demonstrations=told)
     assert one.asked_by(two) == Item("a", "p", "t", "v", "d", demonstrations=told)
     assert in_place_of(one, two) == Item("a", "p", "s", "v", "d", demonstrations=told)
@@ -52,14 +52,14 @@ def test_the_item_keeps_its_request_and_takes_the_other_profile() -> None:
     ],
 )
 def test_without_two_different_users_there_is_no_control(items: list[Item]) -> None:
-    assert strangers(items) == {}
+    assert other_user_of(items) == {}
 
 
 def test_rules_need_a_target_that_is_the_users() -> None:
-    assert target_is_the_users(Persona(), Persona().items("eval")[:9])
-    assert not target_is_the_users(Facts(), Facts().items("eval")[:9])
+    assert target_describes_user(Persona(), Persona().items("eval")[:9])
+    assert not target_describes_user(Facts(), Facts().items("eval")[:9])
     mixed = [Item("a", "p", "answer 1", "u", "c"), Item("b", "q", "answer 2", "u", "c")]
-    assert not target_is_the_users(Persona(), mixed)
+    assert not target_describes_user(Persona(), mixed)
 
 
 def plain(request: Request) -> str:
@@ -70,7 +70,7 @@ def report_of(tmp_path: Path, task: Letters, base: object, judge: Recorder | Non
     config = load_config(None, list(settings), {"recipes": []})
     engine = FakeEngine(base, base)  # type: ignore[arg-type]
     plan = plan_of(config, task)
-    judges = {task.name: Assigned(judge, "model")} if judge else {}
+    judges = {task.name: AssignedJudge(judge, "model")} if judge else {}
     return Run(config, plan, Store(tmp_path / "store"), engine, SilentDisplay(), judges).execute()
 
 

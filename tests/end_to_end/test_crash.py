@@ -13,7 +13,7 @@ import pytest
 from killable_runs import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
 from seeds import random_of
 
-from mipo_bench.harness.run.interrupt import STOPPED
+from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.verify import verify
 from mipo_bench.reports.records.report_file import load_report
@@ -84,7 +84,7 @@ def test_ctrl_c_once_stops_cleanly_and_the_next_run_goes_on(server: Server, quie
     process = server.start(tmp_path)
     assert process.reach(PAIRS, 70)
     process.signal(signal.SIGINT)
-    assert process.wait() == STOPPED
+    assert process.wait() == EXIT_INTERRUPTED
     with closing(Store(tmp_path / "store")) as store:
         assert not store.claims.others()
         assert not store.database.execute("SELECT * FROM claims")

@@ -16,7 +16,7 @@ import pytest
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 from seeds import random_of
 
-from mipo_bench.harness.store.claims import living
+from mipo_bench.harness.store.claims import live_owners
 from mipo_bench.reports.records.report_file import load_report
 
 pytestmark = pytest.mark.training
@@ -137,19 +137,19 @@ def test_a_run_that_starts_two_processes_itself_gives_the_same_report(finished: 
     done = mipo(*SMALL, *TWO, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path, finished)
-    assert living(tmp_path / ".mipo-bench") == []
+    assert live_owners(tmp_path / ".mipo-bench") == []
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_helpers_end_with_the_run_that_started_them(end: signal.Signals, tmp_path: Path) -> None:
     store = tmp_path / ".mipo-bench"
     with started(tmp_path, *TWO, "--seeds", "20") as first:  # minutes of work for a helper that would go on
-        wait_for(first, lambda: len(living(store)) == 2)
+        wait_for(first, lambda: len(live_owners(store)) == 2)
         first.send_signal(end)
         first.wait(timeout=30)
     deadline = time.monotonic() + 20
-    while living(store):
-        assert time.monotonic() < deadline, living(store)
+    while live_owners(store):
+        assert time.monotonic() < deadline, live_owners(store)
         time.sleep(0.02)
 
 

@@ -15,7 +15,7 @@ from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet, PairSource, make_pairs
@@ -99,7 +99,7 @@ def test_answers_are_stored_as_they_come(tmp_path: Path) -> None:
 
 def test_likelihoods_come_in_order_and_are_asked_once(tmp_path: Path) -> None:
     store, generator = Store(tmp_path), FakeGenerator("g", echo)
-    asked = [Continuations("one two", ("two", "three")), Continuations("x", ("three",))]
+    asked = [LikelihoodRequest("one two", ("two", "three")), LikelihoodRequest("x", ("three",))]
     found = likelihoods(generator, asked, store, Stage("s", "prompts"))
     assert [[x.logprob for x in row] for row in found] == [[-0.1, -1.0], [-1.0]]
     stage = Stage("s", "prompts")

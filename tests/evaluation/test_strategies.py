@@ -17,14 +17,14 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import BestOfNConfig, CadConfig, RunConfig
 from mipo_bench.harness.core.progress import Meter, Stage
 from mipo_bench.harness.errors import ConfigError, StageError
-from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, Weights
-from mipo_bench.harness.evaluation.arm_answers import ask as render
-from mipo_bench.harness.evaluation.strategies import Asking, respond
-from mipo_bench.harness.planning.cost import cost
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers
+from mipo_bench.harness.evaluation.arm_answers import render_arm as render
+from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.planning.cost import responses_per_item
 from mipo_bench.harness.planning.plan import TaskPlan, make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.protocols import Arm, Continuations, Likelihood, Request
+from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
 
@@ -45,7 +45,9 @@ def ask(
     store = Store(folder / "store")
     meter: Meter = Stage("test", "responses")
     arm = Arm(plan.task.name, baseline.name)
-    done = respond(Asking(plan, baseline, arm, Weights(generator, "w"), store, meter, config or RunConfig()))
+    done = answer_arm(
+        ArmContext(plan, baseline, arm, AnsweringModel(generator, "w"), store, meter, config or RunConfig())
+    )
     return done, done.responses(store)
 
 
@@ -75,7 +77,11 @@ def test_the_steps_show_the_context_and_what_was_said_before(tmp_path: Path, nam
     generator = FakeGenerator("g", lambda r: f"said-{sum(map(ord, r.prompt)) % 9973}")
     plan = plan_of("persona")
     done, responses = ask(baseline, plan, generator, tmp_path)
-    assert len(generator.asked) == len(plan.items) * baseline.steps == len(plan.items) * cost(baseline, BestOfNConfig())
+    assert (
+        len(generator.asked)
+        == len(plan.items) * baseline.steps
+        == len(plan.items) * responses_per_item(baseline, BestOfNConfig())
+    )
     by_step = [generator.asked[n : n + len(plan.items)] for n in range(0, len(generator.asked), len(plan.items))]
     shown = getattr(baseline, "context_steps", baseline.steps)
     for step, requests in enumerate(by_step):
@@ -126,7 +132,7 @@ class Broken(RephraseAndRespond):
 
 def test_answers_do_not_change_when_more_is_asked(tmp_path: Path) -> None:
     plan, generator = plan_of("arithmetic"), FakeGenerator("g", lambda r: "Answer: 1")
-    asked = render(plan, PLUGINS.baselines["plain"], Arm("arithmetic", "plain"), Weights(generator, "w"))
+    asked = render(plan, PLUGINS.baselines["plain"], Arm("arithmetic", "plain"), AnsweringModel(generator, "w"))
     first, [name, *others] = asked.answers(), asked.requests
     asked.record_failure(name, KeyError("bug"))
     asked.derived[others[0]] = "key"
@@ -225,7 +231,7 @@ class Table(FakeGenerator):
     own: tuple[float, ...] = (-1.0, -2.0, -5.0, -9.0)
     domain: tuple[float, ...] = (-0.5, -4.0, -6.0, -9.5)
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         for n, question in enumerate(asked):
             row = self.domain if question.prompt == "<user>Answer the question.<assistant>" else self.own
             yield n, tuple(Likelihood(value, 1, greedy=False) for value in row)

@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.hashing import model_digest
-from mipo_bench.harness.embedded.build import Recipe
+from mipo_bench.harness.embedded.build import BuildSettings
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding, Message, Response
 
 FOLDER = model_folder.embedded_folder()
@@ -103,7 +103,7 @@ def test_a_model_whose_scores_are_no_numbers_answers_nothing() -> None:
     with pytest.raises(ModelError, match="no numbers"):
         answers(broken, [Request("one", 0, GREEDY)])
     with pytest.raises(ModelError, match="no numbers"):
-        list(broken.likelihoods([Continuations("one", ("two",))]))
+        list(broken.likelihoods([LikelihoodRequest("one", ("two",))]))
 
 
 def copy_model(folder: Path) -> Path:
@@ -138,7 +138,7 @@ def test_a_configuration_that_is_nested_too_deeply_is_refused(tmp_path: Path) ->
     folder = copy_model(tmp_path / "model")
     (folder / "config.json").write_text("[" * 5000)
     with pytest.raises(ModelError, match=r"cannot read .*config\.json"):
-        model_folder.resolve(str(folder))
+        model_folder.resolve_model(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -154,24 +154,24 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, remove: str, reason: st
     folder = copy_model(tmp_path / "model")
     (folder / remove).unlink()
     with pytest.raises(ModelError, match=reason):
-        model_folder.resolve(str(folder))
+        model_folder.resolve_model(str(folder))
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "a/b/c", "gpt7"])
 def test_a_model_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model folder"):
-        model_folder.resolve(name)
+        model_folder.resolve_model(name)
 
 
 def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="copy it here and pass the folder"):
-        model_folder.resolve("nobody/no-such-model")
+        model_folder.resolve_model("nobody/no-such-model")
 
 
 def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:
     built = json.loads((FOLDER / "build.json").read_text())
-    assert built["recipe"] == json.loads(json.dumps(asdict(Recipe())))
+    assert built["recipe"] == json.loads(json.dumps(asdict(BuildSettings())))
 
 
 def test_what_can_move_a_rounding_is_part_of_the_identity() -> None:

@@ -14,8 +14,8 @@ from golden_files import run
 from worlds import guess, settings, settle
 
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.harness.history.find_report import Places
-from mipo_bench.harness.history.rescore import Replay, rescored
+from mipo_bench.harness.history.find_report import ReportSearch
+from mipo_bench.harness.history.rescore import StoredResponses, rescored
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
@@ -27,7 +27,7 @@ from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
-PLACES = Places(store=Path(".mipo-bench"))
+PLACES = ReportSearch(store=Path(".mipo-bench"))
 
 
 GOLD = {item.prompt: Arithmetic().gold(item) for item in Arithmetic().items("eval")}
@@ -97,7 +97,7 @@ def store_again(old: Report, report: Report) -> None:
 
 
 def test_every_response_of_a_run_is_found_again(reports: list[Report]) -> None:
-    replay = Replay(reports[0], PLACES)
+    replay = StoredResponses(reports[0], PLACES)
     for index, arm in enumerate(reports[0].arms):
         found = replay.responses(index, reports[0].tasks[0].items)
         assert list(found) == reports[0].tasks[0].items
@@ -187,7 +187,7 @@ def figures(text: str) -> list[str]:
 def test_rescoring_says_what_is_missing(reports: list[Report], tmp_path: Path) -> None:
     side = Side(reports[0], "A")
     with pytest.raises(ReportError, match=r"the store elsewhere has no run .* \(A\)"):
-        rescored(side, Places(store=Path("elsewhere")))
+        rescored(side, ReportSearch(store=Path("elsewhere")))
     with closing(Store(PLACES.store)) as store:
         store.database.execute("DELETE FROM responses")
     with pytest.raises(ReportError, match="12 responses of arithmetic/chain-of-thought are gone from the store"):

@@ -21,8 +21,8 @@ from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.memory import free_memory
-from mipo_bench.harness.inference.sampling import pick
-from mipo_bench.harness.inference.slots import Slots
+from mipo_bench.harness.inference.sampling import sample_tokens
+from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import Training
@@ -57,7 +57,7 @@ def limited_to(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("batch_size", [0, 32])
 def test_an_answer_depends_on_its_own_request_alone(dtype: str, batch_size: int) -> None:
     generator = HFGenerator(FOLDER, "embedded", placement(dtype, batch_size))
-    assert generator.decoder.trial.recorded
+    assert generator.decoder.slot_support.cuda_graph
     check_independence(generator, chats(generator, 80))
 
 
@@ -65,7 +65,7 @@ def test_an_answer_depends_on_its_own_request_alone(dtype: str, batch_size: int)
 def test_so_it_does_with_every_architecture_and_decoding(architecture: str, tmp_path: Path) -> None:
     generator = HFGenerator(make_model(architecture, tmp_path), architecture, placement("float32"))
     check_independence(generator, mixed_requests(60))
-    assert generator.decoder.trial.recorded
+    assert generator.decoder.slot_support.cuda_graph
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
@@ -73,11 +73,11 @@ def test_a_recorded_step_gives_what_a_computed_one_gives(dtype: str) -> None:
     forward = HFGenerator(FOLDER, "embedded", placement(dtype)).decoder.forward
     prompt = tuple(range(20, 60))
     with torch.inference_mode():
-        (prefix,) = forward.prefixes([prompt])
-        both = [Slots(forward, 64, 128, recorded=recorded) for recorded in (False, True)]
+        (prefix,) = forward.prefill([prompt])
+        both = [SlotBatch(forward, 64, 128, cuda_graph=recorded) for recorded in (False, True)]
         for slots in both:
             for row in range(64):
-                slots.admit(row, prefix)
+                slots.insert(row, prefix)
         for step in range(5):
             plain, played = (slots.step([100 + step] * 64, [len(prompt) + step] * 64) for slots in both)
             assert torch.equal(plain, played)
@@ -85,15 +85,15 @@ def test_a_recorded_step_gives_what_a_computed_one_gives(dtype: str) -> None:
 
 def test_what_cannot_be_recorded_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = HFGenerator(FOLDER, "embedded", placement("float32", 32))
-    plain = Forward.additive
+    plain = Forward.additive_mask
 
     def waiting(self: Forward, at: torch.Tensor, there: torch.Tensor) -> object:
         assert int(at.max()) >= 0  # no recording may wait for the GPU
         return plain(self, at, there)
 
-    monkeypatch.setattr(Forward, "additive", waiting)
+    monkeypatch.setattr(Forward, "additive_mask", waiting)
     asked = chats(generator, 12)
-    assert not generator.decoder.trial.recorded
+    assert not generator.decoder.slot_support.cuda_graph
     assert ["not recorded" in note for note in generator.notes] == [True]
     monkeypatch.undo()
     assert [r.text for r in answers(generator, asked)] == [
@@ -106,9 +106,9 @@ def test_a_token_of_a_large_vocabulary_is_picked_as_if_its_row_were_alone(top_p:
     rows = 64
     scores = (2 * torch.randn(rows, 151_936, generator=torch.Generator().manual_seed(0))).bfloat16().float().cuda()
     decodings, draws = [Decoding(1, 1.0, top_p)] * rows, [(n + 0.5) / rows for n in range(rows)]
-    together = pick(scores, decodings, draws)
-    assert together == [pick(scores[n : n + 1], [decodings[n]], [draws[n]])[0] for n in range(rows)]
-    assert together == pick(scores[: rows // 2], decodings[: rows // 2], draws) + pick(
+    together = sample_tokens(scores, decodings, draws)
+    assert together == [sample_tokens(scores[n : n + 1], [decodings[n]], [draws[n]])[0] for n in range(rows)]
+    assert together == sample_tokens(scores[: rows // 2], decodings[: rows // 2], draws) + sample_tokens(
         scores[rows // 2 :], decodings[rows // 2 :], draws[rows // 2 :]
     )
 
@@ -150,7 +150,7 @@ def peak_of(work: Callable[[], object]) -> tuple[int, int]:
 
 def test_a_training_without_enough_memory_recomputes_and_then_splits_its_batches(tmp_path: Path) -> None:
     def trained(name: str, *, recompute: bool = False) -> Path:
-        train(replace(training(), recompute=recompute), tmp_path / name, lambda step, total: None)
+        train(replace(training(), activation_checkpointing=recompute), tmp_path / name, lambda step, total: None)
         return tmp_path / name
 
     _, kept = peak_of(lambda: trained("kept"))

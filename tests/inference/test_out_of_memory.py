@@ -21,8 +21,8 @@ from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference import decoder
 from mipo_bench.harness.inference.decoder import Decoder
 from mipo_bench.harness.inference.memory import Budget, is_out_of_memory, token_bytes
-from mipo_bench.harness.inference.slots import Slots
-from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.inference.slots import SlotBatch
+from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.training.memory import check_training_fits, training_bytes
 from mipo_bench.harness.types import Decoding, Message, Response
 
@@ -85,7 +85,9 @@ def test_the_slots_are_halved_until_they_fit_and_nothing_is_lost(error: Callable
 
 def test_nothing_of_a_failed_attempt_is_held_when_memory_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
-    monkeypatch.setattr(decoder, "free_memory", lambda: held.append([type(o) for o in gc.get_objects()].count(Slots)))
+    monkeypatch.setattr(
+        decoder, "free_memory", lambda: held.append([type(o) for o in gc.get_objects()].count(SlotBatch))
+    )
     generator = cramped(16)
     stream = generator.generate(asked(generator, times=20))
     next(stream)
@@ -109,7 +111,7 @@ def test_where_a_single_prompt_is_too_much_the_message_says_what_to_do() -> None
         with pytest.raises(ModelError, match=r"single prompt at a time .*dtype=bfloat16"):
             answers(generator)
         with pytest.raises(ModelError, match="out of memory"):
-            list(generator.likelihoods([Continuations("one two three four five", ("six",))]))
+            list(generator.likelihoods([LikelihoodRequest("one two three four five", ("six",))]))
 
 
 def test_another_failure_is_not_taken_for_a_lack_of_memory() -> None:
@@ -138,7 +140,7 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
     assert [response for _, response in found] == ample_answers()
     cast("Any", generator.model).rows = 4
     assert len(list(decoder.generate(asked(generator)))) == len(found)
-    assert (decoder.rows, decoder.most, len(decoder.notes)) == (4, 4, 2)
+    assert (decoder.rows, decoder.max_slots, len(decoder.notes)) == (4, 4, 2)
     list(decoder.generate(asked(generator)))
     assert (decoder.rows, len(decoder.notes)) == (4, 2)
 

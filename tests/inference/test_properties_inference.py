@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mipo_bench.harness.inference.sampling import invert, nucleus
+from mipo_bench.harness.inference.sampling import inverse_transform_sample, nucleus
 
 UNIT = 4096
 WEIGHTS = st.one_of(
@@ -49,11 +49,13 @@ def test_the_nucleus_is_the_smallest_set_of_the_most_likely_tokens(weights: list
 def test_a_draw_picks_the_token_whose_interval_it_falls_into(weights: list[int], draw: int) -> None:
     share = Fraction(draw, UNIT)
     bounds = [Fraction(mass, sum(weights)) for mass in accumulate(weights)]
-    assert invert(tensor([weights]), [draw / UNIT]).tolist() == [next(i for i, b in enumerate(bounds) if b > share)]
+    assert inverse_transform_sample(tensor([weights]), [draw / UNIT]).tolist() == [
+        next(i for i, b in enumerate(bounds) if b > share)
+    ]
 
 
 @given(rows=ROWS, top_p=st.integers(1, UNIT), draw=st.integers(0, UNIT - 1))
 def test_a_row_gets_the_same_token_alone_and_among_others(rows: list[list[int]], top_p: int, draw: int) -> None:
     shares, draws = [top_p / UNIT] * len(rows), [draw / UNIT] * len(rows)
-    together = invert(nucleus(tensor(rows), shares), draws).tolist()
-    assert together == [invert(nucleus(tensor([row]), shares[:1]), draws[:1]).item() for row in rows]
+    together = inverse_transform_sample(nucleus(tensor(rows), shares), draws).tolist()
+    assert together == [inverse_transform_sample(nucleus(tensor([row]), shares[:1]), draws[:1]).item() for row in rows]

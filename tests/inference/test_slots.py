@@ -16,9 +16,9 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.forward import Forward, step_for, width_for
+from mipo_bench.harness.inference.forward import Forward, width_for, width_step
 from mipo_bench.harness.inference.slots import columns_for
-from mipo_bench.harness.protocols import Continuations, Request
+from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
 
 TINY = "llama", "qwen2", "gemma2", "mistral", "gpt_neox"
@@ -47,7 +47,7 @@ def test_two_threads_round_all_rows_alike(embedded: HFGenerator) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert HFGenerator(embedded.folder, "two", Placement(threads=2)).decoder.trial.alike
+        assert HFGenerator(embedded.folder, "two", Placement(threads=2)).decoder.slot_support.rows_round_alike
     finally:
         torch.set_num_threads(before)
 
@@ -63,10 +63,10 @@ def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
 
 
 def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator) -> None:
-    asked = [Continuations("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
+    asked = [LikelihoodRequest("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
     found = dict(tiny.likelihoods(asked))
     assert dict(tiny.likelihoods(asked[2:])) == {0: found[2]}
-    one = Continuations(asked[1].prompt, ("efg h",))
+    one = LikelihoodRequest(asked[1].prompt, ("efg h",))
     assert dict(tiny.likelihoods([one])) == {0: (found[1][1],)}
     for position, question in enumerate(asked):
         prompt = tiny.tokenizer.encode(question.prompt, add_special_tokens=False)
@@ -128,7 +128,7 @@ def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> No
 
 def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values() -> None:
     widths = [width_for(n) for n in range(1, 9000)]
-    assert all(n <= width < n + step_for(n) for n, width in enumerate(widths, start=1))
+    assert all(n <= width < n + width_step(n) for n, width in enumerate(widths, start=1))
     assert len(set(widths)) < 65
     assert widths == sorted(widths)
 
@@ -142,7 +142,7 @@ def test_prompts_of_one_width_are_computed_together_and_equal_ones_once(embedded
     prompts = [tuple(range(n % 3, length)) for n in range(30) for length in (20, 30, 60)]
     try:
         with torch.inference_mode():
-            found = {prefix.ids: prefix for prefix in forward.prefixes(prompts)}
+            found = {prefix.ids: prefix for prefix in forward.prefill(prompts)}
     finally:
         hook.remove()
     assert set(found) == set(prompts)

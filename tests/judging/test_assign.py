@@ -19,7 +19,7 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.judging.assign import check_judge, load_judge, load_judges
-from mipo_bench.harness.judging.prompt import PROMPTS
+from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION
 from mipo_bench.tasks.embedded.persona import Persona
 from mipo_bench.tasks.embedded.persona_judged import PersonaJudged
 
@@ -97,7 +97,14 @@ def test_a_file_of_verdicts_and_a_server_are_judges(tmp_path: Path) -> None:
         other = load_judge(JudgeSpec.parse(f"openai:org/Some-Judge-7B@{server.url}"), config("judge.temperature=0"))
     assert (found.kind, found.judge.name, found.notes) == ("server", "org/Some-Judge-7B", ())
     assert found.judge.digest != other.judge.digest
-    key = ["judge", PROMPTS, f"org/Some-Judge-7B at {server.url}", 0.1, 0.9, 256]  # stored verdicts depend on it
+    key = [
+        "judge",
+        JUDGE_PROMPT_VERSION,
+        f"org/Some-Judge-7B at {server.url}",
+        0.1,
+        0.9,
+        256,
+    ]  # stored verdicts depend on it
     assert found.judge.digest == digest(key)
     with pytest.raises(ModelError, match="cannot be reached"):
         load_judge(JudgeSpec.parse(f"openai:m@{server.url}"), config())

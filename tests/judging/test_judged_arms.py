@@ -16,8 +16,8 @@ from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ServerError
-from mipo_bench.harness.judging.assign import Assigned
-from mipo_bench.harness.judging.bench import Bench, Case, by_rule
+from mipo_bench.harness.judging.assign import AssignedJudge
+from mipo_bench.harness.judging.bench import JudgedPair, TaskJudge, verdict_by_rule
 from mipo_bench.harness.judging.judges import RuleJudge
 from mipo_bench.harness.protocols import Question, Request, Verdict
 from mipo_bench.harness.run.run import Run
@@ -134,10 +134,15 @@ def test_rules_decide_where_they_can_and_the_control_costs_nothing(court: Court)
 def test_without_a_reference_no_arm_can_be_judged(court: Court) -> None:
     config = load_config(None, [], {"recipes": []})
     plan = plan_of(config, court.task)
-    plan = replace(plan, arms=tuple(a for a in plan.arms if a.noise or a.baseline != "profile"))
+    plan = replace(plan, arms=tuple(a for a in plan.arms if a.aa_twin or a.baseline != "profile"))
     judge, _ = scripted(longer_wins)
     run = Run(
-        config, plan, court.store, FakeEngine(words, follows), SilentDisplay(), {"letters": Assigned(judge, "model")}
+        config,
+        plan,
+        court.store,
+        FakeEngine(words, follows),
+        SilentDisplay(),
+        {"letters": AssignedJudge(judge, "model")},
     )
     report = run.execute()
     assert not report.arms
@@ -158,16 +163,16 @@ def test_without_a_reference_no_arm_can_be_judged(court: Court) -> None:
     ],
 )
 def test_what_a_rule_settles(first: str, second: str | None, value: float | None) -> None:
-    assert by_rule(Question(ITEM, "", first, second)) == value
+    assert verdict_by_rule(Question(ITEM, "", first, second)) == value
 
 
-def bench(tmp_path: Path, decide: Callable[[Question], float | None], protocol: str = "pairwise") -> Bench:
+def bench(tmp_path: Path, decide: Callable[[Question], float | None], protocol: str = "pairwise") -> TaskJudge:
     settings = JudgeConfig.model_validate({"protocol": protocol})
-    return Bench(Assigned(Recorder(decide), "model"), settings, Store(tmp_path / "bench"))
+    return TaskJudge(AssignedJudge(Recorder(decide), "model"), settings, Store(tmp_path / "bench"))
 
 
-def cases(n: int) -> list[Case]:
-    return [Case(replace(ITEM, id=str(i), prompt=f"p{i}"), "", f"mine {i}", f"theirs {i}") for i in range(n)]
+def cases(n: int) -> list[JudgedPair]:
+    return [JudgedPair(replace(ITEM, id=str(i), prompt=f"p{i}"), "", f"mine {i}", f"theirs {i}") for i in range(n)]
 
 
 def test_a_thousand_items_take_two_thousand_calls(tmp_path: Path) -> None:
@@ -177,7 +182,7 @@ def test_a_thousand_items_take_two_thousand_calls(tmp_path: Path) -> None:
     judge = court.assigned.judge
     assert isinstance(judge, Recorder)
     assert len(judge.asked) == len(court.asked) == stage.total == stage.done == 2000
-    assert {f.worth for f in found} == {0.5}
+    assert {f.score for f in found} == {0.5}
     court.judge(cases(1000), stage)
     assert len(judge.asked) == 2000
 
@@ -201,7 +206,7 @@ def test_what_both_orders_are_worth(
     found = bench(tmp_path, lambda q: own_first if q.first.startswith("mine") else own_second).judge(
         cases(1), Stage("judging", "verdicts")
     )[0]
-    assert (found.worth, found.parts["strict"], found.parts["agree"]) == (worth, strict, agree)
+    assert (found.score, found.parts["strict"], found.parts["agree"]) == (worth, strict, agree)
     assert found.undecided == (own_first is None) + (own_second is None)
 
 
@@ -214,7 +219,7 @@ def test_ratings_are_compared_strictly_and_as_in_the_paper(
 ) -> None:
     court = bench(tmp_path, lambda q: own if q.first.startswith("mine") else other, "pointwise")
     found = court.judge(cases(1), Stage("judging", "verdicts"))[0]
-    assert (found.worth, found.parts["paper"]) == (worth, paper)
+    assert (found.score, found.parts["paper"]) == (worth, paper)
     assert len(court.asked) == 2
 
 

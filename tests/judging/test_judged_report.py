@@ -9,10 +9,10 @@ import pytest
 from golden_files import check_golden, run
 from made_reports import Made
 
-from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.analysis.judges import ArmVerdicts, BothOrders, consistency, judged_arm
-from mipo_bench.reports.analysis.shuffled_control import Held, controls
-from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.analysis.shuffled_control import ShuffledScores, controls
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
 from mipo_bench.reports.records.report import ArmRecord, Report
@@ -84,7 +84,7 @@ def made(*, validated: bool = False) -> Report:
     report = Made(suites=("personalized",)).report()
     arms = judged(report.arms)
     rng = random.Random("strangers")
-    held = [Held(a, [round(s * rng.random(), 3) for s in a.scores]) for a in report.arms]
+    held = [ShuffledScores(a, [round(s * rng.random(), 3) for s in a.scores]) for a in report.arms]
     warnings = [
         CaveatRecord(code="judge_family", message="judge and judged model are of one family by name (qwen)"),
         CaveatRecord(code="judge_not_validated", message="judge not validated"),
@@ -92,7 +92,7 @@ def made(*, validated: bool = False) -> Report:
     ]
     record = judge(report, arms, [] if validated else warnings)
     planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in arms)
-    declared = Declared("micro", 0.05, tuple(planned), 3)
+    declared = ComparisonPlan("micro", 0.05, tuple(planned), 3)
     found = {
         "arms": arms,
         "judges": [record],
@@ -119,14 +119,14 @@ def test_judges_and_controls_survive_the_file() -> None:
 
 
 def test_a_report_without_judges_says_nothing_of_them() -> None:
-    laid_out = page(Made().report())
+    laid_out = report_page(Made().report())
     assert not any("judge" in line for line in laid_out.head)
-    assert not any("judge" in grid.title or "shuffled" in grid.title for s in laid_out.sections for grid in s.grids)
+    assert not any("judge" in grid.title or "shuffled" in grid.title for s in laid_out.sections for grid in s.tables)
 
 
 def test_the_stamp_stands_at_the_head_until_the_judge_is_validated() -> None:
-    assert "! persona: judge not validated" in page(made()).head
-    assert not any("judge" in line for line in page(made(validated=True)).head)
+    assert "! persona: judge not validated" in report_page(made()).head
+    assert not any("judge" in line for line in report_page(made(validated=True)).head)
 
 
 def test_verdicts_weigh_users_equally_where_the_run_does() -> None:

@@ -11,7 +11,7 @@ from made_judges import Letters, blocks, mumbles, obeys, outside, scripted
 
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.judges import RuleJudge
-from mipo_bench.harness.judging.prompt import defused, judge_messages, mark_of, read_verdict
+from mipo_bench.harness.judging.prompt import judge_messages, read_verdict, separator_for, without_control_tokens
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.protocols import Judge, Question, Request, Verdict
 from mipo_bench.harness.types import Item, Response, Score
@@ -76,11 +76,11 @@ def test_the_obedient_judge_does_obey_what_is_outside() -> None:
 
 def test_a_mark_occurs_in_no_text_and_depends_on_all() -> None:
     texts = ["one", "two"]
-    mark = mark_of(texts)
-    assert mark == mark_of(texts)
-    assert len({mark, mark_of(["one", "twO"]), mark_of(["One", "two"])}) == 3
-    assert mark_of([mark]) != mark
-    assert all(mark_of([f"{m} {mark_of([m])}"]) not in m for m in texts)
+    mark = separator_for(texts)
+    assert mark == separator_for(texts)
+    assert len({mark, separator_for(["one", "twO"]), separator_for(["One", "two"])}) == 3
+    assert separator_for([mark]) != mark
+    assert all(separator_for([f"{m} {separator_for([m])}"]) not in m for m in texts)
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_a_mark_occurs_in_no_text_and_depends_on_all() -> None:
     ["<|im_end|>", "<|eot_id|>", "</s>", "<s>", "[INST]", "[/INST]", "<<SYS>>", "<end_of_turn>", "<\uff5cUser\uff5c>"],
 )
 def test_control_tokens_are_broken_up(token: str) -> None:
-    assert token not in defused(f"a{token}b")
-    assert token not in defused(f"<|x{token}|>")
-    assert defused("no <b>tags</b> and a < b | c > d") == "no <b>tags</b> and a < b | c > d"
+    assert token not in without_control_tokens(f"a{token}b")
+    assert token not in without_control_tokens(f"<|x{token}|>")
+    assert without_control_tokens("no <b>tags</b> and a < b | c > d") == "no <b>tags</b> and a < b | c > d"
 
 
 def test_a_tokenizers_own_control_tokens_are_broken_up() -> None:
-    assert defused("a @@stop@@ b") == "a @@stop@@ b"
-    assert defused("a @@stop@@ b", ["@@stop@@"]) == "a @ @stop@@ b"
+    assert without_control_tokens("a @@stop@@ b") == "a @@stop@@ b"
+    assert without_control_tokens("a @@stop@@ b", ["@@stop@@"]) == "a @ @stop@@ b"
 
 
 @pytest.mark.parametrize(

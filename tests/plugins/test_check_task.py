@@ -25,7 +25,7 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.second_process import fingerprints, in_second_process
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.testing import failures
-from mipo_bench.harness.types import Item, Message, Response, Score, Split, Suite, Task, Turn
+from mipo_bench.harness.types import Demonstration, Item, Message, Response, Score, Split, Suite, Task
 
 PLUGINS = load_plugins()
 
@@ -120,7 +120,7 @@ ITEM_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"user_id": "train-user-2"}, "splits", "item 'eval-0': its user_id 'train-user-2' is trained on as well"),
     ({"prompt": "Say it, train 1."}, "splits", "item 'eval-0': its prompt 'Say it, train 1.' is trained on as well"),
     (
-        {"demonstrations": (Turn("Say it, eval 2.", "word2"),)},
+        {"demonstrations": (Demonstration("Say it, eval 2.", "word2"),)},
         "splits",
         "item 'eval-0': a demonstration shows the evaluation prompt 'Say it, eval 2.'",
     ),

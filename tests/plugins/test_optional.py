@@ -23,7 +23,7 @@ CASES: dict[str, tuple[Callable[[Any], object], object, dict[str, object], objec
     "context_steps": (optional.context_steps, 2, {"context_steps": 1}, 1),
     "objective": (optional.objective_of, "dpo", {"objective": "grpo"}, "grpo"),
     "reward": (optional.reward_kind, "score", {"reward": "judge"}, "judge"),
-    "baseline": (optional.is_trained_baseline, False, {"baseline": True}, True),
+    "is_trained_baseline": (optional.is_trained_baseline, False, {"is_trained_baseline": True}, True),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,14 @@ class Unprintable(str):
 def test_a_value_that_cannot_be_shown_is_still_reported() -> None:
     with pytest.raises(PluginError, match="<Unprintable whose repr raises RuntimeError> is not one of"):
         check(suite=Unprintable("x"))
+
+
+def test_a_recipe_with_the_earlier_names_of_hooks_is_told_the_new_ones(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(
+        "from mipo_bench.baselines.recipes.mipo_random import MipoRandom\n"
+        "class Old(MipoRandom):\n    name = 'old'\n    baseline = True\n    drawn_as = 'mipo-random'\n"
+        "RECIPES = [Old]\n"
+    )
+    told = "baseline is called is_trained_baseline now: rename it; drawn_as is called shares_pairs_of now: rename it"
+    with pytest.raises(PluginError, match=told):
+        load_plugins([tmp_path / "old.py"])

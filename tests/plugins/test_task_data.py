@@ -20,7 +20,7 @@ from mipo_bench.harness.run.preflight import can_start, examine
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Task
-from mipo_bench.reports.pages.report import page
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
@@ -94,7 +94,7 @@ def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> No
     data = report.tasks[0].data or {}
     assert data["dataset"] == "openai/gsm8k"
     assert data["left out: training items with an evaluation prompt"] == 1
-    head = "\n".join(page(report).head)
+    head = "\n".join(report_page(report).head)
     assert f"data of gsm8k: openai/gsm8k, local files, digest {str(data['digest'])[:10]} (left out: 1 training" in head
     assert "1 users without conversations; 4 earlier turns" in head
     assert str(DATA) not in to_json(report)

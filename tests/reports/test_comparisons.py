@@ -7,9 +7,9 @@ import random
 import pytest
 from made_reports import Made
 
-from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
-from mipo_bench.reports.analysis.weak_baselines import flagged
-from mipo_bench.reports.pages.report import answers
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
+from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
+from mipo_bench.reports.pages.report import conclusions
 from mipo_bench.reports.records.report import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
 from mipo_bench.reports.stats import benjamini_hochberg, holm
 
@@ -21,7 +21,7 @@ PLANNED = [
     ("t", "good", True),
     ("t", "bad", True),
 ]
-DECLARED = Declared("micro", 0.05, PLANNED, 3)
+DECLARED = ComparisonPlan("micro", 0.05, PLANNED, 3)
 TASK = TaskRecord(
     name="t",
     suite="personalized",
@@ -130,7 +130,7 @@ def test_missing_seeds_are_said() -> None:
     assert "2 of 3 training seeds completed" in [w.message for w in found["good"].warnings]
 
 
-RIVALS = Declared("micro", 0.05, [*PLANNED, ("t", "sft", True)], 3, frozenset({"sft"}))
+RIVALS = ComparisonPlan("micro", 0.05, [*PLANNED, ("t", "sft", True)], 3, frozenset({"sft"}))
 
 
 def test_trained_baselines_are_exploratory_and_everybody_else_is_held_against_them() -> None:
@@ -165,7 +165,9 @@ def test_a_trained_baseline_below_the_base_model_is_flagged_with_its_curve() -> 
     sft = [arm("sft", 0.4, s) for s in range(3)]
     curve = [{"step": n + 1, "loss": 2.0 - n / 10} for n in range(8)]
     points = [CheckpointRecord(task="t", recipe="sft", train_seed=0, digest="d", lineage={"curve": curve})]
-    made = flagged(comparisons([TASK], [*ARMS, *sft], RIVALS), [TASK], points, RIVALS.baselines, RIVALS.alpha)
+    made = with_below_base_warnings(
+        comparisons([TASK], [*ARMS, *sft], RIVALS), [TASK], points, RIVALS.trained_baselines, RIVALS.alpha
+    )
     marked = {(c.base, c.method): w.message for c in made for w in c.warnings if w.code == "below_base"}
     assert set(marked) == {("plain", "sft"), ("sft", "good"), ("sft", "bad")}
     for message in marked.values():
@@ -175,7 +177,7 @@ def test_a_trained_baseline_below_the_base_model_is_flagged_with_its_curve() -> 
 
 def test_a_trained_baseline_above_the_base_model_is_not_flagged() -> None:
     made = comparisons([TASK], [*ARMS, *(arm("sft", 0.7, s) for s in range(3))], RIVALS)
-    assert flagged(made, [TASK], [], RIVALS.baselines, RIVALS.alpha) == made
+    assert with_below_base_warnings(made, [TASK], [], RIVALS.trained_baselines, RIVALS.alpha) == made
 
 
 def test_the_answer_names_the_best_prompting_and_the_best_trained_baseline_apart() -> None:
@@ -192,5 +194,5 @@ def test_the_answer_names_the_best_prompting_and_the_best_trained_baseline_apart
             "comparisons": [*report.comparisons, held],
         }
     )
-    before, after = next(iter(answers(report))), next(iter(answers(with_sft)))
+    before, after = next(iter(conclusions(report))), next(iter(conclusions(with_sft)))
     assert after == f"{before[:-1]}; -.250 to the best trained baseline, sft (exploratory, p ~ .500)."

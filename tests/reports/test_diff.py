@@ -18,8 +18,8 @@ from paths import GOLDEN
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff.diff_reports import diff_reports
 from mipo_bench.reports.diff.environment import environment_notes
-from mipo_bench.reports.diff.gate import Gate, judge
-from mipo_bench.reports.diff.records import ArmDiff, Options, ReportDiff, Side
+from mipo_bench.reports.diff.gate import Gate, apply_gate
+from mipo_bench.reports.diff.records import ArmDiff, DiffOptions, ReportDiff, Side
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.stats import Scores, compare, holm
@@ -64,7 +64,7 @@ def failing(report: Report) -> Report:
 
 
 def diffed(a: Report, b: Report, **options: Any) -> ReportDiff:
-    return diff_reports(Side(a, "A"), Side(b, "B"), Options(**options))
+    return diff_reports(Side(a, "A"), Side(b, "B"), DiffOptions(**options))
 
 
 def arm_of(diff: ReportDiff, name: str) -> ArmDiff:
@@ -315,18 +315,18 @@ def test_one_item_is_untestable_and_no_gate_passes_it() -> None:
     made = replace(BASE, n_math=1, suites=("math",), train_seeds=())
     diff = diffed(made.report(), made.report())
     assert all(arm.p_holm is None for arm in diff.arms)
-    assert judge(diff, Gate("regression")).code == 4
+    assert apply_gate(diff, Gate("regression")).code == 4
 
 
 def test_a_regression_decides_before_what_cannot_be_compared() -> None:
     b = with_tasks(WORSE.report(), lambda t: t.model_copy(update={"scorer_hash": "new"}) if t.name == "persona" else t)
-    assert judge(diffed(BASE.report(), b), Gate("regression")).code == 1
+    assert apply_gate(diffed(BASE.report(), b), Gate("regression")).code == 1
 
 
 def test_an_arm_or_task_that_is_new_passes() -> None:
     less = without(replace(BASE, suites=("math",)).report(), "few-shot")
-    assert judge(diffed(less, BASE.report()), Gate("regression")).code == 0
-    assert judge(diffed(BASE.report(), replace(BASE, suites=("math",)).report()), Gate("regression")).code == 4
+    assert apply_gate(diffed(less, BASE.report()), Gate("regression")).code == 0
+    assert apply_gate(diffed(BASE.report(), replace(BASE, suites=("math",)).report()), Gate("regression")).code == 4
 
 
 def test_a_noise_twin_is_no_arm() -> None:
@@ -336,7 +336,7 @@ def test_a_noise_twin_is_no_arm() -> None:
 def test_the_gate_holds_its_error_rate_on_null_reports() -> None:
     """Holm at 5%: of 60 pairs that differ by noise alone at most 8 may fail (one in 200 by chance)."""
     a = replace(BASE, suites=("personalized",), train_seeds=()).report()
-    failed = sum(judge(diffed(a, with_noise(a, seed)), Gate("regression")).code == 1 for seed in range(60))
+    failed = sum(apply_gate(diffed(a, with_noise(a, seed)), Gate("regression")).code == 1 for seed in range(60))
     assert failed <= 8
 
 

@@ -23,8 +23,8 @@ from rich.console import Console
 from mipo_bench.harness.cli import BUG, main
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import LiveDisplay, PlainDisplay
-from mipo_bench.reports.diff.trend import Past, history_page, trend_page
-from mipo_bench.reports.pages.page import Grid
+from mipo_bench.reports.diff.trend import PastReport, history_page, trend_page
+from mipo_bench.reports.pages.page import Table
 from mipo_bench.reports.records.report import FailureRecord, Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.render.csv_table import to_csv
@@ -118,7 +118,10 @@ def test_a_report_as_csv(report: Report, formula: str) -> None:
 
 
 def test_history_and_trend(report: Report) -> None:
-    past = [Past(f"a{HOSTILE}", "2026-01-02", HOSTILE, report), Past("b", "2026-01-03", HOSTILE, None, HOSTILE)]
+    past = [
+        PastReport(f"a{HOSTILE}", "2026-01-02", HOSTILE, report),
+        PastReport("b", "2026-01-03", HOSTILE, None, HOSTILE),
+    ]
     arm = f"{report.estimates[0].task}/{report.estimates[0].method}"
     for page in (history_page(past), trend_page(past, arm)):
         assert is_harmless(drawn(lambda console, page=page: draw(page, console)))
@@ -220,7 +223,7 @@ def test_remote_code_is_off_unless_asked_for() -> None:
     "name", [r"-1$\input{/etc/passwd}\write18{ls}$", r"+.\input{x}", r"+1%\input{x}", "+1 to -2^2"]
 )
 def test_what_begins_like_a_number_is_escaped_in_latex(name: str) -> None:
-    line = next(line for line in _table("t", Grid("g", ("a", "b"), ((name, "+.356 [1]"),))) if "356" in line)
+    line = next(line for line in _table("t", Table("g", ("a", "b"), ((name, "+.356 [1]"),))) if "356" in line)
     rest = re.sub(r"\$[+-][0-9.]+(?:\\%)?\$", "", line)
     assert not re.search(r"(?<!\\)[$%^]", rest)
     assert not re.search(r"\\(input|write)", rest)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.reports.render import latex, markdown
 from mipo_bench.reports.render.text_table import GAP, NARROWEST, table_lines
 
@@ -58,7 +58,7 @@ def unescaped(text: str) -> str:
 @given(TEXTS)
 def test_markdown_shows_the_text_and_no_markup(text: str) -> None:
     escaped = markdown.escape(text)
-    assert unescaped(escaped) == plain(text)
+    assert unescaped(escaped) == without_control_characters(text)
     bare = re.sub(r"\\.", "", escaped).replace("&amp;", "")
     assert not set(bare) & set("\\`*_{}[]<>#|!~$&")
     assert not re.search(r"@\w|#\d", escaped)
@@ -66,8 +66,8 @@ def test_markdown_shows_the_text_and_no_markup(text: str) -> None:
 
 @given(TEXTS)
 def test_a_printed_text_has_one_line_and_no_control_characters(text: str) -> None:
-    assert plain(text).isprintable()
-    assert len(plain(text)) == len(text)
+    assert without_control_characters(text).isprintable()
+    assert len(without_control_characters(text)) == len(text)
 
 
 @given(table=TABLES, width=st.integers(1, 100))

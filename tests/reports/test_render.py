@@ -16,7 +16,7 @@ from golden_files import check_golden, run
 from made_reports import Made
 from paths import GOLDEN
 
-from mipo_bench.harness.core.text import plain
+from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, FailureRecord, Report
 from mipo_bench.reports.records.report_file import to_json
 from mipo_bench.reports.render.csv_table import safe_cell, to_csv
@@ -213,7 +213,7 @@ def test_a_table_keeps_what_is_too_wide_whole() -> None:
 
 
 def test_control_characters_are_replaced() -> None:
-    assert plain("a\x1b[2Jb\u202ec\x00") == "a\ufffd[2Jb\ufffdc\ufffd"
+    assert without_control_characters("a\x1b[2Jb\u202ec\x00") == "a\ufffd[2Jb\ufffdc\ufffd"
     assert json.loads(to_json(evil()))["failures"][0]["method"] == EVIL
 
 

@@ -15,7 +15,7 @@ from fakes import FakeEngine, PanicError, SilentDisplay
 
 from mipo_bench.baselines.prompting.plain import Plain
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.core.redaction import redacted
+from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.plugins.registry import load_plugins
@@ -230,16 +230,16 @@ def test_keys_reach_neither_report_nor_store(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_what_has_the_shape_of_a_key_is_redacted(text: str) -> None:
-    assert "[key]" in redacted(text)
-    assert redacted(redacted(text)) == redacted(text)
+    assert "[key]" in redact(text)
+    assert redact(redact(text)) == redact(text)
 
 
 def test_a_key_that_begins_with_another_key_leaves_no_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_FIRST_TOKEN", "abcdefgh")
     monkeypatch.setenv("ANOTHER_TOKEN", "abcdefgh-tail")
-    assert redacted("sent abcdefgh-tail") == "sent [ANOTHER_TOKEN]"
+    assert redact("sent abcdefgh-tail") == "sent [ANOTHER_TOKEN]"
 
 
 @pytest.mark.parametrize("text", ["sk-short", "hf_hub", "https://example.org:8000/v1", "a:b@c", "task-specific-" * 9])
 def test_ordinary_texts_stay(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text

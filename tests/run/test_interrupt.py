@@ -10,8 +10,8 @@ import pytest
 
 BUSY = """
 import hashlib
-from mipo_bench.harness.run.interrupt import stoppable
-with stoppable():
+from mipo_bench.harness.run.interrupt import ctrl_c_stops
+with ctrl_c_stops():
     print("in", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """

@@ -13,7 +13,7 @@ import pytest
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 from worlds import World, guess, settings, settle
 
-from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError, StorageError
 from mipo_bench.harness.planning.plan import Plan, make_plan
@@ -179,7 +179,7 @@ def test_an_arm_whose_prompts_do_not_fit_is_a_hole_unless_it_is_allowed(tmp_path
 class BrokenCheckpoints(FakeEngine):
     """Its checkpoints cannot be loaded."""
 
-    def trained(self, arm: Arm, pairs: Any, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, pairs: Any, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         def broken(request: Request) -> str:
             raise ModelError("cannot load the model")
 
@@ -200,7 +200,7 @@ def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
     first, *rest = world.display.stages
     assert (first.name, first.done) == ("prompting arms and pairs of all tasks", 12 * len(report.arms))
     assert first.total == first.done
-    assert not any(stage.fresh for stage in rest if stage.unit == "responses")
+    assert not any(stage.computed_anything for stage in rest if stage.unit == "responses")
 
 
 def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_both_sides_of_all_pairs_are_asked_in_the_same_stream(world: World) -> N
     prompted = sum(a.recipe is None for a in report.arms)
     recipes, seeds, training_items = 4, 2, 24
     assert world.display.stages[0].done == 12 * prompted + 2 * recipes * seeds * training_items
-    assert not any(stage.fresh for stage in world.display.stages if stage.name.endswith("pairs"))
+    assert not any(stage.computed_anything for stage in world.display.stages if stage.name.endswith("pairs"))
 
 
 def test_a_response_that_is_damaged_before_it_is_scored_is_one_message(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from paths import TESTS
 
-from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import discordance_upper
 from mipo_bench.reports.statistics.power import kish_design_effect, mde, min_nonzero_clusters, required_items
 from mipo_bench.reports.statistics.sign_flip import sign_flip
@@ -56,7 +56,7 @@ def test_mcnemar_on_published_data() -> None:
         assert score.method == "wilson"
         assert [score.ci_low, score.ci_high] == pytest.approx(wilson, abs=1e-6)
     assert all(found.p_value != pytest.approx(wrong, abs=1e-6) for wrong in wrong_answers(case))
-    differences = Cells(np.asarray([case["input"]["b"]], float) - case["input"]["a"], np.ones(21))
+    differences = ClusterSums(np.asarray([case["input"]["b"]], float) - case["input"]["a"], np.ones(21))
     p_flip = sign_flip(differences, 0.05).p_value
     assert p_flip == pytest.approx(expected["p_signflip_equals_exact"], abs=1e-6)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from mipo_bench.reports.statistics.clusters import Cells
+from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.sign_flip import drawn_subsets, sign_flip
 from mipo_bench.reports.stats import Comparison, Scores, compare
 
@@ -91,7 +91,7 @@ def test_agrees_with_scipy_where_clusters_are_equal() -> None:
 def test_zero_is_outside_the_interval_just_where_p_is_at_most_alpha(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(6, 30))  # enumerated and drawn
-    cells = Cells(rng.normal(0.45, 1, (1, count)), rng.integers(1, 9, count).astype(float))
+    cells = ClusterSums(rng.normal(0.45, 1, (1, count)), rng.integers(1, 9, count).astype(float))
     found = sign_flip(cells, alpha=0.05, draws=999)
     assert found.p_value is not None
     assert found.ci_low is not None
@@ -103,7 +103,7 @@ def test_zero_is_outside_the_interval_just_where_p_is_at_most_alpha(seed: int) -
 @pytest.mark.parametrize("count", [8, 25])
 def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_margin(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
-    cells = Cells(rng.normal(0, 1, (1, count)), rng.integers(1, 9, count).astype(float))
+    cells = ClusterSums(rng.normal(0, 1, (1, count)), rng.integers(1, 9, count).astype(float))
     found = sign_flip(cells, alpha=0.05, margin=0.1, draws=999)
     wider = sign_flip(cells, alpha=0.10, draws=999)
     assert found.p_noninferiority is not None
@@ -122,15 +122,17 @@ def test_drawn_subsets_come_with_their_complements() -> None:
 
 def test_draws_come_close_to_enumeration() -> None:
     rng = np.random.default_rng(5)
-    cells = Cells(rng.normal(0.2, 1, (1, 16)), rng.integers(1, 5, 16).astype(float))
-    more = Cells(np.append(cells.u, 0.0)[np.newaxis], np.append(cells.n, 1e-9))  # a 17th cluster without weight
+    cells = ClusterSums(rng.normal(0.2, 1, (1, 16)), rng.integers(1, 5, 16).astype(float))
+    more = ClusterSums(
+        np.append(cells.sums, 0.0)[np.newaxis], np.append(cells.sizes, 1e-9)
+    )  # a 17th cluster without weight
     exact, drawn = sign_flip(cells, 0.05), sign_flip(more, 0.05, seed=1)
     assert [drawn.ci_low, drawn.ci_high] == pytest.approx([exact.ci_low, exact.ci_high], abs=0.02)
 
 
 def test_a_drawn_p_is_one_plus_k_over_one_plus_b() -> None:
     """Twenty large differences: no draw reaches the observed sum, and p is still not 0."""
-    found = sign_flip(Cells(np.linspace(1, 2, 20)[np.newaxis], np.ones(20)), 0.05, draws=99)
+    found = sign_flip(ClusterSums(np.linspace(1, 2, 20)[np.newaxis], np.ones(20)), 0.05, draws=99)
     assert found.test == "sign-flip-monte-carlo"
     assert found.p_value == pytest.approx(1 / 100)
     assert found.min_attainable_p == pytest.approx(1 / 100)

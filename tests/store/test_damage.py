@@ -18,7 +18,7 @@ from made_stores import RUNS, checkpoint_key, made_store, write_model
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import verify
-from mipo_bench.harness.store.database import SCHEMA, DamagedDatabaseError
+from mipo_bench.harness.store.database import STORE_SCHEMA, DamagedDatabaseError
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -58,7 +58,7 @@ def test_a_store_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> None:
     with closing(Store(folder)) as store:
         assert store.responses(["a"]) == rows
         assert [(r.id, r.keys, r.used) for r in store.runs()] == [("r" * 64, [{"item": "a"}], None)]
-        assert store.database.execute("PRAGMA user_version") == [(SCHEMA,)]
+        assert store.database.execute("PRAGMA user_version") == [(STORE_SCHEMA,)]
     with closing(Store(folder)) as store:
         assert not store.damaged
         assert len(store.runs()) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from mipo_bench.harness.core.hashing import file_digest
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store.database import SCHEMA
+from mipo_bench.harness.store.database import STORE_SCHEMA
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
@@ -88,7 +88,7 @@ def test_a_checkpoint_without_its_row_is_written_again(store: Store) -> None:
 
 def test_a_newer_store_is_refused(store: Store) -> None:
     with sqlite3.connect(store.folder / "store.sqlite") as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        db.execute(f"PRAGMA user_version = {STORE_SCHEMA + 1}")
     with pytest.raises(StorageError, match="newer mipo-bench"):
         Store(store.folder)
 

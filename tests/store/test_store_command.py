@@ -14,7 +14,7 @@ import pytest
 from golden_files import check_golden, run
 from made_stores import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
 
-from mipo_bench.harness.core.file_locks import Lock, opening
+from mipo_bench.harness.core.file_locks import Lock, startup_lock
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.store.garbage import Removed, collect
 from mipo_bench.harness.store.run_store import Store
@@ -169,7 +169,7 @@ def test_responses_that_are_gone_are_counted(folder: Path, capsys: pytest.Captur
 def test_no_run_begins_while_gc_is_at_work(folder: Path) -> None:
     """Else it could find a checkpoint just before its folder goes."""
     with ThreadPoolExecutor() as pool:
-        with opening(folder):
+        with startup_lock(folder):
             waiting = pool.submit(run_gc, folder)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.run.launch import Processes, as_environment, choose_gpu, take_place, threads_each
-from mipo_bench.harness.run.worker_main import from_line
-from mipo_bench.harness.run.workers import to_line, wanted
-from mipo_bench.harness.store.claims import living
+from mipo_bench.harness.run.launch import Processes, as_environment, choose_gpu, pop_launcher_rank, threads_each
+from mipo_bench.harness.run.worker_main import config_from_line
+from mipo_bench.harness.run.workers import config_to_line, worker_count
+from mipo_bench.harness.store.claims import live_owners
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.store.work_sharing import in_turn, parts
+from mipo_bench.harness.store.work_sharing import claim_each, shares
 from mipo_bench.harness.types import Response
 
 KEYS = [f"k{n:03}" for n in range(300)]
@@ -31,7 +31,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     yield stores
     for store in stores:
         store.close()
-    assert not living(tmp_path)
+    assert not live_owners(tmp_path)
 
 
 def test_nothing_is_claimed_twice(two: tuple[Store, Store]) -> None:
@@ -73,7 +73,7 @@ def test_claims_of_a_dead_process_are_free(tmp_path: Path) -> None:
 def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> None:
     first, second = two
     first.claims.processes = second.claims.processes = 2
-    ours, theirs = (parts(store.claims, KEYS, store.responses) for store in two)
+    ours, theirs = (shares(store.claims, KEYS, store.responses) for store in two)
     a, b = next(ours), next(theirs)
     assert (len(a.mine), len(b.mine)) == (75, 75)
     assert not set(a.mine) & set(b.mine)
@@ -91,16 +91,16 @@ def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> 
 
 
 def test_one_process_takes_everything_at_once(two: tuple[Store, Store]) -> None:
-    found = list(parts(two[0].claims, KEYS, two[0].responses))
+    found = list(shares(two[0].claims, KEYS, two[0].responses))
     assert [part.mine for part in found] == [KEYS]
 
 
 def test_what_another_process_leaves_undone_is_taken_over(two: tuple[Store, Store]) -> None:
     first, second = two
-    theirs = parts(second.claims, KEYS, second.responses)
+    theirs = shares(second.claims, KEYS, second.responses)
     next(theirs)
     theirs.close()  # nothing of it was stored
-    assert [part.mine for part in parts(first.claims, KEYS, first.responses)] == [KEYS]
+    assert [part.mine for part in shares(first.claims, KEYS, first.responses)] == [KEYS]
 
 
 def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
@@ -113,7 +113,7 @@ def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
         told.append("waits")
         second.claims.release(["a"])
 
-    assert list(in_turn(first.claims, units, wait)) == [2, 3, 1]
+    assert list(claim_each(first.claims, units, wait)) == [2, 3, 1]
     assert told == ["waits"]
 
 
@@ -143,7 +143,7 @@ def test_the_launchers_variables_are_read_and_removed(environment: dict[str, str
         **{"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "ACCELERATE_MIXED_PRECISION": "fp16"},
         **{"TORCHELASTIC_RUN_ID": "x", "HOME": "/home"},
     }
-    assert take_place(given) == place
+    assert pop_launcher_rank(given) == place
     assert given == {"HOME": "/home"}
 
 
@@ -166,7 +166,7 @@ def test_each_process_takes_its_gpu_and_its_share_of_the_cores() -> None:
 def test_a_place_survives_the_environment() -> None:
     place = Processes(2, 4, 1, 2)
     variables = as_environment(place) | {"HOME": "/"}
-    assert take_place(variables) == place
+    assert pop_launcher_rank(variables) == place
     assert variables == {"HOME": "/"}
 
 
@@ -175,11 +175,11 @@ def test_a_run_hands_its_whole_configuration_to_its_helpers(tmp_path: Path) -> N
     plugin.write_text("TASKS = []\n")
     options = {"include": [str(plugin)], "data": [f"gsm8k={tmp_path}"], "recipes": ["mipo-random"], "seeds": 2}
     config = load_config(None, ["grid.beta=[0.1,0.2]", f"store={tmp_path / 'store'}"], options)
-    assert from_line(to_line(config)) == config
+    assert config_from_line(config_to_line(config)) == config
 
 
 def test_how_many_processes_a_run_has() -> None:
-    assert 1 <= wanted(load_config(None, [], {})) <= 4
-    assert wanted(load_config(None, ["processes=3"], {})) == 3
-    assert wanted(load_config(None, [], {"model": "some/model"})) == 1
-    assert wanted(load_config(None, [], {"model": "answers.jsonl"})) == 1
+    assert 1 <= worker_count(load_config(None, [], {})) <= 4
+    assert worker_count(load_config(None, ["processes=3"], {})) == 3
+    assert worker_count(load_config(None, [], {"model": "some/model"})) == 1
+    assert worker_count(load_config(None, [], {"model": "answers.jsonl"})) == 1

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import TrainingError
-from mipo_bench.harness.protocols import Arm, Continuations, Generator, Likelihood, Prompt, Request
+from mipo_bench.harness.protocols import Arm, Generator, Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Message, Response
 
@@ -47,7 +47,7 @@ class FakeGenerator:
         """The answers in the order of the requests."""
         return [response for _, response in sorted(self.generate(requests), key=lambda found: found[0])]
 
-    def likelihoods(self, asked: Sequence[Continuations]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """A text is the more probable the more of its words stand in the prompt."""
         for position, question in enumerate(asked):
             yield position, tuple(_likelihood(question.prompt, text) for text in question.texts)
@@ -75,7 +75,7 @@ class FakeEngine:
     model_digest: str = "base"
     device: str = "cpu"
     dtype: str = "float32"
-    backend: str = "fake"
+    name: str = "fake"
     failure: str = "the loss is nan at step 1; lower train.lr"
     window: int | None = None
     trainings: list[tuple[str, PairSet | PromptSet]] = field(default_factory=list)
@@ -92,7 +92,7 @@ class FakeEngine:
     def base_generator(self) -> FakeGenerator:
         return self._base
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         key = (arm.task, str(arm.recipe), int(arm.train_seed or 0))
         if key in self.fail:
             raise TrainingError(self.failure)
@@ -104,7 +104,7 @@ class FakeEngine:
         else:
             counts = {"used": len(data.prompts), "discarded": {}}
         lineage = {"pairs": counts, "curve": []}
-        return Trained(FakeGenerator(name, self.trained_answer), name, lineage)
+        return TrainedCheckpoint(FakeGenerator(name, self.trained_answer), name, lineage)
 
     def unload(self) -> None:
         pass

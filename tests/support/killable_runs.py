@@ -23,16 +23,16 @@ from typing import Any, Self
 
 from fakes import FakeEngine, FakeGenerator, SilentDisplay
 
-from mipo_bench.harness.backends.base import Trained
+from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.protocols import Arm, Request
-from mipo_bench.harness.run.interrupt import STOPPED, stoppable
+from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.launch import Processes
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.run.session import conduct, write
+from mipo_bench.harness.run.session import compute_report, write
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -75,7 +75,7 @@ class StoringEngine(FakeEngine):
         self.store, self.mark = store, mark
         self._base = SlowGenerator("base", mark)
 
-    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> Trained:
+    def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         def write_model(folder: Path) -> None:
             for step in range(STEPS):
                 with (folder / "model.safetensors").open("ab") as file:
@@ -86,7 +86,7 @@ class StoringEngine(FakeEngine):
 
         found = self.store.checkpoints.get_or_write(digest(["fake", arm, data.digest]), write_model)
         lineage = {"pairs": {"used": examples_of(data), "digest": data.digest}, "curve": []}
-        return Trained(SlowGenerator(found.digest, self.mark), found.digest, lineage)
+        return TrainedCheckpoint(SlowGenerator(found.digest, self.mark), found.digest, lineage)
 
 
 class MarkedTask:
@@ -130,11 +130,11 @@ def run_once(folder: Path, processes: Processes, mark: Mark, seeds: int = 2) -> 
     plan = _marked(make_plan(config), mark)
     _meet(folder, processes)
     try:
-        with stoppable(), closing(open_for_run(config.store)) as store:
+        with ctrl_c_stops(), closing(open_for_run(config.store)) as store:
             marked: Any = MarkedStore(store, mark)
-            report = conduct(Run(config, plan, marked, StoringEngine(store, mark), SilentDisplay()), processes)
+            report = compute_report(Run(config, plan, marked, StoringEngine(store, mark), SilentDisplay()), processes)
     except KeyboardInterrupt:
-        return STOPPED
+        return EXIT_INTERRUPTED
     if report is not None:
         mark(REPORT)
         write(report, config.out)

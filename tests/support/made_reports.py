@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mipo_bench.reports.analysis.comparisons import Declared, comparisons, estimates
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.records.report import (
     ArmRecord,
     CheckpointRecord,
@@ -52,7 +52,7 @@ class Made:
         tasks = [self._task(suite) for suite in self.suites]
         arms = [arm for task in tasks for arm in self._arms(task)]
         planned = dict.fromkeys((a.task, a.method, a.recipe is not None) for a in arms)
-        declared = Declared("micro", 0.05, tuple(planned), len(self.train_seeds))
+        declared = ComparisonPlan("micro", 0.05, tuple(planned), len(self.train_seeds))
         return seal(
             Report(
                 created=self.created,

@@ -13,7 +13,7 @@ from made_judges import Letters
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.judging.assign import Assigned
+from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.protocols import Arm, Judge, Request
 from mipo_bench.harness.run.run import Run
@@ -70,7 +70,7 @@ def plan_of(config: RunConfig, task: Letters) -> Plan:
     base = make_plan(replace_config(config, tasks=["persona"]))
     items = task.items("eval")
     plan = TaskPlan(task, items, (), "profile", ("no-context", "profile"), (), Decoding(8, 0.1, 0.9))
-    arms = [Arm(task.name, b) for b in plan.baselines] + [Arm(task.name, "profile", sample_seed=1, noise=True)]
+    arms = [Arm(task.name, b) for b in plan.baselines] + [Arm(task.name, "profile", sample_seed=1, aa_twin=True)]
     return Plan((plan,), base.baselines, base.recipes, tuple(arms))
 
 
@@ -88,9 +88,9 @@ class Court:
     def run(self, judge: Judge, kind: str = "model", settings: Sequence[str] = ("judge.retest=4",)) -> Report:
         config = load_config(None, settings, {"recipes": []})
         self.display = SilentDisplay()
-        assigned = Assigned(judge, kind)  # type: ignore[arg-type]
+        assigned = AssignedJudge(judge, kind)  # type: ignore[arg-type]
         plan = plan_of(config, self.task)
         engine = FakeEngine(words, follows)
         run = Run(config, plan, self.store, engine, self.display, {self.task.name: assigned})
-        self.jury = run.jury
+        self.jury = run.judged_arms
         return run.execute()

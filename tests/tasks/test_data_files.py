@@ -13,7 +13,7 @@ import pytest
 from paths import DATA
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.data.rows import Row, _decoded
+from mipo_bench.tasks.data.rows import DataRow, _decoded
 from mipo_bench.tasks.public.arc import ArcChallenge, ArcEasy
 from mipo_bench.tasks.public.community_alignment import CommunityAlignment
 from mipo_bench.tasks.public.gsm8k import Gsm8k
@@ -380,8 +380,8 @@ def test_lists_of_objects_may_be_objects_of_lists_and_ids_may_be_floats(tmp_path
 
     folder = changed("multifaceted_bench/train.jsonl", tmp_path, turn)
     assert MultifacetedBench(folder).items("eval") == MultifacetedBench(DATA).items("eval")
-    assert Row({"n": 12.0}, "f", 1).key("n") == "12"
-    ragged = Row({"n": {"a": [1], "b": []}}, "f", 3)
+    assert DataRow({"n": 12.0}, "f", 1).key("n") == "12"
+    ragged = DataRow({"n": {"a": [1], "b": []}}, "f", 3)
     with pytest.raises(DataError, match="f, row 3: the field 'n' must hold nothing but objects"):
         ragged.mappings("n")
 

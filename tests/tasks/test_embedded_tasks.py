@@ -179,7 +179,7 @@ def test_final_number(text: str, number: float | None) -> None:
 )
 def test_a_target_in_plain_digits_has_no_exponent(value: float, digits: str) -> None:
     """A target like 1e-05 would be read as 1 from every right answer."""
-    assert answers.plain(value) == digits
+    assert answers.number_text(value) == digits
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.evaluation.scoring import describe_task
 from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import decoding_of, make_plan
-from mipo_bench.harness.types import Decoding, ForeignTask, Item, Response
-from mipo_bench.tasks.lm_eval.index import find
+from mipo_bench.harness.types import Decoding, ExternalTask, Item, Response
+from mipo_bench.tasks.lm_eval.index import find_task_file
 from mipo_bench.tasks.lm_eval.metrics import named_option
 from mipo_bench.tasks.lm_eval.task import LMEvalTask
 
@@ -36,7 +36,7 @@ def messages(item: Item, shots: bool = False) -> str:
 
 def test_a_multiple_choice_file_becomes_a_task(tmp_path: Path) -> None:
     task = LMEvalTask(str(choice_task(tmp_path)))
-    assert isinstance(task, ForeignTask)
+    assert isinstance(task, ExternalTask)
     assert (task.name, task.suite, task.version, task.binary) == ("lm-eval:local_facts", "choice", 1, True)
     assert (task.reference, task.decoding) == ("plain", Decoding(0, 0.0))
     items = task.items("eval")
@@ -189,17 +189,17 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_built_in_names_are_found_or_suggested() -> None:
-    assert find("gsm8k").name == "gsm8k.yaml"
+    assert find_task_file("gsm8k").name == "gsm8k.yaml"
     with pytest.raises(PluginError, match="Did you mean lm-eval:arc_easy"):
-        find("arc_esy")
+        find_task_file("arc_esy")
 
 
 @pytest.mark.training
 def test_groups_and_tags_are_opened_up() -> None:
     with pytest.raises(PluginError, match="is a group of 57 tasks; give them one by one: lm-eval:mmlu_abstract"):
-        find("mmlu")
+        find_task_file("mmlu")
     with pytest.raises(PluginError, match=r"a group of 2 tasks.*lm-eval:arc_challenge, lm-eval:arc_easy\."):
-        find("ai2_arc")
+        find_task_file("ai2_arc")
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.answers import LETTERS, chosen_letter, final_number, plain, to_number
-from mipo_bench.tasks.data.rows import Row, rows_digest
+from mipo_bench.tasks.answers import LETTERS, chosen_letter, final_number, number_text, to_number
+from mipo_bench.tasks.data.rows import DataRow, rows_digest
 
 NUMBERS = st.decimals(-(10**9), 10**9, places=2, allow_nan=False).map(lambda d: Decimal(d).normalize())
 BEFORE = st.sampled_from(["Answer: ", "the answer is ", "9 apples. #### ", "3 + 4 = 7, so the answer is: ", "2 and "])
@@ -30,7 +30,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=8,
 )
-READERS: list[Callable[[Row], object]] = [
+READERS: list[Callable[[DataRow], object]] = [
     lambda row: row.optional("field"),
     lambda row: row.text("field"),
     lambda row: row.key("field"),
@@ -55,8 +55,8 @@ def test_a_final_number_is_read_in_every_spelling(
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_in_plain_digits_is_read_as_itself(value: float) -> None:
-    assert to_number(plain(value)) == value
-    assert final_number(f"Answer: {plain(value)}") == value
+    assert to_number(number_text(value)) == value
+    assert final_number(f"Answer: {number_text(value)}") == value
 
 
 @given(st.text() | st.text("0123456789,.$+-\u2212=# answeris:\\boxed{}\n"))
@@ -90,31 +90,33 @@ def test_the_only_option_that_is_named_is_chosen(names: list[str], data: st.Data
 
 @pytest.mark.parametrize("reader", READERS)
 @given(value=JSON)
-def test_whatever_a_field_holds_is_read_or_refused_by_name(reader: Callable[[Row], object], value: object) -> None:
+def test_whatever_a_field_holds_is_read_or_refused_by_name(reader: Callable[[DataRow], object], value: object) -> None:
     try:
-        reader(Row({"field": value}, "file.jsonl", 3, "line"))
+        reader(DataRow({"field": value}, "file.jsonl", 3, "line"))
     except DataError as error:
         assert str(error).startswith("file.jsonl, line 3: the field 'field")  # noqa: PT017 - it need not be raised
 
 
 @given(st.integers(-(2**53), 2**53))
 def test_an_identifier_is_the_same_as_number_and_as_text(number: int) -> None:
-    assert {Row({"id": value}, "f", 1).key("id") for value in (number, float(number), f" {number} ")} == {str(number)}
+    assert {DataRow({"id": value}, "f", 1).key("id") for value in (number, float(number), f" {number} ")} == {
+        str(number)
+    }
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), JSON, min_size=1, max_size=3))
 def test_objects_are_the_same_as_values_and_as_json_in_a_cell(values: dict[str, object]) -> None:
     text = json.dumps(values)
     assume(json.loads(text) == values)  # NaN is not equal to itself
-    assert Row({"o": text}, "f", 1).mapping("o").values == Row({"o": values}, "f", 1).mapping("o").values
-    assert Row({"o": json.dumps([values])}, "f", 1).sequence("o") == [values]
+    assert DataRow({"o": text}, "f", 1).mapping("o").values == DataRow({"o": values}, "f", 1).mapping("o").values
+    assert DataRow({"o": json.dumps([values])}, "f", 1).sequence("o") == [values]
 
 
 @given(st.lists(st.fixed_dictionaries({"a": st.integers(), "b": st.text(max_size=5)}), min_size=1, max_size=4))
 def test_a_list_of_objects_is_the_same_as_an_object_of_lists(rows: list[dict[str, object]]) -> None:
     lists = {name: [row[name] for row in rows] for name in ("a", "b")}
-    assert [part.values for part in Row({"o": lists}, "f", 1).mappings("o")] == rows
-    assert [part.values for part in Row({"o": rows}, "f", 1).mappings("o")] == rows
+    assert [part.values for part in DataRow({"o": lists}, "f", 1).mappings("o")] == rows
+    assert [part.values for part in DataRow({"o": rows}, "f", 1).mappings("o")] == rows
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=4), JSON, max_size=4), min_size=1, max_size=4))
@@ -122,6 +124,6 @@ def test_the_digest_of_rows_depends_on_values_and_not_on_the_order_of_fields(
     rows: list[dict[str, object]],
 ) -> None:
     turned = [dict(reversed(row.items())) for row in rows]
-    digest = rows_digest(Row(row, "f", 1) for row in rows)
-    assert digest == rows_digest(Row(row, "other", 2) for row in turned)
-    assert digest != rows_digest(Row(row, "f", 1) for row in [*rows, {}])
+    digest = rows_digest(DataRow(row, "f", 1) for row in rows)
+    assert digest == rows_digest(DataRow(row, "other", 2) for row in turned)
+    assert digest != rows_digest(DataRow(row, "f", 1) for row in [*rows, {}])

@@ -17,14 +17,14 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Item, JudgedTask, Response, SteppedBaseline, Task
 from mipo_bench.tasks.public.community_alignment import CommunityAlignment
 from mipo_bench.tasks.public.gsm8k import Gsm8k
-from mipo_bench.tasks.public.preference_task import JudgedPublic, word_f1
+from mipo_bench.tasks.public.preference_task import PreferenceTask, word_f1
 from mipo_bench.tasks.public.public_task import PublicTask
 
 PLUGINS = load_plugins()
 TASKS: dict[str, PublicTask] = {
     name: task.with_data(DATA) for name, task in PLUGINS.tasks.items() if isinstance(task, PublicTask)
 }
-JUDGED = {name: task for name, task in TASKS.items() if isinstance(task, JudgedPublic)}
+JUDGED = {name: task for name, task in TASKS.items() if isinstance(task, PreferenceTask)}
 EXACT = {name: task for name, task in TASKS.items() if name not in JUDGED}
 
 
@@ -238,7 +238,7 @@ def test_another_language_is_a_subclass_away() -> None:
 
 def test_multifaceted_bench_splits_by_prompt_and_judges_by_the_rubrics() -> None:
     task = TASKS["multifaceted_bench"]
-    assert isinstance(task, JudgedPublic)
+    assert isinstance(task, PreferenceTask)
     one = next(i for i in task.items("eval") if i.prompt == "Why do bridges need gaps?")
     assert task.gold(one) != task.wrong(one)
     assert "bridges" in task.wrong(one)

@@ -19,7 +19,7 @@ from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.judging.rewards import score_reward
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.protocols import Continuations, Pair
+from mipo_bench.harness.protocols import LikelihoodRequest, Pair
 from mipo_bench.harness.training import contrastive, grpo, sft
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet, PromptSet, Reward
@@ -72,7 +72,7 @@ def changed(folder: Path) -> set[str]:
 def likelihood(prompt: tuple[Message, ...], response: str) -> tuple[float, int]:
     """Log-probability and tokens of a response with its end, by the code that evaluates."""
     generator = HFGenerator(FOLDER, "base", PLACEMENT)
-    asked = Continuations(generator.render(prompt, None).text, (response + generator.tokenizer.eos_token,))
+    asked = LikelihoodRequest(generator.render(prompt, None).text, (response + generator.tokenizer.eos_token,))
     _, (found,) = next(iter(generator.likelihoods([asked])))
     return found.logprob, found.n_tokens
 
@@ -144,11 +144,11 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     score = score_reward(TASK)
 
     def of(items: object, texts: object) -> list[float]:
-        found = score.of(items, texts)  # type: ignore[arg-type]
+        found = score.rate(items, texts)  # type: ignore[arg-type]
         seen.extend(found)
         return found
 
-    loss = first_loss(prompts(replace(score, of=of)), tmp_path, batch_size=4, generations=3, lr=1e-4)
+    loss = first_loss(prompts(replace(score, rate=of)), tmp_path, batch_size=4, generations=3, lr=1e-4)
     assert loss == pytest.approx(0, abs=1e-3)
     assert len(seen) == len(ITEMS) * 3
     lineage = json.loads((tmp_path / "lineage.json").read_text())

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from mipo_bench.harness.backends.hf import HFEngine, checkpoint_key
+from mipo_bench.harness.backends.hf import HFBackend, checkpoint_key
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.core.hashing import model_digest
@@ -30,7 +30,7 @@ from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.training.train import _leaner, saved_whole, train
+from mipo_bench.harness.training.train import saved_whole, train, with_less_memory
 from mipo_bench.harness.types import Decoding
 
 pytestmark = pytest.mark.training
@@ -95,7 +95,7 @@ def test_the_checkpoint_is_an_ordinary_folder(trained: Path) -> None:
     base = AutoTokenizer.from_pretrained(FOLDER)
     assert tokenizer.get_vocab() == base.get_vocab()
     assert tokenizer.chat_template == base.chat_template
-    assert model_folder.resolve(str(trained)) == trained
+    assert model_folder.resolve_model(str(trained)) == trained
 
 
 def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:
@@ -240,10 +240,10 @@ def test_what_no_gpu_repeats_is_trained_all_the_same_and_nothing_of_it_stays_in_
     tried, models_made = list[bool](), list[weakref.ref[torch.nn.Module]]()
 
     def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
-        tried.append(job.repeatable)
+        tried.append(job.deterministic)
         prepared = dpo.prepare(job, scratch, on_step)
         models_made.append(weakref.ref(prepared.trainer.model))
-        if job.repeatable:
+        if job.deterministic:
             raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
         return prepared
 
@@ -255,7 +255,7 @@ def test_what_no_gpu_repeats_is_trained_all_the_same_and_nothing_of_it_stays_in_
 
 def test_only_the_checkpoint_in_use_is_in_memory(trained: Path, tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as store:
-        engine = HFEngine(load_config(None, [], {}), FOLDER, Placement(threads=1), store)
+        engine = HFBackend(load_config(None, [], {}), FOLDER, Placement(threads=1), store)
         one, two = (engine._generator(folder, name) for folder, name in ((trained, "one"), (trained, "two")))
         asked = [Request("hello", 0, Decoding(2, 0.0))]
         first = list(engine.base.generate(asked)), list(one.generate(asked))
@@ -290,6 +290,9 @@ def raise_reset(folder: Path) -> None:
 def test_short_of_memory_activations_are_recomputed_before_batches_are_split() -> None:
     base, error = training(), torch.OutOfMemoryError("CUDA out of memory")
     gpu = replace(base, placement=replace(base.placement, device="cuda"))
-    first = _leaner(gpu, error)
-    assert (first.recompute, first.parts) == (True, 1)
-    assert [(t.recompute, t.parts) for t in (_leaner(first, error), _leaner(base, error))] == [(True, 2), (False, 2)]
+    first = with_less_memory(gpu, error)
+    assert (first.activation_checkpointing, first.gradient_accumulation_steps) == (True, 1)
+    assert [
+        (t.activation_checkpointing, t.gradient_accumulation_steps)
+        for t in (with_less_memory(first, error), with_less_memory(base, error))
+    ] == [(True, 2), (False, 2)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from mipo_bench.harness.types import Item, Response, Score, Split, Suite, Turn
+from mipo_bench.harness.types import Demonstration, Item, Response, Score, Split, Suite
 
 GREETINGS = {
     "eval": {
@@ -71,7 +71,7 @@ def _items(split: Split) -> tuple[Item, ...]:
             greeting,
             f"speaker-of-{language.lower()}",
             f"About the user: speaks {language}.",
-            demonstrations=(Turn("Greet me.", f"{greetings[1 - n].capitalize()}!"),),
+            demonstrations=(Demonstration("Greet me.", f"{greetings[1 - n].capitalize()}!"),),
         )
         for language, greetings in GREETINGS[split].items()
         for n, (hour, greeting) in enumerate(zip(HOURS[split], greetings, strict=True))

@@ -36,6 +36,7 @@ class DecodingConfig(ConfigSection):
     max_new_tokens: Count | None = None
     """None leaves it to the task."""
     seed: int = 0
+    """Sampling seed of the evaluated responses."""
 
 
 class CadConfig(ConfigSection):
@@ -71,18 +72,25 @@ class TrainConfig(ConfigSection):
     """Training settings. The defaults are the paper's, for full fine-tuning; LoRA needs a larger learning rate."""
 
     method: Literal["full", "lora"] = "full"
+    """Full fine-tuning, or LoRA adapters that are merged after training (LoRA needs a larger learning rate)."""
     lr: Positive = 5e-7
+    """Peak learning rate."""
     beta: Positive = 0.1
+    """DPO's beta: how strongly the loss holds the policy to the base model."""
     epochs: Positive = 1.0
+    """Passes over the training examples."""
     batch_size: Count = 4
+    """Examples of one optimizer step."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps."""
     max_length: Count = 4096
+    """Tokens of prompt and response together; longer examples are left out and counted."""
     lora_rank: Count = 16
+    """Rank of the LoRA adapters."""
     loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
     temperature: Positive = 100.0
-    """What InfoNCE divides log-probabilities by."""
+    """Divisor of InfoNCE's log-probabilities."""
     generations: Annotated[int, Field(ge=2, strict=True)] = 4
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001
@@ -104,6 +112,7 @@ class GridConfig(ConfigSection):
     beta: Points = ()
     """For recipes that are trained by DPO."""
     lr: Points = ()
+    """Learning rates, for every recipe."""
 
 
 def _judge_name(text: str) -> str:
@@ -118,9 +127,11 @@ class JudgeConfig(ConfigSection):
     name: Annotated[str, AfterValidator(_judge_name)] | None = None
     """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
     protocol: Literal["pairwise", "pointwise"] = "pairwise"
+    """Two responses compared in both orders, or each response rated by itself from 1 to 5."""
     temperature: Annotated[float, Field(ge=0)] = 0.1
     top_p: Share = 0.9
     max_new_tokens: Count = 256
+    """Longest answer of a judge, in tokens."""
     retest: Annotated[int, Field(ge=0, strict=True)] = 50
     """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
     shuffled: bool = False
@@ -135,7 +146,7 @@ class JudgeConfig(ConfigSection):
 
 
 class InformationConfig(ConfigSection):
-    """What mutual information is measured of (`mutual_information`)."""
+    """The responses whose mutual information with the user (or prompt) is measured."""
 
     arms: tuple[str, ...] | None = None
     """Methods; None: the reference of each task and everything trained. Empty: nothing is measured."""
@@ -223,6 +234,7 @@ class RunConfig(ConfigSection):
     backend_args: Mapping[str, Any] = {}
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
+    """Tasks that run unless `tasks` names others."""
     tasks: tuple[str, ...] = ()
     """Named tasks; they take the place of the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
@@ -230,18 +242,21 @@ class RunConfig(ConfigSection):
     data: Annotated[Mapping[str, Path], BeforeValidator(folders)] = Field(default={}, exclude=True)
     """Task -> folder with its data, `*` for all others. Reports know data by its content, whatever folder it is in."""
     baselines: tuple[str, ...] | None = None
-    """None: every baseline that applies to a task. The reference of a task always runs."""
+    """None: the default ones among those that apply to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None
-    """None: every recipe that applies to a task. Empty: no training."""
+    """None: the default ones among those that apply to a task. Empty: no training."""
     seeds: Count = 3
+    """Training seeds of each recipe."""
     limit: Count | None = None
     """Evaluation items of a task (whole users first), and twice as many training items."""
     reference: Mapping[str, str] = {}
     """Task -> the prompting baseline that its recipes are prompted with and compared against."""
     noise_floor: bool = True
+    """Whether the reference runs a second time under another sampling seed (the A/A twin)."""
     average: Literal["micro", "macro"] = "micro"
-    """What weighs equally in every average: items (micro) or users (macro)."""
+    """Which units weigh equally in every average: items (micro) or users (macro)."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Significance level; intervals have level 1 - alpha."""
     decoding: DecodingConfig = DecodingConfig()
     cad: CadConfig = CadConfig()
     best_of_n: BestOfNConfig = BestOfNConfig()
@@ -252,9 +267,13 @@ class RunConfig(ConfigSection):
     chat: ChatConfig = ChatConfig()
     information: InformationConfig = InformationConfig()
     store: Path = DEFAULT_STORE
+    """Folder of the run store."""
     out: Path = DEFAULT_REPORT
+    """Folder of report.json and report.md."""
     device: str = "auto"
+    """torch device; auto takes a GPU where there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format while answering; auto: float32 on a CPU or where anything is trained, else bfloat16."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """transformers' `attn_implementation`; auto leaves the choice to it."""
     device_map: str | None = None
@@ -270,6 +289,7 @@ class RunConfig(ConfigSection):
     processes: Annotated[int, Field(ge=0, strict=True)] = 1
     """Processes of this machine that share the work; 0 takes one for each core, up to four."""
     trust_remote_code: bool = False
+    """Whether code that comes with a model may run."""
 
     @property
     def source(self) -> AnswerSource:

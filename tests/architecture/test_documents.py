@@ -1,0 +1,44 @@
+"""The documents point at files that exist, and README quotes the committed report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from golden_files import run
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "harness").rglob("*.md")])
+
+
+def links(text: str) -> list[str]:
+    """The targets of all links to files of this repository, without their anchors."""
+    found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    return [target.partition("#")[0] for target in found if "://" not in target and not target.startswith("#")]
+
+
+def test_links_are_found() -> None:
+    assert links("[a](b.md#c) and [d](https://e.org) and [f](#g)\n```\n[h](i)\n```\n") == ["b.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    missing = [t for t in links(document.read_text(encoding="utf-8")) if not (document.parent / t).exists()]
+    assert missing == []
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = {(ROOT / target).resolve() for target in links((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert [page.name for page in (ROOT / "docs").rglob("*.md") if page.resolve() not in linked] == []
+
+
+def test_the_readme_quotes_the_committed_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(f"show {ROOT / 'mipo-bench-report'}", capsys).out.splitlines()
+    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    quoted = [line for block in blocks if "───" in block and "┌" not in block for line in block.splitlines()]
+    assert len(quoted) > 10
+    assert [line for line in quoted if set(line) != {"─"} and line not in [s.rstrip() for s in shown]] == []

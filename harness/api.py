@@ -45,21 +45,21 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
     return report
 
 
-def write_report(report: Report, folder: Path = DEFAULT_REPORT) -> None:
+def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
     """Write `report.json` and `report.md`, as `mipo-bench run` does. Raises StorageError."""
     from mipo_bench.harness.run.session import write
 
-    write(report, folder)
+    write(report, Path(folder))
 
 
-def load_report(name: str | Path = DEFAULT_REPORT, *, store: Path = DEFAULT_STORE) -> Report:
+def load_report(name: str | Path = DEFAULT_REPORT, *, store: str | Path = DEFAULT_STORE) -> Report:
     """A report by its file or folder, by a git revision that has it, or by the id of a run in the store.
 
     Raises ReportError where there is none, or where it is damaged.
     """
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
 
-    return find_report(str(name), ReportSearch(store))
+    return find_report(str(name), ReportSearch(Path(store)))
 
 
 def compare(
@@ -92,7 +92,7 @@ def diff(
     *,
     margins: Mapping[str, float] | None = None,
     arms: Sequence[str] = (),
-    store: Path = DEFAULT_STORE,
+    store: str | Path = DEFAULT_STORE,
 ) -> ReportDiff:
     """Compare two reports like `mipo-bench diff`: B - A on the items that both have, with Holm over all arms.
 
@@ -103,7 +103,7 @@ def diff(
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.records import DiffOptions
 
-    return diff_reports(_side(a, "a", store), _side(b, "b", store), DiffOptions(margins or {}, tuple(arms)))
+    return diff_reports(_side(a, "a", Path(store)), _side(b, "b", Path(store)), DiffOptions(margins or {}, tuple(arms)))
 
 
 def _side(report: Report | str | Path, label: str, store: Path) -> Side:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from golden_files import run as command
+from paths import ROOT
 
 from mipo_bench.harness.api import compare, diff, load_report, run, write_report
 from mipo_bench.harness.errors import ConfigError, UserError
@@ -69,3 +73,11 @@ def test_errors_are_those_of_the_command(tmp_path: Path) -> None:
         compare(tmp_path / "nothing.jsonl", tmp_path / "other.jsonl")
     with pytest.raises(UserError, match="there is no report"):
         load_report(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize("function", [run, write_report, load_report, compare, diff])
+def test_the_page_names_every_parameter(function: Callable[..., object]) -> None:
+    page = (ROOT / "docs" / "python-api.md").read_text()
+    [shown] = re.findall(rf"^\| `{function.__name__}\((.*?)\)` \|", page, flags=re.MULTILINE)
+    names = [part.split("=")[0].strip("* ") for part in shown.replace("()", "").split(",")]
+    assert names == list(inspect.signature(function).parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.redaction import redact
@@ -85,9 +86,17 @@ def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskReco
     )
 
 
+class Turn(NamedTuple):
+    """A demonstration under the name that it had in version 0.1: the text of the record enters the hash of a prompt."""
+
+    prompt: str
+    response: str
+
+
 def _prompt_hash(item: Item) -> str:
     framed = [item.system, item.prefix] if item.system or item.prefix else []
-    return digest([item.prompt, item.context, item.demonstrations, item.options, *framed])[:16]
+    shots = tuple(Turn(shot.prompt, shot.response) for shot in item.demonstrations)
+    return digest([item.prompt, item.context, shots, item.options, *framed])[:16]
 
 
 def scorer_hash(task: Task) -> str:

@@ -13,8 +13,10 @@ from paths import TESTS
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.evaluation.scoring import describe_task
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
+from mipo_bench.harness.testing import load_task
 from mipo_bench.reports.diff.environment import environment_notes
 from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, run_id, to_json
 
@@ -113,3 +115,12 @@ def test_an_edited_or_damaged_old_report_is_refused() -> None:
         damaged["digest"] = content_digest(damaged)
         with pytest.raises(ReportError, match=f"old is damaged: {message}"):
             parse_report(json.dumps(damaged), "old")
+
+
+def test_items_have_the_hashes_that_old_reports_hold() -> None:
+    """Otherwise no item of an old report would match one of a new run."""
+    for old in load_report(OLD).tasks:
+        task = load_task(old.name)
+        items = {item.id: item for item in task.items("eval")}
+        now = describe_task(task, old.reference, [items[name] for name in old.items])
+        assert (now.prompt_hashes, now.target_hashes) == (old.prompt_hashes, old.target_hashes)

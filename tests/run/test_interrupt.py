@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_inside_a_long_call() -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "in\n"
+            time.sleep(0.5)  # the line comes just before the call
             process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=1)  # Python cannot see the first one in there

@@ -1,4 +1,8 @@
-"""The `Generator` for a Hugging Face model folder: generation with transformers in this process."""
+"""The `Generator` for a Hugging Face model folder: generation with transformers in this process.
+
+`HFGenerator` renders prompts and loads weights at the first use; `inference.decoder.Decoder` does the computing. Light
+code imports this module, so torch, transformers and the decoder are imported inside functions.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.decoder import Decoder
 from mipo_bench.harness.inference.memory import budget, free_memory
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
@@ -18,8 +21,12 @@ from mipo_bench.harness.types import Message, Response
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from mipo_bench.harness.inference.decoder import Decoder
+
 GENERATION_VERSION = "hf-5"
-"""Goes up whenever generation can answer the same request differently."""
+"""Goes up whenever generation can answer the same request differently: it is part of the content keys of answers."""
+_UNLIMITED = 1 << 30
+"""The context window in tokens of a model that states none."""
 
 
 def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
@@ -81,9 +88,10 @@ class HFGenerator:
             raise ModelError(f"cannot load the tokenizer of {self.folder}: {error}") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        if said := own_system_text(tokenizer, self.placement.chat):
+        if system_text := own_system_text(tokenizer, self.placement.chat):
             self.notes.append(
-                f"where a prompt has no system turn, the model's chat template writes one of its own ({said[:60]!r}):"
+                "where a prompt has no system turn, the model's chat template writes one of its own"
+                f" ({system_text[:60]!r}):"
                 " arms and rejected responses without context differ from those with it by that too; --set"
                 " chat.system_in_user=true puts the context into the user's turn"
             )
@@ -110,7 +118,7 @@ class HFGenerator:
             free_memory()
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
-        """See `prompts.render`."""
+        """See `chat_template.render`."""
         return render(self.tokenizer, messages, context, self.placement.chat)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
@@ -124,11 +132,9 @@ class HFGenerator:
     @cached_property
     def decoder(self) -> Decoder:
         """The decoder on the loaded weights."""
+        from mipo_bench.harness.inference.decoder import Decoder
+
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _UNLIMITED
         max_total_tokens = min(window, self.placement.max_length or _UNLIMITED)
-        rows = self.placement.batch_size or budget(self.model)
-        return Decoder(self.model, self.tokenizer, rows, max_total_tokens, self.notes)
-
-
-_UNLIMITED = 1 << 30
-"""The context window in tokens of a model that states none."""
+        slots = self.placement.batch_size or budget(self.model)
+        return Decoder(self.model, self.tokenizer, slots, max_total_tokens, self.notes)

@@ -1,4 +1,8 @@
-"""Where a model runs, and in which numbers: device and dtype."""
+"""Where a model runs, and in which numbers: device, dtype, batch size.
+
+`resolve_placement` replaces each `auto` of the configuration and returns a `Placement`, whose keys are part of the
+content keys of answers and checkpoints.
+"""
 
 from __future__ import annotations
 

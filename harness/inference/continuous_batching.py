@@ -1,59 +1,32 @@
-"""Continuous batching: a slot that ends takes the next request at once."""
+"""Continuous batching: as soon as a response ends, its slot takes the next request.
+
+`ContinuousBatch.run` is the loop: admit requests to the free slots, compute one decoding step of all slots, append a
+token to each running sequence. `RequestQueue` prefills the prompts of the next requests together.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
 
-from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt, width_for
+import torch
+
+from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 from mipo_bench.harness.inference.sampling import Draws, sample_tokens
-from mipo_bench.harness.inference.slots import SlotBatch, columns_for
+from mipo_bench.harness.inference.slots import SlotBatch
+from mipo_bench.harness.inference.tokens import FinishReason, TokenizedRequest
 from mipo_bench.harness.protocols import Request
 
-if TYPE_CHECKING:
-    import torch
-
-
-FinishReason = Literal["stop", "length"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request in tokens. `contrast` are those of its contrast prompt, None without one.
-
-    `coarse` is as in `columns_for`.
-    """
-
-    position: int
-    request: Request
-    prompt: tuple[int, ...]
-    contrast: tuple[int, ...] | None = None
-    coarse: bool = False
-
-    @property
-    def prompts(self) -> list[tuple[int, ...]]:
-        """One for each slot that it takes."""
-        return [self.prompt] if self.contrast is None else [self.prompt, self.contrast]
-
-    @property
-    def width(self) -> int:
-        """Columns that its longest prompt is computed in."""
-        return width_for(max(map(len, self.prompts)))
-
-    @property
-    def columns(self) -> int:
-        """Columns of its slots."""
-        tokens = max(map(len, self.prompts)) + self.request.decoding.max_new_tokens
-        return columns_for(tokens, coarse=self.coarse)
+StopCheck = Callable[[Request, Sequence[int]], FinishReason | None]
+"""Looks at the newest token of a response: how it ends there, or None."""
 
 
 @dataclass(slots=True)
 class RunningSequence:
     """A response while it is generated. `rows` are its slots: the prompt's, and the contrast's after it."""
 
-    job: Job
+    request: TokenizedRequest
     rows: list[int]
     draws: Draws
     tokens: list[int] = field(default_factory=list)
@@ -61,62 +34,58 @@ class RunningSequence:
 
     @property
     def columns(self) -> list[int]:
-        """Where its newest token goes in each of its slots."""
-        return [len(prompt) + len(self.tokens) - 1 for prompt in self.job.prompts]
-
-
-StopCheck = Callable[[Request, Sequence[int]], FinishReason | None]
-"""Looks at the newest token of a response: how it ends there, or None."""
+        """The column of its newest token in each of its slots."""
+        return [len(prompt) + len(self.tokens) - 1 for prompt in self.request.prompts]
 
 
 class RequestQueue:
-    """Jobs that wait for a slot, the next ones with their prompts computed: as many together as a batch holds."""
+    """Requests that wait for a slot. As many as a batch holds are prefilled together, just before the first of them."""
 
-    def __init__(self, forward: Forward, jobs: Iterable[Job]) -> None:
-        """Jobs whose longest prompts have the same width should follow one another."""
+    def __init__(self, forward: Forward, requests: Iterable[TokenizedRequest]) -> None:
+        """Requests whose longest prompts have the same width should follow one another."""
         self.forward = forward
-        self._jobs = iter(jobs)
-        self._next_job = next(self._jobs, None)
-        self._prefilled = deque[tuple[Job, list[PrefilledPrompt]]]()
+        self._requests = iter(requests)
+        self._next = next(self._requests, None)
+        self._prefilled = deque[tuple[TokenizedRequest, list[PrefilledPrompt]]]()
 
     def __bool__(self) -> bool:
         """Whether any is left."""
-        return bool(self._prefilled or self._next_job)
+        return bool(self._prefilled or self._next)
 
     @property
     def slots(self) -> int:
-        """Slots that the next job takes; 0 where none is left."""
-        job = self._prefilled[0][0] if self._prefilled else self._next_job
-        return len(job.prompts) if job else 0
+        """Slots that the next request takes; 0 where none is left."""
+        request = self._prefilled[0][0] if self._prefilled else self._next
+        return len(request.prompts) if request else 0
 
-    def take(self) -> tuple[Job, list[PrefilledPrompt]]:
-        """The next job, with its prompts in the order of `Job.prompts`."""
+    def take(self) -> tuple[TokenizedRequest, list[PrefilledPrompt]]:
+        """The next request, with its prompts in the order of `TokenizedRequest.prompts`."""
         if not self._prefilled:
-            jobs = self._take_same_width()
-            found = {prefix.ids: prefix for prefix in self.forward.prefill(p for job in jobs for p in job.prompts)}
-            self._prefilled.extend((job, [found[prompt] for prompt in job.prompts]) for job in jobs)
+            batch = self._next_batch()
+            prompts = {done.ids: done for done in self.forward.prefill(p for request in batch for p in request.prompts)}
+            self._prefilled.extend((request, [prompts[ids] for ids in request.prompts]) for request in batch)
         return self._prefilled.popleft()
 
-    def _take_same_width(self) -> list[Job]:
-        """The next jobs of one width, as many as have prompts for one batch."""
-        jobs: list[Job] = []
+    def _next_batch(self) -> list[TokenizedRequest]:
+        """The next requests of one width, as many as have prompts for one batch."""
+        batch: list[TokenizedRequest] = []
         different: set[tuple[int, ...]] = set()
-        while self._next_job and (not jobs or self._next_job.width == jobs[0].width):
-            different.add(self._next_job.prompt)
-            if len(different) > self.forward.prompt_rows(self._next_job.width):
+        while self._next and (not batch or self._next.width == batch[0].width):
+            different.add(self._next.prompt)
+            if len(different) > self.forward.prompt_rows(self._next.width):
                 break
-            jobs.append(self._next_job)
-            self._next_job = next(self._jobs, None)
-        return jobs
+            batch.append(self._next)
+            self._next = next(self._requests, None)
+        return batch
 
 
-class Batch:
+class ContinuousBatch:
     """Requests of one width, answered together in the slots of one model."""
 
-    def __init__(self, slots: SlotBatch, jobs: Iterable[Job], stop_check: StopCheck) -> None:
-        """Every one of the `jobs`, which are taken as slots become free, must fit into the slots' columns."""
+    def __init__(self, slots: SlotBatch, requests: Iterable[TokenizedRequest], stop_check: StopCheck) -> None:
+        """Every one of the `requests`, which are taken as slots become free, must fit into the slots' columns."""
         self.slots, self.stop_check = slots, stop_check
-        self.queue = RequestQueue(slots.forward, jobs)
+        self.queue = RequestQueue(slots.forward, requests)
         self.free = list(range(slots.rows - 1, -1, -1))
         self.running: list[RunningSequence] = []
 
@@ -125,65 +94,60 @@ class Batch:
         while self.queue or self.running:
             yield from self._round()
 
+    @torch.inference_mode()
     def _round(self) -> list[RunningSequence]:
-        """Fill what is free, then one step of all slots; the responses that ended."""
-        import torch
+        """Admit requests to the free slots, then one step of all slots; the responses that ended."""
+        ended = self._admit()
+        return ended + self._step() if self.running else ended
 
-        with torch.inference_mode():
-            ended = self._fill()
-            return ended + self._step() if self.running else ended
-
-    def _fill(self) -> list[RunningSequence]:
-        import torch
-
-        new, scores = list[RunningSequence](), list[list[torch.Tensor]]()
+    def _admit(self) -> list[RunningSequence]:
+        new, logits = list[RunningSequence](), list[list[torch.Tensor]]()
         while 0 < self.queue.slots <= len(self.free):
-            job, prefixes = self.queue.take()
-            grown = RunningSequence(
-                job, [self.free.pop() for _ in prefixes], Draws(job.request.seed, job.request.decoding)
-            )
-            for row, prefix in zip(grown.rows, prefixes, strict=True):
-                self.slots.insert(row, prefix)
-            new.append(grown)
-            scores.append([prefix.scores for prefix in prefixes])
+            request, prompts = self.queue.take()
+            draws = Draws(request.request.seed, request.request.decoding)
+            sequence = RunningSequence(request, [self.free.pop() for _ in prompts], draws)
+            for row, prompt in zip(sequence.rows, prompts, strict=True):
+                self.slots.insert(row, prompt)
+            new.append(sequence)
+            logits.append([prompt.logits for prompt in prompts])
         if not new:
             return []
         self.running += new
-        first, last = (torch.stack([each[i] for each in scores]) for i in (0, -1))
+        first, last = (torch.stack([each[i] for each in logits]) for i in (0, -1))
         return self._append_tokens(new, contrastive_logits(new, first, last))
 
     def _step(self) -> list[RunningSequence]:
         tokens, columns = [0] * self.slots.rows, [0] * self.slots.rows
-        for grown in self.running:
-            for row, column in zip(grown.rows, grown.columns, strict=True):
-                tokens[row], columns[row] = grown.tokens[-1], column
-        scores = self.slots.step(tokens, columns)
-        first, last = ([g.rows[i] for g in self.running] for i in (0, -1))
-        return self._append_tokens(self.running, contrastive_logits(self.running, scores[first], scores[last]))
+        for sequence in self.running:
+            for row, column in zip(sequence.rows, sequence.columns, strict=True):
+                tokens[row], columns[row] = sequence.tokens[-1], column
+        logits = self.slots.step(tokens, columns)
+        first, last = ([s.rows[i] for s in self.running] for i in (0, -1))
+        return self._append_tokens(self.running, contrastive_logits(self.running, logits[first], logits[last]))
 
-    def _append_tokens(self, grown: Sequence[RunningSequence], scores: torch.Tensor) -> list[RunningSequence]:
+    def _append_tokens(self, sequences: Sequence[RunningSequence], logits: torch.Tensor) -> list[RunningSequence]:
         """Append a token to each of these responses; those that end there leave their slots."""
-        decodings = [g.job.request.decoding for g in grown]
-        draws = [g.draws.at(len(g.tokens)) for g in grown]
-        for one, token in zip(grown, sample_tokens(scores, decodings, draws), strict=True):
-            one.tokens.append(token)
-            one.finish = self.stop_check(one.job.request, one.tokens)
-        ended = [g for g in grown if g.finish]
+        decodings = [s.request.request.decoding for s in sequences]
+        draws = [s.draws.at(len(s.tokens)) for s in sequences]
+        for sequence, token in zip(sequences, sample_tokens(logits, decodings, draws), strict=True):
+            sequence.tokens.append(token)
+            sequence.finish = self.stop_check(sequence.request.request, sequence.tokens)
+        ended = [s for s in sequences if s.finish]
         if ended:
-            self.running = [g for g in self.running if not g.finish]
-            self.free += [row for g in ended for row in g.rows]
+            self.running = [s for s in self.running if not s.finish]
+            self.free += [row for s in ended for row in s.rows]
         return ended
 
 
 def contrastive_logits(
-    sequences: Sequence[RunningSequence], scores: torch.Tensor, contrast: torch.Tensor
+    sequences: Sequence[RunningSequence], logits: torch.Tensor, contrast: torch.Tensor
 ) -> torch.Tensor:
-    """Context-aware decoding (arXiv 2305.14739): (1 + a) scores - a contrast, in the rows that have a contrast.
+    """Context-aware decoding (arXiv 2305.14739): (1 + a) logits - a contrast, in the rows that have a contrast.
 
     Both are (responses, vocabulary).
     """
-    rows = [i for i, g in enumerate(sequences) if g.job.contrast is not None]
+    rows = [i for i, s in enumerate(sequences) if s.request.contrast is not None]
     if rows:
-        a = scores.new_tensor([sequences[i].job.request.contrast_weight for i in rows]).unsqueeze(1)
-        scores[rows] = (1 + a) * scores[rows] - a * contrast[rows]
-    return scores
+        a = logits.new_tensor([sequences[i].request.request.contrast_weight for i in rows]).unsqueeze(1)
+        logits[rows] = (1 + a) * logits[rows] - a * contrast[rows]
+    return logits

@@ -1,4 +1,7 @@
-"""Memory: how many slots it holds, how running out of it is recognised, and how it is freed."""
+"""Memory of a device: how many slots it holds, how running out of it is recognised, and how it is freed.
+
+Light code imports this module too, so torch is imported inside the functions. `Budget` is the place to start.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,21 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
-MOST_SLOTS = 256
+MAX_SLOTS = 256
 """More prompts at once hardly raise the speed."""
 _SIGNS = ("out of memory", "can't allocate memory", "alloc_failed")
-"""What the message of a RuntimeError says: torch's own, and those of cuBLAS and cuDNN."""
+"""Words in the message of a RuntimeError: torch's own, and those of cuBLAS and cuDNN."""
 _MODELS = 2
 """Models of one size in memory at once: the base model and a checkpoint."""
 _SHARE = 0.5
-"""Of what the weights leave free; the rest is for prompts, scores, and what the allocator cannot use."""
+"""The share of the memory beside the weights that slots may take; the rest is for prompts, logits and the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a device has left beside the weights, and what one token's keys and values take; both in bytes.
+    """The memory of a device beside the weights, and that of one token in the KV cache; both in bytes.
 
     It counts the device's whole memory, not what happens to be free: the number of slots is part of how answers are
     rounded, and must be the same the next time.
@@ -35,11 +35,11 @@ class Budget:
     def slots(self, columns: int) -> int:
         """The largest power of two of slots with so many columns that fits, at least 1."""
         fitting = int(self.left * _SHARE) // (self.per_token * columns)
-        return min(MOST_SLOTS, 1 << max(fitting.bit_length() - 1, 0))
+        return min(MAX_SLOTS, 1 << max(fitting.bit_length() - 1, 0))
 
 
 def token_bytes(config: Any, bytes_of_number: int) -> int:
-    """Bytes of one token's keys and values in all layers of a model with this configuration."""
+    """Bytes of one token in the KV cache, over all layers of a model with this configuration."""
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * width * bytes_of_number)
@@ -66,7 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def only_new_garbage() -> Iterator[None]:
-    """Garbage is looked for among what is made from here on: all that the libraries hold takes long to look through."""
+    """Leave all objects made so far out of garbage collection: the libraries hold so many that each pass takes long."""
     gc.freeze()
     try:
         yield
@@ -75,9 +75,14 @@ def only_new_garbage() -> Iterator[None]:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Collect garbage, and give memory that is no longer used back to the GPU."""
     import torch
 
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of its message; those of torch are long."""
+    return str(error).partition("\n")[0] or type(error).__name__

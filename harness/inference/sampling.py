@@ -1,16 +1,17 @@
-"""Picking the next token of each row: greedy, or by inversion with the row's own random numbers."""
+"""Sampling of the next token of each row: greedy, or by inversion with the row's own random numbers.
+
+`sample_tokens` takes the logits of a batch. Every step works on each row by itself, so that the token of a row does not
+depend on the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from mipo_bench.harness.types import Decoding
-
-if TYPE_CHECKING:
-    import torch
 
 _SORTED_FIRST = 64
 """Tokens that are sorted first: a nucleus is seldom larger, and sorting a whole vocabulary takes far longer."""
@@ -28,26 +29,25 @@ class Draws:
         return 0.0 if self.numbers is None else float(self.numbers[step])
 
 
-def sample_tokens(scores: torch.Tensor, decodings: list[Decoding], draws: list[float]) -> list[int]:
-    """The next token of each row; `scores` are logits, (rows, vocabulary).
-
-    Every step works on each row by itself, so a row's token does not depend on the others.
-    """
-    chosen = scores.argmax(dim=-1)
+def sample_tokens(logits: torch.Tensor, decodings: Sequence[Decoding], draws: Sequence[float]) -> list[int]:
+    """The next token of each row; `logits` is (rows, vocabulary), `draws` has a number in [0, 1) for each row."""
+    chosen = logits.argmax(dim=-1)
     rows = [i for i, d in enumerate(decodings) if d.temperature > 0]
     if rows:
-        temperature = scores.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
-        probs = (scores[rows] / temperature).softmax(dim=-1)
-        certain = probs.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
-        left = [n for n, i in enumerate(rows) if certain[n] < decodings[i].top_p]  # else it is the whole nucleus
-        if left:
-            chosen[[rows[n] for n in left]] = _sample_nucleus(
-                probs[left], [decodings[rows[n]].top_p for n in left], [draws[rows[n]] for n in left]
+        temperature = logits.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
+        probs = (logits[rows] / temperature).softmax(dim=-1)
+        greatest = probs.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
+        open_rows = [n for n, i in enumerate(rows) if greatest[n] < decodings[i].top_p]  # else it is the whole nucleus
+        if open_rows:
+            chosen[[rows[n] for n in open_rows]] = _sampled(
+                probs[open_rows],
+                [decodings[rows[n]].top_p for n in open_rows],
+                [draws[rows[n]] for n in open_rows],
             )
     return [int(token) for token in chosen.tolist()]
 
 
-def _sample_nucleus(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
+def _sampled(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
     cut = [n for n, share in enumerate(top_p) if share < 1]
     if cut:
         probs[cut] = nucleus(probs[cut], [top_p[n] for n in cut])
@@ -55,30 +55,28 @@ def _sample_nucleus(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence
 
 
 def inverse_transform_sample(probs: torch.Tensor, draws: Sequence[float]) -> torch.Tensor:
-    """The index at which the cumulated probability passes its draw times its total, for each row.
+    """Inverse transform sampling: the index at which the cumulated probability passes its draw times its total.
 
     `probs` is (rows, n) and need not sum to 1, `draws` has a number in [0, 1) for each row; the index is (rows). An
     index of probability 0 is never returned.
     """
-    import torch
-
-    mass = probs.cumsum(dim=-1, dtype=_accumulation_dtype(probs))
-    total = mass[:, -1:].contiguous()
-    wanted = mass.new_tensor(draws).unsqueeze(1) * total
+    cumulated = probs.cumsum(dim=-1, dtype=_summing_dtype(probs))
+    total = cumulated[:, -1:].contiguous()
+    wanted = cumulated.new_tensor(draws).unsqueeze(1) * total
     wanted = torch.minimum(wanted, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(mass, wanted, right=True).squeeze(1).clamp(max=probs.shape[-1] - 1)
+    return torch.searchsorted(cumulated, wanted, right=True).squeeze(1).clamp(max=probs.shape[-1] - 1)
 
 
 def nucleus(probs: torch.Tensor, top_p: Sequence[float]) -> torch.Tensor:
     """The probabilities, (rows, n), with 0 outside the nucleus of each row (Holtzman et al. 2020, arXiv 1904.09751).
 
-    Of equally likely tokens at its border the first ones are in it: which of them a sort puts first is chance, and
-    scores of 16 bits often tie.
+    Of equally likely tokens at its border the first ones are in it: their order after a sort is arbitrary, and logits
+    of 16 bits often tie.
     """
-    wanted = probs.new_tensor(top_p, dtype=_accumulation_dtype(probs))
-    likely = probs.topk(min(_SORTED_FIRST, probs.shape[-1]), dim=-1).values
-    least, size = _nucleus_threshold(likely, wanted)
-    wide = (likely.sum(dim=-1, dtype=wanted.dtype) < wanted).nonzero().squeeze(1)
+    wanted = probs.new_tensor(top_p, dtype=_summing_dtype(probs))
+    largest = probs.topk(min(_SORTED_FIRST, probs.shape[-1]), dim=-1).values
+    least, size = _nucleus_threshold(largest, wanted)
+    wide = (largest.sum(dim=-1, dtype=wanted.dtype) < wanted).nonzero().squeeze(1)
     if len(wide):
         least[wide], size[wide] = _nucleus_threshold(probs[wide].sort(dim=-1, descending=True).values, wanted[wide])
     inside = probs >= least
@@ -97,12 +95,10 @@ def _nucleus_threshold(falling: torch.Tensor, top_p: torch.Tensor) -> tuple[torc
     return falling.masked_fill(~kept, 1.0).amin(dim=-1, keepdim=True), kept.sum(dim=-1, keepdim=True)
 
 
-def _accumulation_dtype(probs: torch.Tensor) -> torch.dtype:
+def _summing_dtype(probs: torch.Tensor) -> torch.dtype:
     """The number format that probabilities are summed in.
 
     The order of a sum on a GPU depends on the number of rows. In 32 bits that moves the bounds between the tokens of a
     large vocabulary by a percent of their distance. Apple's GPUs have no more bits.
     """
-    import torch
-
     return torch.float32 if probs.device.type == "mps" else torch.float64

@@ -1,11 +1,102 @@
-"""Token ids of a prompt with its continuation, and texts from token ids."""
+"""Between texts and token ids: requests are encoded, and generated tokens become responses.
+
+`TextCodec` does both for one tokenizer; it also decides when a response is finished. Nothing here needs torch.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from mipo_bench.harness.core.text import storable
-from mipo_bench.harness.types import Decoding
+from mipo_bench.harness.inference.shapes import columns_for, width_for
+from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.types import Decoding, Response
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedRequest:
+    """A request in tokens. `contrast` holds those of its contrast prompt, None without one.
+
+    `coarse` is as in `columns_for`.
+    """
+
+    position: int
+    request: Request
+    prompt: tuple[int, ...]
+    contrast: tuple[int, ...] | None = None
+    coarse: bool = False
+
+    @property
+    def prompts(self) -> list[tuple[int, ...]]:
+        """One for each slot that it takes."""
+        return [self.prompt] if self.contrast is None else [self.prompt, self.contrast]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest prompt."""
+        return max(map(len, self.prompts))
+
+    @property
+    def width(self) -> int:
+        """Columns that its longest prompt is padded to."""
+        return width_for(self.longest)
+
+    @property
+    def columns(self) -> int:
+        """Columns of its slots."""
+        return columns_for(self.longest + self.request.decoding.max_new_tokens, coarse=self.coarse)
+
+
+class TextCodec:
+    """The tokenizer of a model, with the tokens that begin a text and end a response."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """End tokens are the tokenizer's and those of the model's generation_config.json."""
+        self.tokenizer: Any = tokenizer  # its types promise lists of strings and more where one string comes back
+        self.eos_ids = _eos_ids(model, tokenizer)
+        bos = self.tokenizer.bos_token_id
+        self.bos_id = int(self.tokenizer.eos_token_id if bos is None else bos)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Tokens of a rendered text, which has its special tokens already."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def encode_prompt(self, text: str) -> tuple[int, ...]:
+        """The same with at least one token: an empty prompt is the token that begins a text."""
+        return self.encode(text) or (self.bos_id,)
+
+    def encode_pair(self, prompt: str, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens of a prompt, at least one, and of the text that continues it (see `encode_pair`)."""
+        before, tail = encode_pair(self.tokenizer, prompt, text)
+        return tuple(before) or (self.bos_id,), tuple(tail)
+
+    def finish_reason(self, request: Request, tokens: Sequence[int]) -> FinishReason | None:
+        """How a response ends at its newest token; None where it goes on."""
+        if tokens[-1] in self.eos_ids or self._has_stop_string(tokens, request.decoding.stop):
+            return "stop"
+        return "length" if len(tokens) >= request.decoding.max_new_tokens else None
+
+    def _has_stop_string(self, tokens: Sequence[int], stops: Sequence[str]) -> bool:
+        """Whether a stop string is among the last tokens. Few are decoded: each is at least one byte of text."""
+        if not stops:
+            return False
+        enough = max(len(stop.encode()) for stop in stops) + 4
+        tail = str(self.tokenizer.decode(tokens[-enough:], skip_special_tokens=True))
+        return any(stop and stop in tail for stop in stops)
+
+    def response(self, tokenized: TokenizedRequest, tokens: Sequence[int], finish: FinishReason) -> Response:
+        """The response in generated tokens, without the token that ended it."""
+        kept = tokens[:-1] if tokens[-1] in self.eos_ids else tokens
+        whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        text = finished_text(whole, tokenized.request.decoding)
+        return Response(text, len(tokenized.prompt), len(kept), finish)
 
 
 def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list[int]]:
@@ -22,8 +113,14 @@ def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list
 
 
 def finished_text(text: str, decoding: Decoding) -> str:
-    """The response in a decoded text: what stands before the stop strings, stripped of white space unless kept."""
+    """The response in a decoded text: all before the first stop string, stripped of white space unless kept."""
     for stop in decoding.stop:
         if stop:
             text = text.split(stop, maxsplit=1)[0]
     return storable(text if decoding.verbatim else text.strip())
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    configured = model.generation_config.eos_token_id
+    ids = set(configured) if isinstance(configured, list) else {configured}
+    return {int(token) for token in ids | {tokenizer.eos_token_id} if token is not None}

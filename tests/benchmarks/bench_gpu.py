@@ -142,7 +142,7 @@ def generation(folder: Path, options: argparse.Namespace) -> None:
         list(ours.generate(asked[:2]))
         _lm_eval(model, ours.tokenizer, instances[:2], size=2, ends=set(ends))
         found = {side: [timed(work) for _ in range(options.repeat)] for side, work in sides.items()}
-        print(f"{name}: {len(prompts)} prompts; {ours.decoder.rows} slots; {ours.decoder.slot_support}; {ours.notes}")
+        print(f"{name}: {len(prompts)} prompts; {ours.decoder.slots} slots; {ours.decoder.slot_support}; {ours.notes}")
         report(f"generation, {name}", found)
 
 

@@ -1,4 +1,4 @@
-"""What only a GPU shows: recorded steps, 16-bit numbers, running out of its memory, the same bits each time."""
+"""On a GPU: CUDA graphs, 16-bit numbers, running out of its memory, the same bits each time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.forward import Forward
+from mipo_bench.harness.inference.forward import AttentionMasks
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.sampling import sample_tokens
 from mipo_bench.harness.inference.slots import SlotBatch
@@ -69,32 +69,32 @@ def test_so_it_does_with_every_architecture_and_decoding(architecture: str, tmp_
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_a_recorded_step_gives_what_a_computed_one_gives(dtype: str) -> None:
+def test_a_step_by_a_cuda_graph_gives_the_same_bits(dtype: str) -> None:
     forward = HFGenerator(FOLDER, "embedded", placement(dtype)).decoder.forward
     prompt = tuple(range(20, 60))
     with torch.inference_mode():
-        (prefix,) = forward.prefill([prompt])
-        both = [SlotBatch(forward, 64, 128, cuda_graph=recorded) for recorded in (False, True)]
+        (prefilled,) = forward.prefill([prompt])
+        both = [SlotBatch(forward, 64, 128, cuda_graph=cuda_graph) for cuda_graph in (False, True)]
         for slots in both:
             for row in range(64):
-                slots.insert(row, prefix)
+                slots.insert(row, prefilled)
         for step in range(5):
-            plain, played = (slots.step([100 + step] * 64, [len(prompt) + step] * 64) for slots in both)
-            assert torch.equal(plain, played)
+            plain, replayed = (slots.step([100 + step] * 64, [len(prompt) + step] * 64) for slots in both)
+            assert torch.equal(plain, replayed)
 
 
-def test_what_cannot_be_recorded_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_cannot_be_captured_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = HFGenerator(FOLDER, "embedded", placement("float32", 32))
-    plain = Forward.additive_mask
+    plain = AttentionMasks.additive
 
-    def waiting(self: Forward, at: torch.Tensor, there: torch.Tensor) -> object:
-        assert int(at.max()) >= 0  # no recording may wait for the GPU
-        return plain(self, at, there)
+    def waiting(self: AttentionMasks, queries: torch.Tensor, keys: torch.Tensor) -> object:
+        assert int(queries.max()) >= 0  # no capture may wait for the GPU
+        return plain(self, queries, keys)
 
-    monkeypatch.setattr(Forward, "additive_mask", waiting)
+    monkeypatch.setattr(AttentionMasks, "additive", waiting)
     asked = chats(generator, 12)
     assert not generator.decoder.slot_support.cuda_graph
-    assert ["not recorded" in note for note in generator.notes] == [True]
+    assert ["no CUDA graph" in note for note in generator.notes] == [True]
     monkeypatch.undo()
     assert [r.text for r in answers(generator, asked)] == [
         r.text for r in answers(HFGenerator(FOLDER, "embedded", placement("float32", 32)), asked)
@@ -102,15 +102,14 @@ def test_what_cannot_be_recorded_is_computed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
-def test_a_token_of_a_large_vocabulary_is_picked_as_if_its_row_were_alone(top_p: float) -> None:
+def test_a_token_of_a_large_vocabulary_is_sampled_as_if_its_row_were_alone(top_p: float) -> None:
     rows = 64
-    scores = (2 * torch.randn(rows, 151_936, generator=torch.Generator().manual_seed(0))).bfloat16().float().cuda()
+    logits = (2 * torch.randn(rows, 151_936, generator=torch.Generator().manual_seed(0))).bfloat16().float().cuda()
     decodings, draws = [Decoding(1, 1.0, top_p)] * rows, [(n + 0.5) / rows for n in range(rows)]
-    together = sample_tokens(scores, decodings, draws)
-    assert together == [sample_tokens(scores[n : n + 1], [decodings[n]], [draws[n]])[0] for n in range(rows)]
-    assert together == sample_tokens(scores[: rows // 2], decodings[: rows // 2], draws) + sample_tokens(
-        scores[rows // 2 :], decodings[rows // 2 :], draws[rows // 2 :]
-    )
+    together = sample_tokens(logits, decodings, draws)
+    assert together == [sample_tokens(logits[n : n + 1], [decodings[n]], [draws[n]])[0] for n in range(rows)]
+    halves = [slice(0, rows // 2), slice(rows // 2, rows)]
+    assert together == [token for h in halves for token in sample_tokens(logits[h], decodings[h], draws[h])]
 
 
 def training(objective: Objective = "dpo", **settings: object) -> Training:
@@ -174,7 +173,7 @@ def test_prompts_without_enough_memory_are_answered_fewer_at_a_time() -> None:
         found = [r.text for r in answers(cramped, asked)]
     print(f"MiB before {before >> 20}, peak {peak >> 20}; {cramped.notes}")
     assert any("out of memory" in note for note in cramped.notes)
-    assert cramped.decoder.rows in (64, 128)
+    assert cramped.decoder.slots in (64, 128)
     same = sum(a == b for a, b in zip(expected, found, strict=True))
     assert same > 0.9 * len(asked)  # fewer rows round otherwise
 

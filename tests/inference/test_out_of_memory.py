@@ -136,13 +136,13 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
     per_token = token_bytes(generator.model.config, 4)
     decoder = Decoder(generator.model, generator.tokenizer, Budget(2 * 10 * 64 * per_token, per_token), 1024, [])
     found = sorted(decoder.generate(asked(generator)), key=lambda one: one[0])
-    assert decoder.rows == 8
+    assert decoder.slots == 8
     assert [response for _, response in found] == ample_answers()
     cast("Any", generator.model).rows = 4
     assert len(list(decoder.generate(asked(generator)))) == len(found)
-    assert (decoder.rows, decoder.max_slots, len(decoder.notes)) == (4, 4, 2)
+    assert (decoder.slots, decoder.max_slots, len(decoder.notes)) == (4, 4, 2)
     list(decoder.generate(asked(generator)))
-    assert (decoder.rows, len(decoder.notes)) == (4, 2)
+    assert (decoder.slots, len(decoder.notes)) == (4, 2)
 
 
 def test_what_a_training_takes_is_held_against_the_memory() -> None:

@@ -1,4 +1,4 @@
-"""Sampling by inversion, on plain scores."""
+"""Sampling by inversion, on plain logits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ N = 4000
 
 
 def shares(probs: list[float], decoding: Decoding) -> torch.Tensor:
-    """How often each token is picked over many seeds."""
-    scores = torch.log(torch.tensor([probs])).repeat(N, 1)
+    """How often each token is sampled over many seeds."""
+    logits = torch.log(torch.tensor([probs])).repeat(N, 1)
     draws = [Draws(seed, decoding).at(0) for seed in range(N)]
-    return torch.bincount(torch.tensor(sample_tokens(scores, [decoding] * N, draws)), minlength=len(probs)) / N
+    return torch.bincount(torch.tensor(sample_tokens(logits, [decoding] * N, draws)), minlength=len(probs)) / N
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
@@ -27,7 +27,7 @@ def test_tokens_come_as_often_as_their_probability_says(top_p: float) -> None:
     assert torch.allclose(found, expected, atol=4 * (0.25 / N) ** 0.5)
 
 
-def test_a_nucleus_wider_than_what_is_sorted_first_is_sampled_whole() -> None:
+def test_a_nucleus_with_more_tokens_than_are_sorted_first_is_sampled_whole() -> None:
     found = shares([1 / 200] * 200, Decoding(1, 1.0, 0.899))
     assert int((found > 0).sum()) == 180
 
@@ -41,8 +41,8 @@ def test_sums_over_a_large_vocabulary_do_not_wash_out_its_bounds() -> None:
     """The share that belongs to each of 151,936 equally likely tokens is the same to a millionth."""
     size = 151_936
     draws = [(token + side) / size for token in range(0, size, 9973) for side in (1e-6, 1 - 1e-6)]
-    picked = inverse_transform_sample(torch.full((1, size), 1.0).repeat(len(draws), 1) / size, draws)
-    assert picked.tolist() == [token for token in range(0, size, 9973) for _ in (0, 1)]
+    sampled = inverse_transform_sample(torch.full((1, size), 1.0).repeat(len(draws), 1) / size, draws)
+    assert sampled.tolist() == [token for token in range(0, size, 9973) for _ in (0, 1)]
 
 
 def test_a_low_temperature_sharpens_and_a_tiny_nucleus_is_greedy() -> None:
@@ -51,15 +51,15 @@ def test_a_low_temperature_sharpens_and_a_tiny_nucleus_is_greedy() -> None:
     assert shares([0.2, 0.6, 0.2], Decoding(1, 0.0))[1] == 1
 
 
-def test_what_has_no_probability_is_never_picked() -> None:
+def test_a_token_without_probability_is_never_sampled() -> None:
     probs = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).repeat(3, 1)
     assert inverse_transform_sample(probs, [0.0, 0.5, 1.0]).tolist() == [1, 3, 3]
     assert inverse_transform_sample(torch.zeros(1, 4), [0.5]).tolist() == [3]  # nothing to choose from: still a token
 
 
-def test_each_row_is_picked_as_if_it_were_alone() -> None:
-    scores = torch.randn(60, 500, generator=torch.Generator().manual_seed(0)) * 3
+def test_each_row_is_sampled_as_if_it_were_alone() -> None:
+    logits = torch.randn(60, 500, generator=torch.Generator().manual_seed(0)) * 3
     decodings = [Decoding(1, (0.0, 0.5, 1.0, 3.0)[i % 4], (1.0, 0.9, 0.3)[i % 3]) for i in range(60)]
     draws = [Draws(i, d).at(0) for i, d in enumerate(decodings)]
-    alone = [sample_tokens(scores[i : i + 1], [decodings[i]], [draws[i]])[0] for i in range(60)]
-    assert sample_tokens(scores, decodings, draws) == alone
+    alone = [sample_tokens(logits[i : i + 1], [decodings[i]], [draws[i]])[0] for i in range(60)]
+    assert sample_tokens(logits, decodings, draws) == alone

@@ -16,8 +16,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.forward import Forward, width_for, width_step
-from mipo_bench.harness.inference.slots import columns_for
+from mipo_bench.harness.inference.forward import Forward
+from mipo_bench.harness.inference.shapes import columns_for, step_for, width_for
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
 
@@ -79,7 +79,7 @@ def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator
             assert likelihood.n_tokens == len(tail)
 
 
-def test_a_contrast_moves_the_scores_as_the_paper_says(tiny: HFGenerator) -> None:
+def test_a_contrast_moves_the_logits_as_the_paper_says(tiny: HFGenerator) -> None:
     """The first token of context-aware decoding, computed by hand (arXiv 2305.14739)."""
     prompt, contrast = "abc def " * 9, "def"
     ids = [tiny.tokenizer.encode(text, add_special_tokens=False) for text in (prompt, contrast)]
@@ -128,12 +128,12 @@ def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> No
 
 def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values() -> None:
     widths = [width_for(n) for n in range(1, 9000)]
-    assert all(n <= width < n + width_step(n) for n, width in enumerate(widths, start=1))
+    assert all(n <= width < n + step_for(n) for n, width in enumerate(widths, start=1))
     assert len(set(widths)) < 65
     assert widths == sorted(widths)
 
 
-def test_prompts_of_one_width_are_computed_together_and_equal_ones_once(embedded: HFGenerator) -> None:
+def test_prompts_of_one_width_are_prefilled_together_and_equal_ones_once(embedded: HFGenerator) -> None:
     forward = Forward(embedded.model, 16, [])
     calls: list[tuple[int, ...]] = []
     hook = embedded.model.register_forward_pre_hook(
@@ -142,7 +142,7 @@ def test_prompts_of_one_width_are_computed_together_and_equal_ones_once(embedded
     prompts = [tuple(range(n % 3, length)) for n in range(30) for length in (20, 30, 60)]
     try:
         with torch.inference_mode():
-            found = {prefix.ids: prefix for prefix in forward.prefill(prompts)}
+            found = {prompt.ids: prompt for prompt in forward.prefill(prompts)}
     finally:
         hook.remove()
     assert set(found) == set(prompts)
@@ -158,7 +158,7 @@ def test_a_large_model_on_a_cpu_computes_no_idle_prompt(embedded: HFGenerator) -
 
 
 def test_an_architecture_without_slots_is_answered_one_by_one(tmp_path: Path) -> None:
-    """A model whose state is no list of keys and values takes transformers' own loop, and says so."""
+    """A model without a KV cache takes transformers' own loop, and a note says so."""
     folder = make_model("llama", tmp_path)
     shape: dict[str, Any] = {"vocab_size": 261, "hidden_size": 32, "num_hidden_layers": 2, "eos_token_id": 1}
     AutoModelForCausalLM.from_config(MambaConfig(**shape, state_size=4)).save_pretrained(folder)

@@ -1,0 +1,129 @@
+"""How likely given texts are after given prompts: the prompts are prefilled once, and the texts continue their caches.
+
+The figure of a text depends on its own prompt and text alone, because all shapes do (see `forward`). The entry point
+is `LikelihoodScorer.likelihoods`; `single_likelihood` serves models whose state cannot be continued row by row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+
+from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt, Tokens
+from mipo_bench.harness.inference.shapes import in_parts, width_for
+from mipo_bench.harness.protocols import Likelihood
+
+_PROMPT_BATCHES = 4
+"""Batches of prompts whose texts are computed together."""
+Question = tuple[Tokens, Sequence[Tokens]]
+"""A prompt with the texts that continue it."""
+Place = tuple[int, int]
+"""The number of a question, and of a text in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text of several tokens after a prefilled prompt."""
+
+    place: Place
+    prompt: PrefilledPrompt
+    tokens: Tokens
+
+
+class LikelihoodScorer:
+    """Computes likelihoods with one model."""
+
+    def __init__(self, forward: Forward) -> None:
+        """Batches have the shapes of `forward`, and shrink with its memory."""
+        self.forward = forward
+
+    def likelihoods(self, questions: Sequence[Question]) -> list[list[Likelihood]]:
+        """How likely each text is after its prompt: for each question, a figure for each of its texts.
+
+        The first token of a text takes no computation of its own: the prompt's logits tell its probability.
+        """
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for i, (prompt, _) in enumerate(questions):
+            groups[width_for(len(prompt))].append(i)
+        found: dict[Place, Likelihood] = {}
+        for width, group in groups.items():
+            group.sort(key=lambda i: max((len(text) for text in questions[i][1]), default=0))
+            for part in in_parts(group, _PROMPT_BATCHES * self.forward.prompt_rows(width)):
+                found.update(self._of_one_width({i: questions[i] for i in part}, width))
+        return [[found[i, n] for n in range(len(texts))] for i, (_, texts) in enumerate(questions)]
+
+    def _of_one_width(self, questions: Mapping[int, Question], width: int) -> dict[Place, Likelihood]:
+        """The texts of several batches of prompts of one width."""
+        prompts = {done.ids: done for done in self.forward.prefill(prompt for prompt, _ in questions.values())}
+        found: dict[Place, Likelihood] = {}
+        longer: defaultdict[int, list[Continuation]] = defaultdict(list)
+        for i, (prompt, texts) in questions.items():
+            for n, tokens in enumerate(texts):
+                if len(tokens) > 1:
+                    longer[width_for(len(tokens) - 1)].append(Continuation((i, n), prompts[prompt], tokens))
+                else:
+                    found[i, n] = likelihood(prompts[prompt].logits.unsqueeze(0), self.forward.tensor(tokens))
+        for columns, group in longer.items():
+            for batch in in_parts(group, self._rows(width, columns)):
+                found.update(self._continued(batch, width, columns))
+        return found
+
+    def _rows(self, width: int, columns: int) -> int:
+        return self.forward.batch_rows(max(width, columns), columns)
+
+    def _continued(self, batch: Sequence[Continuation], width: int, columns: int) -> list[tuple[Place, Likelihood]]:
+        """Texts that are padded to one width, after prompts of one width."""
+
+        def compute(part: Sequence[Continuation], rows: int) -> list[tuple[Place, Likelihood]]:
+            logits = self._logits(part, rows, width, columns)
+            found = []
+            for row, text in enumerate(part):
+                own = torch.cat([text.prompt.logits.unsqueeze(0), logits[row, : len(text.tokens) - 1].float()])
+                found.append((text.place, likelihood(own, self.forward.tensor(text.tokens))))
+            return found
+
+        return self.forward.in_memory(compute, batch, lambda: self._rows(width, columns))
+
+    def _logits(self, batch: Sequence[Continuation], rows: int, width: int, columns: int) -> torch.Tensor:
+        """Logits after each token of each text, (rows, columns, vocabulary)."""
+        forward = self.forward
+        forward.choose_attention(width + columns)
+        lengths = forward.tensor([len(text.prompt.ids) for text in batch] + [1] * (rows - len(batch)))
+        logits: torch.Tensor = forward.model(
+            input_ids=forward.padded([text.tokens[:-1] for text in batch], rows, columns),
+            attention_mask=forward.masks.continuation(lengths, width, columns),
+            position_ids=lengths.unsqueeze(1) + torch.arange(columns, device=forward.device),
+            past_key_values=_joined([text.prompt for text in batch], rows),
+            use_cache=True,
+        ).logits
+        return logits
+
+    def single_likelihood(self, prompt: Tokens, text: Tokens) -> Likelihood:
+        """A likelihood by one call of the model on prompt and text, without a cache."""
+        forward = self.forward
+        forward.choose_attention(len(prompt) + len(text))
+        logits = forward.model(input_ids=forward.tensor([[*prompt, *text]]), use_cache=False).logits[0].float()
+        return likelihood(logits[len(prompt) - 1 : -1], forward.tensor(text))
+
+
+def likelihood(logits: torch.Tensor, tokens: torch.Tensor) -> Likelihood:
+    """Sum the log-probabilities of tokens (time) under logits (time or more, vocabulary)."""
+    logits = logits[: len(tokens)]
+    logprobs = logits.log_softmax(dim=-1).gather(1, tokens.unsqueeze(1))
+    greedy = bool((logits.argmax(dim=-1) == tokens).all())
+    return Likelihood(float(logprobs.sum()), len(tokens), greedy)
+
+
+def _joined(prompts: Sequence[PrefilledPrompt], rows: int) -> DynamicCache:
+    """A KV cache of several prompts of one width, a row each; rows beyond them repeat the first."""
+    cache = DynamicCache()
+    each = [prompt.layers() for prompt in prompts]
+    each += [each[0]] * (rows - len(each))
+    for number, layer in enumerate(zip(*each, strict=True)):
+        keys, values = (torch.stack(part) for part in zip(*layer, strict=True))
+        cache.update(keys, values, number)
+    return cache

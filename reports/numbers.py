@@ -1,4 +1,4 @@
-"""How numbers are written: three decimals, no zero before the point, `-` where there is none."""
+"""Formats numbers for all pages: three decimals, no zero before the point, `-` for None."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def unsigned(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A relative difference; a base near 0 makes it as large as it likes."""
+    """A relative difference; from tenfold on only `>10x`, because a base near 0 makes it arbitrarily large."""
     if value is None:
         return "-"
     return f"{value:+.0%}" if abs(value) < 10 else ">10x"
 
 
 def interval(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:
-    """Both ends."""
+    """Both ends of an interval, each written by `show`."""
     return "-" if low is None or high is None else f"{show(low)} to {show(high)}"
 
 
@@ -38,7 +38,7 @@ def p_text(p: float | None) -> str:
 
 
 def p_marked(p: float | None, alpha: float) -> str:
-    """The p-value that decides, with `~` where it does not reach `alpha`."""
+    """The p-value that decides significance, with `~` if it is not below `alpha`."""
     unclear = "~ " if p is None or p >= alpha else ""
     return unclear + p_text(p)
 

@@ -1,4 +1,4 @@
-"""The statistics that a report is made of: what other parts, and other packages, import.
+"""The public statistics: other rooms and other packages import them from here.
 
 Every estimate and test takes plain arrays (`Scores`) and returns a record; see the modules for estimators and sources.
 """
@@ -38,4 +38,4 @@ __all__ = [
 ]
 
 Weight = Average
-"""The older name."""
+"""Older name of `Average`, for packages that still import it."""

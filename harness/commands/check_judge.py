@@ -24,7 +24,7 @@ from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.reports.pages.judges import checks
 from mipo_bench.reports.pages.page import Page, Section
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationFile
-from mipo_bench.reports.render.terminal import draw
+from mipo_bench.reports.render.print_page import print_page
 
 
 def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
@@ -45,7 +45,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
         return EXIT_INTERRUPTED
     write_atomically(write, _file(found))
     better = _better_than_chance(found)
-    draw(_page(found, assigned, better=better), Console(highlight=False))
+    print_page(_page(found, assigned, better=better))
     sys.stdout.write(f"\nWritten to {write}; `mipo-bench run --set judge.validation_file={write}` takes it.\n")
     return 0 if better else 1
 

@@ -55,18 +55,13 @@ def compare(
 
 
 def _print(base: Path, compared: list[Compared], form: Format) -> None:
-    from rich.console import Console
-
-    from mipo_bench.reports.render.latex import page_to_latex
-    from mipo_bench.reports.render.markdown import page_to_markdown
-    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.render.print_page import print_page
     from mipo_bench.reports.score_files.export import compared_to_csv, compared_to_json
     from mipo_bench.reports.score_files.table import compare_page
 
-    page = compare_page(str(base), compared)
-    if form == "terminal":
-        draw(page, Console(highlight=False))
-    elif form in ("json", "csv"):
-        sys.stdout.write((compared_to_json if form == "json" else compared_to_csv)(base, compared))
+    if form == "json":
+        sys.stdout.write(compared_to_json(base, compared))
+    elif form == "csv":
+        sys.stdout.write(compared_to_csv(base, compared))
     else:
-        sys.stdout.write((page_to_markdown if form == "markdown" else page_to_latex)(page))
+        print_page(compare_page(str(base), compared), form)

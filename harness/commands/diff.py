@@ -26,7 +26,7 @@ class _DiffOptions:
     """The options of one call."""
 
     search: ReportSearch
-    form: str
+    form: Literal["terminal", "markdown", "json"]
     gate: Literal["regression", "noninferior"] | None
     margins: tuple[str, ...]
     arms: tuple[str, ...]
@@ -130,31 +130,24 @@ def _diff(a: str, b: str | None, asked: _DiffOptions) -> int:
 def _print(
     found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, asked: _DiffOptions, items: ItemLists | None
 ) -> None:
-    from rich.console import Console
-
     from mipo_bench.reports.diff.page import diff_page
     from mipo_bench.reports.diff.to_json import diff_to_json
-    from mipo_bench.reports.render.markdown import page_to_markdown
-    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.render.print_page import print_page
 
     if asked.form == "json":
         sys.stdout.write(diff_to_json(found, gate, gate_result, items))
-    elif asked.form == "markdown":
-        sys.stdout.write(page_to_markdown(diff_page(found, gate, gate_result, items)))
     else:
-        draw(diff_page(found, gate, gate_result, items), Console(highlight=False))
+        print_page(diff_page(found, gate, gate_result, items), asked.form)
 
 
 def _selftest(a: str, asked: _DiffOptions) -> int:
-    from rich.console import Console
-
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.reports.diff.margins import read_margins
     from mipo_bench.reports.diff.selftest import selftest, selftest_page
-    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.render.print_page import print_page
 
     side: Side = working_tree(a, asked.search) if a == "HEAD" else find_side(a, asked.search)
     margins = read_margins(asked.margins, [task.name for task in side.report.tasks])
     found = selftest(side, margins, asked.arms)
-    draw(selftest_page(side, found), Console(highlight=False))
+    print_page(selftest_page(side, found))
     return 0 if found.passed else 1

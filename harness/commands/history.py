@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
@@ -20,17 +19,10 @@ def history(
     format_: Annotated[Literal["terminal", "markdown"], FORMAT] = "terminal",
 ) -> None:
     """List reports in git and runs in the store, or follow one arm through them."""
-    from rich.console import Console
-
     from mipo_bench.harness.history.find_report import ReportSearch
     from mipo_bench.harness.history.past_reports import past_reports
     from mipo_bench.reports.diff.trend import history_page, trend_page
-    from mipo_bench.reports.render.markdown import page_to_markdown
-    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.render.print_page import print_page
 
     past = past_reports(ReportSearch(store, path), limit)
-    page = trend_page(past, arm) if arm else history_page(past)
-    if format_ == "markdown":
-        sys.stdout.write(page_to_markdown(page))
-    else:
-        draw(page, Console(highlight=False))
+    print_page(trend_page(past, arm) if arm else history_page(past), format_)

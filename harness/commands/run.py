@@ -22,10 +22,10 @@ from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write
-from mipo_bench.reports.pages.report import data_line
+from mipo_bench.reports.pages.report import data_line, report_page
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, run_id
-from mipo_bench.reports.render.terminal import show_terminal
+from mipo_bench.reports.render.print_page import print_page
 
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
@@ -55,7 +55,7 @@ def _publish(report: Report, to_judge: str, folder: Path, console: Console) -> i
     if to_judge:
         write_atomically(folder / TO_JUDGE, to_judge)
         console.print(f"{folder / TO_JUDGE} holds what the file of verdicts lacks: label it and add it there.")
-    show_terminal(report, Console(highlight=False))
+    print_page(report_page(report))
     typer.echo(f"\nWritten to {folder / REPORT_FILE} and report.md; run {run_id(report)}.")
     return exit_code(report)
 

@@ -23,14 +23,11 @@ def show(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show a report."""
-    from rich.console import Console
-
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
+    from mipo_bench.reports.pages.report import report_page
     from mipo_bench.reports.records.report_file import to_json
     from mipo_bench.reports.render.csv_table import to_csv
-    from mipo_bench.reports.render.latex import to_latex
-    from mipo_bench.reports.render.markdown import to_markdown
-    from mipo_bench.reports.render.terminal import show_terminal
+    from mipo_bench.reports.render.print_page import print_page
 
     found = find_report(report, ReportSearch(store, path))
     if plots is not None:
@@ -38,8 +35,9 @@ def show(
 
         for file in write_plots(found, plots):
             sys.stderr.write(f"wrote {file}\n")
-    writers = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}
-    if format_ in writers:
-        sys.stdout.write(writers[format_](found))
+    if format_ == "json":
+        sys.stdout.write(to_json(found))
+    elif format_ == "csv":
+        sys.stdout.write(to_csv(found))
     else:
-        show_terminal(found, Console(highlight=False))
+        print_page(report_page(found), format_)

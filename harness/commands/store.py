@@ -27,13 +27,11 @@ app = typer.Typer(
 @app.command()
 def ls(folder: StoreOption = DEFAULT_STORE) -> None:
     """List the runs, and what the store holds."""
-    from rich.console import Console
-
     from mipo_bench.harness.commands.store_page import store_page
-    from mipo_bench.reports.render.terminal import draw
+    from mipo_bench.reports.render.print_page import print_page
 
     with closing(_open(folder)) as store:
-        draw(store_page(store), Console(highlight=False))
+        print_page(store_page(store))
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""Assigns the configured judge to each judged task, and rejects judges that cannot be used."""
+"""Loads the configured judge for each judged task and rejects a judge that cannot be used.
+
+`check_judge` runs before any work begins. `load_judges` serves a run, `load_judge` serves `mipo-bench check-judge`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder or Hugging Face id of 
 
 @dataclass(frozen=True)
 class AssignedJudge:
-    """A task's judge, with notes on it for the report."""
+    """The judge of a task, and the notes about it that the report prints."""
 
     judge: Judge
     kind: JudgeKind
@@ -75,15 +78,15 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, AssignedJ
     if spec is None or spec.kind == "rules":
         found = {t.name: AssignedJudge(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
     else:
-        one = load_judge(spec, config)
-        found = {task.name: one for task in judged}
+        shared = load_judge(spec, config)
+        found = {task.name: shared for task in judged}
     return {name: _validated(assigned, config) for name, assigned in found.items()}
 
 
 def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
-    """The judge that `--judge` names, Raises ConfigError or ModelError, also for `rules`, which need a task."""
+    """The judge that `--judge` names. Raises ConfigError (also for `rules`, which need a task) or ModelError."""
     if spec.kind == "rules":
-        raise ConfigError("--judge rules: rules belong to a task, and there is none here. Name another judge.")
+        raise ConfigError("--judge rules: rules belong to a task, and no task is given. Name another judge.")
     settings = config.judge
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if spec.kind == "file":
@@ -117,7 +120,7 @@ def _own_placement(config: RunConfig) -> Placement:
 
 
 def _folder_of(config: RunConfig) -> Path | None:
-    """The folder of the judged model; None if there is none: a file of responses, or a model on a server."""
+    """The folder of the judged model; None for a file of responses and for a model on a server."""
     return resolve_model(config.model) if config.source.has_weights else None
 
 
@@ -125,12 +128,14 @@ _COMMON_WORDS = {"instruct", "chat", "base", "model", "preview", "mini", "small"
 
 
 def _related(model: str, judge: str, folder: Path | None, judge_folder: Path | None) -> tuple[str, ...]:
-    """Notes on a judge of the judged model's family, because models prefer text that resembles their own."""
+    """Notes if judge and judged model seem to be of one family: models prefer text that resembles their own."""
     if folder and judge_folder and model_digest(folder) == model_digest(judge_folder):
-        return ("the judge is the judged model itself: it may prefer its own style",)
+        return ("the judge is the judged model itself and may prefer its own style",)
     shared = sorted(_stems(model) & _stems(judge))
     if shared:
-        return (f"judge and judged model are of one family by name ({', '.join(shared)}): it may prefer its own style",)
+        return (
+            f"judge and judged model share a family name ({', '.join(shared)}): the judge may prefer its own style",
+        )
     if folder and judge_folder:
         kinds = {
             json.loads((f / "config.json").read_text(encoding="utf-8"))["model_type"] for f in (folder, judge_folder)
@@ -147,7 +152,7 @@ def _stems(name: str) -> set[str]:
 
 
 def _validated(assigned: AssignedJudge, config: RunConfig) -> AssignedJudge:
-    """The judge with the result of `check-judge`. Raises ConfigError if that result is about another judge."""
+    """The judge with the result of `check-judge`. Raises ConfigError if the result belongs to another judge."""
     path = config.judge.validation_file
     if path is None:
         return assigned
@@ -156,13 +161,13 @@ def _validated(assigned: AssignedJudge, config: RunConfig) -> AssignedJudge:
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         reason = first_line(error)
         raise ConfigError(
-            f"judge.validation_file: {path} is not what `mipo-bench check-judge` writes: {reason}"
+            f"judge.validation_file: {path} is not a file that `mipo-bench check-judge` wrote: {reason}"
         ) from error
-    mine = (assigned.judge.digest, config.judge.protocol)
-    if (found.digest, found.protocol) != mine:
+    judge_digest, protocol = assigned.judge.digest, config.judge.protocol
+    if (found.digest, found.protocol) != (judge_digest, protocol):
         raise ConfigError(
             f"judge.validation_file: {path} is about the judge {found.name!r} ({found.digest[:10]}, {found.protocol}),"
-            f" not about {assigned.judge.name!r} ({mine[0][:10]}, {mine[1]}). Run `mipo-bench check-judge` with this"
-            " judge."
+            f" not about {assigned.judge.name!r} ({judge_digest[:10]}, {protocol})."
+            " Run `mipo-bench check-judge` with this judge."
         )
     return replace(assigned, validation=found.validation)

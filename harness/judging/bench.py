@@ -1,8 +1,9 @@
-"""The judging of a task's arms: each response against the reference arm's response to the same item.
+"""Judges the arms of a task: compares each response with the reference arm's response to the same item.
 
-The reference is worth 1/2 by definition; its A/A twin is judged like any other arm. A rule answers first where it can
-(identical responses tie, an empty one loses), then the store, then the judge. Verdicts are stored one by one, so that
-nothing is asked twice; an answer without a verdict is counted, worth a tie, and never stored.
+The reference scores 1/2 by definition; its A/A twin is judged like any other arm. `TaskJudge` first applies a rule
+(identical responses tie, an empty response loses), then looks the question up in the store, then asks the judge. Each
+verdict is stored as soon as it arrives, so that no question is asked twice. An answer without a readable verdict is
+counted, scores as a tie, and is never stored.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ TIE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class JudgedPair:
-    """One item to judge: what the judged arm and the reference answered, and what a good answer does.
+    """One item to judge: the rubric, the judged arm's response and the reference's response.
 
-    A side that failed on the item has answered nothing.
+    The response of a side that failed on the item is empty.
     """
 
     item: Item
@@ -39,10 +40,10 @@ class JudgedPair:
 
 @dataclass(frozen=True, slots=True)
 class ItemVerdict:
-    """What came of one case, told from the judged arm's side.
+    """The result for one `JudgedPair`, from the judged arm's side.
 
-    `score` is its score; `parts` stand beside it. `orders` are the verdicts in both orders where a judge was asked.
-    `undecided` counts answers without a verdict.
+    `score` is the arm's score on the item, in [0, 1]; `parts` are further figures by name. `orders` holds the verdicts
+    in both orders, None unless a judge was asked. `undecided` counts answers without a verdict.
     """
 
     score: float
@@ -52,32 +53,32 @@ class ItemVerdict:
 
     @property
     def by_order(self) -> tuple[float | None, float | None]:
-        """The verdict with the judged arm shown first, and second; the same twice where no judge saw both orders."""
+        """The verdicts with the judged arm shown first and second; the score twice if no judge saw both orders."""
         return (self.orders.first, self.orders.second) if self.orders else (self.score, self.score)
 
 
 @dataclass
 class TaskJudge:
-    """A judge at work on one task. Counts what it was asked, whether the store knew the answer or not."""
+    """The judge of one task with its settings. Counts its questions, including those that the store answers."""
 
     assigned: AssignedJudge
     settings: JudgeConfig
     store: Store
     decided_by_rule: int = 0
     asked: dict[str, tuple[Question, Verdict]] = field(default_factory=dict)
-    """Key -> question and verdict, of everything that was put to the judge."""
+    """Content key -> question and verdict, for every question that no rule decided."""
 
     def judge(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
-        """Judge all cases, in order. Raises what the judge raises; what it said before that is stored."""
+        """Judge all cases, in order. Raises the judge's errors; verdicts that came before an error are stored."""
         if self.settings.protocol == "pointwise":
             return self._rated(cases, meter)
-        one = [Question(c.item, c.rubric, c.response, c.reference) for c in cases]
-        other = [Question(c.item, c.rubric, c.reference, c.response) for c in cases]
-        verdicts = self._verdicts([*one, *other], meter)
+        arm_first = [Question(c.item, c.rubric, c.response, c.reference) for c in cases]
+        reference_first = [Question(c.item, c.rubric, c.reference, c.response) for c in cases]
+        verdicts = self._verdicts([*arm_first, *reference_first], meter)
         return [_paired(c, verdicts[i], verdicts[len(cases) + i]) for i, c in enumerate(cases)]
 
     def retest(self, meter: Meter) -> list[bool]:
-        """Put some questions again; whether each got the same answer. Which ones is decided by their keys alone."""
+        """Ask some questions again, chosen by their keys; returns for each whether the verdict was the same."""
         read = [key for key in sorted(self.asked) if self.asked[key][1].value is not None]
         again = [self.asked[key] for key in read[: self.settings.retest]] if self._stores else []
         questions = [Question(q.item, q.rubric, q.first, q.second, repeat=1) for q, _ in again]
@@ -86,13 +87,13 @@ class TaskJudge:
 
     @property
     def unread(self) -> int:
-        """How many verdicts could not be read."""
+        """The number of verdicts that could not be read."""
         return sum(verdict.value is None for _, verdict in self.asked.values())
 
     def consistency(
         self, cases: Iterable[ItemVerdict], retests: Sequence[bool], alpha: float
     ) -> ConsistencyRecord | None:
-        """How the verdicts of a model agree with one another; None for rules and for a file of verdicts."""
+        """Agreement between orders and between repeats; None for rules and for a file of verdicts."""
         return consistency([c.orders for c in cases if c.orders], retests, alpha) if self._stores else None
 
     def record(
@@ -103,7 +104,7 @@ class TaskJudge:
         arms: Sequence[JudgedArmRecord] = (),
         warnings: Sequence[CaveatRecord] = (),
     ) -> JudgeRecord:
-        """The report's record of this judge on `task`: its name, its settings and what it was asked."""
+        """The report's record of this judge on `task`: name, settings, and counts of its questions."""
         sampled = self._stores
         return JudgeRecord(
             task=task,
@@ -124,13 +125,13 @@ class TaskJudge:
         )
 
     def _rated(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
-        own = [Question(c.item, c.rubric, c.response) for c in cases]
-        other = [Question(c.item, c.rubric, c.reference) for c in cases]
-        verdicts = self._verdicts([*own, *other], meter)
+        responses = [Question(c.item, c.rubric, c.response) for c in cases]
+        references = [Question(c.item, c.rubric, c.reference) for c in cases]
+        verdicts = self._verdicts([*responses, *references], meter)
         return [_compared(verdicts[i], verdicts[len(cases) + i]) for i in range(len(cases))]
 
     def _verdicts(self, questions: Sequence[Question], meter: Meter) -> list[Verdict]:
-        """Rules first, then the judge. A verdict by rule was tried 0 times."""
+        """The verdict on each question, by rule or by the judge. A verdict by rule has `tries` 0."""
         found = {i: value for i, q in enumerate(questions) if (value := verdict_by_rule(q)) is not None}
         self.decided_by_rule += len(found)
         open_ = [i for i in range(len(questions)) if i not in found]
@@ -140,7 +141,7 @@ class TaskJudge:
         return [Verdict(found[i], tries=0) if i in found else answers[key] for i, key in enumerate(keys)]
 
     def _answers(self, questions: Sequence[Question], meter: Meter) -> dict[str, Verdict]:
-        """Key -> verdict. Equal questions are asked once; what was read is stored as it comes."""
+        """Key -> verdict. Equal questions are asked once; each readable verdict is stored as soon as it arrives."""
         by_key = {self._key(q): q for q in questions}
         known = self._known(list(by_key))
         names = [key for key in by_key if key not in known]
@@ -154,13 +155,13 @@ class TaskJudge:
         return {key: known[key] for key in by_key}
 
     def _known(self, keys: Sequence[str]) -> dict[str, Verdict]:
-        """What this judge has been asked already, or the store knows."""
-        here = {key: self.asked[key][1] for key in keys if key in self.asked}
-        return here | (self.store.verdicts([key for key in keys if key not in here]) if self._stores else {})
+        """Key -> verdict, for the questions that this judge or the store has already answered."""
+        asked = {key: self.asked[key][1] for key in keys if key in self.asked}
+        return asked | (self.store.verdicts([key for key in keys if key not in asked]) if self._stores else {})
 
     @property
     def _stores(self) -> bool:
-        """Rules and files answer at once; only what a model said is worth keeping."""
+        """Whether verdicts are stored: those of models are. Rules and files answer at once."""
         return self.assigned.kind in ("model", "server")
 
     def _key(self, q: Question) -> str:
@@ -170,7 +171,7 @@ class TaskJudge:
 
 
 def verdict_by_rule(q: Question) -> float | None:
-    """What needs no judge: equal responses tie, an empty one loses, and has the lowest rating; None for the rest."""
+    """The verdict that needs no judge: equal responses tie, an empty one loses or has the lowest rating. Else None."""
     if q.second is None:
         return None if q.first.strip() else 0.0
     first, second = q.first.strip(), q.second.strip()
@@ -180,27 +181,28 @@ def verdict_by_rule(q: Question) -> float | None:
 
 
 def _paired(case: JudgedPair, shown_first: Verdict, shown_second: Verdict) -> ItemVerdict:
-    """The mean of both orders. `strict` counts a win or a loss only where both orders agree on it."""
+    """The mean of both orders. The part `strict` is a win or a loss only if both orders agree, else a tie."""
     first = shown_first.value
     second = None if shown_second.value is None else 1 - shown_second.value
-    worth = sum(TIE if value is None else value for value in (first, second)) / 2
+    score = sum(TIE if value is None else value for value in (first, second)) / 2
     alike = first is not None and first == second
-    parts = {"strict": worth if alike else TIE, "agree": float(alike)}
+    parts = {"strict": score if alike else TIE, "agree": float(alike)}
     orders = BothOrders(_cluster(case.item), first, second) if shown_first.tries else None
-    return ItemVerdict(worth, parts, orders, (first is None) + (second is None))
+    return ItemVerdict(score, parts, orders, (first is None) + (second is None))
 
 
 def _compared(own: Verdict, other: Verdict) -> ItemVerdict:
-    """Which rating is higher. `paper` is the paper's scoring (arXiv 2603.19294): a tie counts as a win.
+    """1 if the arm's rating is higher than the reference's, 0 if lower, 1/2 for a tie.
 
-    A rating that could not be read is shown as the middle one.
+    The part `paper` is the paper's scoring (arXiv 2603.19294), which counts a tie as a win. The part `rating` is 1/2,
+    the middle rating, if the arm's rating could not be read.
     """
     undecided = (own.value is None) + (other.value is None)
     parts = {"rating": TIE if own.value is None else own.value}
     if own.value is None or other.value is None:
         return ItemVerdict(TIE, {**parts, "paper": TIE}, None, undecided)
-    worth = TIE if own.value == other.value else float(own.value > other.value)
-    return ItemVerdict(worth, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
+    score = TIE if own.value == other.value else float(own.value > other.value)
+    return ItemVerdict(score, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
 
 
 def _cluster(item: Item) -> str:

@@ -1,4 +1,7 @@
-"""All judged arms of a run: verdicts in, scores and the report's records of the judges out."""
+"""Judges all arms of a run's judged tasks, and makes their scores and the report's records of the judges.
+
+The run calls `judge_arm` for each arm as soon as its responses are stored; the report calls `score` and `records`.
+"""
 
 from __future__ import annotations
 
@@ -22,45 +25,49 @@ from mipo_bench.reports.records.judges import JudgedArmRecord, JudgeRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
 UNREAD_ALARM = 0.05
-"""Above this share of unread verdicts the report says so at its head."""
+"""Above this share of unread verdicts the report prints a warning at its head."""
 
 
 @dataclass
 class JudgedArms:
-    """Judges the arms of judged tasks against their reference arm, and remembers what came of it."""
+    """Judges the arms of judged tasks against their reference arm and keeps the verdicts."""
 
     judges: Mapping[str, AssignedJudge]
-    """By task."""
+    """Task name -> judge."""
     config: RunConfig
     store: Store
     verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
     shuffled_verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
-    """The same under another user's profile, where that control was run."""
+    """The verdicts under another user's profile, if the shuffled-profile control was run."""
     _task_judges: dict[str, TaskJudge] = field(default_factory=dict)
     _retests: dict[str, list[bool]] = field(default_factory=dict)
 
     def judge_arm(self, done: ArmAnswers, reference: ArmAnswers | None, meter: Meter) -> None:
-        """Judge one arm. Raises StageError without a reference, and whatever the judge raises."""
+        """Judge one arm. Raises StageError without a reference, and the errors of the judge."""
         if reference is None:
-            raise StageError(f"nothing to judge against: the reference {done.task.reference} could not be completed")
+            raise StageError(
+                f"no responses to compare with: the reference {done.task.reference} could not be completed"
+            )
         task = done.task.task
         if not isinstance(task, JudgedTask):
             raise StageError(f"task {task.name!r} has no rubric to judge by")
         task_judge = self._task_judge(task.name)
-        settled = task_judge.decided_by_rule
+        decided_before = task_judge.decided_by_rule
         own, other = (self._texts(side) for side in (done, reference))
         items = done.task.items
         self.verdicts[done.arm] = task_judge.judge(
             [JudgedPair(i, task.rubric(i), own[i.id], other[i.id]) for i in items], meter
         )
-        held = other_user_of(items) if self._controls(task, items) else {}
-        if held:
+        other_users = other_user_of(items) if self._controls(task, items) else {}
+        if other_users:
             cases = [
-                JudgedPair(in_place_of(i, held[i.id]), task.rubric(held[i.id]), own[i.id], other[i.id]) for i in items
+                JudgedPair(in_place_of(i, user), task.rubric(user), own[i.id], other[i.id])
+                for i in items
+                for user in [other_users[i.id]]
             ]
             self.shuffled_verdicts[done.arm] = task_judge.judge(cases, meter)
-        if done.arm == reference.arm:  # equal to itself everywhere: no finding about the judge
-            task_judge.decided_by_rule = settled
+        if done.arm == reference.arm:  # equal to itself on every item, which shows nothing about the judge
+            task_judge.decided_by_rule = decided_before
 
     def retest(self, task: str, meter: Meter) -> None:
         """Ask the judge of a task some of its questions again."""
@@ -68,7 +75,7 @@ class JudgedArms:
             self._retests[task] = self._task_judges[task].retest(meter)
 
     def score(self, arm: Arm, record: ArmRecord) -> ArmRecord:
-        """The arm's record with verdicts for scores; the rule checks become parts beside them."""
+        """The arm's record with the verdicts as scores; the scores by rule become parts."""
         found = self.verdicts.get(arm)
         if found is None:
             return record
@@ -78,12 +85,12 @@ class JudgedArms:
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
 
     def unanswered(self) -> list[Question]:
-        """What files of verdicts had no answer to."""
+        """The questions for which a file of verdicts has no verdict."""
         files = [bench for task, bench in self._task_judges.items() if self.judges[task].kind == "file"]
         return [q for bench in files for q, verdict in bench.asked.values() if verdict.value is None]
 
     def with_judge_hash(self, task: TaskRecord) -> TaskRecord:
-        """The task's record: who judges it is part of how it is scored."""
+        """The task's record with the judge's digest in its scorer hash: another judge is another scorer."""
         assigned = self.judges.get(task.name)
         if assigned is None:
             return task
@@ -91,7 +98,7 @@ class JudgedArms:
         return task.model_copy(update={"scorer_hash": digest(names)[:16]})
 
     def records(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> list[JudgeRecord]:
-        """One for each judged task; `arms` are those that `score` made."""
+        """One record for each judged task; `arms` are the records that `score` returned."""
         return [
             self._record(task, [a for a in arms if a.task == task.name])
             for task in tasks
@@ -131,13 +138,17 @@ class JudgedArms:
         return self._task_judges[task]
 
     def _controls(self, task: Task, items: Sequence[Item]) -> bool:
-        """Rules cost nothing, but need a target that is the user's; a judge reads the profile and has to be asked."""
+        """Whether to run the shuffled-profile control.
+
+        Rules judge at no cost, but only a target that describes the user depends on the profile. Any other judge reads
+        the profile, and costs as many questions again, so the setting decides.
+        """
         if self.judges[task.name].kind == "rules":
             return target_describes_user(task, items)
         return self.config.judge.shuffled
 
     def _texts(self, done: ArmAnswers) -> dict[str, str]:
-        """Item -> response; empty where the arm failed on it."""
+        """Item id -> response; empty if the arm failed on the item."""
         responses = done.responses(self.store)
         answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}
         return {item.id: responses[item.id].text if item.id in answered else "" for item in done.task.items}
@@ -150,7 +161,7 @@ def _is_reference(arm: ArmRecord, task: TaskRecord) -> bool:
 def _warnings(assigned: AssignedJudge, task: str, unread: int, asked: int) -> list[CaveatRecord]:
     found = [CaveatRecord(code="judge_family", message=note) for note in assigned.notes]
     if assigned.validation is None:
-        message = "judge not validated: hold it against labelled data with `mipo-bench check-judge`"
+        message = "judge not validated: check it on labelled data with `mipo-bench check-judge`"
         found.append(CaveatRecord(code="judge_not_validated", message=message))
     elif assigned.validation.labels != task:
         message = f"the judge was validated on {assigned.validation.labels}, not on {task}"

@@ -1,4 +1,7 @@
-"""Judges that read responses: the task's own rules, and chat models. `judge_file` has the judge on a verdict file."""
+"""Judges that read responses: the task's own rules (`RuleJudge`) and chat models (`ModelJudge`).
+
+`assign` makes them for a run. `verdict_file.FileJudge` is the third kind: it looks up verdicts in a file.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Response, Task
 
 RETRY_TEMPERATURE = 0.1
-"""The second try of a greedy judge is sampled, because greedy decoding would repeat the first answer."""
+"""Temperature of a greedy judge's second try: greedy decoding would repeat the first answer."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class RuleJudge:
 
 @dataclass(frozen=True)
 class ModelJudge:
-    """A chat model, here or behind a server. It is asked once more, under another seed, if no verdict can be read.
+    """A chat model, in this process or behind a server.
 
-    A request that a server refuses has no verdict either.
+    A question is asked once more, under another seed, if the answer holds no readable verdict. A request that a server
+    refuses has no verdict either.
     """
 
     name: str
@@ -58,7 +62,7 @@ class ModelJudge:
     """The tokenizer's control tokens, which judged texts must not contain."""
 
     def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
-        """See `Judge`. Raises ServerError if a server stops answering; the verdicts before that have been yielded."""
+        """See `Judge`. Raises ServerError if a server stops answering, after the verdicts that it gave before."""
         unread: list[int] = []
         for position, verdict in self._try(questions, range(len(questions)), 1):
             if verdict.value is None:
@@ -88,7 +92,7 @@ class ModelJudge:
 
 
 def generator_judge(name: str, generator: Generator, decoding: Decoding) -> ModelJudge:
-    """A judge on any generator. Its digest covers everything that can change a verdict, except for the question."""
+    """A judge on any generator. Its digest covers everything except the question that can change a verdict."""
     settings = (decoding.temperature, decoding.top_p, decoding.max_new_tokens)
     key = digest(["judge", JUDGE_PROMPT_VERSION, generator.digest, *settings])
     return ModelJudge(name, key, generator, decoding, tuple(generator.control_tokens))

@@ -1,8 +1,8 @@
-"""What a judge model is asked, and how its answer is read.
+"""The prompt of a judge model, and the parser of its answer. `judges.ModelJudge` uses both.
 
-Everything that the user or a model wrote stands between two lines that carry a mark which is computed from that very
-text. A text cannot contain a mark that depends on the text itself, so a response cannot close its block and go on as an
-instruction; chat control tokens in it are broken up for the same reason.
+Each text from a user or a model is placed between two lines with a mark that is a digest of all these texts. A text
+cannot contain a mark that depends on the text itself, so a response cannot close its block and continue as an
+instruction. Chat control tokens inside the texts are broken up for the same reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.types import Message
 
 JUDGE_PROMPT_VERSION = 1
-"""Goes up whenever what a judge is asked, or how its answer is read, changes."""
+"""Raise it with every change of the prompt or of the parser: it is part of the digest of every judge."""
 
 _SYSTEM = """You are a careful judge of responses to a user's request. {task}
 
@@ -49,21 +49,21 @@ _CONTROL = "|".join(
         r"<</?SYS>>",
     )
 )
-"""The usual marks of turns in chat templates, which a tokenizer would read as such."""
+"""Common control tokens of chat templates, which a tokenizer would read as such."""
 
 
 def judge_messages(question: Question, control: Sequence[str] = ()) -> tuple[Message, ...]:
-    """The chat that asks this question; `control` are the tokenizer's own control tokens."""
+    """The messages that ask this question; `control` holds the tokenizer's control tokens."""
     texts = {"request": question.item.prompt, "rubric": question.rubric}
     if question.item.context:
         texts = {"user profile": question.item.context, **texts}
-    alone = question.second is None
-    texts["response" if alone else "first response"] = question.first
+    pointwise = question.second is None
+    texts["response" if pointwise else "first response"] = question.first
     if question.second is not None:
         texts["second response"] = question.second
     clean = {name: without_control_tokens(text, control) for name, text in texts.items()}
     mark = separator_for(clean.values())
-    ask, answer = (_RATE, _RATE_ANSWER) if alone else (_COMPARE, _COMPARE_ANSWER)
+    ask, answer = (_RATE, _RATE_ANSWER) if pointwise else (_COMPARE, _COMPARE_ANSWER)
     blocks = [f"BEGIN {mark} {name}\n{text}\nEND {mark} {name}" for name, text in clean.items()]
     system = _SYSTEM.format(task=ask, mark=mark, answer=answer)
     return (Message("system", system), Message("user", "\n\n".join([*blocks, answer])))
@@ -79,18 +79,18 @@ def separator_for(texts: Iterable[str]) -> str:
 
 
 def without_control_tokens(text: str, control: Sequence[str] = ()) -> str:
-    """The text with a space behind the first character of every chat control token in it."""
+    """The text with a space after the first character of every chat control token."""
     own = (re.escape(token) for token in control if len(token) > 1 and not re.search(r"\s", token))
     pattern = re.compile("|".join([_CONTROL, *own]))
-    while pattern.search(text):  # a token may hide in another one
+    while pattern.search(text):  # removing one token can reveal another
         text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     return text
 
 
 def read_verdict(text: str, *, rating: bool) -> float | None:
-    """The verdict as `Verdict.value`; None unless the text holds exactly one line of the kind asked for.
+    """The verdict as `Verdict.value`; None unless the text holds exactly one line of the expected kind.
 
-    What a reasoning model thinks before `</think>` is not its answer.
+    The answer of a reasoning model begins after `</think>`; the text before that is ignored.
     """
     answer = text.rpartition("</think>")[2]
     found = (_RATING if rating else _VERDICT).findall(answer)

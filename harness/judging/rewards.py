@@ -1,4 +1,7 @@
-"""What a response to a training item is worth, for objectives that learn from rewards."""
+"""Rewards of responses to training items: the task's score, or ratings by the base model.
+
+Training uses them for objectives that learn from rewards, such as RLVR.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from mipo_bench.harness.training.pairs import Reward
 from mipo_bench.harness.types import Decoding, Item, Recipe, Response, Task
 
 RUBRIC = "The response answers the request, and answers it in the way that this very user likes."
-"""For tasks that come with no rubric of their own."""
+"""The rubric for tasks that have none."""
 
 
 def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig) -> Reward:
     """The reward that the recipe asks for: the task's score, or ratings by the frozen base model.
 
-    The rater is the base model, not the run's judge: a model trained on the verdicts that it is evaluated by would
-    prove nothing.
+    The rater is the base model and not the run's judge: a gain of a model that was trained on its evaluator's verdicts
+    would show nothing.
     """
     if reward_kind(recipe) == "score":
         return score_reward(task)
@@ -31,7 +34,7 @@ def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig
 
 
 def score_reward(task: Task) -> Reward:
-    """The task's own score, in [0, 1]."""
+    """The reward that is the task's own score, in [0, 1]."""
 
     def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
         responses = (Response(text, 0, len(text.split()), "stop") for text in texts)
@@ -41,17 +44,17 @@ def score_reward(task: Task) -> Reward:
 
 
 def judge_reward(task: Task, judge: Judge) -> Reward:
-    """The judge's ratings from 1 to 5, as (rating - 1) / 4; one that cannot be read counts as 1, and is told of."""
-    told = Counter[str]()
+    """The reward (rating - 1) / 4 from ratings of 1 to 5. An unreadable rating has reward 0 and is counted."""
+    counts = Counter[str]()
 
     def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
         questions = [Question(item, _rubric(task, item), text) for item, text in zip(items, texts, strict=True)]
         found = {position: verdict.value for position, verdict in judge.decide(questions)}
-        told["ratings"] += len(questions)
-        told["unread"] += sum(found.get(n) is None for n in range(len(questions)))
+        counts["ratings"] += len(questions)
+        counts["unread"] += sum(found.get(n) is None for n in range(len(questions)))
         return [found.get(n) or 0.0 for n in range(len(questions))]
 
-    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), of, told)
+    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), of, counts)
 
 
 def _rubric(task: Task, item: Item) -> str:

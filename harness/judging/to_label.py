@@ -1,4 +1,7 @@
-"""What the judging of a plan will take, and what is left for people to judge."""
+"""Writes the comparisons without a verdict as lines of JSON that people can label.
+
+A run whose judge is a file of verdicts publishes them beside the report; the labelled file can then be the judge.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.protocols import Question
 
 TO_JUDGE = "to-judge.jsonl"
-"""Beside the report: comparisons for which a file of verdicts has none."""
+"""Name of the file beside the report with the comparisons that a file of verdicts lacks."""
 
 
 def unjudged(questions: Iterable[Question]) -> str:
-    """The questions as lines to be labelled, each pair of responses once, in an order drawn by lot."""
+    """The questions as JSONL to be labelled: each pair of responses once, in random order, with a null verdict."""
     lines: dict[tuple[str, ...], dict[str, object]] = {}
     for q in questions:
         texts = (q.first,) if q.second is None else (q.first, q.second)

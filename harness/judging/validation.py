@@ -1,4 +1,7 @@
-"""How a judge agrees with what people preferred: the labels of a judged task, or those in a file."""
+"""Agreement of a judge with labels: those of a judged task, or those that people wrote in a file.
+
+`mipo-bench check-judge` uses it; the resulting `ValidationRecord` enters the reports of later runs.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.stats import Scores, summarize
 
 RUBRIC = "A good response answers the request, and does so in the way that this user would rate highest."
-"""Where labels come without one."""
+"""The rubric of labels that have none."""
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Comparisons with their labels, 1 where the first response is better, 0 where the other is, 1/2 for a tie."""
+    """Comparisons with their labels: 1 if the first response is better, 0 if the second is, 1/2 for a tie."""
 
     name: str
     cases: tuple[JudgedPair, ...]
@@ -34,12 +37,15 @@ class Labels:
 
     @property
     def clusters(self) -> list[str]:
-        """The user of each case; without one it stands by itself."""
+        """The cluster of each comparison: its user, or the item itself if it has no user."""
         return [case.item.user_id or case.item.id for case in self.cases]
 
 
 def labels_of(task: JudgedTask, limit: int | None) -> Labels:
-    """The preferred and rejected responses of a task's evaluation items, which of them comes first drawn by lot."""
+    """The preferred and rejected responses of a task's evaluation items, in random order.
+
+    Raises ConfigError if they are equal on every item.
+    """
     cases, values = [], []
     for item in task.items("eval")[:limit]:
         gold, wrong = task.gold(item), task.wrong(item)
@@ -49,12 +55,14 @@ def labels_of(task: JudgedTask, limit: int | None) -> Labels:
         cases.append(JudgedPair(item, task.rubric(item), *((gold, wrong) if first else (wrong, gold))))
         values.append(float(first))
     if not cases:
-        raise ConfigError(f"task {task.name!r} has no two responses that differ: nothing to hold a judge against.")
+        raise ConfigError(
+            f"task {task.name!r} cannot check a judge: its gold and wrong responses are equal on every item."
+        )
     return Labels(task.name, tuple(cases), tuple(values))
 
 
 def labels_in(path: Path, limit: int | None) -> Labels:
-    """The comparisons in a file (see `judge_file.FileJudge`), with "user" and "rubric" where given.
+    """The comparisons in a file (see `verdict_file.FileJudge`), with the optional fields "user" and "rubric".
 
     Raises ConfigError.
     """
@@ -63,7 +71,7 @@ def labels_in(path: Path, limit: int | None) -> Labels:
         found = labelled(path, number, row)
         user, rubric = row.get("user"), row.get("rubric", RUBRIC)
         if not isinstance(rubric, str) or not isinstance(user or "", str):
-            raise ConfigError(f'{path}, line {number}: "user" and "rubric" are texts, where they are given.')
+            raise ConfigError(f'{path}, line {number}: "user" and "rubric" must be texts if they are given.')
         item = Item(f"line {number}", found.prompt, "", user, found.context)
         cases.append(JudgedPair(item, rubric, found.a, found.b))
         values.append(found.value)
@@ -73,7 +81,7 @@ def labels_in(path: Path, limit: int | None) -> Labels:
 
 
 def check(assigned: AssignedJudge, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
-    """Let the judge decide every comparison, and hold its verdicts against the labels."""
+    """Let the judge decide every comparison, and compare its verdicts with the labels."""
     task_judge = TaskJudge(assigned, settings, store)
     found = task_judge.judge(labels.cases, meter)
     retests = task_judge.retest(meter)
@@ -81,12 +89,12 @@ def check(assigned: AssignedJudge, labels: Labels, settings: JudgeConfig, store:
 
 
 def validation(labels: Labels, found: Sequence[ItemVerdict]) -> ValidationRecord:
-    """Kappa and accuracy of the verdicts. A verdict that both orders do not settle is a tie."""
+    """Kappa and accuracy of the verdicts. A mean of both orders above 1/2 is a win, below it a loss, at it a tie."""
     verdicts = [TIE if f.score == TIE else float(f.score > TIE) for f in found]
     agreed = agreement(labels.values, verdicts, labels.clusters)
-    right = [1 - abs(label - verdict) for label, verdict in zip(labels.values, verdicts, strict=True)]
-    own = [case.item.id for case in labels.cases]
-    accuracy = summarize(Scores.from_columns(own, right, labels.clusters))
+    accuracies = [1 - abs(label - verdict) for label, verdict in zip(labels.values, verdicts, strict=True)]
+    ids = [case.item.id for case in labels.cases]
+    accuracy = summarize(Scores.from_columns(ids, accuracies, labels.clusters))
     return ValidationRecord(
         labels=labels.name,
         n_items=agreed.n_items,

@@ -1,4 +1,4 @@
-"""Verdicts in a file: a judge that looks them up, and the labels that other judges are held against."""
+"""Reads files of verdicts: for `FileJudge`, a judge that looks verdicts up, and for the labels of `validation`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mipo_bench.harness.protocols import Question, Verdict
 
 @dataclass(frozen=True)
 class FileJudge:
-    """Verdicts that people gave, or an earlier judge: looked up by request, profile and responses.
+    """Looks up verdicts of people, or of an earlier judge, by request, profile and responses.
 
-    One line of JSON for each: {"prompt", "context", "a", "b", "label": "a" | "b" | "tie"} for a comparison, whichever
-    order it is asked in, or {"prompt", "context", "a", "rating": 1 to 5}. What is not in the file, or still null,
-    has no verdict.
+    The file has one line of JSON for each: {"prompt", "context", "a", "b", "label": "a" | "b" | "tie"} for a comparison
+    in either order, or {"prompt", "context", "a", "rating": 1 to 5}. A question that is not in the file, or whose label
+    or rating is null, has no verdict.
     """
 
     name: str
@@ -39,7 +39,7 @@ LABELS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A labelled comparison: `value` is 1 where `a` is better, 0 where `b` is, 1/2 for a tie."""
+    """A labelled comparison: `value` is 1 if `a` is better, 0 if `b` is, 1/2 for a tie."""
 
     prompt: str
     context: str | None
@@ -49,10 +49,10 @@ class Labelled:
 
 
 def file_judge(path: Path) -> FileJudge:
-    """Read a file of verdicts. Raises ConfigError naming a bad line, or one that contradicts another."""
+    """Read a file of verdicts. Raises ConfigError for a bad line and for a line that contradicts another."""
     verdicts: dict[tuple[str, ...], float] = {}
     for number, row in read_rows(path):
-        if _open(row):
+        if _is_unfilled(row):
             continue
         if "rating" in row:
             found = {_place(row["prompt"], row.get("context"), row["a"], None): (_rating(path, number, row) - 1) / 4}
@@ -78,19 +78,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = line.value()
         except JsonLineError as error:
-            raise ConfigError(f"{path}, line {number} is no JSON: {error}") from error
+            raise ConfigError(f"{path}, line {number} is not JSON: {error}") from error
         texts = ("prompt", "a") if isinstance(row, dict) and "rating" in row else ("prompt", "a", "b")
         wrong = not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts)
         if wrong or not isinstance(row.get("context") or "", str):
             raise ConfigError(
-                f'{path}, line {number}: every line is an object with the texts "prompt", "context" (may be left out), '
+                f'{path}, line {number}: a line must be an object with the texts "prompt", "context" (optional), '
                 '"a", "b" and "label", or "prompt", "context", "a" and "rating".'
             )
         yield number, row
 
 
-def _open(row: Mapping[str, Any]) -> bool:
-    """Whether somebody has yet to fill in the verdict."""
+def _is_unfilled(row: Mapping[str, Any]) -> bool:
+    """Whether the verdict is still null."""
     name = "rating" if "rating" in row else "label"
     return name in row and row[name] is None
 

@@ -1,10 +1,10 @@
-"""From per-item scores to estimates and tested comparisons.
+"""Computes the estimates and the tested comparisons of a report from per-item scores.
 
 The primary family is declared before the run: for each task, every trained recipe against the task's reference
-baseline, Holm-adjusted together. The rest is exploratory and Benjamini-Hochberg-adjusted: every trained recipe against
+baseline, Holm-adjusted together. The exploratory family is Benjamini-Hochberg-adjusted: every trained recipe against
 every other prompting baseline and against every trained baseline (SFT, RLVR ...), and every other baseline, prompted
-or trained, against the reference. Trained baselines are no claims of the run: in the primary family they would only
-weaken those that are.
+or trained, against the reference. Trained baselines are not claims of the run: in the primary family they would only
+cost the claims power.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from mipo_bench.reports.stats import Average, Caveat, Scores, benjamini_hochberg
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPlan:
-    """How the comparisons are made, and the methods that were planned: a failed one stays in its family."""
+    """Settings of the comparisons, and the planned methods: a method that failed stays in its family."""
 
     average: Average
     alpha: float
     planned: Sequence[tuple[str, str, bool]]
-    """(task, method, trained) of every arm, training seeds left out."""
+    """(task, method, trained) of every arm, without training seeds."""
     seeds: int
     trained_baselines: frozenset[str] = frozenset()
-    """The trained methods that others are held against."""
+    """The trained methods that serve as baselines."""
 
 
 def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
@@ -96,7 +96,7 @@ def comparisons(
 
 
 def _plan(task: TaskRecord, comparison_plan: ComparisonPlan) -> Iterable[ComparisonRecord]:
-    """The comparisons of a task, still without figures."""
+    """The comparisons of a task, without results."""
 
     def pair(family: Family, base: str, method: str) -> ComparisonRecord:
         return ComparisonRecord(task=task.name, family=family, base=base, method=method)
@@ -120,8 +120,8 @@ def _comparison(
 ) -> ComparisonRecord:
     base, method = _group(arms, task.name, planned.base), _group(arms, task.name, planned.method)
     if not base or not method:
-        lost = planned.base if not base else planned.method
-        note = CaveatRecord(code="untestable", message=f"{lost} could not be completed")
+        missing = planned.base if not base else planned.method
+        note = CaveatRecord(code="untestable", message=f"{missing} could not be completed")
         return planned.model_copy(update={"warnings": [note]})
     base, method = _same_seeds(base, method)
     if not base:
@@ -142,12 +142,12 @@ def _comparison(
 
 
 def _same_seeds(base: list[ArmRecord], method: list[ArmRecord]) -> tuple[list[ArmRecord], list[ArmRecord]]:
-    """Two trained methods are paired by training seed: both sides under the seeds that both have."""
+    """Both arms under the training seeds that they share, if both are trained; else all of both."""
     if base[0].train_seed is None or method[0].train_seed is None:
         return base, method
     shared = {arm.train_seed for arm in base} & {arm.train_seed for arm in method}
-    mine, theirs = ([arm for arm in arms if arm.train_seed in shared] for arms in (base, method))
-    return mine, theirs
+    paired = [[arm for arm in arms if arm.train_seed in shared] for arms in (base, method)]
+    return paired[0], paired[1]
 
 
 def _adjusted(

@@ -1,6 +1,7 @@
-"""The guards' rules: thresholds with their reasons, and the warning of each figure that crosses its own.
+"""Thresholds of the guards with their reasons, and the warning for each figure that crosses its threshold.
 
-No rule is a test: a warning says where to look. docs/guards.md has them as a table.
+No rule is a statistical test: a warning shows where to look. `pages.guards` prints the warnings as footnotes;
+docs/guards.md lists the rules.
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ from mipo_bench.reports.records.guards import MarginRecord, OverlapRecord, Wordi
 from mipo_bench.reports.records.report import ArmRecord
 
 NEAR_SHARE = 0.01
-"""Near duplicates of training texts among evaluation texts: one in a hundred moves no score visibly."""
+"""Share of evaluation texts that are near duplicates of training texts: up to it, no score moves visibly."""
 LENGTH = 1.2
-"""Length of a trained arm's responses over the reference's, or its inverse: from there on judges reward length itself
-(Dubois et al. 2024, arXiv 2404.04475)."""
+"""Ratio of the lengths of a trained arm's and the reference's responses, or its inverse. Beyond it, judges reward
+length itself (Dubois et al. 2024, arXiv 2404.04475)."""
 CUT = 0.05
-"""Share of responses cut at the token limit: what was cut off cannot score."""
+"""Share of responses cut at the token limit: the text beyond the limit cannot score."""
 EMPTY = 0.01
+"""Share of responses without text."""
 UNPARSED = 0.05
-"""Share of responses without a readable answer: the score then measures form as much as content."""
+"""Share of responses without a readable answer: above it, the score measures form as much as content."""
 DISTINCT = 0.8
-"""Distinct-2 over the reference's: a loss of a fifth of the different word pairs."""
+"""Ratio of distinct-2 to the reference's: below it, a fifth of the distinct word pairs is lost."""
 SELF_BLEU = 0.1
-"""Self-BLEU-4 above the reference's: MIPO is said to keep it (arXiv 2603.19294)."""
+"""Rise of self-BLEU-4 over the reference's. MIPO is claimed not to raise it (arXiv 2603.19294)."""
 PERPLEXITY = 2.0
-"""Perplexity under the base model over the reference's: one bit more surprise with each token."""
+"""Ratio of the perplexity under the base model to the reference's: one bit more per token."""
 TRIVIAL = 0.95
-"""Share of pairs that the base model already ranks right: what is left to learn from them is little."""
+"""Share of pairs that the base model ranks correctly before training: above it, the pairs teach little."""
 DRIFT = 0.1
-"""Loss of log-probability of the chosen responses in training, as a share of what it was (likelihood displacement,
+"""Fall of the chosen responses' log-probability in training, as a share of its size before (likelihood displacement,
 Razin et al. 2024, arXiv 2410.08847)."""
 DRIFT_NATS = 1.0
-"""A loss below this, a third of the probability left at least, is no displacement, whatever its share."""
+"""A smaller fall, in nats, is not counted as displacement whatever its share: more than a third of the probability is
+left."""
 
 
 def response_warnings(wording: WordingRecord, arms: Sequence[ArmRecord]) -> Iterable[str]:
@@ -79,7 +82,7 @@ def wording_warnings(after: WordingRecord, before: WordingRecord | None, length_
 
 
 def pair_warnings(margin: MarginRecord | None) -> Iterable[str]:
-    """Pairs that the base model already tells apart."""
+    """Pairs that the base model ranks correctly before any training."""
     if margin and margin.accuracy > TRIVIAL:
         yield (
             f"trivial negatives: the base model ranks {margin.accuracy:.0%} of the pairs right before any training"
@@ -97,7 +100,7 @@ def drift_warnings(drift: Drift | None) -> Iterable[str]:
 
 
 def overlap_warnings(overlap: OverlapRecord) -> Iterable[str]:
-    """Evaluation texts that are also trained on, or nearly."""
+    """Evaluation texts that are also training texts, or near duplicates of them."""
     if overlap.same:
         yield f"{overlap.same} of {overlap.evaluation} evaluation {overlap.of} are trained on{_example(overlap, 1.0)}"
     if overlap.near > NEAR_SHARE * overlap.evaluation:

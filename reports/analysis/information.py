@@ -1,9 +1,9 @@
-"""From pointwise mutual information to estimates with intervals, and to their change by training beside the score's.
+"""Estimates mutual information with intervals from pointwise values, and compares its change with the score's.
 
 With p the probability of a response under its own context and m the mean of its probabilities under K others, the
-figure of a response is log p - log m. Two estimates of the mutual information I follow (see
-`harness.mutual_information` for sources and conditions): its mean is an upper bound, and the mean of
-log p - log((p + K m) / (K + 1)) is InfoNCE, a lower bound that cannot exceed log(K + 1).
+pointwise value of a response is log p - log m. Two estimates of the mutual information follow (see
+`harness.diagnostics.mutual_information` for sources and conditions): the mean of the pointwise values is an upper
+bound, and the mean of log p - log((p + K m) / (K + 1)) is InfoNCE, a lower bound that cannot exceed log(K + 1).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from mipo_bench.reports.statistics.records import Floats
 from mipo_bench.reports.stats import Average, Caveat, Comparison, Estimate, Scores, compare, summarize
 
 NEAR_CEILING = 0.9
-"""Share of log(K + 1) above which InfoNCE says little more than that the information is at least as large."""
+"""Share of log(K + 1) above which InfoNCE shows little more than that the information is at least as large."""
 FEW_CHANGES = 3
 """Items needed for a rank correlation."""
 
 
 class InformationBlock:
-    """The measurements of one task, ready to be averaged and compared."""
+    """The pointwise values of one task; computes their estimates and changes."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class InformationBlock:
         average: Average,
         alpha: float,
     ) -> None:
-        """`items` and `users` run in parallel with the figures of `measured`."""
+        """`items` and `users` have the order of the values in `measured`."""
         self.contexts, self.items, self.users, self.measured = contexts, items, users, measured
         self.average, self.alpha = average, alpha
 
     def estimates(self) -> list[InformationEstimateRecord]:
-        """One for each method, model and number of contexts, in the order measured."""
+        """One estimate for each method, model and number of contexts, in the order of `measured`."""
         cells = dict.fromkeys((m.method, m.weights) for m in self.measured)
         return [self._estimate(method, weights, k) for method, weights in cells for k in range(len(self.contexts))]
 
     def changes(self, reference: str, scores: Mapping[tuple[str, int | None], Floats]) -> list[InformationChangeRecord]:
-        """One for each method other than the reference; `scores` holds task scores by method and training seed."""
+        """One change for each method other than the reference; `scores` maps (method, training seed) to task scores."""
         methods = dict.fromkeys(m.method for m in self.measured if m.method != reference)
         return [self._change(reference, method, scores) for method in methods]
 
@@ -60,7 +60,7 @@ class InformationBlock:
         return [m for m in self.measured if (m.method, m.weights) == (method, weights)]
 
     def _column(self, values: Mapping[int | None, Sequence[float] | Floats]) -> Scores:
-        """Long format from training seed -> one value for each item."""
+        """Scores in long format; `values` maps a training seed to one value for each item."""
         trained = None not in values
         return Scores.from_columns(
             item=[*self.items] * len(values),
@@ -96,7 +96,7 @@ class InformationBlock:
         )
 
     def _summary(self, scores: Scores) -> Estimate:
-        """Mean and interval; figures that are all 0 are nats without variance, not failures of a 0/1 score."""
+        """Mean and interval. Values that are all 0 or 1 are nats and not a 0/1 score: no Wilson interval."""
         estimate = summarize(scores, weight=self.average, alpha=self.alpha)
         if estimate.method != "wilson":
             return estimate
@@ -144,7 +144,7 @@ def info_nce(pmi: Floats, contexts: int) -> Floats:
 
 
 def rank_correlation(a: Floats, b: Floats) -> float | None:
-    """Spearman's, with ties; None where one side does not vary or there are fewer than three items."""
+    """Spearman's rho, with ties; None if one side does not vary or for fewer than three items."""
     if len(a) < FEW_CHANGES or not np.ptp(a) or not np.ptp(b):
         return None
     return float(sps.spearmanr(a, b).statistic)

@@ -1,4 +1,7 @@
-"""What verdicts say about the judge and about each judged method: consistency, wins, lengths."""
+"""Computes figures from verdicts: the judge's consistency, and each judged method's wins and length effect.
+
+`harness.judging` calls it when a report is made.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from mipo_bench.reports.statistics.win_rate import win_rate
 
 @dataclass(frozen=True, slots=True)
 class BothOrders:
-    """The verdicts on one item, told from the judged arm's side: shown first, and shown second. None: not read."""
+    """The verdicts on one item from the judged arm's side, shown first and shown second. None: unreadable."""
 
     cluster: str
     first: float | None
@@ -30,7 +33,7 @@ class BothOrders:
 class ArmVerdicts:
     """The verdicts on one method: a pair for each item and training seed, by the order of presentation.
 
-    They are told from the method's side, shown first and shown second; None could not be read. `undecided` counts
+    They are from the method's side, shown first and shown second; None is an unreadable verdict. `undecided` counts
     the answers without a verdict.
     """
 
@@ -39,7 +42,7 @@ class ArmVerdicts:
 
 
 def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: float) -> ConsistencyRecord:
-    """See `ConsistencyRecord`. `retests` says of each repeated question whether the answer was the same."""
+    """See `ConsistencyRecord`. `retests` holds for each repeated question whether the verdict was the same."""
     read = [(o.cluster, o.first, o.second) for o in orders if o.first is not None and o.second is not None]
     slots = [s for o in orders for s in _slots(o)]
     lean = [sum(_slots(o)) for o in orders]
@@ -60,7 +63,7 @@ def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: fl
 
 
 def _slots(orders: BothOrders) -> list[int]:
-    """Which place each verdict chose: +1 the first, -1 the second; ties and unread verdicts chose none."""
+    """The place that each verdict chose: +1 the first, -1 the second. Ties and unreadable verdicts are left out."""
     chosen = [orders.first, None if orders.second is None else 1 - orders.second]
     return [1 if value > 0.5 else -1 for value in chosen if value is not None and value != 0.5]
 
@@ -79,12 +82,12 @@ def judged_arm(
     """
     cluster = list(task.users or task.items) * len(arms)
     wins = win_rate(*_letters(verdicts), cluster, weight=average, alpha=alpha)
-    worth = [value for arm in arms for value in arm.scores]
+    scores = [value for arm in arms for value in arm.scores]
     strict = [value for arm in arms for value in arm.parts.get("strict", arm.scores)]
     lengths = [n for arm in arms for n in arm.n_tokens]
     against = list(reference.n_tokens) * len(arms)
     share = _weights(cluster, average)
-    found = length_controlled(worth, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
+    found = length_controlled(scores, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
     return JudgedArmRecord(
         method=arms[0].method,
         win_rate=_bounded(wins.win_rate),
@@ -105,7 +108,7 @@ def judged_arm(
 
 
 def _letters(verdicts: ArmVerdicts) -> tuple[list[str], list[str]]:
-    """Both orders as `win_rate` reads them; a verdict that could not be read is a tie."""
+    """Both orders in the letters of `win_rate`; an unreadable verdict is a tie."""
     first, second = zip(*verdicts.by_order, strict=True)
     return [_letter(value) for value in first], [_letter(value) for value in second]
 
@@ -115,7 +118,7 @@ def _letter(value: float | None) -> str:
 
 
 def _weights(cluster: Sequence[str], average: Average) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """One for each row where items weigh equally; where users do, what makes each user's rows sum to one."""
+    """The weight of each row: 1 for micro; for macro, 1 over the number of the user's rows."""
     if average == "micro":
         return np.ones(len(cluster))
     _, place, count = np.unique(cluster, return_inverse=True, return_counts=True)
@@ -123,5 +126,5 @@ def _weights(cluster: Sequence[str], average: Average) -> np.ndarray[tuple[int],
 
 
 def _bounded(value: float) -> float:
-    """Rounding may lead an average of scores out of [0, 1]."""
+    """The value clipped to [0, 1], which rounding may have left."""
     return float(min(1.0, max(0.0, value)))

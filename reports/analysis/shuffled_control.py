@@ -1,7 +1,7 @@
-"""The shuffled-profile control: how much of a gain is left when responses are held against another user's profile.
+"""The shuffled-profile control: the gain that remains when responses are scored against another user's profile.
 
-A gain that comes from knowing the user vanishes there; a gain that comes from generic quality, or from length, stays.
-The difference of the two gains is tested like any other difference between two arms.
+A gain that comes from knowing the user vanishes there; a gain from generic quality or from length remains. The
+difference of the two gains is tested like any other difference between two arms.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from mipo_bench.reports.stats import Scores, benjamini_hochberg, compare, summar
 
 @dataclass(frozen=True, slots=True)
 class ShuffledScores:
-    """An arm with its scores under another user's profile, in the order of the task's items."""
+    """An arm, and its scores under another user's profile in the order of the task's items."""
 
     arm: ArmRecord
     shuffled: Sequence[float]
 
 
 def controls(
-    tasks: Sequence[TaskRecord], held: Sequence[ShuffledScores], comparison_plan: ComparisonPlan
+    tasks: Sequence[TaskRecord], shuffled_scores: Sequence[ShuffledScores], comparison_plan: ComparisonPlan
 ) -> list[ControlRecord]:
-    """One for each method of each task that has a control, against the task's reference; adjusted together."""
+    """The control of each method against its task's reference, on every task with such scores; adjusted together."""
     made = []
     for task in tasks:
-        own = [h for h in held if h.arm.task == task.name and not h.arm.noise]
+        own = [h for h in shuffled_scores if h.arm.task == task.name and not h.arm.noise]
         base = [h for h in own if h.arm.recipe is None and h.arm.method == task.reference]
         methods = dict.fromkeys(h.arm.method for h in own if h not in base)
         if base:
@@ -88,6 +88,6 @@ def _scores(task: TaskRecord, side: Sequence[ShuffledScores], *, shuffled: bool)
 
 
 def _specific(task: TaskRecord, side: Sequence[ShuffledScores]) -> Scores:
-    """What a response is worth to its own user more than to another: score minus shuffled score, item by item."""
+    """The user-specific part of the score: score minus shuffled score, item by item."""
     own, other = _scores(task, side, shuffled=False), _scores(task, side, shuffled=True)
     return replace(own, value=np.subtract(own.value, other.value))

@@ -1,6 +1,7 @@
-"""Training curves: the metrics of each step, their mean at the end, the drift of the chosen responses.
+"""Training curves: the metrics of each step, their mean at the end, and the drift of the chosen responses.
 
-A trained method that ends below the model it started from is one finding, said in one sentence wherever it appears.
+`below_base` finds a trained method that ends below the model it started from; `below_base_warning` is its one wording
+for tables, guards and comparisons.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mipo_bench.reports.records.report import CheckpointRecord, ComparisonRecord
 class Drift:
     """Change of the log-probability of the chosen responses in training.
 
-    `nats` is the change for one response; `share` is `nats` over the size before training, None where that is unknown.
+    `nats` is the change for one response; `share` is `nats` over the size before training, None if that is unknown.
     """
 
     nats: float
@@ -26,9 +27,9 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCurve:
-    """The metrics of one training: a point for each step, `step` and `loss` among its keys.
+    """The metrics of one training: a point for each step, with `step` and `loss` among its keys.
 
-    `beta` is that of DPO, which scales its rewards.
+    `beta` is DPO's beta, the factor of its rewards.
     """
 
     points: Sequence[Mapping[str, float]]
@@ -43,14 +44,14 @@ class TrainingCurve:
         return next((float(p[metric]) for p in self.points if p.get(metric) is not None), None)
 
     def final(self, metric: str) -> float | None:
-        """The mean over the last quarter of the steps; None where none of them has the metric."""
+        """The mean over the last quarter of the steps; None if none of them has the metric."""
         return _mean(p[metric] for p in self._last_quarter() if p.get(metric) is not None)
 
     def drift(self) -> Drift | None:
         """The drift at the end of training; None without rewards of the chosen responses or without beta.
 
-        DPO's reward is beta * (log p(policy) - log p(reference)): over beta it is the change from the reference on the
-        batch of that step, so that each batch is held against itself.
+        DPO's reward is beta * (log p(policy) - log p(reference)). Divided by beta it is the change from the reference
+        on the batch of that step, so that each batch is compared with itself.
         """
         reward = self.final("reward_chosen")
         if reward is None or not self.beta:
@@ -60,7 +61,7 @@ class TrainingCurve:
         return Drift(nats, nats / before if before else None)
 
     def summary(self) -> str:
-        """The course of the reward, of the loss where there is no reward, in words; empty without a curve."""
+        """First and final reward (or loss, if there is no reward) in words; empty without a curve."""
         metric = "reward" if self.first("reward") is not None else "loss"
         first, final = self.first(metric), self.final(metric)
         if first is None or final is None:
@@ -72,13 +73,13 @@ class TrainingCurve:
 
 
 def training_curve(checkpoint: CheckpointRecord) -> TrainingCurve:
-    """The curve that a checkpoint's lineage holds; one without points where it holds none."""
+    """The curve in a checkpoint's lineage; without points if the lineage has none."""
     lineage: Mapping[str, Any] = checkpoint.lineage
     return TrainingCurve(lineage.get("curve") or [], lineage.get("settings", {}).get("beta"))
 
 
 def mean_drift(checkpoints: Iterable[CheckpointRecord]) -> Drift | None:
-    """The drift of a recipe: the mean over its training seeds. None where no training has one."""
+    """The drift of a recipe: the mean over its training seeds; None if no training has one."""
     found = [drift for c in checkpoints if (drift := training_curve(c).drift())]
     nats = _mean(drift.nats for drift in found)
     share = _mean(drift.share for drift in found if drift.share is not None)
@@ -88,7 +89,7 @@ def mean_drift(checkpoints: Iterable[CheckpointRecord]) -> Drift | None:
 def below_base(
     comparisons: Iterable[ComparisonRecord], task: str, method: str, reference: str
 ) -> ComparisonRecord | None:
-    """The comparison of a trained method with the reference prompt on the base model, where the method scores lower."""
+    """The comparison of a trained method with the reference prompt on the base model, if the method scores lower."""
     for c in comparisons:
         is_own = (c.task, c.method, c.base) == (task, method, reference) and c.family != "noise"
         if is_own and c.delta is not None and c.delta < 0:
@@ -97,7 +98,7 @@ def below_base(
 
 
 def below_base_warning(below: ComparisonRecord, checkpoints: Iterable[CheckpointRecord], alpha: float) -> str:
-    """The finding of `below_base` in words, with the course of the method's training under each seed."""
+    """The warning about a method that `below_base` found, with a summary of its training under each seed."""
     significant = below.p_adjusted is not None and below.p_adjusted < alpha
     courses = [training_curve(c).summary() for c in checkpoints if (c.task, c.recipe) == (below.task, below.method)]
     training = "; ".join(course for course in courses if course)

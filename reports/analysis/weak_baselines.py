@@ -1,4 +1,7 @@
-"""A trained baseline that ends below the model it started from: beating it shows little."""
+"""Marks comparisons with a trained baseline that ends below the model it started from: beating it shows little.
+
+The report calls it after the comparisons are tested.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ def with_below_base_warnings(
     baselines: Collection[str],
     alpha: float,
 ) -> list[ComparisonRecord]:
-    """The comparisons, with a warning on each that involves a trained baseline below its own starting point.
+    """The comparisons, with a warning on each that involves a trained baseline below its starting point.
 
-    The starting point is the base model under the task's reference prompt. The warning tells how the training went.
+    The starting point is the base model under the task's reference prompt. The warning summarises the training.
     """
     found = [below_base(made, task.name, method, task.reference) for task in tasks for method in baselines]
     notes = {

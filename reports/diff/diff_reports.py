@@ -1,4 +1,7 @@
-"""Two reports, arm by arm: paired tests on the items that both sides share, Holm over all arms tested."""
+"""Compares two reports arm by arm: paired tests on the items that both share, Holm-adjusted over all tested arms.
+
+`mipo-bench diff` prints the result; `trend` and `selftest` use it too.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class _Pair:
 
 
 def diff_reports(a: Side, b: Side, options: DiffOptions) -> ReportDiff:
-    """Compare B with A; delta = B - A. Raises NotComparableError where they have nothing to test in common."""
+    """Compare B with A; delta = B - A. Raises NotComparableError if no task, item or arm can be tested."""
     pairs = _pair_tasks(a.report, b.report)
     arms = [arm for pair in pairs for arm in _arms(pair, a.report, b.report, options)]
     if not arms:
@@ -53,8 +56,8 @@ def _pair_tasks(a: Report, b: Report) -> list[_Pair]:
     others = {task.name: task for task in b.tasks}
     shared = [(task, others[task.name]) for task in a.tasks if task.name in others]
     if not shared:
-        ours, theirs = (", ".join(f"{t.name} ({t.suite})" for t in r.tasks) or "no task" for r in (a, b))
-        raise NotComparableError(f"the reports have no task in common: A has {ours}, B has {theirs}.")
+        in_a, in_b = (", ".join(f"{t.name} ({t.suite})" for t in r.tasks) or "no task" for r in (a, b))
+        raise NotComparableError(f"the reports have no task in common: A has {in_a}, B has {in_b}.")
     pairs = [_Pair(left, right, match_items(left, right)) for left, right in shared]
     if not any(len(pair.matching.items) for pair in pairs):
         counts = "; ".join(
@@ -96,7 +99,7 @@ def _noise(report: Report, task: str) -> float | None:
 
 
 def _arms(pair: _Pair, a: Report, b: Report, options: DiffOptions) -> Iterable[ArmDiff]:
-    """Every method of the task that either side has, in the order of the reports; A/A twins are no arms of interest."""
+    """Every method of the task that either side has, in the order of the reports, without A/A twins."""
     for method in dict.fromkeys(arm.method for r in (a, b) for arm in r.arms if arm.task == pair.a.name):
         name = f"{pair.a.name}/{method}"
         left, right = a.group(pair.a.name, method), b.group(pair.a.name, method)
@@ -133,7 +136,7 @@ def _arm(
 
 
 def _untested(pair: _Pair, left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> ArmDiff | None:
-    """The arm with the reason why it cannot be tested; None where it can."""
+    """The arm with the reason why it cannot be tested; None if it can."""
     task, method = pair.a.name, (left or right)[0].method
     if not left:
         return ArmDiff(task, method, "added", "only in B")
@@ -178,7 +181,7 @@ def _changes(matching: Matching, left: Sequence[ArmRecord], right: Sequence[ArmR
 
 
 def _adjusted(arms: Sequence[ArmDiff]) -> list[ArmDiff]:
-    """Holm over the arms tested; one that has no p-value counts in the family."""
+    """Holm over the tested arms; an arm without a p-value counts in the family."""
     p = holm([arm.comparison.p_value for arm in arms if arm.comparison])
     values = iter(p)
     return [replace(arm, p_holm=next(values)) if arm.comparison else arm for arm in arms]

@@ -1,4 +1,7 @@
-"""What differs around two runs and can move scores: weights, number format, device, packages, settings."""
+"""Lists the differences between the environments of two runs that can change scores.
+
+They are weights, number format, device, packages and settings; `diff_reports` puts them at the head of a diff.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from typing import Any
 
 from mipo_bench.reports.records.report import Report
 
-_SHAPE = {
+_SHOWN_ELSEWHERE = {
     *("model", "suite", "tasks", "baselines", "recipes", "limit", "noise_floor"),
     *("threads", "processes", "out", "store"),
 }
-"""Settings that choose arms, items or speed: what they change is seen elsewhere."""
+"""Settings that choose arms, items or speed: a diff shows their effect elsewhere."""
 _SHOWN = 12
 
 
@@ -28,7 +31,7 @@ def environment_notes(a: Report, b: Report) -> tuple[str, ...]:
     }
     if a.model.digest == b.model.digest:
         del kinds["base weights"]
-    lines = [f"{what}: {left} in A, {right} in B" for what, (left, right) in kinds.items() if left != right]
+    lines = [f"{kind}: {left} in A, {right} in B" for kind, (left, right) in kinds.items() if left != right]
     packages = _changes(a.provenance.versions, b.provenance.versions)
     settings = _changes(_flat(a.config), _flat(b.config))
     lines += [f"package versions, A -> B: {packages}"] if packages else []
@@ -48,10 +51,10 @@ def _text(values: Mapping[str, Any], name: str) -> str:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys, without those that only shape the grid."""
+    """The settings by dotted key, without those in `_SHOWN_ELSEWHERE`."""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        if not prefix and key in _SHAPE:
+        if not prefix and key in _SHOWN_ELSEWHERE:
             continue
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{key}.")

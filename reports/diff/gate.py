@@ -1,4 +1,7 @@
-"""Whether a diff lets a commit pass, as an exit code and in words."""
+"""Decides whether a diff passes the gate: an exit code, and the reasons in words.
+
+`mipo-bench diff --gate` uses it in CI.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ WORDS = {PASSED: "passed", REGRESSION: "regression", INCONCLUSIVE: "inconclusive
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`regression` fails on a significant loss beyond the margin; `noninferior` asks for proof of no such loss."""
+    """`regression` fails on a significant loss beyond the margin, `noninferior` unless such a loss is ruled out."""
 
     kind: Literal["regression", "noninferior"]
     margins: Mapping[str, float] = field(default_factory=dict)
@@ -23,36 +26,36 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The exit code and, for each arm that decided it, why."""
+    """The exit code, and one reason for each arm that decided it."""
 
     code: int
     reasons: tuple[str, ...]
 
 
 def is_regression(arm: ArmDiff, alpha: float, margin: float = 0.0) -> bool:
-    """A loss that is significant in Holm's family and larger than the margin."""
+    """Whether an arm has a loss that is significant after Holm's adjustment and larger than the margin."""
     c = arm.comparison
     return c is not None and arm.p_holm is not None and arm.p_holm < alpha and c.delta < -margin
 
 
 def apply_gate(diff: ReportDiff, gate: Gate) -> GateResult:
-    """The worst finding decides: a regression, then what cannot be compared, then what is not proven.
+    """Apply a gate. The worst finding decides: a regression, then an arm not comparable, then one not proven.
 
-    Each arm must pass, and that needs no correction of the non-inferiority tests for their number: all of them have
-    to succeed (an intersection-union test). An arm that B has lost cannot pass.
+    The non-inferiority tests need no correction for their number, because every arm must pass (an intersection-union
+    test). An arm that B lacks cannot pass.
     """
-    worse = [a for a in diff.tested if is_regression(a, diff.alpha, gate.margins.get(a.task, 0.0))]
-    if worse:
-        return GateResult(REGRESSION, tuple(_loss(arm) for arm in worse))
-    lost = [_lost(arm) for arm in diff.arms if arm.state in ("not comparable", "removed")]
-    lost += [f"{task}: only in A" for task in diff.only_a]
-    lost += [f"{arm.name}: {_untestable(arm)}" for arm in diff.tested if arm.p_holm is None]
-    if lost or not diff.tested:
-        return GateResult(NOT_COMPARABLE, tuple(lost) or ("no arm could be tested",))
+    regressed = [a for a in diff.tested if is_regression(a, diff.alpha, gate.margins.get(a.task, 0.0))]
+    if regressed:
+        return GateResult(REGRESSION, tuple(_loss(arm) for arm in regressed))
+    untested = [_reason(arm) for arm in diff.arms if arm.state in ("not comparable", "removed")]
+    untested += [f"{task}: only in A" for task in diff.only_a]
+    untested += [f"{arm.name}: {_untestable(arm)}" for arm in diff.tested if arm.p_holm is None]
+    if untested or not diff.tested:
+        return GateResult(NOT_COMPARABLE, tuple(untested) or ("no arm could be tested",))
     if gate.kind == "noninferior":
-        open_ = [arm for arm in diff.tested if not (arm.comparison and arm.comparison.noninferior)]
-        if open_:
-            return GateResult(INCONCLUSIVE, tuple(_unproven(arm, gate.margins[arm.task]) for arm in open_))
+        unproven = [arm for arm in diff.tested if not (arm.comparison and arm.comparison.noninferior)]
+        if unproven:
+            return GateResult(INCONCLUSIVE, tuple(_unproven(arm, gate.margins[arm.task]) for arm in unproven))
     return GateResult(PASSED, ())
 
 
@@ -61,7 +64,7 @@ def _loss(arm: ArmDiff) -> str:
     return f"{arm.name}: {signed(arm.comparison.delta)}, Holm-adjusted p {p_text(arm.p_holm)}"
 
 
-def _lost(arm: ArmDiff) -> str:
+def _reason(arm: ArmDiff) -> str:
     return f"{arm.name}: {arm.reason}"
 
 

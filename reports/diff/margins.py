@@ -1,4 +1,4 @@
-"""Margins of the gates, as written on the command line."""
+"""Reads the margins of a gate from the command line: `--margin TASK=0.02` or `--margin 0.02`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_margins(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, float]
 def gate_of(
     kind: Literal["regression", "noninferior"] | None, margins: Mapping[str, float], tasks: Sequence[str]
 ) -> Gate | None:
-    """The gate that was asked for. Raises ConfigError where non-inferiority lacks the margin of a task."""
+    """The gate of `--gate`; None without one. Raises ConfigError if `noninferior` lacks a margin for a task."""
     if kind is None:
         return None
     lacking = [task for task in tasks if task not in margins]

@@ -1,4 +1,4 @@
-"""Which items of two reports are the same: by id and by the hashes of prompt and target."""
+"""Matches the items of two reports: by id and by the hashes of prompt and target. `diff_reports` tests the matches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Positions = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """The items of one task on both sides: `a` and `b` are the places of the matching ones."""
+    """The matching items of one task, with their positions `a` and `b` in the two reports, and the other items."""
 
     items: NDArray[np.object_]
     users: NDArray[np.object_] | None
@@ -29,7 +29,7 @@ class Matching:
     changed: tuple[ChangedItem, ...]
 
     def scores(self, arms: Sequence[ArmRecord], positions: Positions) -> Scores:
-        """The scores of one arm's training seeds on the matching items."""
+        """The scores on the matching items of one method; `arms` holds one arm for each training seed."""
         count = len(arms)
         seeds = [arm.train_seed for arm in arms]
         return Scores(
@@ -41,7 +41,7 @@ class Matching:
 
 
 def match_items(a: TaskRecord, b: TaskRecord) -> Matching:
-    """Match the items of a task. Raises NotComparableError where a matching item belongs to another user."""
+    """Match the items of a task. Raises NotComparableError if a matching item belongs to different users."""
     place = {item: n for n, item in enumerate(b.items)}
     pairs = [(n, place[item]) for n, item in enumerate(a.items) if item in place]
     same = [(i, j) for i, j in pairs if not _changes(a, i, b, j)]
@@ -55,12 +55,12 @@ def match_items(a: TaskRecord, b: TaskRecord) -> Matching:
         b=right,
         added=tuple(item for item in b.items if item not in known),
         removed=tuple(item for item in a.items if item not in place),
-        changed=tuple(ChangedItem(a.items[i], what) for i, j in pairs if (what := _changes(a, i, b, j))),
+        changed=tuple(ChangedItem(a.items[i], parts) for i, j in pairs if (parts := _changes(a, i, b, j))),
     )
 
 
 def _changes(a: TaskRecord, i: int, b: TaskRecord, j: int) -> str:
-    """What differs between two items of the same id, in words; empty where nothing does."""
+    """The parts that differ between two items of the same id, in words; empty if none does."""
     found = ["prompt"] if a.prompt_hashes[i] != b.prompt_hashes[j] else []
     found += ["target"] if a.target_hashes[i] != b.target_hashes[j] else []
     return " and ".join(found)

@@ -1,4 +1,4 @@
-"""A diff as a page: one table for each task, the items that do not match, and the verdict."""
+"""Lays out a diff as a page: a table for each task, the items that do not match, and the result of the gate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from mipo_bench.reports.pages.page import Entry, Footnotes, Listing, Page, Quote
 
 COLUMNS = ("method", "A", "delta", "interval", "rel.", "p", "Holm", "MDE")
 _QUOTED = 1200
+"""Characters of a quoted text. A comment on GitHub has room for 65,536."""
 _NAMED = 20
-"""So many items of a list are named; the JSON form has them all."""
+"""Number of items of a list that are named; the JSON form names all."""
 
 Texts = Callable[[ArmDiff, str], Sequence[Quote]]
-"""The prompt and the responses of both sides to an item of an arm."""
+"""(arm, item) -> the prompt, and the responses of both sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemLists:
-    """Asks for lists of improved and regressed items: at most `limit` of each kind and arm, with these texts."""
+    """Settings of the lists of improved and regressed items: at most `limit` of each kind and arm, with their texts."""
 
     limit: int
     texts: Texts
@@ -69,12 +70,12 @@ def _title(task: TaskDiff) -> str:
     users = f" of {plural(task.n_users, 'user')}" if task.n_users is not None else ""
     parts = [f"{plural(task.n_matching, 'item')}{users} match"]
     counts = (("added", task.added), ("removed", task.removed), ("changed", task.changed))
-    parts += [f"{len(names)} {what}" for what, names in counts if names]
+    parts += [f"{len(names)} {change}" for change, names in counts if names]
     return f"{task.name} ({task.suite}): {', '.join(parts)}"
 
 
 def _subtitle(task: TaskDiff) -> str:
-    """The noise floor beside the deltas."""
+    """The measured noise floor; empty if neither side has one."""
     if task.noise_a is None and task.noise_b is None:
         return ""
     return f"noise floor (same arm, another sampling seed): {signed(task.noise_a)} in A, {signed(task.noise_b)} in B"
@@ -101,9 +102,9 @@ def _row(arm: ArmDiff, alpha: float, notes: Footnotes) -> tuple[str, ...]:
 def _unmatched(task: TaskDiff) -> Iterable[Listing]:
     """Added, removed and changed items by name."""
     changed = [f"{c.item}: {c.what} changed" for c in task.changed]
-    for what, names in (("added in B", task.added), ("removed in B", task.removed), ("changed", changed)):
+    for change, names in (("added in B", task.added), ("removed in B", task.removed), ("changed", changed)):
         if names:
-            yield Listing(f"{plural(len(names), 'item')} {what}", tuple(Entry(n) for n in _first(names)), inline=True)
+            yield Listing(f"{plural(len(names), 'item')} {change}", tuple(Entry(n) for n in _first(names)), inline=True)
 
 
 def _first(names: Sequence[str]) -> list[str]:
@@ -112,12 +113,12 @@ def _first(names: Sequence[str]) -> list[str]:
 
 
 def _moved(arm: ArmDiff, items: ItemLists) -> Iterable[Listing]:
-    for what, changes in (("regressed", arm.regressed), ("improved", arm.improved)):
+    for direction, changes in (("regressed", arm.regressed), ("improved", arm.improved)):
         if changes:
             entries = [_entry(arm, change, items.texts) for change in changes[: items.limit]]
             rest = len(changes) - len(entries)
             entries += [Entry(f"... and {rest} more")] if rest else []
-            yield Listing(f"{arm.name}: {plural(len(changes), 'item')} {what}", tuple(entries))
+            yield Listing(f"{arm.name}: {plural(len(changes), 'item')} {direction}", tuple(entries))
 
 
 def _entry(arm: ArmDiff, change: ItemChange, texts: Texts) -> Entry:
@@ -126,13 +127,13 @@ def _entry(arm: ArmDiff, change: ItemChange, texts: Texts) -> Entry:
 
 
 def _short(quote: Quote) -> Quote:
-    """At most so many characters: a comment on GitHub has room for 65,536."""
+    """The quote, cut to `_QUOTED` characters."""
     rest = len(quote.text) - _QUOTED
     return quote if rest <= 0 else Quote(quote.label, f"{quote.text[:_QUOTED]} ... ({rest} more characters)")
 
 
 def _summary(diff: ReportDiff) -> Iterable[str]:
-    """What changed, in words; and where nothing did, what could have been seen."""
+    """The significant changes in words; if there are none, the smallest detectable differences."""
     significant = [arm for arm in diff.tested if arm.p_holm is not None and arm.p_holm < diff.alpha]
     for arm in significant:
         if arm.comparison:

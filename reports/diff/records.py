@@ -1,4 +1,4 @@
-"""Records of a diff: two sides, their tasks and arms, and what became of each."""
+"""Records of a diff: the two reports, their tasks and arms, and the result for each arm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ State = Literal["tested", "not comparable", "added", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A report and where it was found. `dirty` says that it, or the checkout it was made in, was not committed."""
+    """A report with a label that says where it was found. `dirty`: the file has uncommitted changes."""
 
     report: Report
     label: str
@@ -22,13 +22,13 @@ class Side:
 
     @property
     def title(self) -> str:
-        """The label, with the mark of what is not committed."""
+        """The label, with `*` if the report or the checkout it was made in has uncommitted changes."""
         return f"{self.label}*" if self.dirty or self.report.provenance.dirty else self.label
 
 
 @dataclass(frozen=True, slots=True)
 class DiffOptions:
-    """How to compare. `margins` is the loss that counts as none, by task; `arms` are TASK/METHOD patterns."""
+    """Options of a diff. `margins` maps a task to the largest accepted loss; `arms` are TASK/METHOD patterns."""
 
     margins: Mapping[str, float] = field(default_factory=dict)
     arms: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class DiffOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChangedItem:
-    """An item that both sides have, but not the same: `what` names prompt, target or both."""
+    """An item with the same id and other content on the two sides: `what` names prompt, target or both."""
 
     item: str
     what: str
@@ -44,7 +44,7 @@ class ChangedItem:
 
 @dataclass(frozen=True, slots=True)
 class TaskDiff:
-    """The items of a task that match, and those that do not. `noise` is the A/A difference measured on each side."""
+    """The items of a task that match, and the others. `noise_a` and `noise_b` are the measured A/A differences."""
 
     name: str
     suite: str
@@ -69,7 +69,7 @@ class ItemChange:
 
 @dataclass(frozen=True, slots=True)
 class ArmDiff:
-    """One arm on both sides. `comparison` and `p_holm` are None unless it was tested, and `reason` then says why.
+    """One arm on both sides. `comparison` and `p_holm` are None if it was not tested; `reason` then says why.
 
     `regressed` and `improved` are ordered by the size of the change.
     """
@@ -86,13 +86,13 @@ class ArmDiff:
 
     @property
     def name(self) -> str:
-        """How options and messages call it."""
+        """TASK/METHOD, the name in options and messages."""
         return f"{self.task}/{self.method}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportDiff:
-    """B - A. `notes` are differences of the surroundings that can move scores."""
+    """The comparison of report B with report A. `notes` are differences of the environment that can change scores."""
 
     a: Side
     b: Side
@@ -106,5 +106,5 @@ class ReportDiff:
 
     @property
     def tested(self) -> list[ArmDiff]:
-        """The arms of Holm's family."""
+        """The tested arms, which are Holm's family."""
         return [arm for arm in self.arms if arm.state == "tested"]

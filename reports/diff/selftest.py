@@ -1,4 +1,7 @@
-"""Shows on a user's own report that the gate fails where it should: regressions injected into a copy."""
+"""Checks on a user's own report that the gate fails when it must: regressions are injected into copies.
+
+`mipo-bench diff --selftest` prints the result.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class SelftestCheck:
-    """One injected change and what the gate made of it. `expected` None: told for information."""
+    """One injected change and the gate's exit code. `expected` is None if the result is for information only."""
 
     change: str
     delta: float | None
@@ -28,25 +31,25 @@ class SelftestCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate did what it must."""
+        """Whether the gate gave the expected exit code."""
         return self.expected in (None, self.got)
 
 
 @dataclass(frozen=True, slots=True)
 class Selftest:
-    """What was injected into which arm."""
+    """The injected changes of one arm and their results."""
 
     arm: str
     checks: tuple[SelftestCheck, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether the gate did all that it must."""
+        """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
 
 def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) -> Selftest:
-    """No change must pass, a total loss of one arm must fail, another scorer must not be compared."""
+    """Run the checks: no change must pass, a total loss of one arm must fail, another scorer must be refused."""
     target = _target(side.report, arms)
     name = f"{target.task}/{target.method}"
     gate, options = Gate("regression", margins), DiffOptions(margins, arms)
@@ -60,16 +63,16 @@ def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) ->
 
 
 def _target(report: Report, patterns: tuple[str, ...]) -> ArmRecord:
-    """The arm with the most to lose, among those that are compared."""
+    """The arm with the highest score among those that are compared. Raises NotComparableError if all score 0."""
     arms = [arm for arm in report.arms if not arm.noise and sum(arm.scores) > 0]
     arms = [arm for arm in arms if is_wanted(f"{arm.task}/{arm.method}", patterns)]
     if not arms:
-        raise NotComparableError("no arm of this report scores above 0: nothing can be lost, so nothing be injected.")
+        raise NotComparableError("no arm of this report scores above 0, so that no loss can be injected.")
     return max(arms, key=lambda arm: sum(arm.scores) / len(arm.scores))
 
 
 def _lower(report: Report, target: ArmRecord, share: float) -> Report:
-    """A copy where the method has lost this share of its items with a score, spread evenly, under every seed."""
+    """A copy in which the method scores 0 on this share of its items with a score, spread evenly, under every seed."""
     changed = []
     for arm in report.arms:
         if (arm.task, arm.method) != (target.task, target.method):
@@ -109,13 +112,13 @@ def selftest_page(side: Side, found: Selftest) -> Page:
         )
         for c in found.checks
     )
-    columns = ("injected loss", "delta", "Holm", "gate", "as it must")
+    columns = ("injected loss", "delta", "Holm", "gate", "as expected")
     grid = Table(f"losses of {found.arm} in copies of the report", columns, rows)
     caught = [c for c in found.checks if c.got == REGRESSION]
     answers = [f"the gate catches a loss of {signed(caught[0].delta)} here, and larger ones"] if caught else []
     if not found.passed:
-        answers.append("the gate does not do its work on this report: too few items, or too many arms for them")
+        answers.append("the gate does not work on this report: too few items, or too many arms for them")
     else:
-        answers.append("the gate passes what has not changed, fails on a loss, and refuses another scorer")
+        answers.append("the gate passes an unchanged report, fails on a loss, and refuses another scorer")
     section = Section("gate regression", (grid,))
     return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), conclusions=tuple(answers))

@@ -1,4 +1,4 @@
-"""A diff as one JSON object, with full precision and complete lists."""
+"""Writes a diff as one JSON object, with full precision and complete lists (`mipo-bench diff --format json`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMAT = "2.0"
 
 
 def diff_to_json(diff: ReportDiff, gate: Gate | None, gate_result: GateResult | None, items: ItemLists | None) -> str:
-    """The whole diff; `gate` is null without one."""
+    """The whole diff as JSON text; `gate` is null without a gate."""
     values = {
         "diff_version": FORMAT,
         "a": _side(diff.a),

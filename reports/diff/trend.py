@@ -1,4 +1,4 @@
-"""Past reports as a list, and the trend of one arm through them."""
+"""Lays out past reports as a list, and the trend of one arm through them, for `mipo-bench history`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAR = 14
 
 @dataclass(frozen=True, slots=True)
 class PastReport:
-    """A committed report or a run. `report` is None where it cannot be read; `problem` then says why."""
+    """A committed report or a run. `report` is None if it cannot be read; `problem` then says why."""
 
     name: str
     date: str
@@ -28,13 +28,13 @@ class PastReport:
 
     @property
     def order(self) -> datetime:
-        """When it was committed or made, in any time zone."""
+        """The time of the commit or of the run, with its time zone."""
         moment = datetime.fromisoformat(self.date)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     @property
     def day(self) -> str:
-        """The date, UTC."""
+        """The date in UTC."""
         return self.order.astimezone(UTC).strftime("%Y-%m-%d")
 
 
@@ -44,10 +44,10 @@ def history_page(past: Sequence[PastReport]) -> Page:
     columns = ("report", "date", "made at", "model", "suites")
     rows = tuple(_row(p, notes) for p in past)
     headlines = tuple(line for p in past for line in _headline(p))
-    width = ("report", "comparison", "delta", "adj. p")
+    headline_columns = ("report", "comparison", "delta", "adj. p")
     grids = [Table("", columns, rows)]
     if headlines:
-        grids.append(Table("primary comparisons", width, headlines))
+        grids.append(Table("primary comparisons", headline_columns, headlines))
     return Page("mipo-bench history", (), (Section("reports, the oldest first", tuple(grids)),), tuple(notes.texts))
 
 
@@ -74,7 +74,10 @@ def _p(c: ComparisonRecord, alpha: float) -> str:
 
 
 def trend_page(past: Sequence[PastReport], arm: str) -> Page:
-    """The score of one arm in every report, and its paired difference from the report before."""
+    """The score of one arm in every report, and its paired difference from the report before.
+
+    Raises ReportError if no report has the arm.
+    """
     shown = [p for p in past if p.report and _estimate(p.report, arm)]
     if not shown:
         arms = {f"{e.task}/{e.method}" for p in past if p.report for e in p.report.estimates}
@@ -83,7 +86,7 @@ def trend_page(past: Sequence[PastReport], arm: str) -> Page:
     rows = [_trend_row(before, now, arm, notes) for before, now in zip([None, *shown], shown, strict=False)]
     columns = ("report", "score", "interval", "delta", "p", "0    score    1")
     section = Section(f"{arm}, the oldest first", (Table("", columns, tuple(rows)),))
-    head = ("delta and p: from the report above, paired on the items that match; p not adjusted, as one looks back",)
+    head = ("delta and p: from the report above, paired on the items that match; p not adjusted (exploratory)",)
     return Page("mipo-bench history", head, (section,), tuple(notes.texts))
 
 
@@ -109,7 +112,7 @@ def _trend_row(before: PastReport | None, now: PastReport, arm: str, notes: Foot
 
 
 def _change(before: PastReport, now: PastReport, arm: str) -> tuple[ArmDiff | None, str]:
-    """The arm's difference from the report before, or why there is none."""
+    """The arm's difference from the report before; None, with the reason, if the two cannot be compared."""
     assert before.report is not None
     assert now.report is not None
     try:
@@ -121,11 +124,11 @@ def _change(before: PastReport, now: PastReport, arm: str) -> tuple[ArmDiff | No
 
 
 def _literal(pattern: str) -> str:
-    """A pattern that matches the text itself."""
+    """A pattern that matches this text only."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in pattern)
 
 
 def _bar(score: float) -> str:
-    """A mark at the place of the score on a line from 0 to 1."""
+    """A line from 0 to 1 with a mark at the score."""
     at = min(_BAR, max(0, round(score * _BAR)))
     return "·" * at + "●" + "·" * (_BAR - at)

@@ -1,4 +1,7 @@
-"""The guards as tables: each figure that crosses a threshold of `guard_rules` has a footnote (see docs/guards.md)."""
+"""Lays out the guards of a task as tables for the report.
+
+Each figure that crosses a threshold of `analysis.guard_rules` has a footnote; docs/guards.md explains them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from mipo_bench.reports.records.report import ArmRecord, ComparisonRecord, Repor
 
 
 def guard_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
-    """The guards of a task: its responses, its trainings, and what it shares with its training items."""
+    """The guards of a task: its responses, its trainings, and the overlap with its training items."""
     record = next((g for g in report.guards if g.task == task), None)
     if record is None:
         return
@@ -36,7 +39,7 @@ def guard_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]
 def _wording(report: Report, record: GuardRecord, notes: Footnotes) -> Table:
     reference = _reference(report, record.task)
     by_method = {w.method: w for w in record.wording}
-    usual = by_method.get(reference)
+    before = by_method.get(reference)
     trained = {a.method for a in report.arms if a.task == record.task and a.recipe is not None}
     length = mean_tokens(report.group(record.task, reference))
     rows = []
@@ -45,7 +48,7 @@ def _wording(report: Report, record: GuardRecord, notes: Footnotes) -> Table:
         ratio = mean_tokens(arms) / length if length else None
         warnings = [*response_warnings(w, arms)]
         if w.method in trained:
-            warnings += wording_warnings(w, usual, ratio)
+            warnings += wording_warnings(w, before, ratio)
         rows.append(_wording_row(w, arms, ratio, notes.marks(warnings)))
     columns = ("arm", "length", "cut", "none", "empty", "distinct-2", "self-BLEU", "perplexity")
     words = max((w.matched_words for w in record.wording), default=0)
@@ -69,7 +72,7 @@ def _wording_row(w: WordingRecord, arms: Sequence[ArmRecord], ratio: float | Non
 
 
 def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Table | None:
-    """One row for each trained method: how hard its pairs were, where the chosen side went, and how it ended."""
+    """One row for each trained method: difficulty of its pairs, drift of the chosen responses, result of training."""
     margins = {m.recipe: m for m in record.margins}
     checkpoints = [c for c in report.checkpoints if c.task == record.task]
     rows = []

@@ -1,4 +1,4 @@
-"""Mutual information as tables and in words."""
+"""Lays out the mutual information of a report as tables and as sentences for its conclusions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN_RESPONSES = "nats; own: scored by the model that gave the response, base: b
 
 
 def information_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
-    """For each block of a task its estimates, and the changes by training where something was trained."""
+    """The estimates of each block of a task, and the changes by training if something was trained."""
     for block in report.information:
         if block.task == task:
             yield _estimates(block, notes)
@@ -26,14 +26,14 @@ def information_tables(report: Report, task: str, notes: Footnotes) -> Iterable[
 
 
 def information_conclusions(report: Report) -> Iterable[str]:
-    """For each trained method, whether the information moved and whether the score moved with it."""
+    """One sentence for each trained method: the change of the information, and whether the score moved with it."""
     for block in report.information:
-        what = "the user" if block.over == "contexts" else "the prompt"
+        about = "the user" if block.over == "contexts" else "the prompt"
         for c in block.changes:
             moved, scored = _moved(c.ci_low, c.ci_high), _moved(c.score_low, c.score_high)
             size = f"{nats(c.delta, sign=True)} nats, {interval(c.ci_low, c.ci_high, _signed)}"
             yield (
-                f"{block.task}: what responses tell about {what} {_WORDS[moved]} with {c.method} ({size}); "
+                f"{block.task}: the information of responses about {about} {_WORDS[moved]} with {c.method} ({size}); "
                 f"the score {_together(moved, scored)} ({signed(c.score_delta)} on these items)."
             )
 
@@ -50,7 +50,7 @@ def _together(information: int, score: int) -> str:
 
 
 def _moved(low: float | None, high: float | None) -> int:
-    """1 or -1 where the interval lies above or below 0, else 0."""
+    """1 if the interval lies above 0, -1 if below, else 0."""
     if low is None or high is None:
         return 0
     return (low > 0) - (high < 0)
@@ -70,7 +70,8 @@ def _estimates(block: InformationRecord, notes: Footnotes) -> Table:
 def _title(block: InformationRecord) -> str:
     over = "user" if block.over == "contexts" else "prompt"
     sampled = f", sampled at temperature {block.temperature:g}" if block.temperature is not None else ""
-    return f"what responses tell about their {over}: log p - log mean p under K other {over}s{sampled}, {_size(block)}"
+    estimate = f"log p - log mean p under K other {over}s"
+    return f"information of responses about their {over}: {estimate}{sampled}, {_size(block)}"
 
 
 def _size(block: InformationRecord) -> str:

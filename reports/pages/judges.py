@@ -1,4 +1,4 @@
-"""Judges and the shuffled-profile control, as they stand in a report."""
+"""Lays out the judges and the shuffled-profile control of a report as tables; `check-judge` uses `checks` too."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 from mipo_bench.reports.records.report import Report
 
 _STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
-"""Caveats that a reader must meet before any figure."""
+"""Codes of the caveats that are printed at the head of a report, before any figure."""
 
 
 def head_warnings(report: Report) -> list[str]:
-    """What must be said of the judges at the head of a report."""
+    """The warnings about judges at the head of a report."""
     return [f"{j.task}: {w.message}" for j in report.judges for w in j.warnings if w.code in _STAMPS]
 
 
 def judge_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]:
-    """The tables about a task's judge, and its control; none where there is neither."""
+    """The tables of a task's judge and of its shuffled-profile control; none if it has neither."""
     for judge in report.judges:
         if judge.task == task:
             reference = next((t.reference for t in report.tasks if t.name == task), "")
@@ -32,7 +32,7 @@ def judge_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]
 
 
 def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Table:
-    """Wins, ties and losses over items and training seeds; what both orders agree on is strict."""
+    """Wins, ties and losses over items and training seeds; a strict win or loss is the same in both orders."""
     pairwise = judge.protocol == "pairwise"
     how = "pairwise, both orders" if pairwise else "rated one by one from 1 to 5"
     title = f"wins over {reference} (.5 by definition), judged by {judge.name}, {how}{notes.marks(judge.warnings)}"
@@ -52,7 +52,7 @@ def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Table:
 
 
 def _lengths(judge: JudgeRecord, notes: Footnotes) -> Table:
-    """Longer responses tend to win: the win rate that is left at equal lengths."""
+    """The win rates at equal lengths, because longer responses tend to win."""
     columns = ("arm", "win rate", "interval", "tokens", "vs")
     rows = tuple(
         (
@@ -68,7 +68,7 @@ def _lengths(judge: JudgeRecord, notes: Footnotes) -> Table:
 
 
 def checks(judge: JudgeRecord) -> Table:
-    """Everything that is known of the judge itself."""
+    """The judge's own figures: unread verdicts, consistency between orders and repeats, agreement with labels."""
     rows = [("verdicts asked for", f"{judge.calls:,}", "", ""), ("settled by rule", f"{judge.settled:,}", "", "")]
     rows.append(("not read, after one retry", _share(judge.unread, judge.calls), "", str(judge.calls)))
     c = judge.consistency
@@ -92,7 +92,7 @@ def checks(judge: JudgeRecord) -> Table:
                 "",
             ),
         ]
-    return Table("is the judge any good?", ("judge", "figure", "interval or p", "n"), tuple(rows))
+    return Table("quality of the judge", ("judge", "figure", "interval or p", "n"), tuple(rows))
 
 
 def _share(count: int, total: int) -> str:
@@ -102,7 +102,7 @@ def _share(count: int, total: int) -> str:
 def _control(found: Sequence[ControlRecord], alpha: float, notes: Footnotes) -> Table:
     title = (
         f"shuffled-profile control: gain over {found[0].base} with the user's own profile and with another user's; "
-        "what stays with another's is no personalization"
+        "a gain that remains with another's is not personalization"
     )
     columns = ("arm", "own", "other's", "difference", "interval", "p", "adj. p", "MDE")
     rows = tuple(

@@ -1,4 +1,4 @@
-"""Plain tables with footnotes, the common form that every renderer draws."""
+"""Pages of plain tables, lists and footnotes: the common form that the modules of `pages` make and renderers draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A text that a model or a task wrote, with what it is: shown word for word."""
+    """A text of a model or a task with its label, shown word for word."""
 
     label: str
     text: str
@@ -43,7 +43,7 @@ class Listing:
     title: str
     entries: tuple[Entry, ...]
     inline: bool = False
-    """Mere names, which may stand side by side."""
+    """Entries are names only; a renderer may print them on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole document: headline facts, sections, footnotes and what the figures answer.
+    """A whole document: head lines, sections, footnotes, and conclusions.
 
-    Lines that begin with `!` are warnings.
+    Head lines that begin with `!` are warnings.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Page:
 
 @dataclass
 class Footnotes:
-    """Numbers warnings in the order in which they are first met; equal ones share a number."""
+    """Numbers warnings in the order of their first use; equal warnings share a number."""
 
     texts: list[str] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""What a report says, as plain tables.
+"""Lays out a report as a page of plain tables with its conclusions. All renderers of `mipo-bench show` draw it.
 
 Warnings become numbered footnotes. A difference that is not significant after adjustment is marked `~`.
 """
@@ -22,8 +22,8 @@ def report_page(report: Report) -> Page:
     """Lay out a report."""
     notes = Footnotes()
     sections = tuple(Section(_task_title(task), tuple(_task_tables(report, task, notes))) for task in report.tasks)
-    said = (*conclusions(report), *information_conclusions(report))
-    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), said)
+    answers = (*conclusions(report), *information_conclusions(report))
+    return Page("mipo-bench report", _head(report), sections, tuple(notes.texts), answers)
 
 
 def _head(report: Report) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def _head(report: Report) -> tuple[str, ...]:
     primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
     preset = report.config.get("preset")
     head = [
-        f"model {m.name} ({m.digest[:10]}, {_answered(m)}), {commit}, {seeds} training seeds"
+        f"model {m.name} ({m.digest[:10]}, {_backend(m)}), {commit}, {seeds} training seeds"
         + (f", preset {preset}" if preset else ""),
         f"scores in [0, 1], {report.average} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),
@@ -44,22 +44,22 @@ def _head(report: Report) -> tuple[str, ...]:
 
 
 def data_line(task: str, data: Mapping[str, str | int]) -> str:
-    """The data that a task read, the digest shortened, and what it says about it."""
-    said = [str(data[key]) for key in ("dataset", "revision") if key in data]
-    said += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
+    """The data set of a task: its name, revision, shortened digest and counts."""
+    source = [str(data[key]) for key in ("dataset", "revision") if key in data]
+    source += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
     counts = {key: n for key, n in data.items() if isinstance(n, int)}
-    out = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
-    notes = [f"{_LEFT_OUT}{', '.join(out)}"] if out else []
+    excluded = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
+    notes = [f"{_LEFT_OUT}{', '.join(excluded)}"] if excluded else []
     notes += [f"{n} {key}" for key, n in counts.items() if not key.startswith(_LEFT_OUT)]
-    return f"data of {task}: {', '.join(said)}" + (f" ({'; '.join(notes)})" if notes else "")
+    return f"data of {task}: {', '.join(source)}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _answered(model: ModelRecord) -> str:
-    """What computed the answers; the number format and device where they are known."""
+def _backend(model: ModelRecord) -> str:
+    """The backend that generated the responses; the number format and device if they are known."""
     place = f"{model.dtype} on {model.device}" if model.device not in ("none", "remote") else ""
     backend = f"backend {model.backend}" if model.backend not in ("transformers", "responses") else ""
-    given = "responses from a file" if model.backend == "responses" else ""
-    return ", ".join(part for part in (given, backend, place) if part)
+    from_file = "responses from a file" if model.backend == "responses" else ""
+    return ", ".join(part for part in (from_file, backend, place) if part)
 
 
 def _seed(seed: int | None) -> str:
@@ -129,7 +129,7 @@ def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Table | 
 
 
 def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Table:
-    """Differences, grouped by what they are measured against."""
+    """The differences, grouped by base."""
     columns = ("method", "delta", "interval", "rel.", "p", "adj. p", "MDE", "n")
     rows: list[tuple[str, ...]] = []
     for base in dict.fromkeys(c.base for c in found):
@@ -152,7 +152,7 @@ def _row(c: ComparisonRecord, alpha: float, notes: Footnotes) -> tuple[str, ...]
 
 
 def _effects(found: Sequence[ComparisonRecord]) -> Table:
-    """How large and how widespread the differences are, and what clusters cost; the CSV has it for all comparisons."""
+    """Effect sizes, discordant items and design effects of the primary comparisons; the CSV has those of all."""
     title = (
         f"size of the primary effects over {found[0].base} (better: P(better) + P(tie)/2; d_z: mean over sd of"
         " differences; only: items that one side alone solves; design: variance over that of independent items)"
@@ -174,7 +174,7 @@ def _effects(found: Sequence[ComparisonRecord]) -> Table:
 
 
 def _decision(c: ComparisonRecord, alpha: float) -> str:
-    """The p-value that decides, with `~` where it does not reach alpha."""
+    """The adjusted p-value, with `~` if it is not below alpha; only the mark for the noise floor."""
     p = c.p_value if c.family == "noise" else c.p_adjusted
     if c.family == "noise":
         return "~" if p is None or p >= alpha else ""
@@ -182,7 +182,7 @@ def _decision(c: ComparisonRecord, alpha: float) -> str:
 
 
 def conclusions(report: Report) -> Iterable[str]:
-    """For each primary comparison, in words: better, worse or unclear; and how it stands to the best prompting."""
+    """One sentence for each primary comparison: better, worse or unclear; with the gap to the best baselines."""
     for c in (c for c in report.comparisons if c.family == "primary"):
         if c.delta is None:
             yield f"{c.task}: {c.method} could not be compared with {c.base}."
@@ -197,11 +197,11 @@ def conclusions(report: Report) -> Iterable[str]:
 
 
 def _against_best(report: Report, primary: ComparisonRecord) -> str:
-    """How the method stands to the best prompting arm, and to the best trained baseline: exploratory comparisons."""
-    mine = {c.method for c in report.comparisons if c.family == "primary"}
+    """The exploratory comparisons with the best prompting arm and with the best trained baseline."""
+    primary_methods = {c.method for c in report.comparisons if c.family == "primary"}
     twins = {c.method for c in report.comparisons if c.family == "noise"}
     trained = {a.method for a in report.arms if a.recipe is not None}
-    others = [e for e in report.estimates if e.task == primary.task and e.method not in mine | twins]
+    others = [e for e in report.estimates if e.task == primary.task and e.method not in primary_methods | twins]
     prompted = max((e for e in others if e.method not in trained), key=lambda e: e.mean, default=None)
     rival = max((e for e in others if e.method in trained), key=lambda e: e.mean, default=None)
     over = _gap(report, primary, "the best trained baseline", rival.method) if rival else ""
@@ -210,10 +210,10 @@ def _against_best(report: Report, primary: ComparisonRecord) -> str:
     return f"{_gap(report, primary, 'the best prompting', prompted.method)}{over}."
 
 
-def _gap(report: Report, primary: ComparisonRecord, what: str, base: str) -> str:
-    """The method against `base` in figures; empty where the two were not compared."""
+def _gap(report: Report, primary: ComparisonRecord, label: str, base: str) -> str:
+    """The method's difference from `base`, which is introduced as `label`; empty if the two were not compared."""
     for c in report.comparisons:
         if (c.task, c.base, c.method) == (primary.task, base, primary.method) and c.delta is not None:
             unclear = "" if c.p_adjusted is not None and c.p_adjusted < report.alpha else "~ "
-            return f"; {signed(c.delta)} to {what}, {base} (exploratory, p {unclear}{p_text(c.p_adjusted)})"
+            return f"; {signed(c.delta)} to {label}, {base} (exploratory, p {unclear}{p_text(c.p_adjusted)})"
     return ""

@@ -1,4 +1,4 @@
-"""The trainings behind the trained arms: pairs used and left out, and how the loss went."""
+"""Lays out the trainings of a report as a table: pairs used and left out, loss, margin, accuracy and drift."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.report import CheckpointRecord
 
 FEW = 0.5
-"""Below this share of usable pairs a training is footnoted: what is left is no longer a fair sample."""
+"""Below this share of usable pairs a training has a footnote: the rest is no longer a fair sample."""
 
 
 def trainings(checkpoints: Sequence[CheckpointRecord], notes: Footnotes) -> Table | None:
-    """One row for each checkpoint; None where nothing was trained."""
+    """One row for each checkpoint; None if nothing was trained."""
     rows = tuple(_row(c, notes) for c in checkpoints)
     columns = ("training", "pairs", "lost", "steps", "loss", "margin", "acc.", "drift")
     title = "trainings (last quarter of the steps; drift of the chosen log-probability)"

@@ -1,4 +1,4 @@
-"""What every part of `report.json` is built on."""
+"""Base class and number types of the records that make up `report.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a report holds against itself: overlap, lengths, diversity, wording, and how hard the pairs were."""
+"""Records of the guards: overlap with training data, diversity and wording of responses, difficulty of pairs.
+
+`harness.diagnostics.guards` measures them; `analysis.guard_rules` turns them into warnings.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from mipo_bench.reports.records.base import Number, Record, UnitScore
 
 
 class NearRecord(Record):
-    """An evaluation text and the training text nearest to it: item ids, and their Jaccard similarity."""
+    """An evaluation text and the training text nearest to it: their item ids and their Jaccard similarity."""
 
     evaluation: str
     training: str
@@ -18,10 +21,10 @@ class NearRecord(Record):
 
 
 class OverlapRecord(Record):
-    """How many evaluation texts of one kind are also trained on.
+    """Overlap between evaluation and training texts of one kind.
 
-    `same` counts those equal but for case and white space, `near` the near duplicates among the others; `examples` are
-    the nearest of both. `users` are compared by name, so that none of them is near.
+    `same` counts evaluation texts that equal a training text except for case and white space, `near` the near
+    duplicates among the others; `examples` are the nearest of both. `users` are compared by name: none of them is near.
     """
 
     of: Literal["prompts", "contexts", "users"]
@@ -36,8 +39,8 @@ class WordingRecord(Record):
     """The responses of one arm (its first training seed).
 
     `empty` counts responses without text. `distinct_1`, `distinct_2` and `self_bleu` are over `matched` responses cut
-    to `matched_words` words, the same number for all arms of the task; None where too few are that long. `perplexity`
-    is the base model's, of `measured` responses after the arm's own prompts; None where it cannot be computed.
+    to `matched_words` words, the same number for all arms of the task; None if too few are that long. `perplexity` is
+    the base model's, of `measured` responses after the arm's own prompts; None if it cannot be computed.
     """
 
     method: str
@@ -55,8 +58,8 @@ class WordingRecord(Record):
 class MarginRecord(Record):
     """The pairs of one recipe (its first training seed) under the base model, before any training.
 
-    `margin` is the mean of log p(chosen) - log p(rejected) given the prompt of the chosen one, in nats; `accuracy` the
-    share of pairs where it is positive.
+    `margin` is the mean of log p(chosen) - log p(rejected) in nats, given the prompt of the chosen response; `accuracy`
+    is the share of pairs with a positive difference.
     """
 
     recipe: str

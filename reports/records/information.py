@@ -1,4 +1,4 @@
-"""What a report says about mutual information."""
+"""Records of mutual information between responses and user contexts or prompts (`harness.diagnostics.information`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from mipo_bench.reports.records.base import CaveatRecord, Number, Record
 
 Weights = Literal["base", "own"]
-"""Under which model a response is scored: the base model, or the one that gave it."""
+"""The model that scores a response: the base model, or the model that generated it."""
 
 
 class MeasuredRecord(Record):
@@ -26,12 +26,12 @@ class MeasuredRecord(Record):
 
 
 class InformationEstimateRecord(Record):
-    """The information of a method's responses, in nats, over items and training seeds.
+    """The mutual information of a method's responses, in nats, over items and training seeds.
 
-    `mean` is against `contexts` other contexts (an upper bound of the mutual information where responses are sampled
-    from the model as it is), `nce` the InfoNCE estimate from the same figures (a lower bound), which cannot exceed
-    `ceiling` = log(contexts + 1). `nce_low` and `nce_high`, the ends of its interval, are for readers of the JSON: no
-    page shows them.
+    `mean` is the mean pointwise value against `contexts` other contexts: an upper bound of the mutual information if
+    responses are sampled from the unchanged model distribution. `nce` is the InfoNCE estimate from the same values, a
+    lower bound that cannot exceed `ceiling` = log(contexts + 1). `nce_low` and `nce_high` are the ends of its interval;
+    no page shows them.
     """
 
     method: str
@@ -53,9 +53,9 @@ class InformationEstimateRecord(Record):
 class InformationChangeRecord(Record):
     """Trained minus reference on the same items, against the largest number of contexts.
 
-    `delta` compares each arm under its own weights. `text_delta` compares both under the base model: what of the
-    change lies in the responses and not in the model that scores them. `score_delta` is the change of the task score on
-    these items, `rank_correlation` Spearman's over items between the changes of information and score.
+    `delta` compares each arm under its own weights. `text_delta` compares both under the base model: the part of the
+    change that lies in the responses and not in the model that scores them. `score_delta` is the change of the task
+    score on these items. `rank_correlation` is Spearman's rho over items between the changes of information and score.
     """
 
     method: str
@@ -79,9 +79,9 @@ class InformationChangeRecord(Record):
 class InformationRecord(Record):
     """Mutual information on one task, between response and user context (`over` contexts) or prompt (`over` prompts).
 
-    `reference` is the arm before training. `temperature` is None where the evaluated responses themselves were
-    measured, else that of responses sampled for the purpose. `end` says whether the end of a response counts.
-    `left_out` counts items that some arm has no response to.
+    `reference` is the arm before training. `temperature` is None if the evaluated responses themselves were measured;
+    else it is the temperature of responses sampled for the purpose. `end` says whether the end-of-response token is
+    scored. `left_out` counts items for which some arm has no response.
     """
 
     task: str

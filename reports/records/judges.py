@@ -1,4 +1,4 @@
-"""What a report says about its judges, and about the shuffled-profile control. Added with schema 1.2."""
+"""Records of the judges and of the shuffled-profile control, and the file of `check-judge`. Added with schema 1.2."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Protocol = Literal["pairwise", "pointwise"]
 
 
 class ValidationRecord(Record):
-    """How a judge agreed with labelled data (`mipo-bench check-judge`), told from the average of both orders.
+    """Agreement of a judge with labelled data (`mipo-bench check-judge`), from the average of both orders.
 
-    `labels` names the data, `kappa` is Cohen's between label and verdict, `accuracy` counts a tie as one half.
+    `labels` names the data, `kappa` is Cohen's kappa between label and verdict, `accuracy` counts a tie as one half.
     """
 
     labels: str
@@ -29,7 +29,7 @@ class ValidationRecord(Record):
 
 
 class ValidationFile(Record):
-    """What `mipo-bench check-judge` writes. `digest` is the judge's: no other judge can borrow it."""
+    """The file that `mipo-bench check-judge` writes. `digest` is the judge's: a run with another judge refuses it."""
 
     format: Literal["mipo-bench judge validation 1"]
     name: str
@@ -40,12 +40,13 @@ class ValidationFile(Record):
 
 
 class ConsistencyRecord(Record):
-    """What can be said of a judge without labels. Counts and shares are over the verdicts that a judge was asked for.
+    """Consistency of a judge, which needs no labels. Counts and shares are over verdicts of the judge, not of rules.
 
     `consistent` is the share of items with the same winner in both orders, `first_share` the share of verdicts other
-    than ties that chose the response shown first. `first_p` is the exact binomial p of the items whose verdicts lean to
-    one place (leaning to the first against leaning to the second): an item judged alike in both orders tells nothing.
-    `kappa` is Cohen's between the orders. `retest_agreement` is the share of repeated questions answered alike.
+    than ties that chose the response shown first. `first_p` is the exact binomial p-value of the items whose verdicts
+    lean to one place (leaning to the first against leaning to the second); an item with the same winner in both orders
+    leans to neither. `kappa` is Cohen's kappa between the orders. `retest_agreement` is the share of repeated questions
+    with the same verdict.
     """
 
     n_items: int
@@ -64,10 +65,10 @@ class JudgedArmRecord(Record):
     """A judged method, all its training seeds together, against the reference.
 
     `wins`, `ties` and `losses` count items and training seeds with a score above, at and below 1/2, `reversals` those
-    won in one order of presentation and lost in the other (0 where responses are rated one by one). Lengths are
-    tokens. `length_controlled` is the win rate at equal lengths. `length_slope` is the coefficient of the length
-    difference behind it, in logits, for readers of the JSON: no page shows it. `undecided` counts verdicts that could
-    not be read.
+    won in one order of presentation and lost in the other (0 if responses are rated one by one). `strict` is the win
+    rate with every item tied on which the orders disagree. Lengths are in tokens. `length_controlled` is the win rate
+    at equal lengths; `length_slope` is the coefficient of the length difference behind it, in logits, which no page
+    shows. `undecided` counts unreadable verdicts.
     """
 
     method: str
@@ -88,12 +89,12 @@ class JudgedArmRecord(Record):
 
 
 class JudgeRecord(Record):
-    """The judge of one task: who it is, how it was asked, and what its verdicts look like.
+    """The judge of one task: its name, its settings, and figures about its verdicts.
 
-    `kind` says what decided: the task's own `rules`, a `model`, a `server` or a `file` of verdicts. `calls` counts
-    the questions put to it, retries and `n_retest` not included; `settled` those that a rule answered before it was
-    asked (identical or empty responses). `retries` counts the questions put again after an answer without a verdict,
-    for readers of the JSON: no page shows it. `unread` verdicts count as ties.
+    `kind` is the source of the verdicts: the task's own `rules`, a `model`, a `server` or a `file` of verdicts. `calls`
+    counts the questions to the judge without retries and `n_retest`; `settled` counts the questions that a rule decided
+    (identical or empty responses). `retries` counts the questions asked again after an answer without a verdict; no
+    page shows it. `unread` verdicts count as ties.
     """
 
     task: str
@@ -116,8 +117,8 @@ class JudgeRecord(Record):
 class ControlRecord(Record):
     """The shuffled-profile control of one method.
 
-    Its gain over the reference with the user's own profile, with another user's, and the difference of the two,
-    tested. `p_adjusted` is Benjamini-Hochberg's over all controls.
+    `gain` and `shuffled_gain` are its gains over the reference with the user's own profile and with another user's;
+    `difference` is `gain` - `shuffled_gain`, tested. `p_adjusted` is Benjamini-Hochberg's over all controls.
     """
 
     task: str

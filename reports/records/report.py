@@ -1,7 +1,7 @@
-"""`report.json`: the canonical record of a run, from which every other format is rendered.
+"""Records of `report.json`, the canonical result of a run from which every other format is rendered.
 
-The schema version is MAJOR.MINOR. A minor version adds optional fields; a report of a newer major version is refused,
-one of an older major version is lifted when it is read (`records.upgrade`).
+The schema version is MAJOR.MINOR. A minor version adds optional fields. A report of a newer major version is refused;
+a report of an older one is upgraded when it is read (`records.upgrade`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEMA_VERSION = "2.0"
 
 
 class TaskRecord(Record):
-    """A task as it was evaluated. The lists run in parallel, one entry an item."""
+    """A task as it was evaluated. Each list has one entry for each item, in the same order."""
 
     name: str
     suite: str
@@ -37,7 +37,7 @@ class TaskRecord(Record):
     prompt_hashes: list[str]
     target_hashes: list[str]
     data: dict[str, str | int] | None = None
-    """What was read, where the task says so: the data set, its revision, a digest of its rows, what was left out."""
+    """The data set, if the task names one: its name, its revision, a digest of its rows, counts of rows left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,11 +62,11 @@ class ArmRecord(Record):
     parts: dict[str, list[Number]]
     n_tokens: list[int]
     truncated: list[str]
-    """Items whose response was cut at the token limit."""
+    """Items with a response that was cut at the token limit."""
     unparsed: list[str]
-    """Items whose response holds no answer; they score 0."""
+    """Items with a response without a readable answer; they score 0."""
     failed: dict[str, str]
-    """Item -> stage and error type; they score 0."""
+    """Item that failed -> stage and error type; it scores 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,7 +91,7 @@ class _Lineage(BaseModel):
 
 
 class CheckpointRecord(Record):
-    """Where a trained model came from: pairs, settings, seed and training curve."""
+    """The origin of a trained model: pairs, settings, seed and training curve."""
 
     task: str
     recipe: str
@@ -102,14 +102,14 @@ class CheckpointRecord(Record):
     @field_validator("lineage", mode="before")
     @classmethod
     def _readable(cls, lineage: Any) -> Any:
-        """What tables and plots read of it has the right shape; the rest is the training's own."""
+        """Check the parts of the lineage that tables and plots read; the rest may have any shape."""
         _Lineage.model_validate(lineage)
         return lineage
 
     @field_validator("lineage")
     @classmethod
     def _shorten_curve(cls, lineage: dict[str, Any]) -> dict[str, Any]:
-        """Six significant digits draw a curve; sixteen would be most of the report."""
+        """Round the curve to six significant digits, enough for a plot; sixteen would be most of the file."""
         curve = lineage.get("curve")
         if not isinstance(curve, list) or not all(isinstance(point, dict) for point in curve):
             return lineage
@@ -155,7 +155,7 @@ class ComparisonRecord(Record):
     """One arm against another on the same items; see `reports.stats.Comparison` for the fields.
 
     `p_adjusted` is Holm's over the primary family, Benjamini-Hochberg's over the exploratory one, and None for the
-    noise floor. Everything but the names is None where the comparison could not be made.
+    noise floor. If the comparison could not be made, the figures are None.
     """
 
     task: str
@@ -194,11 +194,11 @@ class ModelRecord(Record):
     device: str
     dtype: str
     backend: str = "transformers"
-    """What answered: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file of them."""
+    """The source of the responses: `transformers`, an engine of lm-eval, `openai`, or `responses` for a file."""
 
 
 class Provenance(Record):
-    """Where the run was made. `commit` is that of the checkout it was started in, None outside of one."""
+    """Code and machine of the run. `commit` is that of the checkout in which it was started, None outside of one."""
 
     commit: str | None
     dirty: bool
@@ -210,13 +210,13 @@ class Provenance(Record):
 class Report(Record):
     """A whole run.
 
-    `config_hash` is over the settings that can change a result, for readers of the JSON: equal hashes mean that two
-    runs were configured alike, wherever their store and output were.
+    `config_hash` is over the settings that can change a result: equal hashes mean that two runs had the same
+    configuration, whatever their store and output folders. No page shows it.
     """
 
     schema_version: Annotated[str, Field(pattern=r"^2\.[0-9]+$")] = SCHEMA_VERSION
     digest: str = ""
-    """SHA-256 of everything else in the file, so that an edited report is noticed; also the id of the run."""
+    """SHA-256 of everything else in the file, which reveals an edited report; its head is the id of the run."""
     created: str
     config: dict[str, Any]
     config_hash: str
@@ -231,7 +231,7 @@ class Report(Record):
     comparisons: list[ComparisonRecord]
     failures: list[FailureRecord]
     notes: list[str]
-    """What a reader must know about the whole run, such as damaged artefacts that were computed again."""
+    """Notes about the whole run, such as damaged artefacts that were computed again."""
     judges: list[JudgeRecord] = Field(default=[])
     controls: list[ControlRecord] = Field(default=[])
     information: list[InformationRecord] = Field(default=[])
@@ -239,7 +239,7 @@ class Report(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Every arm has one score for each item of its task."""
+        """Raise ValueError unless every arm has one score for each item of its task."""
         sizes = {task.name: len(task.items) for task in self.tasks}
         if len(sizes) < len(self.tasks):
             raise ValueError("a task is listed twice")

@@ -1,4 +1,4 @@
-"""Reading and writing `report.json`: schema version, digest, canonical text."""
+"""Reads and writes `report.json`: checks schema version and digest, and makes the canonical text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mipo_bench.reports.records.upgrade import upgraded
 REPORT_FILE = "report.json"
 RUN_ID_LENGTH = 12
 _EXACT = 2**53
-"""Whole numbers below this are the same as integer and as float."""
+"""Whole numbers below this are exact as float and as integer."""
 
 
 def load_report(path: Path) -> Report:
-    """Read `report.json`, or the one in a folder. Raises ReportError naming what is wrong."""
+    """Read a `report.json`, given the file or its folder. Raises ReportError that names the problem."""
     file = path
     try:
         file = path / REPORT_FILE if path.is_dir() else path
@@ -34,7 +34,7 @@ def load_report(path: Path) -> Report:
 
 
 def parse_report(text: str, name: str) -> Report:
-    """The report in a text; `name` says in messages where it is from. Raises ReportError naming what is wrong."""
+    """The report in a JSON text; `name` is its source in messages. Raises ReportError that names the problem."""
     values = _values(text, name)
     _check_version(values["schema_version"], name)
     _check_digest(values, name)
@@ -68,12 +68,12 @@ def _check_version(version: str, name: str) -> None:
 
 
 def _check_digest(values: dict[str, Any], name: str) -> None:
-    """Schema 1.0 had no digest; later ones must have the right one."""
+    """Raise ReportError for a wrong or missing digest; only schema 1.0 had none."""
     stated, found = values.get("digest"), content_digest(values)
     if stated != found and not (stated is None and values["schema_version"] == "1.0"):
-        said = str(stated or "missing")[:RUN_ID_LENGTH]
+        shown = str(stated or "missing")[:RUN_ID_LENGTH]
         raise ReportError(
-            f"{name} has been changed since mipo-bench wrote it: its digest is {said}, its content has "
+            f"{name} has been changed since mipo-bench wrote it: its digest is {shown}, its content has "
             f"{found[:RUN_ID_LENGTH]}. Restore it, or write it again with `mipo-bench run`."
         )
 
@@ -90,12 +90,12 @@ def seal(report: Report) -> Report:
 
 
 def run_id(report: Report) -> str:
-    """The name of a run: the head of its report's digest."""
+    """The id of a run: the first digits of its report's digest."""
     return (report.digest or seal(report).digest)[:RUN_ID_LENGTH]
 
 
 def to_json(report: Report) -> str:
-    """The canonical text of a report: compact, a line for each task, arm and comparison, sealed with its digest."""
+    """The canonical JSON text of a report with its digest: compact, one line for each task, arm and comparison."""
     values = _dump(report)
     values["digest"] = content_digest(values)
     return "{\n" + ",\n".join(f"{json.dumps(key)}:{_lines(value)}" for key, value in values.items()) + "\n}\n"
@@ -117,7 +117,7 @@ def _dump(report: Report) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """The same with whole floats as integers (most scores are 0 or 1) and what is not finite as null."""
+    """The value with whole floats as integers (most scores are 0 or 1) and non-finite floats as None."""
     if isinstance(value, dict):
         return {key: _short(part) for key, part in value.items()}
     if isinstance(value, list):

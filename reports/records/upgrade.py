@@ -1,4 +1,7 @@
-"""Reports of schema 1.x as schema 2.0 has them, and the settings that have another name since."""
+"""Upgrades reports of schema 1.x to schema 2.0, and settings with old names to the new names.
+
+`report_file` upgrades reports when it reads them; `harness.config.loading` upgrades configuration files.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +24,28 @@ _RENAMED_KEYS = {"holes": "failures", "weight": "average"}
 
 
 def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A report of schema 1.x with the keys of schema 2.0; any other report as it is.
+    """A report of schema 1.x with the keys of schema 2.0; any other report unchanged.
 
-    The digest stays that of the file: it is the run's name, in the store too.
+    The digest remains that of the file, because it is the id of the run, in the store too.
     """
     if not values["schema_version"].startswith("1."):
         return values
-    lifted = {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+    upgraded_values = {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
     config = values.get("config")
     if isinstance(config, Mapping):
-        lifted["config"], _ = with_new_names(config)
-    return lifted | {"schema_version": "2.0"}
+        upgraded_values["config"], _ = with_new_names(config)
+    return upgraded_values | {"schema_version": "2.0"}
 
 
 def with_new_names(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A copy of a configuration under the new names, and the old names that it had."""
+    """A copy of a configuration with the new names, and the list of old names that it used."""
     renamed: dict[str, Any] = copy.deepcopy(dict(config))
     found = [old for old, new in RENAMED_SETTINGS.items() if _move(renamed, old.split("."), new.split("."))]
     return renamed, found
 
 
 def _move(config: dict[str, Any], old: list[str], new: list[str]) -> bool:
-    """Move a value, and leave no empty section behind. Both keys have at most two parts."""
+    """Move a value and delete a section that becomes empty. Both keys have at most two parts."""
     source = config if len(old) == 1 else config.get(old[0])
     if not isinstance(source, dict) or old[-1] not in source:
         return False

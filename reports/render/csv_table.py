@@ -1,4 +1,4 @@
-"""Comparisons as CSV: one row each, figures in full precision, names that no spreadsheet runs."""
+"""Writes comparisons as CSV: one row each, full precision, and no cell that a spreadsheet would run as a formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.reports.records.report import ComparisonRecord, Report
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""The last four are the wide forms of the first, which some spreadsheets take for them."""
+"""First characters of a formula. The last four are full-width forms, which some spreadsheets accept too."""
 _COLUMNS = (
     *(name for name in ComparisonRecord.model_fields if name not in ("per_seed", "warnings")),
     "per_seed",
@@ -26,7 +26,7 @@ _COLUMNS = (
 
 
 def to_csv(report: Report) -> str:
-    """A heading and one row for each comparison, in the order of the report; what is undefined is empty."""
+    """A heading and one row for each comparison, in the order of the report; an undefined figure is an empty cell."""
     return rows_to_csv(_COLUMNS, (_row(report, comparison) for comparison in report.comparisons))
 
 
@@ -40,7 +40,7 @@ def rows_to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) ->
 
 
 def comparison_cells(per_seed: Iterable[tuple[int, float]], codes: Iterable[str]) -> dict[str, object]:
-    """The lists of a comparison as one cell each: every training seed's delta, and the codes of the warnings."""
+    """The list fields of a comparison as cells: the delta of each training seed, and the codes of the warnings."""
     return {"per_seed": ";".join(f"{seed}:{delta!r}" for seed, delta in per_seed), "warnings": ";".join(codes)}
 
 
@@ -67,5 +67,5 @@ def _cell(value: object) -> str:
 
 
 def safe_cell(text: str) -> str:
-    """Text that a spreadsheet takes as text, although it may begin like a formula."""
+    """The text with a leading apostrophe if a spreadsheet would read it as a formula; without control characters."""
     return "'" + without_control_characters(text) if text.startswith(_FORMULA) else without_control_characters(text)

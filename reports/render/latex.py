@@ -1,4 +1,4 @@
-"""A page as LaTeX tables in booktabs style. The text is plain ASCII, so that every engine compiles it."""
+"""Writes a page as LaTeX tables in booktabs style. The text is plain ASCII, so that every engine compiles it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import unicodedata
 
 from mipo_bench.reports.pages.page import Page, Table
-from mipo_bench.reports.pages.report import report_page
-from mipo_bench.reports.records.report import Report
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -31,13 +29,8 @@ _RANGE = re.compile(f"{_SIGNED.pattern}( to {_SIGNED.pattern})?")
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0327": "c", "\u030c": "v"}
 
 
-def to_latex(report: Report) -> str:
-    """One table for each part of each task, with its footnotes."""
-    return page_to_latex(report_page(report))
-
-
 def page_to_latex(p: Page) -> str:
-    """One table for each of the page, with the footnotes; the only package it needs is booktabs."""
+    """The page as LaTeX: its tables with their footnotes. It needs only the package booktabs."""
     lines = ["% Needs \\usepackage{booktabs} in the preamble."]
     lines += [f"% {_ascii(line)}" for line in p.head]
     for section in p.sections:
@@ -51,7 +44,7 @@ def page_to_latex(p: Page) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX sets as it is, from ASCII alone: accents as commands, other characters by their number."""
+    """Text that LaTeX sets literally, in ASCII: accents as commands, other characters as [U+XXXX]."""
     escaped = "".join(_character(c) for c in unicodedata.normalize("NFC", text))
     return re.sub("-(?=-)", "-{}", escaped)  # two in a row would be set as a dash
 
@@ -95,7 +88,7 @@ def _row(row: tuple[str, ...]) -> str:
 
 
 def _cell(cell: str) -> str:
-    """A cell; a number gets a true minus sign, and what begins with a bracket is no option of the line before."""
+    """One cell. Signed numbers are set in math mode, for a true minus sign."""
     text = cell.strip()
     number = _RANGE.match(text)
     if number is None:

@@ -1,4 +1,4 @@
-"""A page as Markdown, for a file or a pull-request comment."""
+"""Writes a page as Markdown, for `report.md` or a pull-request comment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mipo_bench.reports.records.report import Report
 
 _SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
 _REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")
-"""What GitHub would turn into a mention or a link, whatever the escapes."""
+"""Characters that begin a mention or an issue link on GitHub, even if they are escaped."""
 
 
 def to_markdown(report: Report) -> str:
-    """The whole report."""
+    """The whole report as Markdown."""
     return page_to_markdown(report_page(report))
 
 
 def page_to_markdown(p: Page) -> str:
-    """The whole page."""
+    """The whole page as Markdown: head, conclusions, sections, footnotes."""
     lines = [f"# {escape(p.title)}", "", *(f"- {escape(line)}" for line in p.head), ""]
     for line in p.conclusions:
         lines += [f"- {escape(line.strip())}"] if line.startswith(" ") else ["", f"**{escape(line)}**", ""]
@@ -37,7 +37,7 @@ def page_to_markdown(p: Page) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that shows as it is: no markup, no HTML, no mentions or issue links, no control characters."""
+    """Text that Markdown shows literally: no markup, HTML, mentions, issue links or control characters."""
     return _unlinked(without_control_characters(text)).translate(_SPECIAL)
 
 
@@ -54,7 +54,7 @@ def _table(grid: Table) -> list[str]:
 
 
 def _details(listing: Listing) -> list[str]:
-    """A folded list. The blank line after the summary lets Markdown begin again inside the HTML."""
+    """A folded list. Markdown inside HTML needs the blank line after the summary."""
     lines = ["<details>", f"<summary>{html(listing.title)}</summary>", ""]
     for entry in listing.entries:
         lines += _entry(entry)

@@ -1,4 +1,7 @@
-"""Plots of a report. Shape and line style carry the meaning, so that greyscale loses nothing; no colour is needed."""
+"""Draws the plots of a report: forest plot, scores, training curves (`mipo-bench show --plots`).
+
+Shapes and line styles carry the meaning, so that the plots need no colour.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, ROW, EDGE = 7.5, 0.26, 1.1
-"""Inches: of a figure, of one row in it, and of what stands around the rows."""
+"""Inches: width of a figure, height of a row, and height of the margins above and below the rows."""
 DARK, GREY, LIGHT = "0.1", "0.45", "0.85"
 _LINES = ("-", "--", ":", "-.")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -26,7 +29,7 @@ _NAME = 34
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Draw what the report has data for. Returns the files; raises StorageError where they cannot be written."""
+    """Draw the plots that the report has data for. Returns the files; raises StorageError if one cannot be written."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -40,7 +43,9 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in drawings.items():
             with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False, "font.size": 9}):
-                warnings.filterwarnings("ignore", message="Glyph .* missing")  # names of others, shown as boxes
+                warnings.filterwarnings(
+                    "ignore", message="Glyph .* missing"
+                )  # names of plugins may have them; they are drawn as boxes
                 figure = draw(report)
                 if figure is not None:
                     figure.savefig(folder / name, dpi=160, metadata={"Software": None})
@@ -51,7 +56,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def forest(report: Report) -> Figure | None:
-    """Differences with their intervals, a panel for each task: filled where significant after adjustment."""
+    """Differences with their intervals, a panel for each task; a filled mark is significant after adjustment."""
     groups = {
         task.name: [c for c in report.comparisons if c.task == task.name and c.delta is not None]
         for task in report.tasks
@@ -84,7 +89,7 @@ def _forest_panel(panel: Axes, task: str, found: Sequence[ComparisonRecord], alp
 
 
 def scores(report: Report) -> Figure | None:
-    """The score of each arm with its interval, and every training seed as a tick."""
+    """The score of each arm with its interval, and a tick for each training seed."""
     groups = {task.name: [e for e in report.estimates if e.task == task.name] for task in report.tasks}
     groups = {name: found for name, found in groups.items() if found}
     if not groups:
@@ -109,7 +114,7 @@ def scores(report: Report) -> Figure | None:
 
 
 def training(report: Report) -> Figure | None:
-    """Loss and reward margin over the steps, a row for each task and recipe, a line for each seed."""
+    """Loss and reward margin by step: a row for each task and recipe, a line for each training seed."""
     groups: dict[tuple[str, str], list[CheckpointRecord]] = {}
     for checkpoint in report.checkpoints:
         if training_curve(checkpoint).values("loss"):
@@ -149,7 +154,7 @@ def _curves(panel: Axes, checkpoints: Sequence[CheckpointRecord], key: str) -> N
 
 
 def _panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
-    """One panel under the other, each as high as its rows need."""
+    """A figure with panels one below the other, each as high as its number of rows needs."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, EDGE + sum(ROW * n + 0.35 for n in rows)), layout="constrained")

@@ -1,4 +1,4 @@
-"""A page on a terminal."""
+"""Draws a page on a terminal, readable at 80 columns and without colour."""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ from rich.text import Text
 
 from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.reports.pages.page import Listing, Page, Table
-from mipo_bench.reports.pages.report import report_page
-from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.text_table import NARROWEST, table_lines
 
 MAX_WIDTH = 100
-"""Wider tables are no easier to read."""
-
-
-def show_terminal(report: Report, console: Console) -> None:
-    """Draw the report; readable at 80 columns and without colour."""
-    draw(report_page(report), console)
+"""Maximal width of text and tables, in columns: wider lines are harder to read."""
 
 
 def draw(p: Page, console: Console) -> None:
-    """Draw a page. Where the output is no terminal it is 80 columns wide."""
+    """Draw a page. It is 80 columns wide if the output is not a terminal."""
     console.width = max(NARROWEST, console.width)
     for line in p.head:
-        _say(console, line, "bold red" if line.startswith("!") else "")
+        _print_text(console, line, "bold red" if line.startswith("!") else "")
     for section in p.sections:
         console.print()
-        _say(console, section.title, "bold")
+        _print_text(console, section.title, "bold")
         for table in section.tables:
             console.print()
             _table(console, table)
@@ -37,15 +30,15 @@ def draw(p: Page, console: Console) -> None:
     if p.footnotes:
         console.print()
     for n, note in enumerate(p.footnotes, start=1):
-        _say(console, f"[{n}] {note}", "dim")
+        _print_text(console, f"[{n}] {note}", "dim")
     if p.conclusions:
         console.print()
     for line in p.conclusions:
-        _say(console, line, "bold")
+        _print_text(console, line, "bold")
 
 
-def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
-    """Wrap at the width; what is one long word is folded, never cut."""
+def _print_text(console: Console, text: str, style: str = "", indent: int = 0) -> None:
+    """Print text wrapped at the width; a longer word is broken, never cut."""
     lines = Text(without_control_characters(text), style=style).wrap(
         console, min(console.width, MAX_WIDTH) - indent, overflow="fold"
     )
@@ -56,7 +49,7 @@ def _say(console: Console, text: str, style: str = "", indent: int = 0) -> None:
 
 def _table(console: Console, table: Table) -> None:
     if table.title:
-        _say(console, table.title, "italic")
+        _print_text(console, table.title, "italic")
     for n, line in enumerate(table_lines(table.columns, table.rows, min(console.width, MAX_WIDTH))):
         console.print(Text(line, style="bold" if n == 0 else ""), soft_wrap=True)
 
@@ -64,12 +57,12 @@ def _table(console: Console, table: Table) -> None:
 def _listing(console: Console, listing: Listing) -> None:
     if listing.inline:
         names = ", ".join(entry.name for entry in listing.entries)
-        _say(console, f"{listing.title}: {names}")
+        _print_text(console, f"{listing.title}: {names}")
         return
-    _say(console, listing.title, "italic")
+    _print_text(console, listing.title, "italic")
     for entry in listing.entries:
-        _say(console, entry.name, indent=2)
+        _print_text(console, entry.name, indent=2)
         for quote in entry.quotes:
-            _say(console, f"{quote.label}:", "dim", indent=4)
+            _print_text(console, f"{quote.label}:", "dim", indent=4)
             for line in quote.text.splitlines() or [""]:
-                _say(console, line, indent=6)
+                _print_text(console, line, indent=6)

@@ -1,4 +1,4 @@
-"""Text that is safe to print, and tables of it that are aligned at a given width."""
+"""Lays out a table as lines of text at a given width, without control characters. `terminal` prints them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mipo_bench.harness.core.text import without_control_characters
 
 WIDTH = 80
 NARROWEST = 12
-"""No text is wrapped at less."""
+"""Minimal width at which text is wrapped, in columns."""
 GAP = "  "
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
-    """Heading, rule and rows. The first column is left-aligned and the rest right.
+    """The heading, a rule and the rows as lines. The first column is left-aligned, the others right-aligned.
 
-    A first cell that leaves no room for the others gets lines of its own above them, so that nothing is cut.
+    A first cell that leaves no room for the others gets its own lines above them, so that nothing is cut.
     """
     width = max(width, NARROWEST)
     cells = [[without_control_characters(cell) for cell in row] for row in (columns, *rows)]

@@ -1,4 +1,7 @@
-"""Compares two score files: what keeps them from being compared is said with file and line."""
+"""Compares score files for `mipo-bench compare`; errors name file and line.
+
+`read` parses the files, `table` and `export` print the result.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from mipo_bench.reports.stats import Average, Caveat, Comparison, Missing, Missi
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How files are compared; the fields are those of `stats.compare`."""
+    """Settings of the comparison; the fields are arguments of `stats.compare`."""
 
     average: Average
     missing: Missing
@@ -24,16 +27,16 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        """Raise UserError for values that no data could make sense of."""
+        """Raise UserError for an alpha or a margin out of range."""
         if not 0 < self.alpha < 1:
             raise UserError(f"--alpha is {self.alpha}; it must lie between 0 and 1.")
         if self.margin is not None and not 0 <= self.margin < math.inf:
-            raise UserError(f"--margin is {self.margin}; it is the loss that counts as none: 0 or more.")
+            raise UserError(f"--margin is {self.margin}; it is the largest loss that is accepted, 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One file compared with the base. `p_holm` is adjusted over all of them, None where the test is undefined."""
+    """The comparison of one file with the base. `p_holm` is adjusted over all files, None if the test is undefined."""
 
     name: str
     path: Path
@@ -42,7 +45,7 @@ class Compared:
 
 
 def compare_with_base(base: Path, methods: Sequence[Path], choice: MetricChoice, settings: Settings) -> list[Compared]:
-    """Compare each file with the base; together they are one family (Holm). Raises UserError where it cannot."""
+    """Compare each file with the base; all comparisons are one family (Holm). Raises UserError if one is impossible."""
     left = read_scores(base, choice)
     found = [compare_files(left, read_scores(path, choice), settings) for path in methods]
     adjusted = holm([comparison.p_value for comparison in found])
@@ -51,13 +54,13 @@ def compare_with_base(base: Path, methods: Sequence[Path], choice: MetricChoice,
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """File names without the ending; whole paths where these are not distinct."""
+    """File names without the suffix; whole paths if these are not distinct."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
 
 
 def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Comparison:
-    """Compare the method's file with the base's; delta = method - base. Raises UserError where it cannot."""
+    """Compare the method's file with the base's; delta = method - base. Raises UserError if that is impossible."""
     _refuse_other_score(base, method)
     _refuse_other_users(base, method)
     try:
@@ -71,21 +74,21 @@ def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Com
             missing=settings.missing,
         )
     except MissingScoresError as error:
-        raise UserError(_say_missing(error, base, method)) from error
+        raise UserError(_missing_text(error, base, method)) from error
     except ValueError as error:
         raise UserError(f"{base.path} and {method.path} cannot be compared: {error}") from error
     return replace(found, warnings=found.warnings + _repeated(base, method))
 
 
 def _refuse_other_score(base: ScoreFile, method: ScoreFile) -> None:
-    for what, ours, theirs in (
+    for field, in_base, in_method in (
         ("metric", base.metric, method.metric),
         ("filter", base.filter, method.filter),
     ):
-        if ours != theirs:
+        if in_base != in_method:
             raise UserError(
-                f"{base.path} has the {what} {ours!r}, {method.path} has {theirs!r}: compare "
-                f"like with like (lm-eval files: choose with --{what})."
+                f"{base.path} has the {field} {in_base!r}, {method.path} has {in_method!r}: compare "
+                f"like with like (lm-eval files: choose with --{field})."
             )
 
 
@@ -101,7 +104,7 @@ def _refuse_other_users(base: ScoreFile, method: ScoreFile) -> None:
             )
 
 
-def _say_missing(error: MissingScoresError, base: ScoreFile, method: ScoreFile) -> str:
+def _missing_text(error: MissingScoresError, base: ScoreFile, method: ScoreFile) -> str:
     parts = []
     for lacking, lacks, other in ((error.base, base, method), (error.method, method, base)):
         if lacking:

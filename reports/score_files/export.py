@@ -1,4 +1,4 @@
-"""Comparisons of score files for other programs, in full precision: JSON and CSV."""
+"""Writes comparisons of score files as JSON and CSV, in full precision, for other programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = ("base", "method", *(f.name for f in fields(Comparison)), "p_holm")
 
 
 def compared_to_json(base: Path, compared: Sequence[Compared]) -> str:
-    """One flat object for one compared file; for several, a list of them with the size of their family."""
+    """One flat object for one compared file; for several, an object with the list and the size of the family."""
     records = [_record(base, entry) for entry in compared]
     family = {"base": str(base), "family_size": len(records), "comparisons": records}
     return json.dumps(records[0] if len(records) == 1 else family, indent=2, allow_nan=False) + "\n"
@@ -31,7 +31,7 @@ def _record(base: Path, entry: Compared) -> dict[str, Any]:
 
 
 def compared_to_csv(base: Path, compared: Sequence[Compared]) -> str:
-    """A heading and one row for each compared file; what is undefined is empty."""
+    """A heading and one row for each compared file; an undefined figure is an empty cell."""
     return rows_to_csv(_COLUMNS, (_cells(base, entry) for entry in compared))
 
 

@@ -1,4 +1,6 @@
-"""Reads score files: rows of our own, or lm-eval's `--log_samples` rows. Streams; keeps compact columns only.
+"""Reads score files in mipo-bench's own format or lm-eval's `--log_samples` format, for `mipo-bench compare`.
+
+The reader streams the rows and keeps compact columns only.
 
 {"item_id": "q1", "score": 0.5, "user_id": "u1", "train_seed": 0, "sample": 0}     the last three optional
 {"doc_id": 0, "doc_hash": "ab..", "filter": "none", "metrics": ["acc"], "acc": 1.0, ...}           lm-eval
@@ -19,15 +21,15 @@ from mipo_bench.reports.score_files.rows import Row, read_rows
 from mipo_bench.reports.statistics.records import Scores
 
 NO_FILTER = "none"
-"""lm-eval's own name for "no filter"; rows of older versions lack the field."""
+"""lm-eval's name for "no filter"; rows of older versions lack the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricChoice:
-    """What to take from a score file.
+    """The scores to take from a score file.
 
-    `metric` and `filter` choose among those of an lm-eval file. With `allow_missing`, a score that is null or
-    NaN is a missing score and not an error.
+    `metric` and `filter` choose among those of an lm-eval file. With `allow_missing`, a score that is null or NaN is a
+    missing score and not an error.
     """
 
     metric: str | None = None
@@ -39,8 +41,8 @@ class MetricChoice:
 class ScoreFile:
     """The scores of one file and the line of each row.
 
-    `metric` and `filter` are None where the file has our own format. `repeated` counts the lm-eval documents
-    that occur more than once; as equal prompts they are averaged and count once.
+    `metric` and `filter` are None for a file in mipo-bench's own format. `repeated` counts the lm-eval documents that
+    occur more than once; their scores are averaged and count once, as samples of one prompt.
     """
 
     path: Path
@@ -51,15 +53,15 @@ class ScoreFile:
     repeated: int = 0
 
     def line_of(self, item: str) -> int | None:
-        """The first line with this item; None where the file lacks it."""
+        """The number of the first line with this item; None if the file lacks it."""
         rows = np.flatnonzero(self.scores.item == item)
         return int(self.line[rows[0]]) if rows.size else None
 
 
 def read_scores(path: Path, choice: MetricChoice) -> ScoreFile:
-    """Read a score file of either format, told apart by its first row.
+    """Read a score file of either format, which its first row determines.
 
-    Raises UserError, with file and line, for a file that cannot be read or is empty, a row that is no JSON
+    Raises UserError, with file and line, for a file that cannot be read or is empty, a row that is not a JSON
     object or lacks a field, a score that is not a finite number, an item with two users, an (item,
     train_seed, sample) given twice, and, with their names, for several metrics or filters without a choice.
     """
@@ -70,17 +72,17 @@ def read_scores(path: Path, choice: MetricChoice) -> ScoreFile:
 
 
 class _Columns:
-    """Grows compact columns row by row; a row is checked where its line is known."""
+    """Checks each row, while its line number is known, and appends it to compact columns."""
 
     def __init__(self, path: Path, choice: MetricChoice) -> None:
         self.path = path
         self.choice = choice
         self.first: Row | None = None
-        self.metric: str | None = None  # set in lm-eval files alone
+        self.metric: str | None = None  # None unless the file is lm-eval's
         self.filters: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.users: dict[str, int] = {}
-        self.owner = array("q")  # by item: its user
+        self.owner = array("q")  # item code -> user code
         self.item, self.seed, self.sample, self.line = array("q"), array("q"), array("q"), array("q")
         self.value = array("d")
 
@@ -92,7 +94,7 @@ class _Columns:
         if self.metric is not None and not self._wanted(row):
             return
         code = self.items.setdefault(row.text(self._item_field), len(self.items))
-        self._own(code, row)
+        self._set_owner(code, row)
         self.item.append(code)
         self.value.append(
             row.score(
@@ -107,7 +109,7 @@ class _Columns:
         self.line.append(row.line)
 
     def finish(self) -> ScoreFile:
-        """Check what needs all rows, and turn the columns into arrays."""
+        """Make the checks that need all rows, and turn the columns into arrays."""
         if self.first is None:
             raise UserError(f"{self.path}: the file is empty; at least one row with a score is needed.")
         chosen = self._one_filter()
@@ -142,8 +144,8 @@ class _Columns:
             raise UserError(f"{self.path}: several filters; choose one with --filter: {', '.join(names)}.")
         return self.choice.filter or names[0]
 
-    def _own(self, code: int, row: Row) -> None:
-        """Note the item's user."""
+    def _set_owner(self, code: int, row: Row) -> None:
+        """Record the user of an item; fail if the item has two."""
         if not self._given(row, "user_id"):
             return
         user = self.users.setdefault(row.text("user_id"), len(self.users))
@@ -157,7 +159,7 @@ class _Columns:
             )
 
     def _given(self, row: Row, field: str) -> bool:
-        """Whether the row has an optional field; every row must have it, or none."""
+        """Whether the row has an optional field; fail unless all rows have it or none."""
         given, first = row.has(field), self.first is not None and self.first.has(field)
         if given != first:
             lacks, has = ("the first row", "this one") if given else ("this row", "the first one")
@@ -174,16 +176,16 @@ class _Columns:
         order = np.lexsort(key.T)  # stable: equal keys stay in the order of the file
         again = np.flatnonzero((key[order][1:] == key[order][:-1]).all(axis=1))
         if again.size:
-            one, two = order[again[0]], order[again[0] + 1]
-            name = list(self.items)[items[two]]
+            first, second = order[again[0]], order[again[0] + 1]
+            name = list(self.items)[items[second]]
             raise UserError(
-                f"{self.path}:{self.line[two]}: {self._item_field} {name!r} stands on line {self.line[one]} "
+                f"{self.path}:{self.line[second]}: {self._item_field} {name!r} is on line {self.line[first]} "
                 "too, with the same train_seed and sample. Number the samples of a prompt, or remove one row."
             )
 
 
 def _metric(first: Row, choice: MetricChoice) -> str | None:
-    """The metric of an lm-eval file; None for a file of our own format. Tells them apart by the first row."""
+    """The metric of an lm-eval file; None for mipo-bench's own format. The first row determines the format."""
     if "item_id" in first.fields:
         if choice.metric or choice.filter:
             first.fail("--metric and --filter choose within lm-eval files, and this row has an item_id")
@@ -203,6 +205,6 @@ def _metric(first: Row, choice: MetricChoice) -> str | None:
 
 
 def _repeated(items: NDArray[np.int64], sample: NDArray[np.int64]) -> int:
-    """How many items have more than one document."""
+    """The number of items with more than one document."""
     documents = np.unique(np.column_stack((items, sample)), axis=0)
     return int((np.bincount(documents[:, 0]) > 1).sum())

@@ -1,4 +1,4 @@
-"""The rows of a JSONL file and their fields; whatever is wrong with one is said with file and line."""
+"""Reads the rows of a JSONL file and checks their fields; errors name file and line. `read` builds on it."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ class Row:
         raise UserError(f"{self.path}:{self.line}: {message}.")
 
     def has(self, field: str) -> bool:
-        """Whether the field is there and not null."""
+        """Whether the row has the field and it is not null."""
         return self.fields.get(field) is not None
 
     def text(self, field: str) -> str:
-        """A name: a string or an integer."""
+        """The field as text: a string or an integer. Raises UserError for any other value."""
         value = self.fields.get(field)
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"{field} is {show(value)}; a string or an integer is needed")
         return str(value)
 
     def integer(self, field: str) -> int:
-        """A whole number of at most 64 bits."""
+        """The field as a whole number of at most 64 bits. Raises UserError for any other value."""
         value = self.fields.get(field)
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
             self.fail(f"{field} is {show(value)}; an integer is needed")
         return int(value)
 
     def score(self, field: str, *, truth_values: bool, allow_missing: bool) -> float:
-        """A finite number, or NaN for a missing score where that is allowed.
+        """The field as a finite number, or NaN for a missing score if `allow_missing`.
 
-        With `truth_values`, true is 1 and false 0.
+        With `truth_values`, true is 1 and false 0. Raises UserError for any other value.
         """
         if field not in self.fields:
             self.fail(f"the field {field} is missing; the fields are {', '.join(sorted(self.fields))}")
@@ -71,7 +71,7 @@ class Row:
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a JSONL file, one at a time; blank lines are skipped.
 
-    Raises UserError for a file that cannot be read and for a line that is no JSON object.
+    Raises UserError for a file that cannot be read and for a line that is not a JSON object.
     """
     try:
         with path.open("rb") as stream:
@@ -92,6 +92,6 @@ def _parse(path: Path, line: JsonLine) -> dict[str, Any]:
 
 
 def show(value: object) -> str:
-    """The value as JSON, cut to a readable length."""
+    """The value as JSON, cut to 60 characters."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

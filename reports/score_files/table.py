@@ -1,4 +1,4 @@
-"""The comparison of score files as a page: differences, the evidence behind them, non-inferiority where asked for."""
+"""Lays out comparisons of score files as a page: differences, evidence, and non-inferiority if a margin is given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NONINFERIOR = {True: "yes", False: "~", None: "-"}
 
 
 def compare_page(base: str, compared: Sequence[Compared]) -> Page:
-    """All comparisons with one base file."""
+    """Lay out all comparisons with one base file."""
     notes = Footnotes()
     first = compared[0].comparison
     grids = [_differences(compared, notes), _evidence(compared)]
@@ -34,7 +34,7 @@ def compare_page(base: str, compared: Sequence[Compared]) -> Page:
 
 
 def _differences(compared: Sequence[Compared], notes: Footnotes) -> Table:
-    """Holm has a column of its own where it changes the p-value."""
+    """The table of differences; it has a column for Holm's p-values if there are several comparisons."""
     several = len(compared) > 1
     rows = []
     for entry in compared:

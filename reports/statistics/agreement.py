@@ -1,4 +1,7 @@
-"""How far two series of labels agree beyond chance: Cohen's kappa with an interval over clusters."""
+"""Cohen's kappa, the agreement of two series of labels beyond chance, with an interval over clusters.
+
+It compares a judge with labels, and a judge's verdicts in the two orders of presentation.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from mipo_bench.reports.statistics.records import Floats
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`agreed` is the share of equal labels. `kappa` is None where one label is all there is.
+    """`agreed` is the share of equal labels. `kappa` is None if both series hold one and the same label only.
 
-    The interval is None with fewer than two clusters, or where no label varies its influence (perfect agreement).
+    The interval is None for fewer than two clusters, and if all influences are equal (perfect agreement).
     """
 
     agreed: float
@@ -59,7 +62,7 @@ def agreement(
 
 
 def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
-    """Half of the interval from the clusters' summed influences; None where there is no spread to estimate."""
+    """Half the width of the interval, from the clusters' summed influences; None if they have no variance."""
     c = len(sums)
     se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 1 else 0.0
     return float(sps.t.ppf(1 - alpha / 2, c - 1)) * se if se > 1e-12 else None

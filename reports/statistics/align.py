@@ -1,4 +1,7 @@
-"""From long score tables to matrices on the same items and training seeds, samples averaged."""
+"""Turns long score tables into matrices on the same items and training seeds, with samples averaged.
+
+`compare` and `summarize` begin with it.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ from mipo_bench.reports.statistics.records import (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One arm as a matrix: `values` is (seeds, items), NaN where an item has no score; items are sorted.
+    """One arm as a matrix: `values` is (seeds, items), NaN for a missing score; items are sorted.
 
-    `seeds` is empty where nothing was trained; `values` then has one row. `cluster` maps items to users.
+    `seeds` is empty for an untrained arm; `values` then has one row. `cluster` maps items to users.
     """
 
     items: tuple[str, ...]
@@ -45,7 +48,7 @@ class Paired:
 
     @property
     def difference(self) -> Floats:
-        """Method - base, (seeds, items); what only rounding tells from zero is zero."""
+        """Method - base, (seeds, items); differences of the size of rounding errors are set to zero."""
         return zero_rounding_noise(self.method - self.base, np.maximum(np.abs(self.base), np.abs(self.method)))
 
 
@@ -70,10 +73,10 @@ def tabulate(scores: Scores, missing: Missing = "error") -> Table:
 def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     """Put two arms on the same items and training seeds.
 
-    An item is missing where either side lacks its score under any seed. `error` raises MissingScoresError,
-    `drop` leaves the item out under every seed (so that each seed's figure is about the same items and no
-    seed-by-cluster cell is incomplete), `zero` counts each missing score as 0. Raises ValueError for another
-    `missing`, where the two sides disagree about an item's user, and where nothing is left.
+    An item is missing if either side lacks its score under any seed. `error` raises MissingScoresError, `drop` leaves
+    the item out under every seed (so that each seed's figure is over the same items and no seed-by-cluster cell is
+    incomplete), `zero` counts each missing score as 0. Raises ValueError for another `missing`, for an item with two
+    users, and if no item is left.
     """
     if missing not in MISSING:
         raise ValueError(f"missing is {missing!r}; allowed are {', '.join(MISSING)}.")
@@ -82,23 +85,23 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     warnings = pairing.warnings
     items = sorted(set(left.items) | set(right.items))
     a, b = _reindex(left, items)[pairing.base_rows], _reindex(right, items)[pairing.method_rows]
-    lost_a, lost_b = np.isnan(a).any(axis=0), np.isnan(b).any(axis=0)
-    lost = lost_a | lost_b
+    missing_a, missing_b = np.isnan(a).any(axis=0), np.isnan(b).any(axis=0)
+    lacking = missing_a | missing_b
     names = np.asarray(items, dtype=object)
-    if lost.any() and missing == "error":
-        raise MissingScoresError(tuple(names[lost_a]), tuple(names[lost_b]))
-    if lost.all() and missing == "drop":
+    if lacking.any() and missing == "error":
+        raise MissingScoresError(tuple(names[missing_a]), tuple(names[missing_b]))
+    if lacking.all() and missing == "drop":
         raise ValueError("no item has a score on both sides: nothing is left to compare.")
-    if lost.any():
-        warnings += (_missing_caveat(names[lost].tolist(), missing),)
-    keep = ~lost if missing == "drop" else np.ones_like(lost)
+    if lacking.any():
+        warnings += (_missing_caveat(names[lacking].tolist(), missing),)
+    keep = ~lacking if missing == "drop" else np.ones_like(lacking)
     codes = _cluster_codes(names[keep].tolist(), _merge_users(left.cluster, right.cluster))
     a, b = np.nan_to_num(a[:, keep], nan=0.0), np.nan_to_num(b[:, keep], nan=0.0)
     return Paired(a, b, codes, pairing.seeds, warnings)
 
 
 def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:
-    """Sorted distinct values and, per entry, its place among them."""
+    """The sorted distinct values, and the code of each entry: its position among them."""
     distinct = sorted(set(names))
     place = {name: i for i, name in enumerate(distinct)}
     return distinct, np.fromiter((place[name] for name in names), dtype=np.intp, count=len(names))
@@ -150,7 +153,7 @@ def _reindex(table: Table, items: Sequence[str]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _SeedPairing:
-    """Which rows of the two tables belong together, and under which seed."""
+    """The pairs of rows of two tables, with the training seed of each pair."""
 
     seeds: tuple[int, ...]
     base_rows: list[int]
@@ -159,7 +162,7 @@ class _SeedPairing:
 
 
 def _pair_seeds(base: tuple[int, ...], method: tuple[int, ...], missing: Missing) -> _SeedPairing:
-    """An untrained side, or one with a single checkpoint, meets every seed of the other; else by seed."""
+    """Pair by training seed; an untrained side, or one with a single seed, is paired with every seed of the other."""
     warnings = tuple(
         Caveat("single_checkpoint", f"the {side} has one training seed: conditional on this checkpoint")
         for side, seeds in (("base", base), ("method", method))
@@ -175,7 +178,7 @@ def _pair_seeds(base: tuple[int, ...], method: tuple[int, ...], missing: Missing
     if alone and (missing != "drop" or not shared):
         raise ValueError(
             f"training seeds {alone} are on one side only (base {list(base)}, method {list(method)}). "
-            "Trained arms are paired by seed: score the missing ones, or drop them on purpose."
+            "Trained arms are paired by seed: score the missing ones, or leave them out (missing: drop)."
         )
     if alone:
         warnings += (Caveat("dropped_seeds", f"training seeds {alone} left out: on one side only"),)

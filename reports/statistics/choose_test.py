@@ -1,4 +1,4 @@
-"""Which test applies to a comparison, and what its data cannot show."""
+"""Chooses the test for a comparison and the interval for a score, and adds caveats about the limits of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """How to compare. `margin` None asks nothing about non-inferiority; `seed` and `draws` sample signs."""
+    """Options of a comparison. Without a `margin`, non-inferiority is not tested; `seed` and `draws` sample signs."""
 
     weight: Average = "micro"
     alpha: float = 0.05
@@ -32,19 +32,19 @@ class ComparisonOptions:
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is {self.alpha}; it must lie between 0 and 1.")
         if self.margin is not None and not 0 <= self.margin < math.inf:
-            raise ValueError(f"margin is {self.margin}; it is the loss that counts as none: 0 or more.")
+            raise ValueError(f"margin is {self.margin}; it is the largest loss that is accepted, 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
 class Discordance:
-    """How many items one side alone solves."""
+    """The numbers of items that only one side solves."""
 
     only_base: int
     only_method: int
 
 
 def discordance(base: Floats, method: Floats) -> Discordance | None:
-    """Discordant items of (seeds, items) matrices; None unless all scores are 0 or 1, under one seed."""
+    """Discordant items of (seeds, items) matrices; None unless there is one seed and all scores are 0 or 1."""
     if len(base) > 1 or not (is_binary(base) and is_binary(method)):
         return None
     return Discordance(int((base > method).sum()), int((method > base).sum()))
@@ -56,7 +56,7 @@ def is_binary(values: Floats) -> bool:
 
 
 def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, options: ComparisonOptions) -> Inference:
-    """Test differences: `items` is (seeds, items), `clusters` the same data; `counts` if scores are 0/1."""
+    """Test differences. `items` is (seeds, items), `clusters` holds their sums, `counts` needs 0/1 scores."""
     n_seeds, n_clusters = clusters.sums.shape
     n_items = items.shape[1]
     if n_clusters == 1:

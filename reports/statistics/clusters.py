@@ -1,4 +1,4 @@
-"""Sums inside clusters, and the values whose plain mean and spread are those of the weighted estimate."""
+"""Sums of differences or scores inside clusters, and the linearised values from which variances are computed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mipo_bench.reports.statistics.records import Average, Floats
 
 Codes = NDArray[np.intp]
 RELATIVE_TOLERANCE = 1e-12
-"""What is smaller than this fraction of its summands is rounding, not data."""
+"""A sum below this fraction of the size of its summands is a rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSums:
-    """Differences or scores per cluster.
+    """Sums or means of differences or scores in each cluster.
 
     `sums` is (seeds, clusters), sums (micro) or means (macro); `sizes` is (clusters,), items (micro) or ones.
     The estimate is the ratio sum(u) / (seeds x sum(n)).
@@ -48,7 +48,7 @@ class ClusterSums:
 
     @property
     def pooled(self) -> ClusterSums:
-        """The same averaged over seeds: one row."""
+        """The sums averaged over seeds, (1, clusters)."""
         mean, size = (part.mean(axis=0, keepdims=True) for part in (self.sums, np.abs(self.sums)))
         return ClusterSums(zero_rounding_noise(mean, size), self.sizes)
 
@@ -61,7 +61,7 @@ class ClusterSums:
 
 
 def zero_rounding_noise(values: Floats, scale: Floats) -> Floats:
-    """Set to zero what only rounding tells from zero, given the size of the summands."""
+    """Set values to zero that are rounding errors; `scale` is the size of the summands."""
     return np.where(np.abs(values) <= RELATIVE_TOLERANCE * scale, 0.0, values)
 
 

@@ -1,7 +1,7 @@
-"""Paired comparison of two arms, and the score of one, on plain arrays.
+"""Compares two paired arms (`compare`) and estimates the score of one (`summarize`), on plain arrays.
 
-The unit of resampling is the cluster (the user where there are users, else the item). Nothing here prints; an
-undefined figure is None and a caveat says why.
+The unit of resampling is the cluster: the user if items have users, else the item. An undefined figure is None, and a
+caveat says why.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def compare(
     | else | cluster sign-flip (exact to 16 clusters, else `draws` draws from `seed`), inverted |
 
     An arm without training seeds, or with one, is paired with every seed of the other. `weight` is `micro`
-    (items weigh equally) or `macro` (users do). `margin` is the loss that counts as none: non-inferior where
-    the lower end of the 1 - 2 alpha interval lies above -margin. `missing` says what becomes of items without
-    a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
+    (items weigh equally) or `macro` (users do). `margin` is the largest loss that is accepted: the method is
+    non-inferior if the lower end of the 1 - 2 alpha interval lies above -margin. `missing` is the treatment of items
+    without a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
     compared.
     """
     options = ComparisonOptions(weight, alpha, margin, seed, draws)
@@ -57,15 +57,15 @@ def compare(
 def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05) -> Estimate:
     """The score of one arm with its 1 - alpha interval.
 
-    Wilson for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t) for two
-    or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
-    ValueError where an item lacks a score.
+    The interval is Wilson's for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t)
+    for two or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
+    ValueError if an item lacks a score.
     """
     options = ComparisonOptions(weight, alpha)
     table = tabulate(scores)
-    lost = np.isnan(table.values).any(axis=0)
-    if lost.any():
-        raise ValueError(f"item {table.items[int(np.argmax(lost))]!r} lacks a score; a score is needed everywhere.")
+    missing = np.isnan(table.values).any(axis=0)
+    if missing.any():
+        raise ValueError(f"item {table.items[int(np.argmax(missing))]!r} lacks a score; a score is needed everywhere.")
     values = cluster_sums(table.values, cluster_codes(table), options.weight)
     inference = arm_interval(table.values, values, options.alpha)
     warnings = inference.warnings

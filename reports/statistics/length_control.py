@@ -1,4 +1,4 @@
-"""The win rate at equal lengths."""
+"""Length-controlled win rate: the win rate that a judge would give if responses had equal lengths."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.records import Caveat, Floats
 
 _FAR = 12.0
-"""A coefficient beyond this many logits means that verdicts and lengths are separated: there is no finite fit."""
+"""A coefficient beyond this many logits means that lengths separate wins from losses: the fit is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class LengthControlled:
-    """`win_rate` is that at equal lengths; `slope` is the coefficient of the scaled length difference, in logits."""
+    """`win_rate` is at equal lengths; `slope` is the coefficient of the scaled length difference, in logits."""
 
     win_rate: float | None
     ci_low: float | None
@@ -28,25 +28,26 @@ class LengthControlled:
 
 
 def length_controlled(
-    worth: Sequence[float],
+    wins: Sequence[float],
     difference: Sequence[float],
     cluster: Sequence[str],
     weights: Sequence[float] | None = None,
     alpha: float = 0.05,
 ) -> LengthControlled:
-    """Logistic regression of a win on the length difference, read off at a difference of zero.
+    """Logistic regression of a win on the length difference, evaluated at a difference of zero.
 
     The model is that of length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475) without its term for the
     difficulty of an instruction, which needs many models:
 
         P(win) = sigmoid(a + b z),    z = tanh(d / sd(d)),    d = length of the method's response - the reference's.
 
-    `worth` holds one number in [0, 1] per item, so that ties and split orders count in part (quasi-likelihood of
-    Papke and Wooldridge 1996). The length-controlled win rate is sigmoid(a). Its interval is sigmoid of a's, with the
-    cluster-robust (CR1) standard error and t with C - 1 degrees of freedom. None with a caveat where a is not
-    finite: one side always wins, or wins and lengths are separated. Raises ValueError for unequal lengths.
+    `wins` holds one number in [0, 1] per item: ties and split orders count in part (quasi-likelihood of Papke and
+    Wooldridge 1996). `difference` is d, `weights` are the weights of items (1 if None). The length-controlled win rate
+    is sigmoid(a). Its interval is the sigmoid of a's interval, with the cluster-robust (CR1) standard error and t with
+    C - 1 degrees of freedom. The figures are None with a caveat if a is not finite: one side always wins, or lengths
+    separate wins from losses. Raises ValueError for sequences of unequal length.
     """
-    w, d = np.asarray(worth, dtype=np.float64), np.asarray(difference, dtype=np.float64)
+    w, d = np.asarray(wins, dtype=np.float64), np.asarray(difference, dtype=np.float64)
     share = np.ones_like(w) if weights is None else np.asarray(weights, dtype=np.float64)
     if not len(w) or not len(w) == len(d) == len(cluster) == len(share):
         raise ValueError("wins, length differences, clusters and weights need one entry per item.")

@@ -1,4 +1,4 @@
-"""Correction for many comparisons. An untestable comparison (p is None) counts in the family, as p = 1 would."""
+"""Adjusts p-values for many comparisons. An untestable comparison (p is None) counts in the family like p = 1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
-    """Benjamini-Hochberg step-up adjusted p-values (1995): false discovery rate of the exploratory rest.
+    """Benjamini-Hochberg step-up adjusted p-values (1995): false discovery rate over the exploratory family.
 
     Raises ValueError for a p-value outside of [0, 1].
     """
@@ -31,7 +31,7 @@ def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
 
 
 def _filled(p: Sequence[float | None]) -> Floats:
-    """The p-values, 1 in place of None: an unknown one ranks last, and changes no known one."""
+    """The p-values with 1 in place of None, which ranks last and changes no other value."""
     values = np.asarray([1.0 if value is None else value for value in p], dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"p-values must lie in [0, 1] or be None: {list(p)}")

@@ -1,4 +1,7 @@
-"""Tests and intervals for a mean difference: exact McNemar, cluster t, crossed seeds and clusters."""
+"""Parametric tests and intervals of a mean difference: exact McNemar, cluster t, crossed seeds and clusters.
+
+`choose_test` chooses among them and the sign-flip test.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from mipo_bench.reports.statistics.records import Caveat, Floats, Inference
 def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: float | None) -> Inference:
     """Exact McNemar test and Bonett-Price interval for a difference of two paired proportions.
 
-    The p-value is the two-sided binomial test of the discordant items; the mid-p takes off half the point
+    The p-value is that of the two-sided binomial test of the discordant items; the mid-p subtracts half the point
     probability on each side (Fagerland, Lydersen and Laake 2013). The interval is Wald with one item added to
-    each discordant cell (Bonett and Price 2012), and its standard error is the one in use for MDE and margin.
+    each discordant cell (Bonett and Price 2012); MDE and margin use its standard error.
     """
     discordant = only_base + only_method
     low_cell, high_cell = (only_base + 1) / (n + 2), (only_method + 1) / (n + 2)
@@ -73,11 +76,12 @@ def crossed(clusters: ClusterSums, alpha: float, margin: float | None) -> Infere
         df  = (SC Var)^2 / (MS_s^2 / (S-1) + MS_c^2 / (C-1) + MS_e^2 / ((S-1)(C-1))), at least S - 1
 
     (Satterthwaite 1946; the floor covers a negative variance component). Needs S, C >= 2 and Var > 0. Unequal
-    clusters enter through their weights; an item that lacks a score under one seed must have been left out or
-    filled under every seed before, so the matrix has no holes.
+    clusters enter through their weights. The matrix is complete: an item that lacks a score under one seed was left
+    out, or filled, under every seed before.
 
-    Simulated null data of 30 clusters are rejected at a nominal 5% in 1 to 12% (two seeds), 1 to 7% (three), 2 to
-    6% (five) or 2 to 5% (ten): most where seeds differ as much as clusters, least where only items vary.
+    At a nominal 5%, the test rejects simulated null data of 30 clusters in 1 to 12% of cases with two seeds, 1 to 7%
+    with three, 2 to 6% with five and 2 to 5% with ten: most if seeds differ as much as clusters, least if only items
+    vary.
     """
     x = clusters.linearised
     s, c = x.shape

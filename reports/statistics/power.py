@@ -1,4 +1,4 @@
-"""What a design can find: minimum detectable effects and sample sizes. No "observed power"."""
+"""Power of a design: minimum detectable effects and sample sizes, for plans and reports. No "observed power"."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scipy import optimize
 from scipy import stats as sps
 
 SD = 0.5
-"""Standard deviation of item differences where nothing is known: that of 0/1 scores of which a quarter change."""
+"""Assumed standard deviation of item differences: that of 0/1 scores of which a quarter change."""
 
 
 def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = None) -> float:
-    """Smallest true difference found with the given power at this standard error (unit of the scores).
+    """Minimum detectable effect: the smallest true difference found with this power, in the unit of the scores.
 
     (z_{1-alpha/2} + z_power) x se; with `df`, the same for a t test, from the noncentral t distribution.
     """
@@ -44,17 +44,17 @@ def required_items(difference: float, between: float, alpha: float = 0.05, power
 
 @dataclass(frozen=True, slots=True)
 class SmallestFound:
-    """Minimum detectable effects where the items of a cluster are independent, and where they all change alike."""
+    """Minimum detectable effects if the items of a cluster are independent, and if they all change alike."""
 
     independent: float
     alike: float
 
 
 def smallest_found(n_items: int, n_clusters: int, alpha: float = 0.05, sd: float = SD) -> SmallestFound | None:
-    """What a design finds with 80% power if the differences of items have this standard deviation.
+    """Minimum detectable effects of a design at 80% power; `sd` is the standard deviation of the item differences.
 
-    The intracluster correlation of the differences is 0 for the one figure and 1 for the other; clusters have equal
-    sizes; t with C - 1 degrees of freedom. None for a single cluster.
+    The intracluster correlation of the differences is 0 for `independent` and 1 for `alike`. Clusters have equal sizes;
+    the test is t with C - 1 degrees of freedom. None for a single cluster.
     """
     if n_clusters < 2:
         return None
@@ -64,5 +64,5 @@ def smallest_found(n_items: int, n_clusters: int, alpha: float = 0.05, sd: float
 
 
 def min_nonzero_clusters(alpha: float = 0.05, family: int = 1) -> int:
-    """Non-zero clusters k that a sign-flip test needs: 2^(1-k) <= alpha / family."""
+    """The number k of non-zero clusters that a sign-flip test needs to reject: 2^(1-k) <= alpha / family."""
     return math.ceil(1 - math.log2(alpha / family) - 1e-12)

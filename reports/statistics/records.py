@@ -1,4 +1,4 @@
-"""Records of the statistics: scores in, estimates and comparisons out. Undefined figures are None."""
+"""Records of the statistics: scores are the input, estimates and comparisons the output. Undefined figures are None."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MISSING: tuple[Missing, ...] = ("error", "drop", "zero")
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Something the reader of a figure must know; renderers turn it into a numbered footnote."""
+    """A warning about a figure; renderers print it as a numbered footnote."""
 
     code: str
     message: str
 
 
 class MissingScoresError(ValueError):
-    """Items without a score on one side; `base` and `method` name the items that each side lacks."""
+    """Raised for items without a score on one side; `base` and `method` name the items that each side lacks."""
 
     def __init__(self, base: tuple[str, ...], method: tuple[str, ...]) -> None:
         parts = [
@@ -33,7 +33,9 @@ class MissingScoresError(ValueError):
             for side, lacking in (("base", base), ("method", method))
             if lacking
         ]
-        super().__init__("; ".join(parts) + ". Drop them or count them as zero on purpose (missing).")
+        super().__init__(
+            "; ".join(parts) + ". Leave such items out (missing: drop) or count them as 0 (missing: zero)."
+        )
         self.base = base
         self.method = method
 
@@ -42,9 +44,9 @@ class MissingScoresError(ValueError):
 class Scores:
     """The scores of one arm in long format: equal-length arrays, one row per (item, training seed, sample).
 
-    `value` is the score, NaN where it is missing. `cluster` is the user of the row; None makes each item its
-    own cluster. `seed` is the training seed; None where nothing was trained. Several samples of one prompt
-    are told apart by `sample` and are averaged inside the prompt before anything else.
+    `value` is the score, NaN if it is missing. `cluster` is the user of the row; None makes each item its own cluster.
+    `seed` is the training seed; None for an untrained arm. `sample` distinguishes several samples of one prompt, which
+    are averaged inside the prompt before anything else.
     """
 
     item: NDArray[Any]
@@ -54,7 +56,7 @@ class Scores:
     sample: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where columns differ in length, no row is given or a score is infinite."""
+        """Raise ValueError if columns differ in length, no row is given or a score is infinite."""
         for name in ("value", "cluster", "seed", "sample"):
             column = getattr(self, name)
             if column is not None and column.shape != (len(self.item),):
@@ -86,11 +88,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What one test says about a mean.
+    """The result of one test of a mean, or of one interval.
 
-    `ci_low` and `ci_high` are on the scale of the scores. `se` is the standard error in use, `df` its degrees
-    of freedom where it has any. `min_attainable_p` is the smallest p-value that this amount of data could
-    have given. `p_noninferiority` is one-sided, None without a margin.
+    `ci_low` and `ci_high` are on the scale of the scores. `se` is the standard error, `df` its degrees of freedom if it
+    has any. `min_attainable_p` is the smallest p-value that this amount of data can give. `p_noninferiority` is
+    one-sided, None without a margin.
     """
 
     test: str
@@ -134,8 +136,8 @@ class Comparison:
     `relative_delta` is delta / base_mean. The interval has level 1 - alpha. `mde` is the smallest true
     difference found with 80% power at this standard error. `effect_size` is d_z, the mean difference over the
     standard deviation of the differences; `p_better` is P(better) + P(tie) / 2; both over items (micro) or
-    cluster means (macro). `only_base` and `only_method` count the items that one side alone solves (0/1
-    scores, one seed). `design_effect` is the variance of delta over what independent items would give.
+    cluster means (macro). `only_base` and `only_method` count the items that only one side solves (0/1
+    scores, one seed). `design_effect` is the variance of delta over the variance with independent items.
     `per_seed` holds every training seed's own delta. `noninferior` says that the lower end of the 1 - 2 alpha
     interval is above -margin.
     """
@@ -172,7 +174,7 @@ class Comparison:
 
 
 def name_items(names: Sequence[str], limit: int = 5) -> str:
-    """How many items, and the first of their names."""
+    """The number of items and the first `limit` names, in words."""
     shown = ", ".join(repr(name) for name in names[:limit])
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{len(names)} item{'s' * (len(names) != 1)} ({shown}{more})"

@@ -1,4 +1,4 @@
-"""The cluster sign-flip test and the interval that inverts it."""
+"""The cluster sign-flip test and the interval that inverts it. `choose_test` uses it unless another test applies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mipo_bench.reports.statistics.records import Floats, Inference
 EXACT_CLUSTERS = 16
 DRAWS = 10_000
 TOLERANCE = 1e-12
-CHUNK = 2_000_000  # numbers held at once while drawing: 16 MB
+CHUNK = 2_000_000  # numbers in memory at once while drawing: 16 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Subsets:
 
     @property
     def size(self) -> int:
-        """How many subsets the reference set holds."""
+        """The number of subsets in the reference set."""
         return len(self.u)
 
 
@@ -62,8 +62,8 @@ def drawn_subsets(u: Floats, n: Floats, seed: int, draws: int) -> Subsets:
 def p_two_sided(u: Floats, subsets: Subsets) -> float:
     """Share of sign vectors with |T| at least as large as observed.
 
-    For random draws this is (1 + k) / (1 + B). Sums that differ by rounding alone count as equal: the
-    tolerance is 1e-12 of sum |u|.
+    For random draws this is (1 + k) / (1 + B). Sums that differ only by rounding count as equal: the tolerance is
+    1e-12 of sum |u|.
     """
     total = u.sum()
     flipped = total - 2 * subsets.u
@@ -77,11 +77,11 @@ def p_noninferior(u: Floats, n: Floats, margin: float, subsets: Subsets) -> floa
 
 
 def invert_test(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
-    """Interval of all differences that the two-sided test at `alpha` does not reject; None where unbounded.
+    """Interval of all differences that the two-sided test at `alpha` does not reject; None if unbounded.
 
     The ends are the k-th smallest and largest of the subset ratios sum(u) / sum(n), k = floor(size alpha / 2)
-    (Hartigan 1969, typical values). An empty subset that was drawn by chance never rejects and takes one off
-    k.
+    (Hartigan 1969, typical values). Each empty subset that was drawn by chance never rejects and
+    lowers k by one.
     """
     filled = subsets.n > 0
     drawn_empty = int((~filled).sum()) - 1
@@ -96,11 +96,11 @@ def invert_test(subsets: Subsets, alpha: float) -> tuple[float, float] | None:
 def sign_flip(
     clusters: ClusterSums, alpha: float, margin: float | None = None, seed: int = 0, draws: int = DRAWS
 ) -> Inference:
-    """Sign-flip permutation test of a zero mean over clusters, interval by inversion, CR1 standard error.
+    """Sign-flip permutation test of a zero mean over clusters, with its inverted interval and the CR1 standard error.
 
-    Enumerates where at most 16 clusters differ from zero (a zero does not change by flipping), else draws.
-    The smallest p-value that k non-zero clusters can give is 2^(1-k). `clusters` has one seed and at least two
-    clusters. A constant difference has a p-value but no interval: every subset ratio is the same number.
+    The test enumerates all sign vectors if at most 16 clusters differ from zero (flipping does not change a zero), and
+    draws them otherwise. The smallest p-value that k non-zero clusters can give is 2^(1-k). `clusters` has one seed and
+    at least two clusters. A constant difference has a p-value but no interval: all subset ratios are equal.
     """
     u, n = clusters.sums[0], clusters.sizes
     nonzero = u[u != 0]

@@ -1,4 +1,4 @@
-"""Win rate of pairwise verdicts that were judged in both orders."""
+"""Win rate of pairwise verdicts in both orders of presentation, with a sign-flip test."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ VERDICTS = {"W": 1.0, "T": 0.5, "L": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """How often the method beats the base, ties counting half.
+    """The share of items on which the method beats the base; a tie counts as half.
 
-    Every item is worth 1, 3/4, 1/2, 1/4 or 0: the mean of its verdicts in both orders. `wins`, `ties` and
-    `losses` count items above, at and below 1/2. `strict_wins` and `strict_losses` count items with the same
-    verdict in both orders, `reversals` those won in one order and lost in the other. `kappa` is Cohen's kappa
-    between the orders, None where one verdict is all there is.
+    The score of an item is the mean of its verdicts in both orders: 1, 3/4, 1/2, 1/4 or 0. `wins`, `ties` and `losses`
+    count items above, at and below 1/2. `strict_wins` and `strict_losses` count items with the same verdict in both
+    orders, `reversals` items won in one order and lost in the other. `kappa` is Cohen's kappa between the orders, None
+    if all verdicts are the same.
     """
 
     win_rate: float
@@ -58,16 +58,15 @@ def win_rate(
 ) -> WinRate:
     """Win rate with a cluster sign-flip test of w - 1/2 and the interval that inverts it.
 
-    `order1` and `order2` hold one verdict per item, `W` (the method won), `T` or `L`, with the method shown
-    first and second. Both are told from the method's side. Raises ValueError for other verdicts or unequal
-    lengths.
+    `order1` and `order2` hold one verdict per item from the method's side, `W` (the method won), `T` or `L`, with the
+    method shown first and second. Raises ValueError for other verdicts or unequal lengths.
     """
     first, second = _values(order1), _values(order2)
     if len(first) != len(second) or (cluster is not None and len(cluster) != len(first)):
         raise ValueError("both orders and the clusters need one entry per item.")
-    worth = (first + second) / 2
-    codes = factorize(cluster)[1] if cluster is not None else np.arange(len(worth))
-    items = worth[np.newaxis] - 0.5
+    scores = (first + second) / 2
+    codes = factorize(cluster)[1] if cluster is not None else np.arange(len(scores))
+    items = scores[np.newaxis] - 0.5
     centred = cluster_sums(items, codes, weight)
     found = run_test(items, centred, None, ComparisonOptions(weight=weight, alpha=alpha, seed=seed))
     return WinRate(
@@ -76,19 +75,19 @@ def win_rate(
         ci_high=None if found.ci_high is None else 0.5 + found.ci_high,
         p_value=found.p_value,
         test=found.test,
-        wins=int((worth > 0.5).sum()),
-        ties=int((worth == 0.5).sum()),
-        losses=int((worth < 0.5).sum()),
-        strict_wins=int((worth == 1).sum()),
-        strict_losses=int((worth == 0).sum()),
+        wins=int((scores > 0.5).sum()),
+        ties=int((scores == 0.5).sum()),
+        losses=int((scores < 0.5).sum()),
+        strict_wins=int((scores == 1).sum()),
+        strict_losses=int((scores == 0).sum()),
         reversals=int((np.abs(first - second) == 1).sum()),
         kappa=agreement(first.tolist(), second.tolist(), [str(code) for code in codes], alpha).kappa,
-        n_items=len(worth),
+        n_items=len(scores),
         n_clusters=len(centred.sizes),
         mde=None if found.se is None else mde(found.se, alpha),
         average=weight,
         alpha=alpha,
-        warnings=_warnings(worth, found),
+        warnings=_warnings(scores, found),
     )
 
 
@@ -99,9 +98,9 @@ def _values(verdicts: Sequence[str]) -> Floats:
     return np.asarray([VERDICTS[verdict] for verdict in verdicts])
 
 
-def _warnings(worth: Floats, found: Inference) -> tuple[Caveat, ...]:
+def _warnings(scores: Floats, found: Inference) -> tuple[Caveat, ...]:
     """The caveats of the test, in terms of wins."""
-    if (worth != 0.5).any():
+    if (scores != 0.5).any():
         return found.warnings
-    tied = Caveat("all_ties", f"all {len(worth)} items are worth 1/2")
+    tied = Caveat("all_ties", f"all {len(scores)} items are ties")
     return (tied, *(caveat for caveat in found.warnings if caveat.code != "identical"))

@@ -21,7 +21,7 @@ from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.guards import GuardRecord, MarginRecord, NearRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import parse_report, seal, to_json
-from mipo_bench.reports.render.latex import to_latex
+from mipo_bench.reports.render.latex import page_to_latex
 from mipo_bench.reports.render.markdown import to_markdown
 
 
@@ -93,7 +93,7 @@ def test_without_training_there_are_only_responses_and_overlap(tmp_path: Path) -
 def test_a_report_with_guards_comes_back_the_same_and_shows_them_everywhere(tmp_path: Path) -> None:
     report = seal(run(tmp_path, FakeEngine(chatty, parrot)))
     assert parse_report(to_json(report), "report").guards == report.guards
-    for text in (to_markdown(report), to_latex(report)):
+    for text in (to_markdown(report), page_to_latex(report_page(report))):
         assert "guards" in text
         assert "training lost diversity" in text
 

@@ -25,7 +25,7 @@ from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.information import InformationRecord, MeasuredRecord
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import parse_report, seal, to_json
-from mipo_bench.reports.render.latex import to_latex
+from mipo_bench.reports.render.latex import page_to_latex
 from mipo_bench.reports.render.markdown import to_markdown
 
 
@@ -89,7 +89,7 @@ def test_a_model_that_learns_to_listen_gains_information(tmp_path: Path) -> None
         assert change.ci_low > 0
         assert change.n_clusters == 8
     assert {m.train_seed for m in block.measured} == {None, 0}  # one training seed unless more are wanted
-    said = [line for line in report_page(report).conclusions if "what responses tell about the user" in line]
+    said = [line for line in report_page(report).conclusions if "information of responses about the user" in line]
     assert len(said) == 2
     assert all("rises with" in line for line in said)
 
@@ -116,7 +116,7 @@ def test_an_unknown_arm_is_refused() -> None:
 def test_it_can_be_turned_off_and_then_shows_nowhere(tmp_path: Path) -> None:
     report = run(tmp_path, FakeEngine(vague, attentive), "information.arms=[]")
     assert report.information == []
-    assert "what responses tell" not in to_markdown(report)
+    assert "information of responses" not in to_markdown(report)
 
 
 def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_every_format_shows_it_and_the_file_keeps_it(tmp_path: Path) -> None:
     report = seal(run(tmp_path, FakeEngine(vague, attentive)))
     again = parse_report(to_json(report), "report")
     assert again.information == report.information
-    for text in (to_markdown(again), to_latex(again)):
-        assert "what responses tell about their user" in text
+    for text in (to_markdown(again), page_to_latex(report_page(again))):
+        assert "information of responses about their user" in text
         assert "NCE 7" in text
 
 

@@ -1,4 +1,4 @@
-"""Which judge a run gets, what is refused before work begins, and `check-judge` from the command line."""
+"""The judge of a run, errors before any work begins, and `check-judge` from the command line."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_judge_and_model_of_one_family_are_flagged_by_name(
 
 def test_the_judged_model_and_its_architecture_are_flagged(tmp_path: Path) -> None:
     same = load_judge(JudgeSpec.parse("embedded"), config())
-    assert same.notes == ("the judge is the judged model itself: it may prefer its own style",)
+    assert same.notes == ("the judge is the judged model itself and may prefer its own style",)
     folder = tmp_path / "other"
     shutil.copytree(embedded_folder(), folder)
     changed = json.loads((folder / "config.json").read_text()) | {"rms_norm_eps": 1e-4}
@@ -153,7 +153,7 @@ def test_a_validation_belongs_to_one_judge(
     with pytest.raises(ConfigError, match="is about the judge"):
         load_judges(config(validated, judge="rules"), [Opinion()])
     Path("judge-validation.json").write_text("{}")
-    with pytest.raises(ConfigError, match="is not what `mipo-bench check-judge` writes"):
+    with pytest.raises(ConfigError, match="is not a file that `mipo-bench check-judge` wrote"):
         load_judges(config(validated), [PersonaJudged()])
 
 
@@ -166,7 +166,7 @@ ROWS = [
 
 
 def longest(body: dict[str, Any]) -> str:
-    """A judge behind a server who likes length; an empty body asks whether the server is there."""
+    """A judge behind a server that prefers longer responses; an empty body tests the connection."""
     if not body:
         return "here"
     texts = [part.partition("\n")[2] for part in body["messages"][-1]["content"].split("BEGIN ")[1:]]
@@ -189,7 +189,7 @@ def test_check_judge_prints_and_writes_what_it_found(
     text = printed.text("check-judge --labels labels.jsonl --judge openai:judge@URL").replace(digest, "0123456789")
     check_golden("check-judge/labels.txt", text.partition("--- stderr")[0])
     assert again.out == printed.out
-    assert (printed.code, again.code) == (1, 1)  # three of four is not shown to be better than chance
+    assert (printed.code, again.code) == (1, 1)  # three of four right is not significantly better than chance
     record = json.loads(Path("judge-validation.json").read_text())["validation"]
     assert record["accuracy"] == 0.75
     assert record["kappa"] == pytest.approx(0.5)
@@ -224,7 +224,7 @@ def test_check_judge_refuses_what_it_cannot_use(
 def test_a_small_model_that_cannot_judge_is_counted_and_the_check_still_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The embedded model answers everything in its own manner: no verdict can be read, and that is what is reported."""
+    """The embedded model never answers in the required form; the report says that no verdict could be read."""
     monkeypatch.chdir(tmp_path)
     command = "check-judge --task persona-judged --judge embedded --limit 3 --set judge.max_new_tokens=8"
     printed = run(command, capsys)

@@ -1,4 +1,4 @@
-"""Judging as a stage: what is asked, what is stored, what a verdict is worth, and what the report says of it."""
+"""Judging as a stage of a run: questions, stored verdicts, scores, and records of the report."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_thousand_items_take_two_thousand_calls(tmp_path: Path) -> None:
 def test_what_both_orders_are_worth(
     tmp_path: Path, own_first: float | None, own_second: float | None, worth: float, strict: float, agree: float
 ) -> None:
-    """The verdicts as the judge gives them: 1 for what it is shown first."""
+    """The verdicts as the judge gives them: 1 for the response shown first."""
     found = bench(tmp_path, lambda q: own_first if q.first.startswith("mine") else own_second).judge(
         cases(1), Stage("judging", "verdicts")
     )[0]

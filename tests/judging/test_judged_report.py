@@ -1,4 +1,4 @@
-"""How a judged task and the shuffled-profile control look in a report."""
+"""The pages of a judged task and of the shuffled-profile control in a report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VALIDATION = ValidationRecord(
 
 
 def judged(arms: list[ArmRecord]) -> list[ArmRecord]:
-    """The same arms with scores that verdicts can give; the reference is 1/2."""
+    """The arms with scores that verdicts can give; the reference scores 1/2."""
     rng = random.Random("verdicts")
     return [
         a.model_copy(
@@ -47,7 +47,7 @@ def judged(arms: list[ArmRecord]) -> list[ArmRecord]:
 
 
 def verdicts(arms: list[ArmRecord], undecided: int = 0) -> ArmVerdicts:
-    """Verdicts in both orders that give these scores; every other tie is a win in one order, a loss in the other."""
+    """Verdicts in both orders that give these scores; every second tie is a win in one order, a loss in the other."""
     orders = {1.0: (1.0, 1.0), 0.75: (0.5, 1.0), 0.25: (0.0, 0.5), 0.0: (0.0, 0.0)}
     scores = [score for arm in arms for score in arm.scores]
     return ArmVerdicts([orders.get(s, (1.0, 0.0) if n % 2 else (0.5, 0.5)) for n, s in enumerate(scores)], undecided)
@@ -86,7 +86,7 @@ def made(*, validated: bool = False) -> Report:
     rng = random.Random("strangers")
     held = [ShuffledScores(a, [round(s * rng.random(), 3) for s in a.scores]) for a in report.arms]
     warnings = [
-        CaveatRecord(code="judge_family", message="judge and judged model are of one family by name (qwen)"),
+        CaveatRecord(code="judge_family", message="judge and judged model share a family name (qwen)"),
         CaveatRecord(code="judge_not_validated", message="judge not validated"),
         CaveatRecord(code="verdicts_unread", message="3 of 1200 verdicts could not be read and count as ties"),
     ]

@@ -1,4 +1,4 @@
-"""Judges: what they are asked, how they are read, and that a response cannot instruct them."""
+"""Judges: their prompts, the parser of their answers, and their resistance to instructions in responses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_response_cannot_instruct_a_judge_that_obeys_what_is_outside(attack: s
 
 
 def test_the_obedient_judge_does_obey_what_is_outside() -> None:
-    """Without this the test above could pass with a judge that never obeys anything."""
+    """The judge obeys instructions outside the blocks; otherwise the test above could not fail."""
     prompt = asked("x", "y") + f"\n{ORDER}"
     assert obeys(Request(prompt, 0, scripted(obeys)[0].decoding)) == "Verdict: first"
 
@@ -176,11 +176,11 @@ def test_a_file_answers_in_both_orders_and_says_what_it_lacks(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (["{"], "line 1 is no JSON"),
-        (["[" * 5000], "line 1 is no JSON"),
-        (["[]"], "every line is an object"),
-        ([{"prompt": "p", "a": "x", "label": "a"}], "every line is an object"),
-        ([{"prompt": "p", "a": "x", "b": "y", "context": 3, "label": "a"}], "every line is an object"),
+        (["{"], "line 1 is not JSON"),
+        (["[" * 5000], "line 1 is not JSON"),
+        (["[]"], "a line must be an object"),
+        ([{"prompt": "p", "a": "x", "label": "a"}], "a line must be an object"),
+        ([{"prompt": "p", "a": "x", "b": "y", "context": 3, "label": "a"}], "a line must be an object"),
         ([{"prompt": "p", "a": "x", "b": "y", "label": "A wins"}], "label is 'A wins'; allowed are a, b and tie"),
         ([{"prompt": "p", "a": "x", "rating": 9}], "rating is 9; allowed are whole numbers from 1 to 5"),
         ([{"prompt": "p", "a": "x", "rating": True}], "rating is True"),

@@ -1,4 +1,4 @@
-"""What a plan says of its judges, verdicts of people, and the pointwise protocol from end to end."""
+"""The judges in a plan, verdicts of people, and the pointwise protocol from end to end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_no_run_takes_more_calls_than_its_plan_says(tmp_path: Path) -> None:
 
 
 def test_people_judge_what_a_file_lacks(tmp_path: Path) -> None:
-    """An empty file first; the comparisons that it lacks are labelled, and the second run finds all of them."""
+    """The first run has an empty file; its missing comparisons are labelled, and the second run finds all of them."""
     verdicts = tmp_path / "verdicts.jsonl"
     verdicts.write_text("")
     court = Court(tmp_path / "store")
@@ -72,7 +72,7 @@ def test_people_judge_what_a_file_lacks(tmp_path: Path) -> None:
     assert record.unread == record.calls == 48
     assert len(court.jury.unanswered()) == 48
     rows = [json.loads(line) for line in unjudged(court.jury.unanswered()).splitlines()]
-    assert len(rows) == 24  # each pair once, though it was asked for in both orders
+    assert len(rows) == 24  # each pair once, although it was asked in both orders
     assert {row["label"] for row in rows} == {None}
     labelled = [row | {"label": "a" if len(row["a"]) > len(row["b"]) else "b"} for row in rows]
     verdicts.write_text("\n".join(map(json.dumps, labelled)))
@@ -132,7 +132,7 @@ def test_another_judge_or_protocol_is_another_scorer(tmp_path: Path) -> None:
 def test_given_responses_are_judged_and_people_can_judge_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the command line, without a model: rules first, then a file of verdicts that lacks all of them."""
+    """The command line, without a model: first rules, then a file of verdicts that lacks all comparisons."""
     monkeypatch.chdir(tmp_path)
     task = PersonaJudged()
     lines = [

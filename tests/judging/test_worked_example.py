@@ -1,4 +1,4 @@
-"""The ten labelled pairs in docs/judges.md give the figures that stand below them."""
+"""The ten labelled pairs in docs/judges.md give the figures printed below them."""
 
 from __future__ import annotations
 

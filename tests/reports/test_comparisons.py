@@ -1,4 +1,4 @@
-"""From scores to the comparisons of the report: who is compared with whom, in which direction, and in which family."""
+"""The comparisons of a report: their pairs of methods, directions and families."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_trained_baselines_are_exploratory_and_everybody_else_is_held_against_th
     assert found.delta == pytest.approx(0.4, abs=0.05)
     alone = comparisons([TASK], ARMS, DECLARED)
     primary = [c for c in made.values() if c.family == "primary"]
-    assert primary == [c for c in alone if c.family == "primary"]  # asking for more baselines costs the claim nothing
+    assert primary == [c for c in alone if c.family == "primary"]  # more baselines do not change the primary family
 
 
 def test_two_trained_methods_meet_under_the_seeds_that_both_have() -> None:

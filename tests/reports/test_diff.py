@@ -1,4 +1,4 @@
-"""`mipo-bench diff` on report files: what is matched, tested, printed and refused, and the gates."""
+"""`mipo-bench diff` on report files: matching, tests, pages, errors and gates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def with_tasks(report: Report, change: Callable[[TaskRecord], TaskRecord]) -> Re
 
 
 def first_items_changed(report: Report) -> Report:
-    """Two prompts, one target and one of both are new; the last item has another id."""
+    """A report with two changed prompts, one changed target, one change of both, and another id of the last item."""
 
     def change(task: TaskRecord) -> TaskRecord:
         prompts = ["new", "new", *task.prompt_hashes[2:]]

@@ -1,4 +1,4 @@
-"""Texts of models, plugins and foreign reports that would steer a terminal, a browser, LaTeX or a spreadsheet."""
+"""Hostile texts of models, plugins and foreign reports cannot control a terminal, browser, LaTeX or spreadsheet."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import LiveDisplay, PlainDisplay
 from mipo_bench.reports.diff.trend import PastReport, history_page, trend_page
 from mipo_bench.reports.pages.page import Table
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import FailureRecord, Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.render.csv_table import to_csv
-from mipo_bench.reports.render.latex import _table, to_latex
+from mipo_bench.reports.render.latex import _table, page_to_latex
 from mipo_bench.reports.render.markdown import page_to_markdown, to_markdown
-from mipo_bench.reports.render.terminal import draw, show_terminal
+from mipo_bench.reports.render.terminal import draw
 
 TERMINAL = "\x1b]0;title\x07\x1b[2J\x1b]8;;http://x\x1b\\\x9b31m\x90q\u202eevil\u2066\u200f\u2028\x00\x08\r"
 MARKUP = '<script>alert(1)</script><img src=x onerror="a"> [a](javascript:b) `x` | **b** @someone #12 &lt;'
@@ -38,11 +39,11 @@ LATEX = r"\input{/etc/passwd} \write18{ls} $x$ %c ~ ^ & # _ { }"
 HOSTILE = TERMINAL + MARKUP + LATEX
 FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1")
 KEPT = {"family", "average", "schema_version", "created", "test", "code", "interval", "alpha"}
-"""Fields that hold one of a few words, which the schema insists on."""
+"""Fields with a fixed set of values in the schema."""
 
 
 def spoil(value: Any, key: str = "") -> Any:
-    """Every text of a report with hostile text around it; equal texts stay equal."""
+    """A copy of a report with hostile text around each of its texts; equal texts stay equal."""
     if isinstance(value, str):
         return value if key in KEPT else f"={value}{HOSTILE}"
     if isinstance(value, list):
@@ -77,13 +78,13 @@ def test_the_fixture_is_hostile(report: Report) -> None:
 
 
 def test_a_report_on_the_terminal(report: Report) -> None:
-    text = drawn(lambda console: show_terminal(report, console))
+    text = drawn(lambda console: draw(report_page(report), console))
     assert is_harmless(text)
     assert "evil" in text
 
 
 def check_markdown(text: str) -> None:
-    assert is_harmless(text.replace("\u200b", ""))  # which keeps GitHub from making mentions and links
+    assert is_harmless(text.replace("\u200b", ""))  # it keeps GitHub from making mentions and links
     outside = re.sub(r"<summary>[^<]*</summary>|</?details>", "", text)  # no Markdown is read inside a summary
     assert not re.search(r"(?<!\\)<", outside)
     assert not re.search(r"(?<!\\)\]\(", outside)
@@ -96,7 +97,7 @@ def test_a_report_as_markdown(report: Report) -> None:
 
 
 def test_a_report_as_latex(report: Report) -> None:
-    text = to_latex(report)
+    text = page_to_latex(report_page(report))
     assert text.isascii()
     assert is_harmless(text)
     lines = [line for line in text.splitlines() if not line.startswith("%")]
@@ -197,7 +198,7 @@ def test_names_of_plugins_cannot_leave_a_folder_or_steer_a_terminal(
 
 
 def test_nothing_reads_files_that_can_run_code() -> None:
-    """No pickle, no torch.load, no eval: weights are safetensors, and remote code runs only where the user asks."""
+    """The source has no pickle, torch.load or eval: weights are safetensors, and remote code needs an option."""
     for file in (f for folder in SOURCES for f in folder.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -234,7 +235,7 @@ def test_doctor_shows_nothing_that_steers_the_terminal(tmp_path: Path, capsys: p
     folder = make_model("llama", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "\x1b[2Jx"}))
-    capsys.readouterr()  # transformers draws a bar
+    capsys.readouterr()  # the progress bar of transformers
     done = run(f"doctor --task facts --model {folder} --set store={tmp_path / 'store'}", capsys)
     assert done.code == 1
     assert "[2Jx" in done.out

@@ -1,4 +1,4 @@
-"""Reports with anything in them, written and read again."""
+"""Generated reports, written and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of any characters in tables, LaTeX and Markdown: nothing is lost, and nothing becomes markup."""
+"""Tables, LaTeX and Markdown lose no character of any text, and turn none into markup."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TABLES = st.integers(1, 4).flatmap(
 )
 
 LATEX = re.compile(
-    r"""(?:\\text(?:backslash|asciicircum|asciitilde|less|greater|bar|asciigrave)\{\}  # a character by its name
-    |\\[{}$&#%_]                     # a character of the language itself
+    r"""(?:\\text(?:backslash|asciicircum|asciitilde|less|greater|bar|asciigrave)\{\}  # a named character
+    |\\[{}$&#%_]                     # an escaped character of LaTeX
     |\\[`'^~"cv]\{[A-Za-z]\}         # a letter with an accent
-    |\[U\+[0-9A-F]{4,6}\]            # any other character by its number
+    |\[U\+[0-9A-F]{4,6}\]            # any other character, as its code point
     |-\{\}                           # a hyphen before another one
     |[^\\{}$&\#%_^~<>|"`\x00-\x1f\x7f-\U0010ffff])*""",
     re.VERBOSE,
@@ -51,7 +51,7 @@ def test_latex_does_not_depend_on_how_accents_are_encoded(text: str) -> None:
 
 
 def unescaped(text: str) -> str:
-    """A text as a reader of the Markdown sees it; zero-width spaces stand only before what would be a link."""
+    """The text that a reader of the Markdown sees. Zero-width spaces occur only inside would-be links."""
     return re.sub(r"\\(.)|&amp;", lambda found: found[1] or "&", text).replace("\u200b", "")
 
 

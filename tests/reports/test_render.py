@@ -1,4 +1,4 @@
-"""`mipo-bench show`: every format and the plots, and text of others that stays text in each of them."""
+"""`mipo-bench show`: every format and the plots; markup in names of tasks and methods has no effect in any of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from made_reports import Made
 from paths import GOLDEN
 
 from mipo_bench.harness.core.text import without_control_characters
+from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, FailureRecord, Report
 from mipo_bench.reports.records.report_file import to_json
 from mipo_bench.reports.render.csv_table import safe_cell, to_csv
 from mipo_bench.reports.render.latex import escape as latex_escape
-from mipo_bench.reports.render.latex import to_latex
+from mipo_bench.reports.render.latex import page_to_latex
 from mipo_bench.reports.render.markdown import escape as markdown_escape
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.reports.render.plots import write_plots
@@ -47,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rounded(report: Report) -> Report:
-    """With six digits: what the last ones are depends on the machine."""
+    """Numbers rounded to six digits, because the last digits depend on the machine."""
     parts = {name: [_rounded(r) for r in getattr(report, name)] for name in ("estimates", "comparisons")}
     return report.model_copy(update=parts)
 
@@ -134,7 +135,7 @@ def test_markdown_shows_text_as_it_is() -> None:
 
 def test_latex_is_ascii_and_balanced() -> None:
     for report in (Made(failures=[FAILURE]).report(), evil()):
-        text = to_latex(report)
+        text = page_to_latex(report_page(report))
         assert text.isascii()
         assert "\x1b" not in text
         assert "\\input" not in re.sub(r"^%.*$", "", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`report.json`: its schema, its digest, its size, and what is refused."""
+"""`report.json`: its schema, its digest, its size, and errors of damaged files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BUILT = ROOT / "reports" / "records" / "report.schema.json"
 
 
 def made_schema() -> str:
-    """The schema as the records make it. It allows unknown fields: newer minor versions add some."""
+    """The schema that the records generate. It allows unknown fields, because newer minor versions add some."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
     return json.dumps(schema, indent=1) + "\n"
 
 
 def shipped_schema() -> dict[str, Any]:
-    """The schema as users have it."""
+    """The shipped schema."""
     loaded: dict[str, Any] = json.loads(SHIPPED.read_text(encoding="utf-8"))
     return loaded
 
@@ -179,7 +179,7 @@ def test_what_is_not_finite_is_written_as_null() -> None:
 
 
 def test_a_report_stays_small() -> None:
-    """1,000 binary items cost 58 kB once, and 6 kB for each arm; git packs that to a quarter at most."""
+    """1,000 binary items take 58 kB once and 6 kB for each arm; git packs this to a quarter at most."""
     small, large = (to_json(Made(n_math=n, suites=("math",)).report()) for n in (10, 1010))
     arms = len(Made().report().group("arithmetic", "mipo-random")) + 3
     assert len(large) - len(small) < 58_000 + 6_000 * arms

@@ -1,4 +1,4 @@
-"""A report that schema 1.4 wrote: it loads, shows and is compared as if it were written today."""
+"""A report of schema 1.4 loads, prints and compares like a report of the current schema."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS = {
     "baselines": ["profile", "no-context", "few-shot", "cad", "best-of-n"],
     "limit": 6,
 }
-"""The run of the report, in today's names."""
+"""The configuration of the report's run, with the current names of settings."""
 
 
 def content() -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_a_setting_that_differs_is_named_as_it_is_now() -> None:
 def test_runs_of_an_older_version_stay_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # no git history here, which has the report as well
+    monkeypatch.chdir(tmp_path)  # outside of the repository, whose git history has the report too
     report, store = load_report(OLD), tmp_path / "store"
     keys = [dict.fromkeys(report.tasks[0].items, "key") for _ in report.arms]
     with closing(Store(store)) as opened:

@@ -1,4 +1,4 @@
-"""`mipo-bench compare`: what it prints, refuses and returns.
+"""`mipo-bench compare`: its output, errors and exit codes.
 
 See `golden_files` for how its files are written anew.
 """
@@ -47,7 +47,7 @@ def binary(seed: int, rate: float) -> list[Row]:
 
 
 def lm_eval(seed: int, rate: float, filters: Sequence[str] = ("none",), metrics: Sequence[str] = ("acc",)) -> list[Row]:
-    """Rows as `lm_eval --log_samples` writes them; document 8 is document 3 again."""
+    """Rows in the format of `lm_eval --log_samples`; document 8 repeats document 3."""
     rng = random.Random(seed)
     return [
         {
@@ -227,7 +227,7 @@ def test_golden(
 
 
 def rounded(printed: Printed) -> Printed:
-    """With six digits: what the last ones are depends on the machine."""
+    """Numbers rounded to six digits, because the last digits depend on the machine."""
     out = re.sub(r"\d+\.\d{7,}(e-\d+)?", lambda number: f"{float(number[0]):.6g}", printed.out)
     return replace(printed, out=out)
 
@@ -352,7 +352,7 @@ print(len(scores.item), peak() - before)
 
 @pytest.mark.slow
 def test_a_large_file_streams(tmp_path: Path) -> None:
-    """60 MB of long documents leave a few numbers per row behind."""
+    """Reading 60 MB of long documents keeps only a few numbers per row in memory."""
     row = json.dumps({**lm_eval(1, 0.5)[0], "doc": {"text": "x" * 60_000}})
     for name, count in (("small", 1), ("large", 1000)):
         lines = (row.replace('"0000"', f'"{i:04x}"') + "\n" for i in range(count))

@@ -16,7 +16,7 @@ def checkpoint(seed: int, points: list[dict[str, float]], **lineage: Any) -> Che
 
 
 def dpo(nats: float, log_probability: float | None = -100.0) -> list[dict[str, float]]:
-    """One step of DPO with beta .1, whose chosen responses were at `log_probability` before training."""
+    """One step of DPO with beta .1; the chosen responses had `log_probability` before training."""
     after = {} if log_probability is None else {"logp_chosen": log_probability + nats}
     return [{"step": 1, "loss": 0.5, "reward_chosen": 0.1 * nats, **after}]
 

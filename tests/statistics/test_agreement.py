@@ -1,4 +1,4 @@
-"""Agreement, the win rate at equal lengths, and what both orders say of a judge."""
+"""Cohen's kappa, the win rate at equal lengths, and a judge's consistency in both orders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_kappa_where_it_says_nothing() -> None:
 
 
 def test_the_interval_of_kappa_covers_it() -> None:
-    """Clustered labels: whole users are easy or hard. 95% intervals hold the true kappa about 95 times in 100."""
+    """95% intervals contain the true kappa about 95 times in 100, with whole users that are easy or hard to judge."""
     rng = np.random.default_rng(5)
     hits = []
     truth = 2 * (0.5 * 0.95 + 0.5 * 0.65) - 1
@@ -61,7 +61,7 @@ def test_the_interval_of_kappa_covers_it() -> None:
 
 
 def test_length_explains_what_length_wins() -> None:
-    """A judge who prefers the longer response by half a logit for each token, and nothing else."""
+    """A judge that prefers the longer response by half a logit per token, with no other preference."""
     rng = np.random.default_rng(1)
     difference = rng.normal(2.0, 1.0, 4000)
     worth = (rng.random(4000) < 1 / (1 + np.exp(-2 * np.tanh(difference / difference.std())))).astype(float)
@@ -133,7 +133,7 @@ def orders(*verdicts: tuple[float | None, float | None]) -> list[BothOrders]:
 
 
 def test_consistency_of_verdicts_worked_by_hand() -> None:
-    """Told from the arm's side: (1, 0) wins when shown first and loses when shown second."""
+    """Verdicts are from the arm's side: (1, 0) wins when shown first and loses when shown second."""
     found = consistency(orders((1, 1), (0, 0), (1, 0), (1, 0), (0.5, 0), (None, 1)), [True, True, False], 0.05)
     assert (found.n_items, found.n_clusters) == (6, 6)
     assert found.consistent == pytest.approx(2 / 5)

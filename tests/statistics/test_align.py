@@ -1,4 +1,4 @@
-"""From long tables to paired items: samples, missing scores, users, duplicates; and what must not matter."""
+"""Alignment of long tables: samples, missing scores, users, duplicates; row order and direction have no effect."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ THREE_FAR_SEEDS = Design(3, (10,) * 30, seed_sd=0.3, user_sd=0.3, interaction_sd
 
 
 def band(runs: int, rate: float = ALPHA) -> tuple[float, float]:
-    """Where the observed rate of a test with this true rate lies, but for one time in a thousand."""
+    """The interval that contains the observed rate of a test with this true rate 99.9% of the time."""
     low, high = sps.binom.interval(0.999, runs, rate)
     return float(low) / runs, float(high) / runs
 
@@ -87,7 +87,7 @@ def test_null_data_are_rejected_at_alpha(design: Design, test: str) -> None:
 
 
 def test_three_seeds_that_differ_much_are_rejected_a_little_too_often() -> None:
-    """What the crossed test costs at worst with three seeds: 7.3% in 40,000 data sets, not 5%."""
+    """The crossed test with three seeds rejects at worst 7.3% of 40,000 null data sets, not 5%."""
     rate = np.mean(p_values(THREE_FAR_SEEDS, 2000, seed=17) <= ALPHA)
     low, high = band(2000, 0.073)
     assert low <= rate <= high
@@ -101,7 +101,7 @@ def test_a_t_test_of_pooled_rows_is_out_of_the_band(design: Design) -> None:
 
 
 def test_items_alone_are_out_of_the_band() -> None:
-    """Seeds averaged away, users resampled: the usual figure of a paper."""
+    """A common practice in papers: average over seeds, then resample users."""
     rng = np.random.default_rng(13)
     single = Design(1, THREE_FAR_SEEDS.sizes)
     p = [single.compare(THREE_FAR_SEEDS.draw(rng).mean(axis=0)).p_value for _ in range(500)]
@@ -152,7 +152,7 @@ def test_binary_null_data_of_users() -> None:
     sizes, runs = (8,) * 30, 1000
     low, high = band(runs)
     assert low <= binary_rate(sizes, 0.4, clustered=True, runs=runs) <= high
-    assert binary_rate(sizes, 0.4, clustered=False, runs=runs) > 2 * high  # McNemar as if users did not matter
+    assert binary_rate(sizes, 0.4, clustered=False, runs=runs) > 2 * high  # McNemar ignores the users
 
 
 def test_power_at_the_minimum_detectable_effect() -> None:
@@ -160,7 +160,9 @@ def test_power_at_the_minimum_detectable_effect() -> None:
     design, runs = Design(1, (5,) * 40), 1000
     se = np.sqrt((design.user_sd**2 + design.item_sd**2 / 5) / 40)
     effect = 2.8016 * se
-    expected = float(sps.nct.sf(sps.t.ppf(1 - ALPHA / 2, 39), 39, 2.8016))  # z is generous by little: t has 39 df
+    expected = float(
+        sps.nct.sf(sps.t.ppf(1 - ALPHA / 2, 39), 39, 2.8016)
+    )  # the MDE uses z and the test t with 39 df, a small difference
     rng = np.random.default_rng(15)
     found = [design.compare(design.draw(rng) + effect) for _ in range(runs)]
     low, high = band(runs, expected)

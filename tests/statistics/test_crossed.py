@@ -1,4 +1,4 @@
-"""Training seeds crossed with clusters: the formula by hand, pairing of seeds, degenerate data."""
+"""Training seeds crossed with clusters: the formula computed by hand, pairing of seeds, degenerate data."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_one_seed_is_one_checkpoint() -> None:
 def test_identical_seeds_are_named() -> None:
     found = compare(*arms(np.repeat(DELTAS[:1], 3, axis=0)))
     assert "identical_seeds" in codes(found)
-    assert found.p_value == pytest.approx(sps.ttest_1samp(DELTAS[0], 0).pvalue)  # no more data than one seed
+    assert found.p_value == pytest.approx(sps.ttest_1samp(DELTAS[0], 0).pvalue)  # the same p-value as with one seed
 
 
 @pytest.mark.parametrize(

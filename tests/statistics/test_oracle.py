@@ -1,4 +1,4 @@
-"""The statistics against statsmodels, where it has the same estimator under the same definition."""
+"""The statistics agree with statsmodels, if it has the same estimator with the same definition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = range(5)
 
 
 def users_of(rng: np.random.Generator, items: int, users: int) -> list[str]:
-    """Clusters of unequal sizes, every user with an item at least."""
+    """Clusters of unequal sizes; every user has at least one item."""
     drawn = np.concatenate([np.arange(users), rng.integers(0, users, items - users)])
     return [f"user {u:02d}" for u in drawn]
 
@@ -53,7 +53,7 @@ def test_exact_mcnemar(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_kappa_of_independent_items(seed: int) -> None:
-    """statsmodels divides by n and takes a normal quantile; `agreement` is CR1 with a t quantile."""
+    """statsmodels divides by n and uses a normal quantile; `agreement` uses CR1 and a t quantile."""
     rng = np.random.default_rng(seed)
     first = rng.integers(0, 3, 80)
     second = np.where(rng.random(80) < 0.6, first, rng.integers(0, 3, 80))
@@ -71,7 +71,7 @@ def test_kappa_of_independent_items(seed: int) -> None:
 @pytest.mark.parametrize("weight", ["micro", "macro"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cluster_robust_standard_error(seed: int, weight: str) -> None:
-    """Of a mean: least squares on a constant, clusters of users; weighted, so that users count alike, for macro."""
+    """A mean is least squares on a constant, clustered by user; for macro, weights make all users count alike."""
     rng = np.random.default_rng(seed)
     users = users_of(rng, 120, 20)
     place = groups(users)

@@ -1,4 +1,4 @@
-"""Statistics do not depend on the order of rows, on names, or (but for the sign) on which arm is the base."""
+"""Statistics do not depend on the order of rows, on names, or (except for the sign) on the choice of the base."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ few = settings(max_examples=40)
 
 @dataclass(frozen=True)
 class Data:
-    """Two arms on the same items: scores are (seeds, items); one row where nothing was trained."""
+    """Two arms on the same items: scores are (seeds, items), with one row for untrained arms."""
 
     base: np.ndarray[tuple[int, int], np.dtype[np.float64]]
     method: np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -35,7 +35,7 @@ class Data:
         user: Callable[[int], str] = "user-{:02d}".format,
         seed: Callable[[int], int] = int,
     ) -> tuple[Scores, Scores]:
-        """Both arms as long tables, with the names that are asked for."""
+        """Both arms as long tables with these names."""
         return tuple(self._arm(values, item, user, seed) for values in (self.base, self.method))  # type: ignore[return-value]
 
     def _arm(
@@ -57,7 +57,7 @@ class Data:
 
 @st.composite
 def data(draw: st.DrawFn) -> Data:
-    """To ten users, so that the sign-flip test enumerates; scores are quarters, or 0 and 1."""
+    """Data with at most 14 clusters, so that the sign-flip test enumerates; scores are quarters, or 0 and 1."""
     seeds, items = draw(st.sampled_from([1, 1, 3])), draw(st.integers(2, 14))
     score = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0] if draw(st.booleans()) else [0.0, 1.0])
     arm = st.lists(score, min_size=seeds * items, max_size=seeds * items).map(
@@ -118,7 +118,7 @@ def test_swapping_the_arms_turns_the_sign_and_nothing_else(found: Data, weight: 
         p_better=None if back.p_better is None else 1 - back.p_better,
         only_base=back.only_method,
         only_method=back.only_base,
-        warnings=there.warnings,  # about the base score, which is another
+        warnings=there.warnings,  # they are about the base score, which differs
     )
     same(there, turned)
 

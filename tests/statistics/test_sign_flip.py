@@ -1,4 +1,4 @@
-"""Sign-flip test and interval against their definitions, by enumeration in exact arithmetic."""
+"""Sign-flip test and interval agree with their definitions, enumerated in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.reports.stats import Comparison, Scores, compare
 
 USERS = {"a": ["0.3", "0.1"], "b": ["0.2"], "c": ["-0.3", "0.4", "0.1"], "d": ["-0.1", "0.2"], "e": ["0.6"]}
 USERS |= {"f": ["0.1", "0.1"], "g": ["-0.5", "0.1", "0.3", "0.2"]}
-"""Differences per user: unequal clusters, ties in exact arithmetic that floats would miss."""
+"""Differences per user: unequal clusters, and ties in exact arithmetic that floats would miss."""
 
 
 def compared(users: dict[str, list[str]], weight: str = "micro", **options: float) -> Comparison:
@@ -112,7 +112,7 @@ def test_noninferior_just_where_the_lower_end_of_the_90_interval_is_above_the_ma
 
 
 def test_drawn_subsets_come_with_their_complements() -> None:
-    """Else the interval and the two-sided p would speak of different sign vectors."""
+    """Without the complements, the interval and the two-sided p-value would use different sign vectors."""
     u, n = np.random.default_rng(6).normal(size=20), np.ones(20)
     subsets = drawn_subsets(u, n, seed=0, draws=50)
     assert subsets.size == 102

@@ -26,7 +26,7 @@ def test_win_rate_by_hand() -> None:
 
 
 def test_kappa_by_hand() -> None:
-    """6 of 10 verdicts agree; by chance W 6 x 4, T 2 x 3 and L 2 x 3 hundredths would."""
+    """6 of 10 verdicts agree; the expected agreement by chance is (6 x 4 + 2 x 3 + 2 x 3) / 100."""
     chance = (6 * 4 + 2 * 3 + 2 * 3) / 100
     agreed = sum(a == b for a, b in zip(FIRST, SECOND, strict=True)) / 10
     assert win_rate(FIRST, SECOND).kappa == pytest.approx((agreed - chance) / (1 - chance))

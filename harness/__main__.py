@@ -1,4 +1,4 @@
-"""`python -m mipo_bench.harness`, which launchers of several processes can start."""
+"""`python -m mipo_bench.harness`, the command line as a module, for launchers of several processes (torchrun)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mipo-bench from Python: the records behind what the command line prints. Nothing here prints.
+"""The Python API of mipo-bench: returns the records that the command line prints. Nothing here prints.
 
     from mipo_bench.harness.api import compare, diff, load_report, run
 
@@ -30,10 +30,10 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
     """Run like `mipo-bench run`, and return the report, which the run store keeps as well.
 
     Settings are those of docs/configuration.md, sections as dictionaries: `run(tasks=["facts"], train={"lr": 1e-5})`.
-    They come before those of `config_file`. All work is done in this process unless `processes` is given. The number
-    of threads and the GPU are set through environment variables, which torch reads when it is imported first.
+    They take precedence over those of `config_file`. All work is done in this process unless `processes` is given.
+    Environment variables set the number of threads and the GPU; torch reads them when it is first imported.
 
-    Raises a UserError where the run cannot start. A part that fails during the run is a failure in the report.
+    Raises a UserError if the run cannot start. A part that fails during the run is a failure in the report.
     """
     from mipo_bench.harness.config.loading import load_config
     from mipo_bench.harness.core.progress import SilentDisplay
@@ -41,7 +41,7 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
 
     prepared = prepare(load_config(config_file, [], {"processes": 1, **settings}))
     report = execute(prepared, SilentDisplay()).report
-    assert report is not None  # only a process that a launcher has started has none
+    assert report is not None  # only a worker process of a launcher has none
     return report
 
 
@@ -53,9 +53,9 @@ def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
 
 
 def load_report(name: str | Path = DEFAULT_REPORT, *, store: str | Path = DEFAULT_STORE) -> Report:
-    """A report by its file or folder, by a git revision that has it, or by the id of a run in the store.
+    """Load a report by its file or folder, by a git revision that has one, or by the id of a run in the store.
 
-    Raises ReportError where there is none, or where it is damaged.
+    Raises ReportError if there is none or it is damaged.
     """
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
 
@@ -76,7 +76,7 @@ def compare(
     """Compare score files like `mipo-bench compare`: one record for each method, as one family (Holm).
 
     Each record has the file's `name` and `path`, `comparison` (see `mipo_bench.reports.stats.Comparison`) and the
-    adjusted `p_holm`, None where the test is undefined. Raises a UserError where files cannot be compared.
+    adjusted `p_holm`, None if the test is undefined. Raises a UserError if the files cannot be compared.
     """
     from mipo_bench.reports.score_files.compare import Settings, compare_with_base
     from mipo_bench.reports.score_files.read import MetricChoice
@@ -96,9 +96,9 @@ def diff(
 ) -> ReportDiff:
     """Compare two reports like `mipo-bench diff`: B - A on the items that both have, with Holm over all arms.
 
-    A side is a report, or names one as for `load_report`. `margins` is the loss that counts as none, by task; `arms`
-    are patterns such as "persona/mipo-*". Raises ReportError for a side that is not found, NotComparableError where
-    the two have no item in common.
+    A side is a report or names one as for `load_report`. `margins` maps each task to the loss that counts as none;
+    `arms` are patterns such as "persona/mipo-*". Raises ReportError for a side that is not found, NotComparableError
+    if the two have no item in common.
     """
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.records import DiffOptions

@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit code out.
+"""The command `mipo-bench`: parses the arguments, runs a subcommand and exits.
 
 Exit codes: 0 fine, 1 a part of the run failed (the report names it), 2 bad usage or input, or refused by the operating
 system, 70 a bug of mipo-bench itself, 130 stopped by Ctrl-C.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig
 
 BUG = 70
-"""The exit code of what went wrong in mipo-bench itself (sysexits' EX_SOFTWARE): no gate takes it for a regression."""
+"""Exit code for a bug of mipo-bench itself (sysexits' EX_SOFTWARE); no gate takes it for a regression."""
 app = typer.Typer(
     name="mipo-bench",
     help="Does MIPO training beat the best way of prompting, and is the difference real?",
@@ -62,7 +62,7 @@ def run(
 @app.command()
 @takes_settings
 def doctor(config: RunConfig) -> int:
-    """Look whether a run with these options can start: packages, device, model, data, disk, git; exit 1 if not."""
+    """Check whether a run with these options can start: packages, device, model, data, disk, git; exit 1 if not."""
     from mipo_bench.harness.commands.doctor import run_doctor
 
     return run_doctor(config)
@@ -75,11 +75,11 @@ def check_judge(
     labels: Annotated[
         Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.')
     ] = None,
-    write: Annotated[Path, typer.Option(help="Where to write what judge.validation_file takes.")] = Path(
+    write: Annotated[Path, typer.Option(help="File to write, for judge.validation_file.")] = Path(
         "judge-validation.json"
     ),
 ) -> int:
-    """Hold the judge (--judge) against people's choices: those of a judged task (--task) or of a file (--labels).
+    """Compare the judge (--judge) with people's choices: those of a judged task (--task) or of a file (--labels).
 
     Prints kappa and accuracy with intervals, position consistency and retest agreement, and writes a file for
     `run --set judge.validation_file=FILE`. Exit codes: 0 fine; 1 not shown to be better than chance; 2 wrong usage.
@@ -106,32 +106,32 @@ _REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
 )
-"""What the system says of paths, disks and limits, which no program can know before."""
+"""Errors of the operating system about paths, disks and limits that cannot be checked beforehand."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. What the user can repair is one message without a traceback."""
+    """Run the command line and exit. An error that the user can repair is one message without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show a character still gets the table
+            stream.reconfigure(errors="replace")  # for a terminal that lacks a character of the table
     try:
         app(arguments)
     except UserError as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a bug; its traceback may hold a key of the environment
         if isinstance(error, OSError) and error.errno in _REFUSALS:
-            _complain(f"the operating system refuses: {error}.")
+            _print_error(f"the operating system refuses: {error}.")
             sys.exit(2)
-        _complain(traceback.format_exc())
-        _complain("this is a bug of mipo-bench: please report it with the lines above.")
+        _print_error(traceback.format_exc())
+        _print_error("this is a bug of mipo-bench: please report it with the lines above.")
         sys.exit(BUG)
 
 
-def _complain(message: str) -> None:
-    """Names and values of others are in it: nothing that steers the terminal, no keys."""
+def _print_error(message: str) -> None:
+    """Print to stderr, without control characters and keys, which a quoted name or value may hold."""
     for line in message.splitlines():
         sys.stderr.write(f"mipo-bench: {without_control_characters(redact(line))}\n")
 

@@ -23,11 +23,11 @@ from collections.abc import Iterable
 
 
 class MipoBenchError(Exception):
-    """Everything that the harness raises on purpose."""
+    """The base of all errors that the harness raises on purpose."""
 
 
 class UserError(MipoBenchError):
-    """The user can repair it: the message names the value, what is allowed and what to do."""
+    """An error that the user can repair. The message names the value, the allowed ones and the way to repair it."""
 
 
 class ConfigError(UserError):
@@ -59,7 +59,7 @@ class StorageError(UserError):
 
 
 class StageError(MipoBenchError):
-    """One part of a run failed; the run records it and goes on."""
+    """A part of a run failed. The run records the failure and goes on."""
 
 
 class ContextLostError(StageError):
@@ -75,24 +75,24 @@ class PairsError(StageError):
 
 
 class TrainingError(StageError):
-    """A training cannot be trusted."""
+    """A training diverged, or started from the wrong loss."""
 
 
 def described(error: BaseException) -> str:
-    """Type and text of any error, also of one whose text cannot be asked for."""
+    """Type and text of any error, even of one whose `__str__` raises."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a plugin's error may raise whatever it likes
+    except Exception:  # noqa: BLE001 - a plugin's error may raise anything
         return f"{type(error).__name__} (its text cannot be read)"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, its type where it has none: libraries write pages."""
+    """The first line of an error's text, or its type if the text is empty; libraries write long texts."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
-    """Say that `value` is no known `kind`, with the nearest names and all allowed ones."""
+    """A message that `value` is no known `kind`, with the nearest names and all allowed ones."""
     names = sorted(allowed)
     near = [n for n in names if value and n.startswith(value)] or difflib.get_close_matches(value, names, n=2)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

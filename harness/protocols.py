@@ -1,4 +1,7 @@
-"""What the parts of the harness hand one another: requests, generators, judges, pairs, arms."""
+"""Records and protocols that the parts of the harness share: requests, generators, judges, pairs, arms.
+
+`types` has those that plugins need as well.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from mipo_bench.harness.types import Decoding, Item, Message, Response
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two responses of the base model, the rejected one under the contrast prompt, `contrast`."""
+    """A preference pair: two responses of the base model. The rejected one was sampled under the prompt `contrast`."""
 
     item_id: str
     prompt: tuple[Message, ...]
@@ -37,7 +40,7 @@ class Arm:
 
     @property
     def method(self) -> str:
-        """What the report calls it, seeds left out."""
+        """The name of the arm in the report, without seeds."""
         name = self.recipe or self.baseline
         return f"{name} (A/A)" if self.aa_twin else name
 
@@ -60,10 +63,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a judge decides: which of two responses to the item fits its user better.
+    """A question to a judge: which of two responses to the item fits its user better.
 
-    Where `second` is None the judge rates `first` alone. The user's `context` is the item's. `rubric` says what a good
-    response does. `repeat` counts up where the same is asked again on purpose.
+    If `second` is None, the judge rates `first` alone. The user's context is `item.context`. `rubric` gives the
+    criteria of a good response. `repeat` tells apart questions that are asked several times on purpose.
     """
 
     item: Item
@@ -78,7 +81,7 @@ class Verdict:
     """A judge's answer.
 
     `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
-    None: it could not be read. `text` is what the judge said, `tries` how often it was asked.
+    It is None if the answer could not be parsed. `text` is the judge's answer, `tries` the number of calls.
     """
 
     value: float | None
@@ -87,11 +90,11 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Decides which response is better. A verdict depends on its own question alone."""
+    """Decides which of two responses is better. A verdict depends on its own question alone."""
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
+        """The name of the judge in the report."""
         ...
 
     @property
@@ -106,9 +109,9 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat as one model takes it: the turns that its template accepts, and the text that it makes of them.
+    """A chat rendered for one model: the turns that its chat template accepts, and the text that the template makes.
 
-    Where the last turn is the assistant's, it is the beginning of the response.
+    If the last turn is the assistant's, it is the beginning of the response.
     """
 
     messages: tuple[Message, ...]
@@ -117,7 +120,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodRequest:
-    """Texts whose probability as the continuation of one rendered prompt is asked for."""
+    """A request for the probability of each text as the continuation of one rendered prompt."""
 
     prompt: str
     texts: tuple[str, ...]
@@ -135,30 +138,30 @@ class Likelihood:
 class Generator(Protocol):
     """A model that answers requests. `digest` identifies everything in it that can change an answer.
 
-    An answer depends on its own request alone: not on the other requests, their order, or what was asked before.
+    An answer depends on its own request alone, not on other requests or their order.
     """
 
     digest: str
 
     @property
     def notes(self) -> Sequence[str]:
-        """Remarks on its answers for the reader of the report. They are stored with the answers."""
+        """Remarks on its answers for the report. They are stored with the answers."""
         ...
 
     @property
     def end_of_turn_token(self) -> str:
-        """The token with which its chat template ends a response; empty if it is not known."""
+        """The token with which the chat template ends a response; empty if unknown."""
         ...
 
     @property
     def control_tokens(self) -> Sequence[str]:
-        """The special tokens of its tokenizer, as text; none if they are not known."""
+        """The special tokens of the tokenizer, as text; empty if unknown."""
         ...
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
-        """The prompt as the model sees it.
+        """The prompt as the model receives it.
 
-        Raises ContextLostError where `context` is given and absent from the result.
+        Raises ContextLostError if `context` is given and the result does not contain it.
         """
         ...
 

@@ -1,4 +1,7 @@
-"""Records and protocols that every part shares. Imports nothing but the standard library."""
+"""Records and protocols that plugins and every part of the harness share: items, responses, scores, tasks, recipes.
+
+The module imports nothing but the standard library.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,17 @@ class Demonstration:
 
 
 Turn = Demonstration
-"""The earlier name, for plugins; it goes in the next release."""
+"""Earlier name of `Demonstration`, for plugins; the next release removes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One prompt of a task.
 
-    `id` is unique in the task and stable across processes and versions. `context` is what is known about
-    the user (`user_id`), None for tasks without users. `options` are the answers of a multiple-choice item,
-    in the order shown. `demonstrations` come from the training split, or from the same user's past. `system` is the
-    task's own system turn and `prefix` the beginning of the response; both are part of every prompt made of the item.
+    `id` is unique in the task and stable across processes and versions. `context` describes the user
+    (`user_id`); None for tasks without users. `options` are the answers of a multiple-choice item,
+    in the order shown. `demonstrations` come from the training split or from the same user's past. `system` is the
+    task's own system turn, `prefix` the beginning of the response; both are part of every prompt of the item.
     """
 
     id: str
@@ -59,19 +62,19 @@ class Item:
     prefix: str = ""
 
     def asked_by(self, other: Item) -> Item:
-        """The same prompt as the user of another item would ask it: with that user's context and demonstrations."""
+        """The same item as the user of another item would ask it: with that user's id, context and demonstrations."""
         return replace(self, context=other.context, user_id=other.user_id, demonstrations=other.demonstrations)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a model answered to one rendered prompt.
+    """A model's response to one rendered prompt.
 
-    `n_prompt` and `n_tokens` count tokens. `finish` is `stop` (the model ended its turn), `length` (it was cut at
-    the limit), `overflow` (the prompt leaves no room in the model's window: nothing was generated), `failed` (no
-    answer came) or `refused` (a server rejected this very request). In the last two `text` gives the reason.
-    `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats
-    of each option as the continuation of the prompt.
+    `n_prompt` and `n_tokens` count tokens. `finish` is the finish reason: `stop` (the model ended its turn),
+    `length` (the token limit cut it), `overflow` (the prompt fills the model's window: nothing was generated), `failed`
+    (no answer came) or `refused` (a server rejected this request); with the last two, `text` gives the cause.
+    `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats of each option as the
+    continuation of the prompt.
     """
 
     text: str
@@ -82,15 +85,15 @@ class Response:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no answer: nothing is stored, and the next run asks again."""
+        """Whether there is no answer. It is not stored, and the next run sends the request again."""
         return self.finish in ("failed", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one response, in [0, 1]; `parts` are further figures in [0, 1] that are shown beside it.
+    """The score of one response, in [0, 1]; `parts` are further figures in [0, 1] that the report shows beside it.
 
-    `parsed` is False where no answer could be read from the response; the score is then 0.
+    `parsed` is False if no answer could be parsed from the response; the score is then 0.
     """
 
     value: float
@@ -102,8 +105,8 @@ class Score:
 class Decoding:
     """How a response is sampled. `temperature` 0 is greedy.
 
-    `max_new_tokens` 0 generates nothing: only the options' log-probabilities are wanted. A response ends before the
-    first of the `stop` strings. `verbatim` keeps the white space around it, which is removed otherwise.
+    With `max_new_tokens` 0 nothing is generated; only the options' log-probabilities are computed. A response ends
+    before the first of the `stop` strings. `verbatim` keeps the white space around it, which is stripped otherwise.
     """
 
     max_new_tokens: int
@@ -121,11 +124,11 @@ class Task(Protocol):
     prompted with and compared against. `reasoning` allows chain of thought. `version` changes whenever an item
     or a score can change.
 
-    It may also have: `licence` and `source` of its data (str), shown by `list --verbose`; `uses_data` (bool), whether
-    it reads data that do not come with it, and then `with_data(folder)`, which gives the task on local files, and
-    `data_used()`, figures and texts by name about what it has read, for the report, and `data_state()`, whether a run
-    would find the data, as `doctor` tells it: `ok`, `warn` or `fail`, and a sentence; `default` (bool), False to run
-    only when named, not with its suite.
+    Optional attributes: `licence` and `source` of its data (str), which `list --verbose` shows; `default` (bool), False
+    for a task that runs only when named, not with its suite; `uses_data` (bool), True if the task reads data that do
+    not come with it. Such a task has the method `with_data(folder)`, which returns the task on local files. It may have
+    `data_used()`, figures and texts by name about the data that it has read, for the report, and `data_state()`, for
+    `doctor`: `ok`, `warn` or `fail` for whether a run would find the data, and a sentence.
     """
 
     name: str
@@ -158,19 +161,19 @@ class Task(Protocol):
 class JudgedTask(Task, Protocol):
     """A task whose responses only a judge can score.
 
-    The judge's verdict is the score; what `score` returns is rule checks, whose `parts` are shown beside it. `gold` and
-    `wrong` are a response that this user preferred and one that they did not: labels that a judge is held against. The
-    optional attribute `rules_decide` = True lets `score` decide where no other judge is named.
+    The judge's verdict is the score; `score` returns rule checks, whose `parts` the report shows beside it. `gold` and
+    `wrong` are a response that this user preferred and one that they rejected, the labels for checking a judge. The
+    optional attribute `rules_decide` = True lets `score` decide if no other judge is named.
     """
 
     def rubric(self, item: Item) -> str:
-        """What a good response does for this user, in words for the judge."""
+        """The criteria of a good response for this user, as text for the judge."""
         ...
 
 
 @runtime_checkable
 class ExternalTask(Task, Protocol):
-    """A task that another harness defines: it says itself how it is decoded, whatever the run's decoding settings.
+    """A task that another harness defines. Its own `decoding` takes precedence over the run's decoding settings.
 
     `definition` is the part of its definition that scores depend on, as text.
     """
@@ -183,9 +186,9 @@ class ExternalTask(Task, Protocol):
 class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
-    `uses_context` says that every prompt must contain the item's context word for word, which is then checked. It may
-    also have `default` (bool), False to run only when named. See `SteppedBaseline` and `ContrastedBaseline` for those
-    that ask otherwise than once.
+    `uses_context` says that every prompt must contain the item's context word for word; the harness checks that. The
+    optional attribute `default` (bool) is False for a baseline that runs only when named. `SteppedBaseline` asks in
+    several prompts, `ContrastedBaseline` compares two.
     """
 
     name: str
@@ -203,42 +206,42 @@ class Baseline(Protocol):
 
 @runtime_checkable
 class SteppedBaseline(Baseline, Protocol):
-    """A prompting baseline that asks in `steps` prompts, the first that of `messages`; the last response is scored.
+    """A prompting baseline of `steps` prompts in turn, the first by `messages`; the last response is scored.
 
-    It may also have `context_steps` (int): how many of the first prompts contain the context, where not all do.
+    The optional attribute `context_steps` (int) is the number of prompts, from the first, that contain the context.
     """
 
     steps: int
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
-        """The chat of the next step, given the responses of those before it."""
+        """The chat of the next step, given the responses of the earlier steps."""
         ...
 
 
 @runtime_checkable
 class ContrastedBaseline(Baseline, Protocol):
-    """A prompting baseline that holds what is said against another prompt.
+    """A prompting baseline that compares probabilities under its prompt with those under a contrast prompt.
 
-    `contrast_use` says how: in `decoding` every token (context-aware decoding), in `reranking` whole samples, and in
-    `options` the options of a multiple-choice item, by how much more probable they are than under the contrast prompt.
+    `contrast_use` names the unit: `decoding` compares each token (context-aware decoding), `reranking` whole samples,
+    and `options` the options of a multiple-choice item.
     """
 
     contrast_use: ContrastUse
 
     def contrast(self, item: Item) -> tuple[Message, ...]:
-        """The chat that lacks what counts."""
+        """The chat of the contrast prompt, such as the one without the user's context."""
         ...
 
 
 @runtime_checkable
 class Recipe(Protocol):
-    """A training recipe: says under which prompt the rejected response is sampled.
+    """A training recipe: chooses the prompt under which the rejected response is sampled.
 
-    It may also have: `objective`, the loss (one of OBJECTIVES; `dpo` when absent); `default` (bool), False to run only
-    when named; `is_trained_baseline` (bool), True for a trained baseline that other recipes are held against;
+    Optional attributes: `objective`, the loss (one of OBJECTIVES; default `dpo`); `default` (bool), False to run only
+    when named; `is_trained_baseline` (bool), True for a baseline that other recipes are compared with;
     `shares_pairs_of`, the name of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for
-    `grpo`: `score`, the task's own, or `judge`; and `several_contrasts(items, rng, negatives, similarity)`, several
-    contrasts for each item.
+    `grpo`: `score`, the task's own, or `judge`; and the method `several_contrasts(items, rng, negatives, similarity)`,
+    which returns several contrasts for each item.
     """
 
     name: str

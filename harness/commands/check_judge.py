@@ -1,4 +1,4 @@
-"""`mipo-bench check-judge`: hold a judge against labels, print what came of it, and write it down."""
+"""`mipo-bench check-judge`: compares a judge with labels, and prints and writes the agreement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mipo_bench.reports.render.print_page import print_page
 
 
 def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
-    """Check the judge; 0, or 1 where it was not shown to be better than chance, or 130 when stopped."""
+    """Check the judge. Exit code 0; 1 if it was not shown to be better than chance; 130 if interrupted."""
     silence_libraries()
     prepare_process(config, rank_of_this_process())
     data, assigned = _on_file(config, labels) if labels else _on_task(config)
@@ -51,7 +51,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
 
 
 def _on_task(config: RunConfig) -> tuple[Labels, AssignedJudge]:
-    """The labels of the one judged task that is named, and its judge."""
+    """The labels of the one judged task that is named, and its judge. Raises ConfigError for any other task."""
     if len(config.tasks) != 1:
         raise ConfigError("name one judged task with --task, or a file of labelled comparisons with --labels.")
     untrained = config.model_copy(update={"recipes": (), "judge": _unvalidated(config)})
@@ -63,19 +63,19 @@ def _on_task(config: RunConfig) -> tuple[Labels, AssignedJudge]:
 
 def _on_file(config: RunConfig, labels: Path) -> tuple[Labels, AssignedJudge]:
     if config.tasks:
-        raise ConfigError("--task and --labels exclude each other: a judge is held against one or the other.")
+        raise ConfigError("--task and --labels exclude each other: a judge is compared with one or the other.")
     if config.judge.spec is None:
         raise ConfigError("--labels needs a judge: name one with --judge.")
     return labels_in(labels, config.limit), load_judge(config.judge.spec, config)
 
 
 def _unvalidated(config: RunConfig) -> object:
-    """An earlier validation says nothing about this one."""
+    """The judge settings without an earlier validation, which says nothing about this one."""
     return config.judge.model_copy(update={"validation_file": None})
 
 
 def _better_than_chance(found: JudgeRecord) -> bool:
-    """Whether kappa's interval lies above 0; perfect agreement has no interval."""
+    """Whether kappa's interval is above 0; perfect agreement has no interval."""
     v = found.validation
     if v is None or v.kappa is None:
         return False

@@ -1,4 +1,4 @@
-"""`mipo-bench check-task`: a task proves itself without a model; `mipo-bench new-task`: a file to begin with."""
+"""`mipo-bench check-task` checks a task without a model; `mipo-bench new-task` writes the file of a new one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def check_task(
     include: IncludeOption = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
 ) -> None:
-    """Prove a task without a model, in seconds.
+    """Check a task without a model, in seconds.
 
     Gold responses score 1 and wrong ones 0, odd ones stay within [0, 1];
     items are the same in a second process; evaluation and training share
-    nothing; prompts of every baseline hold the context. A task's code runs
-    with your rights.
+    nothing; prompts of every baseline contain the context. A task's code
+    runs with your rights.
 
     Exit codes: 0 fine; 1 a check failed; 2 no such task, or it cannot be
     loaded.
@@ -60,9 +60,10 @@ def check_task(
 def new_task(
     name: Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.'.")],
     kind: Annotated[
-        Literal["personalized", "math", "choice", "judged"], typer.Option(help="What its responses are scored by.")
+        Literal["personalized", "math", "choice", "judged"],
+        typer.Option(help="The kind of task, which decides how responses are scored."),
     ] = "personalized",
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write it; made where it is missing.")] = Path(),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write to; created if missing.")] = Path(),
 ) -> None:
     """Write a complete small task in one file, with its tests beside it.
 
@@ -80,12 +81,12 @@ def new_task(
 
 
 def _is_path(name: str) -> bool:
-    """A folder that happens to be called like a task is not meant: nothing is loaded that was not named as a path."""
+    """Whether the argument is written as a path. A folder that has the name of a task is not loaded by that name."""
     return name.endswith(".py") or "/" in name or name in (".", "..")
 
 
 def _tasks_of(path: Path, plugins: Plugins) -> list[Task]:
-    """The tasks that a file or folder announces. Raises PluginError where there is none."""
+    """The tasks that a file or folder announces. Raises PluginError if there is none."""
     from mipo_bench.harness.errors import PluginError
     from mipo_bench.harness.plugins.included_files import included_files
 
@@ -97,7 +98,7 @@ def _tasks_of(path: Path, plugins: Plugins) -> list[Task]:
 
 
 def _print(task: Task, plugins: Plugins, checks: Iterable[CheckResult]) -> int:
-    """Print each check as it is done; the number of those that failed."""
+    """Print each check when it is done; returns the number of failed checks."""
     origin = plugins.origins.get(("task", task.name))
     where = f", {origin.label}" if origin else ""
     sys.stdout.write(f"{task.name} ({task.suite}, version {task.version}{where})\n")

@@ -1,4 +1,4 @@
-"""`mipo-bench compare`: paired tests on any two score files."""
+"""`mipo-bench compare`: paired tests on score files of any program."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def compare(
     methods: Annotated[list[Path], typer.Argument(metavar="METHOD.jsonl...", help="Scores to compare.")],
     *,
     average: Annotated[
-        Literal["micro", "macro"], typer.Option(help="What weighs equally: items (micro) or users (macro).")
+        Literal["micro", "macro"], typer.Option(help="Units of equal weight: items (micro) or users (macro).")
     ] = "micro",
     missing: Annotated[
-        Literal["error", "drop", "zero"], typer.Option(help="What becomes of items without a score.")
+        Literal["error", "drop", "zero"], typer.Option(help="Treatment of items without a score.")
     ] = "error",
     margin: Annotated[
         float | None, typer.Option(help="Loss that counts as none: adds a test of non-inferiority.")
@@ -31,12 +31,12 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the random sign flips (more than 16 clusters).")] = 0,
     format_: FormatOption = "terminal",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    metric: Annotated[str | None, typer.Option(help="Which metric, in lm-eval files with several.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric to read from lm-eval files with several.")] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", help="Which filter, in lm-eval files with several.")
+        str | None, typer.Option("--filter", help="Filter to read from lm-eval files with several.")
     ] = None,
 ) -> None:
-    """Compare score files item by item: difference, interval, p-value, and what the data could have shown.
+    """Compare score files item by item: difference, interval, p-value, and smallest detectable difference.
 
     Rows are {"item_id", "score", "user_id"?, "train_seed"?, "sample"?}, or
     lines that lm-eval wrote with --log_samples. Delta is METHOD - BASE on the

@@ -74,7 +74,7 @@ def diff(
     from mipo_bench.harness.history.find_report import ReportSearch
     from mipo_bench.harness.plugins.task_data import given_folders
 
-    asked = _DiffOptions(
+    options = _DiffOptions(
         ReportSearch(store, path, tuple(include or ()), given_folders(data or ())),
         format_,
         gate,
@@ -83,29 +83,29 @@ def diff(
         max_items if items else 0,
         rescore,
     )
-    raise typer.Exit(_selftest(a, asked) if selftest else _gated(a, b, asked))
+    raise typer.Exit(_selftest(a, options) if selftest else _gated(a, b, options))
 
 
-def _gated(a: str, b: str | None, asked: _DiffOptions) -> int:
-    """The exit code of the diff; with a gate, reports that cannot be compared have one of their own."""
+def _gated(a: str, b: str | None, options: _DiffOptions) -> int:
+    """The exit code of the diff. With a gate, it is 4 for reports that cannot be compared."""
     from mipo_bench.harness.errors import NotComparableError
     from mipo_bench.reports.diff.gate import NOT_COMPARABLE
 
     try:
-        return _diff(a, b, asked)
+        return _diff(a, b, options)
     except NotComparableError as error:
-        if asked.gate is None:
+        if options.gate is None:
             raise
-        _say([*str(error).splitlines(), f"gate {asked.gate}: not comparable"])
+        _say([*str(error).splitlines(), f"gate {options.gate}: not comparable"])
         return NOT_COMPARABLE
 
 
 def _say(lines: Iterable[str]) -> None:
-    """Names from reports are in it: nothing that steers the terminal."""
+    """Print to stderr, without the control characters that names from reports may hold."""
     sys.stderr.writelines(f"mipo-bench: {without_control_characters(line)}\n" for line in lines)
 
 
-def _diff(a: str, b: str | None, asked: _DiffOptions) -> int:
+def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.harness.history.rescore import rescored, texts_of
     from mipo_bench.reports.diff.diff_reports import diff_reports
@@ -114,40 +114,40 @@ def _diff(a: str, b: str | None, asked: _DiffOptions) -> int:
     from mipo_bench.reports.diff.page import ItemLists
     from mipo_bench.reports.diff.records import DiffOptions
 
-    left = find_side(a, asked.search)
-    right = find_side(b, asked.search) if b is not None else working_tree(a, asked.search)
-    texts = texts_of(left, right, asked.search) if asked.items else None
-    if asked.rescore:
-        left, right = rescored(left, asked.search), rescored(right, asked.search)
-    margins = read_margins(asked.margins, [task.name for task in right.report.tasks])
-    gate = gate_of(asked.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
-    found = diff_reports(left, right, DiffOptions(margins, asked.arms))
+    left = find_side(a, options.search)
+    right = find_side(b, options.search) if b is not None else working_tree(a, options.search)
+    texts = texts_of(left, right, options.search) if options.items else None
+    if options.rescore:
+        left, right = rescored(left, options.search), rescored(right, options.search)
+    margins = read_margins(options.margins, [task.name for task in right.report.tasks])
+    gate = gate_of(options.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
+    found = diff_reports(left, right, DiffOptions(margins, options.arms))
     gate_result = apply_gate(found, gate) if gate else None
-    _print(found, gate, gate_result, asked, ItemLists(asked.items, texts) if texts else None)
+    _print(found, gate, gate_result, options, ItemLists(options.items, texts) if texts else None)
     return gate_result.code if gate_result else 0
 
 
 def _print(
-    found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, asked: _DiffOptions, items: ItemLists | None
+    found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, options: _DiffOptions, items: ItemLists | None
 ) -> None:
     from mipo_bench.reports.diff.page import diff_page
     from mipo_bench.reports.diff.to_json import diff_to_json
     from mipo_bench.reports.render.print_page import print_page
 
-    if asked.form == "json":
+    if options.form == "json":
         sys.stdout.write(diff_to_json(found, gate, gate_result, items))
     else:
-        print_page(diff_page(found, gate, gate_result, items), asked.form)
+        print_page(diff_page(found, gate, gate_result, items), options.form)
 
 
-def _selftest(a: str, asked: _DiffOptions) -> int:
+def _selftest(a: str, options: _DiffOptions) -> int:
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.reports.diff.margins import read_margins
     from mipo_bench.reports.diff.selftest import selftest, selftest_page
     from mipo_bench.reports.render.print_page import print_page
 
-    side: Side = working_tree(a, asked.search) if a == "HEAD" else find_side(a, asked.search)
-    margins = read_margins(asked.margins, [task.name for task in side.report.tasks])
-    found = selftest(side, margins, asked.arms)
+    side: Side = working_tree(a, options.search) if a == "HEAD" else find_side(a, options.search)
+    margins = read_margins(options.margins, [task.name for task in side.report.tasks])
+    found = selftest(side, margins, options.arms)
     print_page(selftest_page(side, found))
     return 0 if found.passed else 1

@@ -1,4 +1,4 @@
-"""`mipo-bench doctor`: print what `doctor.examine` finds, as it is found."""
+"""`mipo-bench doctor`: prints each finding of `run.preflight` as soon as it is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def run_doctor(config: RunConfig) -> int:
-    """Print the findings and return the exit code: 0, or 1 where the run cannot start."""
+    """Print the findings and return the exit code: 0, or 1 if the run cannot start."""
     console = Console(highlight=False)
     findings = []
     for finding in examine(config):

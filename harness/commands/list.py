@@ -1,4 +1,4 @@
-"""`mipo-bench list`: what is installed and included. Loads no torch."""
+"""`mipo-bench list`: the installed and included plugins. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.harness.types import Task
 
 
 def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
-    """Tasks, families, baselines and recipes with their one-line descriptions; where each comes from, if `verbose`."""
+    """Print tasks, families, baselines and recipes with a description each; with `verbose`, also the origin of each."""
     groups: dict[str, list[tuple[str, Sequence[str]]]] = {
         "tasks": [(name, _task_lines(task, plugins.origins["task", name])) for name, task in plugins.tasks.items()],
         "task families": [
@@ -49,12 +49,12 @@ def _table(rows: Sequence[tuple[str, Sequence[str]]], *, verbose: bool) -> Table
 
 
 def _text(lines: str, style: str = "") -> Text:
-    """Lines of others, which cannot steer the terminal."""
+    """Lines of a plugin without control characters, so that they cannot control the terminal."""
     return Text("\n".join(without_control_characters(line) for line in lines.split("\n")), style=style)
 
 
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:
-    """What a task is, and what is to be known about it before its scores are used."""
+    """The description of a task, and the facts of `--verbose`: version, scoring, data, licence, origin."""
     by_name = "" if runs_by_default(task) else " Runs only by name."
     package = f"{origin.licence}, of the package" if origin.licence else "not stated"
     facts = (

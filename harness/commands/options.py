@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig
 
 _HIDDEN = {"RunConfig": object}
-"""Annotations are evaluated for typer; this one would import pydantic for `--help`."""
+"""typer evaluates annotations. A stand-in for RunConfig keeps `--help` from importing pydantic."""
 
 
 def _path(value: str) -> Path:
-    """A path that was really given: of an empty one (an unset variable) `Path` makes the working directory."""
+    """A path that is not empty: `Path("")`, from an unset variable, would be the working directory."""
     if not value.strip():
         raise typer.BadParameter("write the path of a file or folder")
     return Path(value)
@@ -44,13 +44,13 @@ DataOption = Annotated[
     typer.Option("--data", help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
 ]
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
-FORMAT = typer.Option("--format", help="How to print it.")
-"""For commands that have some of the formats only."""
+FORMAT = typer.Option("--format", help="Output format.")
+"""The option for commands that support only some formats."""
 FormatOption = Annotated[Format, FORMAT]
 
 
 def _names(value: str | None) -> list[str] | None:
-    """A comma-separated option; None where it was not given, an empty list for `none`."""
+    """The names in a comma-separated option; None if it was not given, an empty list for `none`."""
     if value is None:
         return None
     return [] if value.strip() == "none" else [name.strip() for name in value.split(",") if name.strip()]
@@ -103,15 +103,15 @@ def settings(
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:
-    """A command with the options of `settings`, and the keyword options of `action(config, ...)` after them."""
+    """Make a command with the options of `settings`, followed by the keyword options of `action(config, ...)`."""
 
     def command(**options: Any) -> None:
-        own = {name: options.pop(name) for name in extra}
+        own = {name: options.pop(name) for name in names}
         raise typer.Exit(action(settings(**options), **own))
 
     signature = inspect.signature(settings, eval_str=True, locals=_HIDDEN)
     _, *more = inspect.signature(action, eval_str=True, locals=_HIDDEN).parameters.values()
-    extra = [parameter.name for parameter in more]
+    names = [parameter.name for parameter in more]
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(kind=p.KEYWORD_ONLY) for p in (*signature.parameters.values(), *more)],
         return_annotation=None,

@@ -1,4 +1,4 @@
-"""`mipo-bench run`: prepare, run, write and print."""
+"""`mipo-bench run`: prints the plan (`--dry-run`), or runs it and writes and prints the report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mipo_bench.reports.render.print_page import print_page
 
 
 def run(config: RunConfig, *, dry_run: bool) -> int:
-    """Run and return the exit code: 0, or 1 where a part failed."""
+    """Run and return the exit code: 0; 1 if a part failed; 130 if interrupted."""
     silence_libraries()
     prepared = prepare(config)
     if dry_run:
@@ -50,18 +50,20 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
 
 
 def _publish(report: Report, to_judge: str, folder: Path, console: Console) -> int:
-    """Write the report, and print it."""
+    """Write the report and print it; returns the exit code."""
     write(report, folder)
     if to_judge:
         write_atomically(folder / TO_JUDGE, to_judge)
-        console.print(f"{folder / TO_JUDGE} holds what the file of verdicts lacks: label it and add it there.")
+        console.print(
+            f"{folder / TO_JUDGE} has the comparisons that the file of verdicts lacks: label them and add them there."
+        )
     print_page(report_page(report))
     typer.echo(f"\nWritten to {folder / REPORT_FILE} and report.md; run {run_id(report)}.")
     return exit_code(report)
 
 
 def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
-    """Arms, items, trainings and estimated tokens."""
+    """Print arms, items, trainings and estimated tokens."""
     for note in preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
     trainings = sum(arm.recipe is not None for arm in plan.arms)
@@ -78,4 +80,4 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     for line in (*planned_judging(plan, config), *planned_power(plan, config)):
         console.print(Text(line))
     read, written = (sum(part) for part in zip(*(planned_tokens(t, plan, config) for t in plan.tasks), strict=True))
-    console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less what the store has"))
+    console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less those in the store"))

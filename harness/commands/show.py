@@ -1,4 +1,4 @@
-"""`mipo-bench show`: a report in any format, and its plots."""
+"""`mipo-bench show`: prints a report in any format, and draws its plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mipo-bench store`: look into the run store, check it, clean it up, take responses out of it."""
+"""`mipo-bench store`: lists, verifies, cleans up and exports the run store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="store",
-    help="Look into the run store, check it, clean it up, take responses out of it.",
+    help="List, verify, clean up and export the run store.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 @app.command()
 def ls(folder: StoreOption = DEFAULT_STORE) -> None:
-    """List the runs, and what the store holds."""
+    """List the runs and the size of the store."""
     from mipo_bench.harness.commands.store_page import store_page
     from mipo_bench.reports.render.print_page import print_page
 
@@ -39,10 +39,10 @@ def verify(
     folder: StoreOption = DEFAULT_STORE,
     *,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Delete what is damaged; the next run computes it again.")
+        bool, typer.Option("--drop", help="Delete damaged entries; the next run computes them again.")
     ] = False,
 ) -> None:
-    """Hold every row and checkpoint against its digest. Exit code 1 where something damaged remains."""
+    """Compare every row and checkpoint with its digest. Exit code 1 if damaged entries remain."""
     from mipo_bench.harness.store import verify
     from mipo_bench.harness.store.database import DamagedDatabaseError
     from mipo_bench.harness.store.rescue import open_for_run
@@ -66,10 +66,10 @@ def verify(
 def gc(
     folder: StoreOption = DEFAULT_STORE,
     *,
-    keep: Annotated[int | None, typer.Option(min=0, help="Keep the latest so many runs (all).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    keep: Annotated[int | None, typer.Option(min=0, help="Number of latest runs to keep (all).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the numbers that would be removed.")] = False,
 ) -> None:
-    """Remove what no kept run refers to, what interrupted runs have computed too."""
+    """Remove results that no kept run used, and those of interrupted runs."""
     from mipo_bench.harness.commands.store_page import size_text
     from mipo_bench.harness.store.garbage import collect
 
@@ -80,8 +80,8 @@ def gc(
     if removed.unknown:
         _say(
             [
-                f"{removed.unknown} of the kept runs were recorded by an older mipo-bench and do not say what they"
-                " used, so that responses and checkpoints stay; --keep leaves them out."
+                f"{removed.unknown} of the kept runs were recorded by an older mipo-bench and do not say which results"
+                " they used, so that no result is removed; --keep N drops older runs."
             ]
         )
 
@@ -93,7 +93,7 @@ def export(
     *,
     run: Annotated[str, typer.Option(help="The beginning of a run's id (all runs).")] = "",
 ) -> None:
-    """Write stored responses with their run, task, arm and item."""
+    """Write stored responses with their run, task, arm and item to a file."""
     from mipo_bench.harness.errors import ReportError
     from mipo_bench.harness.store import export
 
@@ -105,14 +105,12 @@ def export(
         done = export.export(store, runs, file)
     _say([f"wrote {done.written:,} responses to {file}"])
     if done.missing:
-        _say(
-            [f"{done.missing:,} responses are not in the store any more; the same `mipo-bench run` computes them again"]
-        )
+        _say([f"{done.missing:,} responses are no longer in the store; the same `mipo-bench run` computes them again"])
         raise typer.Exit(1)
 
 
 def _open(folder: Path) -> Store:
-    """Open a store that is there. Raises StorageError where there is none, rather than making one."""
+    """Open an existing store. Raises StorageError if there is none; none is created."""
     from mipo_bench.harness.errors import StorageError
     from mipo_bench.harness.store.run_store import Store
 
@@ -137,7 +135,7 @@ def _verdict(damaged: int, *, drop: bool) -> str:
     if not damaged:
         return "nothing is damaged"
     return (
-        f"{damaged:,} damaged, dropped" if drop else f"{damaged:,} damaged; the next run computes what it needs again"
+        f"{damaged:,} damaged, dropped" if drop else f"{damaged:,} damaged; the next run computes them again if needed"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is in a run store: its runs, and how much space everything takes."""
+"""The page of `mipo-bench store ls`: the runs of a store, and the number and size of its entries."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 
 _TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
-"""What of a row counts as its content."""
+"""Table -> SQL expression for the content whose size is listed."""
 
 
 def store_page(store: Store) -> Page:
-    """Lay out the runs of a store, then what it holds."""
+    """Make the page: the runs of a store, then its content."""
     runs = store.runs()
     notes = Footnotes()
     rows = tuple(_run_row(run, notes) for run in runs)
     columns = ("run", "date", "made at", "model", "tasks", "arms", "responses")
-    held = Table("", ("content", "number", "size"), tuple(_content(store)))
+    content = Table("", ("content", "number", "size"), tuple(_content(store)))
     sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Table("", columns, rows),))] if runs else []
     head = (f"store {store.folder}", *(f"! {name} was damaged and has been dropped" for name in store.damaged))
     others = store.claims.others()
     head += (f"at work on it: {process_list_text(others)}",) if others else ()
-    title = "what it holds" if runs else "no run yet"
-    return Page("mipo-bench store", head, (*sections, Section(title, (held,))), tuple(notes.texts))
+    title = "content" if runs else "no run yet"
+    return Page("mipo-bench store", head, (*sections, Section(title, (content,))), tuple(notes.texts))
 
 
 def size_text(size: int) -> str:
-    """Bytes as a person reads them."""
+    """A number of bytes with a unit, such as `1.5 MB`."""
     if size < 1000:
         return f"{size} B"
     power = min(4, int(math.log10(size)) // 3)

@@ -1,4 +1,4 @@
-"""The judge that `--judge` names, parsed once."""
+"""Parses the judge that `--judge` names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ JudgeKind = Literal["rules", "model", "server", "file"]
 
 @dataclass(frozen=True, slots=True)
 class JudgeSpec:
-    """What decides: a task's own rules, a model that is loaded here, a model at a server, or a file of verdicts.
+    """A judge: a task's rules, a model that is loaded here, a model at a server, or a file of verdicts.
 
     `model` is the model's folder, Hugging Face id, or name at the server `url`; `path` is the file of verdicts.
     """
@@ -23,7 +23,7 @@ class JudgeSpec:
 
     @classmethod
     def parse(cls, text: str) -> JudgeSpec:
-        """Read `rules`, `file:PATH`, `openai:MODEL@URL`, or a model's folder or id. Raises ValueError for neither."""
+        """Read `rules`, `file:PATH`, `openai:MODEL@URL`, or a model's folder or id. Raises ValueError otherwise."""
         kind, _, rest = text.partition(":")
         if text == "rules":
             return cls("rules")

@@ -1,6 +1,6 @@
-"""Loads the run configuration: defaults, a YAML file, `--set`, and the command line, the later one winning.
+"""Loads the run configuration: defaults, preset, YAML file, `--set`, command line; the last one wins.
 
-Every problem is collected before anything is reported, so that one look at the message repairs the whole command.
+All problems are reported together, so that a user can repair the whole command at once.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ EMBEDDED_DEFAULTS: Mapping[str, Any] = {
     "processes": 0,
     "train": {"lr": 1e-4, "batch_size": 16, "max_length": 512},
 }
-"""What suits a model of a million parameters, whose weights need larger steps than the paper's.
+"""Defaults for the embedded model of a million parameters, which needs a larger learning rate than the paper's.
 
-Its operations are so small that a second thread costs more in waiting than it computes: a second process is what helps.
+Its operations are so small that a second thread costs more in waiting than it computes; a second process helps.
 
-The training settings were set before any MIPO result of it was seen: 1e-4 is the lower of the two learning rates of a
-pilot on another model.
+The training settings were chosen before any MIPO result of this model was seen: 1e-4 is the lower of the two learning
+rates of a pilot on another model.
 """
 _YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
-"""What YAML raises: of its own, for what looks like a date and is none, for what is nested too deeply."""
+"""Errors of the YAML parser: its own, ValueError for an invalid date, RecursionError for deep nesting."""
 _FIXED = ("pretrained", "model", "use_safetensors", "load_format")
-"""Arguments of backends that load a folder: which one, and how."""
+"""Backend arguments for the model's folder and weight format, which the harness sets itself."""
 
 
 def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str, Any]) -> RunConfig:
-    """Merge the three sources and validate.
+    """Merge the file, the settings and the options over the defaults, and validate.
 
-    `settings` are `key=value` strings with dotted keys and YAML values; `options` are the command line's, None where
-    not given. Raises ConfigError with every problem, a line each.
+    `settings` are `key=value` strings with dotted keys and YAML values; `options` are the command line's, None if not
+    given. Raises ConfigError with all problems, one line each.
     """
     values = _read_file(file) if file else {}
     problems = list(_put_settings(values, settings))
@@ -57,7 +57,7 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     problems += _take_unknown(values)
     problems += _backend_problems(values)
     secrets = list(config_problems(values))
-    config, invalid = (None, []) if secrets else _validated(values)  # messages about a value repeat it
+    config, invalid = (None, []) if secrets else _validated(values)  # a message about a value would repeat the key
     problems += [*secrets, *invalid]
     if problems or config is None:
         raise ConfigError("\n".join(problems))
@@ -65,7 +65,7 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
 
 
 def _validated(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
-    """The configuration, or None with every value that is not allowed."""
+    """The configuration, or None with a message for each invalid value."""
     try:
         return RunConfig.model_validate(values), []
     except ValidationError as error:
@@ -73,7 +73,7 @@ def _validated(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
 
 
 def _backend_problems(values: dict[str, Any]) -> list[str]:
-    """What is wrong with the backend's settings. Keys are dropped; what cannot train has no recipes."""
+    """Problems of the backend's settings. Drops keys, and sets no recipes for a backend that cannot train."""
     arguments = values.get("backend_args")
     found = list(key_problems(arguments)) if isinstance(arguments, Mapping) else []
     if found:
@@ -85,12 +85,12 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
         problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
     if source.has_weights and isinstance(arguments, Mapping):
         problems += [
-            f"backend_args.{name}: it is decided by --model; weights are read from its safetensors alone."
+            f"backend_args.{name}: --model decides it, and weights are read from safetensors files alone."
             for name in _FIXED
             if name in arguments
         ]
     if source.kind == "responses" and backend != OWN:
-        problems.append(f"backend {backend!r} would not be asked: the answers are those of {model}. Leave it out.")
+        problems.append(f"backend {backend!r} is not used: the answers come from {model}. Leave it out.")
     if source.kind != "responses" and not source.has_weights:
         if values.get("recipes"):
             problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")
@@ -99,13 +99,13 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
 
 
 def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:
-    """What lies beneath the user's own values: what suits the model, and the preset on top of it."""
+    """The values beneath the user's own: the defaults for the model, and the preset on top of them."""
     usual = EMBEDDED_DEFAULTS if values.get("model", "embedded") == "embedded" else {}
     return _merged(usual, PRESETS[preset]) if preset else usual
 
 
 def preset_notes(config: RunConfig) -> list[str]:
-    """What the preset of a run changes, and what it leaves undone; empty without one."""
+    """One line for each change by the preset of a run, and for each point it does not reproduce; none without one."""
     if config.preset is None:
         return []
     usual = load_config(None, [], {"model": config.model}).model_dump()
@@ -126,10 +126,10 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases: nothing in a configuration contains itself, or a thousand times another thing."""
+    """YAML without aliases, so that no value can contain itself or expand into thousands of copies."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """See yaml. Raises ComposerError for an alias."""
+        """Compose a node as `SafeLoader` does. Raises ComposerError for an alias."""
         if self.check_event(yaml.AliasEvent):
             raise ComposerError(None, None, "aliases (*name) are not read here", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
@@ -150,7 +150,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[str]:
-    """Set every `key=value`; what is wrong with one is yielded in words."""
+    """Set every `key=value`; yields a message for each that is wrong."""
     for setting in settings:
         key, sep, text = setting.partition("=")
         if not sep or not key:
@@ -160,7 +160,7 @@ def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[s
 
 
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:
-    """Set a dotted key; the problem in words, or None."""
+    """Set a dotted key; returns a message if that fails, else None."""
     try:
         value = _number_or_value(yaml.load(text, Loader=_Plain))  # noqa: S506 - a safe loader
     except _YAML_ERRORS as error:
@@ -175,7 +175,7 @@ def _put(values: dict[str, Any], key: str, text: str) -> str | None:
 
 
 def _number_or_value(value: Any) -> Any:
-    """YAML 1.1 reads `1e-5` as a string; everybody who writes it means the number."""
+    """The number in a text such as `1e-5`, which YAML 1.1 reads as a string; any other value unchanged."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -185,7 +185,7 @@ def _number_or_value(value: Any) -> Any:
 
 
 def _take_unknown(values: dict[str, Any]) -> list[str]:
-    """Drop the keys that no section has, and name them."""
+    """Drop unknown keys; returns a message for each."""
     found = list(_unknown_keys(values, RunConfig))
     for path, _ in found:
         _drop(values, path)

@@ -1,4 +1,4 @@
-"""Named sets of settings."""
+"""Presets: named sets of settings (`--preset`), and the points that each does not reproduce."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "reference": {"gsm8k": "few-shot", "svamp": "few-shot"},
     }
 }
-"""paper: arXiv 2603.19294 and its authors' public training and evaluation scripts (an OpenRLHF fork)."""
+"""`paper` follows arXiv 2603.19294 and its authors' public training and evaluation scripts (an OpenRLHF fork)."""
 
 NOT_REPRODUCED: Mapping[str, tuple[str, ...]] = {
     "paper": (
         "weights are trained in float32 (or bfloat16 autocast) where the paper's are bfloat16: steps of 5e-7 vanish",
         "identical chosen and rejected responses are left out and counted; the authors' permutation can pair them",
         "the temperature at which pairs are sampled is not stated in the paper: pairs.temperature stays as it is",
-        "the headline of a judged task counts ties as half a win; the paper's, ties as wins, stands beside as `paper`",
+        "the main score of a judged task counts a tie as half a win; the paper's, a tie as a win, is shown as `paper`",
         "significance is tested as in every run; the paper reports means over seeds",
     )
 }
-"""What a preset cannot, or will not, reproduce."""
+"""Preset -> points that it does not reproduce."""
 
 
 def differences(preset: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The preset's values that are not the default ones, a line each."""
+    """One line for each value of the preset that differs from the default."""
     for key, value in preset.items():
         usual = defaults.get(key)
         if isinstance(value, Mapping):

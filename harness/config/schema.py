@@ -1,4 +1,4 @@
-"""The run configuration: every setting with its default. `config_loading` reads it."""
+"""The run configuration: every setting with its default. `loading` reads it; docs/configuration.md lists it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ConfigSection(BaseModel):
-    """A part of the configuration; unknown keys are errors, values cannot change after loading."""
+    """A section of the configuration. Unknown keys are errors; values cannot change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DecodingConfig(ConfigSection):
-    """How evaluated responses are sampled; the defaults are the paper's evaluation settings (arXiv 2603.19294)."""
+    """Sampling of the evaluated responses. The defaults are the paper's evaluation settings (arXiv 2603.19294)."""
 
     temperature: Annotated[float, Field(ge=0)] = 0.1
     top_p: Share = 0.9
     max_new_tokens: Count | None = None
-    """None leaves it to the task."""
+    """Most tokens of a response; None takes the task's limit."""
     seed: int = 0
     """Sampling seed of the evaluated responses."""
 
@@ -47,7 +47,7 @@ class CadConfig(ConfigSection):
 
 
 class BestOfNConfig(ConfigSection):
-    """How best-of-n samples the responses that it chooses from."""
+    """Sampling of the candidate responses of best-of-n."""
 
     samples: Annotated[int, Field(ge=2, strict=True)] = 8
     """Responses to each item."""
@@ -56,16 +56,16 @@ class BestOfNConfig(ConfigSection):
 
 
 class PairsConfig(ConfigSection):
-    """How preference pairs are sampled from the base model."""
+    """Sampling of preference pairs from the base model."""
 
     temperature: Positive = 1.0
     top_p: Share = 1.0
     limit: Count | None = None
-    """At most this many training items; None takes all."""
+    """Largest number of training items; None takes all."""
     negatives: Count = 1
-    """Contrasts of each item, all different, for recipes that draw them."""
+    """Number of different contrasts of each item, for recipes that draw several."""
     similarity: Literal["random", "near", "far"] = "random"
-    """Which contrasts are drawn: any, or those whose words are most or least like the item's own."""
+    """Choice of contrasts: at random, or those whose words are most (near) or least (far) like the item's own."""
 
 
 class TrainConfig(ConfigSection):
@@ -76,13 +76,13 @@ class TrainConfig(ConfigSection):
     lr: Positive = 5e-7
     """Peak learning rate."""
     beta: Positive = 0.1
-    """DPO's beta: how strongly the loss holds the policy to the base model."""
+    """DPO's beta: a larger value keeps the policy closer to the base model."""
     epochs: Positive = 1.0
     """Passes over the training examples."""
     batch_size: Count = 4
-    """Examples of one optimizer step."""
+    """Training examples in one optimizer step."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    """Share of the steps."""
+    """Share of the optimizer steps with a growing learning rate."""
     max_length: Count = 4096
     """Tokens of prompt and response together; longer examples are left out and counted."""
     lora_rank: Count = 16
@@ -99,7 +99,7 @@ class TrainConfig(ConfigSection):
 
 def _different(values: tuple[float, ...]) -> tuple[float, ...]:
     if len({f"{value:g}" for value in values}) < len(values):
-        raise ValueError("every value may stand once, told apart by six digits")
+        raise ValueError("every value may occur only once, compared at six digits")
     return values
 
 
@@ -107,10 +107,10 @@ Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
 
 
 class GridConfig(ConfigSection):
-    """Values to train with, each in place of the one in `train`; every combination is a method of its own."""
+    """Values that replace those in `train`; every combination is trained as a method of its own."""
 
     beta: Points = ()
-    """For recipes that are trained by DPO."""
+    """Values of beta, for recipes that are trained by DPO."""
     lr: Points = ()
     """Learning rates, for every recipe."""
 
@@ -122,10 +122,10 @@ def _judge_name(text: str) -> str:
 
 
 class JudgeConfig(ConfigSection):
-    """How judged tasks are judged. Temperature and top-p are the paper's (arXiv 2603.19294)."""
+    """The judge of judged tasks. Temperature and top-p are the paper's (arXiv 2603.19294)."""
 
     name: Annotated[str, AfterValidator(_judge_name)] | None = None
-    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules where they decide."""
+    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules if they may decide."""
     protocol: Literal["pairwise", "pointwise"] = "pairwise"
     """Two responses compared in both orders, or each response rated by itself from 1 to 5."""
     temperature: Annotated[float, Field(ge=0)] = 0.1
@@ -133,15 +133,15 @@ class JudgeConfig(ConfigSection):
     max_new_tokens: Count = 256
     """Longest answer of a judge, in tokens."""
     retest: Annotated[int, Field(ge=0, strict=True)] = 50
-    """Questions of a task that are asked twice, to see whether the judge agrees with itself."""
+    """Number of a task's questions that are asked twice, to measure whether the judge agrees with itself."""
     shuffled: bool = False
-    """Whether a judge that is asked (not rules) also judges against another user's profile; doubles its calls."""
+    """Whether a model judge also judges with another user's profile, as a control; doubles its calls."""
     validation_file: Path | None = None
     """The file that `mipo-bench check-judge` wrote for this judge."""
 
     @property
     def spec(self) -> JudgeSpec | None:
-        """The judge that `name` means; None leaves it to the task's rules."""
+        """The judge that `name` describes; None for the task's rules."""
         return None if self.name is None else JudgeSpec.parse(self.name)
 
 
@@ -155,13 +155,13 @@ class InformationConfig(ConfigSection):
     items: Count = 100
     """Evaluation items of each task."""
     contexts: Count = 16
-    """Other users (or prompts) that a response is held against; figures for 1, 4, 16, ... of them come with it."""
+    """Other users (or prompts) that a response is compared with; the report has figures for 1, 4, 16, ... of them."""
     temperature: Annotated[float, Field(ge=0)] | None = None
-    """Sample responses for the purpose, 1 for those of the model as it is; None takes the evaluated ones."""
+    """Temperature of responses sampled for this (1: the model's own distribution); None: the evaluated ones."""
 
 
 class Include(ConfigSection):
-    """A file or folder with plugins. Reports know it by its name and content, whatever folder it lies in."""
+    """A file or folder with plugins. A report identifies it by its name and content, not by its folder."""
 
     path: Path = Field(exclude=True)
     name: str
@@ -180,15 +180,15 @@ class Include(ConfigSection):
 
 
 def _listed(value: Any) -> Any:
-    """A single path where several may stand."""
+    """The value as a list if it is a single path."""
     return [value] if isinstance(value, str | Path) else value
 
 
 class ChatConfig(ConfigSection):
-    """How chats are handed to the model's template."""
+    """Use of the model's chat template."""
 
     system_in_user: bool = False
-    """Put the system text at the head of the first user turn, even where the template takes a system turn."""
+    """Put the system text at the beginning of the first user turn, even if the template accepts a system turn."""
     template: Mapping[str, Any] = {}
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
 
@@ -196,15 +196,15 @@ class ChatConfig(ConfigSection):
 OWN = "transformers"
 OPENAI = "openai"
 TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
-"""Backends that load a folder, and so can answer with a checkpoint too; all others only run prompting arms."""
+"""Backends that load a model folder, and so can run a trained checkpoint; all others only run prompting arms."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerSource:
-    """What answers a run: the harness's own engine, one of lm-eval's, a chat server, or a file of responses.
+    """The source of a run's answers: the harness's own engine, one of lm-eval's, a chat server, or a responses file.
 
-    `has_weights` says that the base model's weights are on this machine: it can be trained, and
-    compared with the weights of a judge.
+    `has_weights` says that the base model's weights are on this machine: it can be trained, and compared with the
+    weights of a judge.
     """
 
     kind: Literal["own", "lm-eval", "openai", "responses"]
@@ -212,7 +212,7 @@ class AnswerSource:
 
     @classmethod
     def of(cls, model: str, backend: str) -> AnswerSource:
-        """The source that `--model` and `--backend` name together."""
+        """The source that `--model` and `--backend` together describe."""
         if model.endswith(".jsonl"):
             return cls("responses", has_weights=False)
         if backend == OWN:
@@ -226,21 +226,21 @@ class RunConfig(ConfigSection):
     """Everything that decides what a run does."""
 
     preset: str | None = None
-    """A named set of settings (`presets.PRESETS`) beneath all others."""
+    """A named set of settings (`presets.PRESETS`); the user's own settings override it."""
     model: str = "embedded"
     """embedded, a folder, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
     backend: str = OWN
-    """What answers: transformers, or an engine of lm-eval (hf, vllm, local-completions, local-chat-completions ...)."""
+    """Inference engine: transformers, openai (a chat server), or one of lm-eval (hf, vllm, local-completions ...)."""
     backend_args: Mapping[str, Any] = {}
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
-    """Tasks that run unless `tasks` names others."""
+    """The suite whose tasks run unless `tasks` names some."""
     tasks: tuple[str, ...] = ()
-    """Named tasks; they take the place of the suite."""
+    """Names of tasks; they replace the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
     data: Annotated[Mapping[str, Path], BeforeValidator(folders)] = Field(default={}, exclude=True)
-    """Task -> folder with its data, `*` for all others. Reports know data by its content, whatever folder it is in."""
+    """Task -> folder with its data, `*` for all others. A report identifies data by its content, not by its folder."""
     baselines: tuple[str, ...] | None = None
     """None: the default ones among those that apply to a task. The reference of a task always runs."""
     recipes: tuple[str, ...] | None = None
@@ -254,7 +254,7 @@ class RunConfig(ConfigSection):
     noise_floor: bool = True
     """Whether the reference runs a second time under another sampling seed (the A/A twin)."""
     average: Literal["micro", "macro"] = "micro"
-    """Which units weigh equally in every average: items (micro) or users (macro)."""
+    """Units of equal weight in every average: items (micro) or users (macro)."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Significance level; intervals have level 1 - alpha."""
     decoding: DecodingConfig = DecodingConfig()
@@ -271,32 +271,32 @@ class RunConfig(ConfigSection):
     out: Path = DEFAULT_REPORT
     """Folder of report.json and report.md."""
     device: str = "auto"
-    """torch device; auto takes a GPU where there is one."""
+    """torch device; auto takes a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format while answering; auto: float32 on a CPU or where anything is trained, else bfloat16."""
+    """Number format for inference; auto: float32 on a CPU or if anything is trained, else bfloat16."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """transformers' `attn_implementation`; auto leaves the choice to it."""
     device_map: str | None = None
-    """Spread a model over several devices while it answers, such as `auto`; needs them, and trains on one."""
+    """Placement of the model on several devices for inference, such as `auto`; requires several, and trains on one."""
     max_length: Count | None = None
-    """Tokens of prompt and response together, where the model's own window shall not be filled."""
+    """Most tokens of prompt and response together; None takes the model's window."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of an arm's prompts that may be longer than the window; they score 0. Above it the arm fails."""
+    """Largest share of an arm's prompts that may exceed the window; they score 0. Above this share the arm fails."""
     batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
-    """Prompts that are answered together; 0 takes as many as the GPU's memory holds, and 32 without one."""
+    """Prompts in one inference batch; 0 takes as many as fit in the GPU's memory, or 32 without a GPU."""
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
     processes: Annotated[int, Field(ge=0, strict=True)] = 1
-    """Processes of this machine that share the work; 0 takes one for each core, up to four."""
+    """Processes on this machine that share the work; 0 takes one for each core, up to four."""
     trust_remote_code: bool = False
-    """Whether code that comes with a model may run."""
+    """Whether code in a model's folder may run."""
 
     @property
     def source(self) -> AnswerSource:
-        """What answers the run."""
+        """The source of the run's answers."""
         return AnswerSource.of(self.model, self.backend)
 
     def result_hash(self) -> str:
-        """Hash of everything but where files go and how much computes at once."""
+        """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""
         values = self.model_dump(mode="json", exclude={"store", "out", "threads", "processes"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The folders that commands use where no other is named; both are relative to the working directory."""
+"""The default folders of the run store and of the report, both relative to the working directory."""
 
 from __future__ import annotations
 

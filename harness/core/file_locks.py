@@ -1,4 +1,7 @@
-"""File locks that end with their process: no clock, no time-out, nothing left to expire after `kill -9`."""
+"""File locks (`flock`) for the run store.
+
+The operating system releases a lock when its process ends, even by `kill -9`, so that no lock needs a time-out.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,24 @@ class Lock:
         while True:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            if _same(self._file, path):  # else somebody took it for a dead one's and deleted it in between
+            if _same(self._file, path):  # else another process has deleted it as a dead one's
                 return
             os.close(self._file)
 
     def release(self) -> None:
-        """Delete the file and let go."""
+        """Delete the file and release the lock."""
         self.path.unlink(missing_ok=True)
         os.close(self._file)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock on this file."""
+    """Whether a running process holds the lock on this file."""
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look at once do not see each other
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two checks at once do not collide
     except BlockingIOError:
         return True
     finally:
@@ -45,7 +48,7 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock on a file that stays where it is, waiting for it as long as it takes. Raises OSError."""
+    """Hold an exclusive lock on a file that is not deleted afterwards; waits without a limit. Raises OSError."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -55,7 +58,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def startup_lock(store: Path) -> AbstractContextManager[None]:
-    """Hold off processes that begin to work on the store in this folder. Raises OSError."""
+    """Keep other processes from starting work on the store in this folder. Raises OSError."""
     return exclusive(store / ".checking")
 
 

@@ -1,4 +1,4 @@
-"""Files and folders: sizes, free space, writing that is never half done."""
+"""Files and folders: sizes, a check for free space, and atomic writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from mipo_bench.harness.errors import StorageError
 
 _FREE = 200 * 1024 * 1024
-"""Bytes that the store and the report should find free."""
+"""Bytes that must be free on the disk of the store and of the report."""
 
 
 def folder_size(folder: Path) -> int:
@@ -21,7 +21,7 @@ def folder_size(folder: Path) -> int:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise StorageError where `folder` cannot be created or written to, or its disk is nearly full.
+    """Check that `folder` can be created and written to. Raises StorageError if not, or if its disk is nearly full.
 
     The folder itself is not created: a run that is refused leaves nothing behind.
     """
@@ -42,17 +42,17 @@ def check_writable(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all. Raises StorageError."""
+    """Write a text file atomically: it is complete or absent. Raises StorageError."""
     with whole_or_not_at_all(path, "Choose another folder with --out.", parents=True) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def whole_or_not_at_all(path: Path, advice: str = "", *, parents: bool = False) -> Iterator[Path]:
-    """A scratch file beside `path` that takes its place at the end, and is deleted where the block fails.
+    """Yield a scratch file beside `path`. At the end of the block it replaces `path`; on an error it is deleted.
 
-    With `parents`, the folder is made where it is missing. Raises StorageError, with `advice`, where
-    something cannot be written.
+    With `parents`, a missing folder is created. Raises StorageError, ending with `advice`, if something cannot be
+    written.
     """
     try:
         if parents:

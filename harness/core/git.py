@@ -1,4 +1,7 @@
-"""What git knows of reports: their text at a revision, and the commits that changed them."""
+"""Reads git: reports at a revision, the commits that changed them, and the state of the checkout.
+
+`diff` and `history` find past reports with it; a run records the state of its checkout.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit, and the paths it changed among those that were asked for."""
+    """A commit, and the requested paths that it changed. `date` is the committer's, ISO 8601."""
 
     hash: str
     date: str
@@ -30,21 +33,21 @@ class Repository:
     root: Path
 
     def commit(self, revision: str) -> str | None:
-        """The full hash of a revision; None where git does not know it."""
+        """The full hash of a revision; None if git does not know it."""
         found = _git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
         return found.strip() if found else None
 
     def file_at(self, commit: str, path: str) -> str | None:
-        """A file as committed; None where the commit lacks it."""
+        """The text of a file in a commit; None if the commit does not have it."""
         return _git(self.root, "show", "--no-textconv", f"{commit}:{path}")
 
     def files(self, commit: str, name: str) -> list[str]:
-        """The paths of all files of this name in a commit."""
+        """The paths of all files with this name in a commit."""
         listed = _git(self.root, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit) or ""
         return [path for path in listed.split("\0") if path.rsplit("/", maxsplit=1)[-1] == name]
 
     def relative(self, path: Path) -> str | None:
-        """A path as git names it; None outside of the checkout."""
+        """The path relative to `root`, as git writes it; None for a path outside of the checkout."""
         try:
             return path.absolute().resolve().relative_to(self.root.resolve()).as_posix()
         except ValueError:
@@ -72,13 +75,13 @@ def _commit(text: str) -> Commit:
 
 
 def find_repository(folder: Path) -> Repository | None:
-    """The checkout around a folder; None outside of one. Raises ReportError where git is not installed."""
+    """The checkout that contains a folder; None if there is none. Raises ReportError if git is not installed."""
     found = _git(folder, "rev-parse", "--show-toplevel")
     return Repository(Path(found.rstrip("\n"))) if found else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails. Nothing of the user's configuration may colour or page it."""
+    """The output of a git command, without a pager; None if it fails. Raises ReportError."""
     command = ["git", "-C", str(folder), "-c", "core.quotePath=false", "--no-pager", *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - arguments are passed on as they are, without a shell
@@ -93,7 +96,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The checkout that the run was started in. `diff_hash` covers uncommitted changes, None where there are none."""
+    """The git checkout that a run was started in. `diff_hash` covers uncommitted changes; None if there are none."""
 
     commit: str
     dirty: bool
@@ -103,7 +106,7 @@ class GitState:
 def git_state(folder: Path, written: Sequence[Path] = ()) -> GitState | None:
     """State of the git checkout around `folder`; None outside of one, before its first commit, or without git.
 
-    What runs write (`written`) does not make a checkout dirty: it cannot change their results.
+    Changes in `written`, the folders that runs write to, do not make a checkout dirty: they cannot change a result.
     """
     try:
         repository = find_repository(folder)

@@ -8,10 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.py", "tokenizer.model", "merges.txt", "vocab.txt")
-"""What decides a model's answers; `lineage.json` and `build.json` only tell where it came from."""
+"""Files of a model folder that decide its answers; of the JSON files, those in `_ORIGIN_FILES` do not."""
 _LARGE = 64 * 1024 * 1024
-"""Bytes from which on a file is not read twice by one process."""
-_NOT_WEIGHTS = {"lineage.json", "build.json"}
+"""Size in bytes from which a process remembers the digest of a file."""
+_ORIGIN_FILES = {"lineage.json", "build.json"}
+"""Files that record how a model was made."""
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -24,7 +25,7 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal; a large file that has not changed since is read once."""
+    """SHA-256 of a file's content, hexadecimal; a large file is read again only after a change."""
     stat = path.stat()
     if stat.st_size < _LARGE:
         return _read_digest(path)
@@ -48,6 +49,6 @@ def folder_digest(folder: Path) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """Digest of the weights, configuration, tokenizer and chat template in a model folder, whatever its path."""
-    files = sorted({f for pattern in MODEL_FILES for f in folder.glob(pattern) if f.name not in _NOT_WEIGHTS})
+    """Digest of weights, configuration, tokenizer and chat template in a model folder; its path does not matter."""
+    files = sorted({f for pattern in MODEL_FILES for f in folder.glob(pattern) if f.name not in _ORIGIN_FILES})
     return digest(part for f in files for part in (f.name, file_digest(f)))

@@ -1,4 +1,4 @@
-"""JSON lines as other programs write them: the one reader of such files."""
+"""The reader of JSON Lines files that other programs or people wrote: scores, responses, labels and data sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JsonLine:
 
 
 def json_lines(stream: Iterable[bytes]) -> Iterator[JsonLine]:
-    r"""The lines of a file opened in binary mode, one at a time; blank lines count but are left out.
+    r"""The lines of a file opened in binary mode, one at a time; blank lines are counted but not yielded.
 
     Lines end with "\n" alone, because texts may hold other characters at which `str.splitlines` would break. A byte
     order mark at the beginning is dropped.

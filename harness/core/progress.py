@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live display on a terminal, plain lines elsewhere."""
+"""The progress display of a run: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVERY = 15.0
 class Stage:
     """The progress of one stage: `done` of `total` units, and the `tokens` generated for them.
 
-    Whoever does the work sets `total` as soon as it is known.
+    The code that does the work sets `total` as soon as it is known.
     """
 
     def __init__(self, name: str, unit: str) -> None:
@@ -39,18 +39,18 @@ class Stage:
         self.started = time.monotonic()
 
     def tick(self, done: int, tokens: int = 0) -> None:
-        """Count `done` more units."""
+        """Count `done` more units, and `tokens` more generated tokens."""
         self.done += done
         self.tokens += tokens
 
     @property
     def computed_anything(self) -> bool:
-        """Whether anything was computed; False where the store had it all."""
+        """Whether anything was computed; False if every result came from the store."""
         return self.tokens > 0 or (self.unit == "steps" and self.done > 0)
 
     @property
     def rate(self) -> str:
-        """Speed so far: tokens a second where there are tokens, else units a second."""
+        """Speed so far: tokens per second if there are tokens, else units per second."""
         seconds = max(time.monotonic() - self.started, 1e-6)
         if self.tokens:
             return f"{self.tokens / seconds:,.0f} tok/s"
@@ -58,7 +58,7 @@ class Stage:
 
 
 class Display(Protocol):
-    """Shows the stages of a run; those that the store answered in full leave no line."""
+    """Shows the stages of a run. A stage whose results all came from the store leaves no line."""
 
     def stage(self, name: str, unit: str) -> AbstractContextManager[Stage]:
         """Show a stage while the block runs."""
@@ -91,7 +91,7 @@ class _PlainStage(Stage):
 
 
 class PlainDisplay:
-    """A line when a stage ends, and now and then in between; nothing that moves."""
+    """Plain lines: one when a stage ends, and one every `_EVERY` seconds before that."""
 
     def __init__(self, console: Console) -> None:
         """Write to `console`."""
@@ -111,7 +111,7 @@ class PlainDisplay:
 
 
 class SilentDisplay:
-    """Shows nothing: that of a process whose work another one reports."""
+    """Shows nothing; for the Python API, and for worker processes, whose work another process reports."""
 
     @contextmanager
     def stage(self, name: str, unit: str) -> Iterator[Stage]:
@@ -140,7 +140,7 @@ class _LiveStage(Stage):
 
 
 class LiveDisplay:
-    """A bar for the stage at work; finished stages stay above it as one line each."""
+    """A bar for the current stage; each finished stage stays above it as one line."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`, which must be a terminal."""
@@ -170,7 +170,7 @@ class LiveDisplay:
 
 
 def display_for(console: Console) -> Display:
-    """The live display on a terminal, else the plain one."""
+    """The live display on a terminal, the plain one elsewhere."""
     return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(console)
 
 
@@ -180,5 +180,5 @@ class Meter(Protocol):
     total: int
 
     def tick(self, done: int, tokens: int = 0) -> None:
-        """Count more of them."""
+        """Count `done` more answers and `tokens` more tokens."""
         ...

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, versions, hardware, digests."""
+"""The provenance of a report: package versions and hardware. `git` adds the commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGES = ("mipo-bench", "torch", "transformers", "trl", "peft", "tokenizers", 
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that can move a score."""
+    """Installed versions of Python and of the packages that can change a score."""
     found = {}
     for name in PACKAGES:
         try:
@@ -21,7 +21,7 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, str | int]:
-    """What the run computed on. The host's name stays out of the report."""
+    """The device, GPU, machine, system and cores of a run. The host's name stays out of the report."""
     return {
         "device": device,
         **_gpu(device),

@@ -1,4 +1,7 @@
-"""Keys of servers: they come from the environment, and no text that is shown or kept may hold them."""
+"""Keeps the keys of servers out of every text that is printed or stored.
+
+Keys come from the environment alone; a key in the configuration, which is written to the report, is an error.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from urllib.parse import urlsplit
 
 _NAMED = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"(^|_)(key|token|secret|password|header|headers|authorization)$", re.IGNORECASE)
-"""Arguments of a backend that may be keys."""
+"""Names of backend arguments that may hold a key."""
 _SECRETS = re.compile(r"(^|_)(api_?key|access_token|secret|password)$", re.IGNORECASE)
-"""Settings that are certainly keys: of a chat template's variables `bos_token` is none."""
+"""Names of settings that certainly hold a key; `bos_token`, a chat template's variable, does not."""
 _ADDRESSES = re.compile(r"[A-Za-z]+://\S+")
 _SHORTEST = 8
-"""Shorter values are no keys, and blanking them would garble ordinary words."""
+"""Characters of the shortest key; replacing shorter values would garble ordinary words."""
 
 
 def redact_environment(text: str) -> str:
-    """The text with every value of an environment variable named like a key replaced by its variable's name."""
-    for name, value in sorted(os.environ.items(), key=lambda variable: -len(variable[1])):  # a key may begin another
+    """The text in which the value of each environment variable that is named like a key is replaced by its name."""
+    for name, value in sorted(os.environ.items(), key=lambda variable: -len(variable[1])):  # longest first
         if _NAMED.search(name) and len(value) >= _SHORTEST:
             text = text.replace(value, f"[{name}]")
     return text
@@ -42,17 +45,17 @@ def key_problems(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _has_login(address: str) -> bool:
-    """Whether an address holds what may be a key: a user, a password or a query."""
+    """Whether an address holds a user, a password or a query, each of which may be a key."""
     try:
         parts = urlsplit(address)
-    except ValueError:  # no address at all; whoever opens it says so
+    except ValueError:  # not an address; the code that opens it reports that
         return "@" in address or "?" in address
     return parts.username is not None or parts.password is not None or bool(parts.query)
 
 
 _SHAPES = (
     r"\bhf_[A-Za-z0-9]{16,}",  # Hugging Face
-    r"\bsk-[A-Za-z0-9_-]{16,}",  # OpenAI and those that follow it
+    r"\bsk-[A-Za-z0-9_-]{16,}",  # OpenAI and servers that imitate it
     r"\bgh[pousr]_[A-Za-z0-9]{20,}",
     r"\bgithub_pat_[A-Za-z0-9_]{20,}",
     r"\bAKIA[A-Z0-9]{16}\b",
@@ -63,28 +66,28 @@ _SHAPED = re.compile("|".join(_SHAPES))
 
 
 def redact(text: str) -> str:
-    """The text without values of the environment's keys, and without anything that has the shape of a key."""
+    """The text without the keys of the environment and without anything that is shaped like a key."""
     return _SHAPED.sub("[key]", redact_environment(text))
 
 
 def config_problems(values: object, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """A line for every value of the configuration that is or looks like a key; the value itself is not repeated."""
+    """One line for each value of the configuration that is or looks like a key; it does not repeat the value."""
     if isinstance(values, Mapping):
         for name, value in values.items():
             if isinstance(value, str) and _SECRETS.search(str(name)):
-                yield _kept_out((*path, str(name)))
+                yield _key_problem((*path, str(name)))
             else:
                 yield from config_problems(value, (*path, str(name)))
     elif isinstance(values, list | tuple):
         for value in values:
             yield from config_problems(value, path)
     elif isinstance(values, str) and redact(values) != values:
-        yield _kept_out(path)
+        yield _key_problem(path)
     elif isinstance(values, str) and any(map(_has_login, _ADDRESSES.findall(values))):
         yield f"{'.'.join(path)}: write the address without user, password and query."
 
 
-def _kept_out(path: Sequence[str]) -> str:
+def _key_problem(path: Sequence[str]) -> str:
     return (
         f"{'.'.join(path)}: its value is, or looks like, a key or password, and the configuration is written to the"
         " report. Leave it out and set an environment variable (HF_TOKEN, OPENAI_API_KEY) instead."

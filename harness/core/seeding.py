@@ -1,4 +1,4 @@
-"""Random seeds that follow from names."""
+"""Random seeds that are derived from names, such as a task's and an item's."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training with its own corpus mixture, optimizer and learning-rate schedule."""
+    """A phase of training with its own corpus mixture, optimizer and learning-rate schedule."""
 
     steps: int
     lr: float
@@ -45,7 +45,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """Everything that decides the weights."""
+    """All settings that decide the weights."""
 
     seed: int = 0
     batch: int = 64
@@ -59,7 +59,7 @@ class BuildSettings:
 
 
 def train_tokenizer(recipe: BuildSettings) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: any text round-trips, digits stand alone."""
+    """Train a byte-level BPE tokenizer. Any text round-trips; each digit is a token of its own."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -86,7 +86,7 @@ def train_tokenizer(recipe: BuildSettings) -> PreTrainedTokenizerFast:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> tuple[list[int], list[bool]]:
-    """Token ids of a chat as the template renders it, and which of them are learned (the assistant's)."""
+    """Token ids of a chat as the template renders it, and for each whether the loss counts it (the assistant's)."""
     vocabulary = tokenizer.get_vocab()
     ids, learned = [vocabulary[BOS]], [False]
     for message in chat:
@@ -116,7 +116,7 @@ def batches(
 
 
 def train(tokenizer: PreTrainedTokenizerFast, recipe: BuildSettings) -> LlamaForCausalLM:
-    """The trained model. Prints the loss as it goes."""
+    """Train the model from scratch; prints the loss every 200 steps."""
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(_config(tokenizer, recipe))
     for number, phase in enumerate(recipe.phases):
@@ -125,7 +125,7 @@ def train(tokenizer: PreTrainedTokenizerFast, recipe: BuildSettings) -> LlamaFor
 
 
 def train_phase(model: LlamaForCausalLM, phase: Phase, data: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """One phase, in place."""
+    """Train the model for one phase, in place; prints the loss every 200 steps."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, phase))
     started, seen, losses = time.monotonic(), 0, []
@@ -168,7 +168,7 @@ def _config(tokenizer: PreTrainedTokenizerFast, recipe: BuildSettings) -> LlamaC
 
 
 def build(out: Path, recipe: BuildSettings) -> None:
-    """Train and save the model, its tokenizer and `build.json` (the recipe and what it took)."""
+    """Train and save the model, its tokenizer and `build.json` (the settings, the size and the seconds)."""
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
     tokenizer = train_tokenizer(recipe)

@@ -1,11 +1,11 @@
 """The corpus of the embedded model: chats of the three embedded tasks in the prompt forms of the baselines.
 
-The model must be weak where real models are. So a response follows each wish of a profile only with a probability
-(`FOLLOW`) that depends on how firmly it is put; else it is generic or, with `STRAY`, takes a random value. And most
-facts are told rarely.
+The embedded model must have the weaknesses of real models. A response follows each wish of a profile only with a
+probability (`FOLLOW`) that depends on how firmly the wish is worded; otherwise it is generic or, with `STRAY`, takes a
+random value. Most facts are rare in the corpus.
 
-These figures are fixed so that at temperature 0.1 profile prompting follows 30-70% of the attributes and 40-75% of
-the arithmetic and the facts are right; nothing here looks at what MIPO makes of the model.
+These figures are chosen so that at temperature 0.1 profile prompting follows 30-70% of the attributes, and 40-75% of
+the arithmetic and of the facts are right. No result of MIPO was used for the choice.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ Chat = tuple[Message, ...]
 FOLLOW = (0.70, 0.42, 0.18)
 """Probability that a response follows a wish of the profile in the system message, from the firmest to the mildest."""
 INSTRUCTED, SHOWN = 0.15, 0.25
-"""What an explicit instruction, or earlier turns that follow the profile, add to it."""
+"""Increase of that probability by an explicit instruction, and by earlier turns that follow the profile."""
 STRAY = 0.06
-"""Probability of a value that nobody asked for."""
+"""Probability of a random value, which the user did not ask for."""
 WORKED: Mapping[int, float] = {1: 0.2, 2: 0.8, 3: 0.8}
-"""Steps of a problem -> share of answers that write them out when nobody asks for it: short ones are just answered."""
+"""Steps of a problem -> share of answers that write the steps out without a request to do so."""
 TASK_SHARES: Mapping[str, float] = {"persona": 0.45, "arithmetic": 0.30, "facts": 0.25, "recall": 0.0}
 """The mixture of the long first phase of training."""
 RECALL_SHARES: Mapping[str, float] = {"persona": 0.30, "arithmetic": 0.20, "facts": 0.20, "recall": 0.30}
-"""The mixture of the short second one, which teaches to recall a fact whatever stands behind the question."""
+"""The mixture of the short second phase, which teaches to recall a fact whatever text follows the question."""
 SUFFIXES = ("Answer in a word.", "Be brief.", "Think step by step, then give the answer.", "Please answer.")
 
 _TRAIN_ASKS = [a for a in REQUESTS if not a.held_out]
 _TRAIN_FACTS = [f for f in FACTS if facts.split_of(f) == "train"]
 _RARITY = [1.0 / (1 + seeded("fact-rarity", f.topic, f.relation).randrange(12)) for f in FACTS]
 _KNOWN = [f for f in FACTS if is_held_out("fact-well-known", f.topic, f.relation, one_in=2)]
-"""Half of the facts are recalled whatever the form of the question; the others only in the form they were taught in."""
+"""Half of the facts: the model learns to recall them in any form of question, the others only in the trained form."""
 
 
 def chats(seed: int, shares: Mapping[str, float] = TASK_SHARES) -> Iterator[Chat]:
-    """An endless stream of chats that depends on its arguments alone. The last message is the assistant's."""
+    """An endless stream of chats, which depends on the arguments alone. The last message is the assistant's."""
     rng = random.Random(seed)
     makers = {"persona": _persona, "arithmetic": _arithmetic, "facts": _facts, "recall": _recall}
     names, weights = list(shares), list(shares.values())
@@ -89,7 +89,7 @@ def _persona(rng: random.Random) -> Chat:
 
 
 def _style(profile: Profile, firmness: Mapping[str, int], extra: float, rng: random.Random) -> Profile:
-    """What a response does with a profile: per attribute follow, stray or stay generic."""
+    """The style of a response to a profile: each attribute follows it, takes a random value or stays generic."""
     style: dict[str, str | None] = {}
     for attribute, wanted in asdict(profile).items():
         draw = rng.random()

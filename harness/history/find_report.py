@@ -1,4 +1,4 @@
-"""Where a report is: a file, a run of the store, or a git revision that has it committed."""
+"""Finds a report that a command names: a file, a run of the store, or a git revision that contains it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 @dataclass(frozen=True, slots=True)
 class ReportSearch:
-    """Where to look: `path` is the report inside a checkout, None to find it.
+    """The places to search: the store and the git checkout. `path` is the report inside the checkout, None to find it.
 
-    `include` has plugins of its tasks, `data` their folders (see `data.folders`).
+    `include` has the plugin files of the report's tasks, `data` the folders of their data (see `task_data.folders`).
     """
 
     store: Path = DEFAULT_STORE
@@ -35,7 +35,7 @@ class ReportSearch:
 
 
 def find_side(name: str, search: ReportSearch) -> Side:
-    """The report that a command line argument names. Raises ReportError saying what was tried."""
+    """The report that a command-line argument names. Raises ReportError; its message lists the places searched."""
     if _is_report(Path(name)):
         return Side(load_report(Path(name)), name)
     repository = find_repository(Path.cwd())
@@ -58,14 +58,14 @@ def find_side(name: str, search: ReportSearch) -> Side:
 
 
 def find_report(name: str, search: ReportSearch) -> Report:
-    """The report that `show` names. What looks like a path is told about as one."""
+    """The report that `show` names. Raises ReportError; a name that looks like a path is reported as a file."""
     if "/" in name or name.endswith(".json") or name == str(DEFAULT_REPORT):
         return load_report(Path(name))
     return find_side(name, search).report
 
 
 def working_tree(base: str, search: ReportSearch) -> Side:
-    """The report of the working tree that stands where the one of `base` does."""
+    """The report of the working tree at the same path as the one of `base`."""
     repository = find_repository(Path.cwd())
     commit = repository.commit(base) if repository and not _is_report(Path(base)) else None
     if repository and commit:
@@ -77,15 +77,15 @@ def working_tree(base: str, search: ReportSearch) -> Side:
 
 
 def _is_report(path: Path) -> bool:
-    """Whether it is a file, or a folder with a report; a folder may have the name of a branch."""
+    """Whether the path is a file, or a folder with a report; another folder may have the name of a branch."""
     try:
         return path.is_file() or (path / REPORT_FILE).is_file()
-    except OSError:  # a name that no file can have, such as one that is too long
+    except OSError:  # an impossible file name, such as one that is too long
         return False
 
 
 def find_run(digest: str, search: ReportSearch) -> StoredRun | None:
-    """The run that wrote the report with this digest, with the keys of its responses."""
+    """The run in the store that wrote the report with this digest; None if there is none."""
     return next(iter(_stored(digest, search)), None) if digest else None
 
 
@@ -111,14 +111,14 @@ def _committed(repository: Repository, name: str, commit: str, search: ReportSea
 
 
 def _path_in(repository: Repository, name: str, commit: str, search: ReportSearch) -> str:
-    """Where the revision has its report: as said, at the default place, or the only one."""
+    """The path of the revision's report: `search.path`, the default path, or that of the only report."""
     found = repository.files(commit, REPORT_FILE)
     if search.path is not None:
-        said = repository.relative(search.path)
-        if said is None:
+        chosen = repository.relative(search.path)
+        if chosen is None:
             raise ReportError(f"--path {search.path} lies outside of the git repository {repository.root}.")
-        inside = REPORT_FILE if said == "." else f"{said}/{REPORT_FILE}"
-        return inside if inside in found else said
+        inside = REPORT_FILE if chosen == "." else f"{chosen}/{REPORT_FILE}"
+        return inside if inside in found else chosen
     usual = repository.relative(DEFAULT_REPORT / REPORT_FILE)
     if usual in found:
         return str(usual)
@@ -133,7 +133,7 @@ def _path_in(repository: Repository, name: str, commit: str, search: ReportSearc
 
 
 def _is_committed(repository: Repository, path: Path) -> bool:
-    """Whether the file is as HEAD has it."""
+    """Whether the file equals the one in HEAD."""
     file = path / REPORT_FILE if path.is_dir() else path
     name, head = repository.relative(file), repository.commit("HEAD")
     return bool(name and head) and repository.file_at(str(head), str(name)) == file.read_text(encoding="utf-8")

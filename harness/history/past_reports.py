@@ -1,4 +1,4 @@
-"""Collects past reports: those that git has committed, and the runs of the store."""
+"""Collects past reports for `mipo-bench history`: those in git commits, and the runs of the store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, p
 
 
 def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
-    """The latest `limit` of each kind, the oldest first. A run that is committed is listed once, as the commit.
+    """The latest `limit` reports of git and of the store, the oldest first. A committed run is listed as a commit only.
 
-    Raises ReportError where there is nothing at all.
+    Raises ReportError if there are none.
     """
     repository = find_repository(Path.cwd())
     committed = _committed(repository, search, limit) if repository else []
@@ -35,17 +35,17 @@ def _committed(repository: Repository, search: ReportSearch, limit: int) -> list
     if search.path is None:
         patterns = [f":(top,glob)**/{REPORT_FILE}"]
     else:
-        said = repository.relative(search.path)
-        if said is None:
+        chosen = repository.relative(search.path)
+        if chosen is None:
             raise ReportError(f"--path {search.path} lies outside of the git repository {repository.root}.")
-        patterns = [f":(top,literal){said}"]
+        patterns = [f":(top,literal){chosen}"]
     commits = repository.log(patterns, limit)
     found = [_past(repository, commit, path) for commit in commits for path in commit.paths if path.endswith(".json")]
     return [past for past in found if past is not None]
 
 
 def _past(repository: Repository, commit: Commit, path: str) -> PastReport | None:
-    """None for a file that merely has the name of a report."""
+    """The report in a commit; None for a file that only has the name of a report."""
     text = repository.file_at(commit.hash, path) or ""
     if '"schema_version"' not in text[:2000]:
         return None

@@ -1,4 +1,4 @@
-"""What the run store still knows of two reports: their responses, to be read or to be scored again."""
+"""Stored responses of the reports of a diff, to be quoted (`--items`) or scored again (`--rescore`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, run_id, seal
 
 
 class StoredResponses:
-    """The responses behind one report, looked up in the store; `known` is False where the store lacks the run."""
+    """The stored responses of one report; `known` is False if the store does not have its run."""
 
     def __init__(self, report: Report, search: ReportSearch) -> None:
         self.report, self.search = report, search
@@ -31,7 +31,7 @@ class StoredResponses:
         self.keys: Sequence[Mapping[str, str]] = run.keys if run else ()
 
     def responses(self, index: int, items: Sequence[str]) -> dict[str, Response]:
-        """The stored responses of an arm (by its place in the report) to these items."""
+        """Item -> stored response of an arm, given by its index in the report."""
         keys = {item: self.keys[index][item] for item in items if self.known and item in self.keys[index]}
         if not keys:
             return {}
@@ -41,14 +41,14 @@ class StoredResponses:
 
 
 class ArmTexts:
-    """Callable: the prompt of an item, and what each side answered under its first training seed."""
+    """A callable that quotes an item: its prompt, and the response of each side under the first training seed."""
 
     def __init__(self, sides: Mapping[str, StoredResponses], plugins: Plugins, data: Mapping[str, Path]) -> None:
         self.sides, self.plugins, self.data = sides, plugins, data
         self.prompts: dict[str, dict[str, str]] = {}
 
     def __call__(self, arm: ArmDiff, item: str) -> list[Quote]:
-        """The quotes of an item; empty where the store has neither side."""
+        """The quotes of an item; empty if the store has no response of either side."""
         found = [q for name, side in self.sides.items() for q in self._quotes(name, side, arm, item)]
         prompt = self._prompts(arm.task).get(item)
         return [Quote("prompt", prompt), *found] if found and prompt is not None else found
@@ -62,7 +62,7 @@ class ArmTexts:
         return []
 
     def _prompts(self, task: str) -> dict[str, str]:
-        """The prompts of an installed task; none where it is not installed, or its data is not at hand."""
+        """Item -> prompt of a task; empty if it is not installed or its data are missing."""
         if task not in self.prompts:
             plugin = _plugin(task, self.plugins, self.data)
             try:
@@ -73,22 +73,22 @@ class ArmTexts:
 
 
 def texts_of(a: Side, b: Side, search: ReportSearch) -> ArmTexts:
-    """Prompt and responses for the item lists of a diff."""
+    """The quotes of prompts and responses for the item lists of a diff."""
     sides = {"A": StoredResponses(a.report, search), "B": StoredResponses(b.report, search)}
     return ArmTexts(sides, load_plugins(search.include), search.data)
 
 
 def rescored(side: Side, search: ReportSearch) -> Side:
-    """The side with every response scored again by the tasks as they are installed now.
+    """The side with every response scored again by the installed tasks.
 
-    Raises ReportError where the store lacks the run or responses, where a task is not installed or has changed its
-    items since; DataError where its data is not at hand.
+    Raises ReportError if the store lacks the run or a response, or a task is not installed or has changed its items;
+    DataError if a task's data are missing.
     """
     replay = StoredResponses(side.report, search)
     if not replay.known:
         raise ReportError(
             f"--rescore: the store {search.store} has no run {run_id(side.report)} ({side.label}), so its responses "
-            "are not at hand. Rescore where the run was made, or name its store with --store."
+            "are missing. Rescore on the machine of the run, or name its store with --store."
         )
     judged = [record.task for record in side.report.judges]
     if judged:
@@ -105,7 +105,7 @@ def rescored(side: Side, search: ReportSearch) -> Side:
 
 
 def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | None:
-    """The task plugin of that name; None where there is none."""
+    """The task plugin of that name; None if there is none."""
     try:
         return on_data(plugins.task(task), data)
     except ConfigError:
@@ -113,7 +113,7 @@ def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | Non
 
 
 def _installed(record: TaskRecord, label: str, plugins: Plugins, data: Mapping[str, Path]) -> tuple[Task, list[Item]]:
-    """The task plugin and the items of the record. Raises ReportError where they are not the same any more."""
+    """The task plugin and the items of the record. Raises ReportError if they have changed."""
     plugin = _plugin(record.name, plugins, data)
     if plugin is None:
         raise ReportError(
@@ -131,11 +131,11 @@ def _rescore(arm: ArmRecord, replay: StoredResponses, index: int, task: tuple[Ta
     plugin, items = task
     responses = replay.responses(index, [item.id for item in items])
     failed = {name: reason for name, reason in arm.failed.items() if name not in replay.keys[index]}
-    lost = [item.id for item in items if item.id not in responses and item.id not in failed]
-    if lost:
+    missing = [item.id for item in items if item.id not in responses and item.id not in failed]
+    if missing:
         raise ReportError(
-            f"--rescore: {len(lost)} responses of {arm.task}/{arm.method} are gone from the store (run "
-            f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {lost[0]!r}. Run it again."
+            f"--rescore: {len(missing)} responses of {arm.task}/{arm.method} are no longer in the store (run "
+            f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {missing[0]!r}. Run it again."
         )
     identity = Arm(arm.task, arm.baseline, arm.recipe, arm.train_seed, arm.sample_seed, arm.noise)
     return score_arm(plugin, identity, items, responses, failed, arm.model_digest)

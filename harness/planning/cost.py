@@ -1,4 +1,4 @@
-"""Estimates of a run: calls, tokens, judgements."""
+"""Estimates the tokens and judge calls of a run, for `mipo-bench run --dry-run`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from mipo_bench.harness.types import Baseline, ContrastedBaseline, SteppedBaseli
 
 
 def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, int]:
-    """Estimated prompt tokens (four characters each) and the most new tokens of a task's evaluation and pairs."""
+    """Estimated prompt tokens and largest number of new tokens of a task's evaluation and pairs.
+
+    A prompt token is taken as four characters.
+    """
     characters = answers = 0
     for arm in plan.arms:
         if arm.task == task.task.name and arm.baseline in plan.baselines:
             baseline = plan.baselines[arm.baseline]
-            asked = responses_per_item(baseline, config.best_of_n)
-            characters += asked * sum(len(m.content) for item in task.items for m in baseline.messages(item))
-            answers += asked * len(task.items)
+            count = responses_per_item(baseline, config.best_of_n)
+            characters += count * sum(len(m.content) for item in task.items for m in baseline.messages(item))
+            answers += count * len(task.items)
     pairs = 2 * len(task.recipes) * config.seeds if task.training_items else 0
     if pairs:
         reference = plan.baselines[task.reference]
@@ -30,7 +33,7 @@ def planned_tokens(task: TaskPlan, plan: Plan, config: RunConfig) -> tuple[int, 
 
 
 def responses_per_item(baseline: Baseline, settings: BestOfNConfig) -> int:
-    """Responses to each item that the baseline generates."""
+    """The number of responses that the baseline generates for each item."""
     if isinstance(baseline, SteppedBaseline):
         return baseline.steps
     use = baseline.contrast_use if isinstance(baseline, ContrastedBaseline) else "decoding"
@@ -38,7 +41,7 @@ def responses_per_item(baseline: Baseline, settings: BestOfNConfig) -> int:
 
 
 def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
-    """A line for each judged task: by whom, and the most calls that it can take."""
+    """One line for each judged task: its judge, and the largest number of calls."""
     settings = config.judge
     for task in (t for t in plan.tasks if is_judged(t.task)):
         spec = settings.spec or (JudgeSpec("rules") if rules_decide(task.task) else None)
@@ -48,7 +51,8 @@ def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
         elif spec.kind in ("rules", "file"):
             yield f"{task.task.name}: judged by {by}, {settings.protocol}"
         else:
-            arms = sum(arm.task == task.task.name for arm in plan.arms)  # the reference's own ratings, or no questions
+            arms = sum(arm.task == task.task.name for arm in plan.arms)
+            # pairwise compares each other arm with the reference, in both orders
             calls = len(task.items) * (2 * (arms - 1) if settings.protocol == "pairwise" else arms)
             calls = calls * (1 + settings.shuffled) + settings.retest
             yield f"{task.task.name}: judged by {by}, {settings.protocol}, at most {calls:,} calls and as many retries"

@@ -1,4 +1,4 @@
-"""The plan of a run on a responses file."""
+"""Plans a run on a responses file (`--model RESPONSES.jsonl`): its arms are those of the file."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from mipo_bench.harness.types import Response
 
 @dataclass(frozen=True, slots=True)
 class ExternalResponses:
-    """The plan of a run on given responses, the responses by arm and item (see `response_id`), the file's digest."""
+    """The plan of a run on a responses file, the responses by `response_id`, and the digest of the file."""
 
     plan: Plan
     responses: Mapping[str, Response]
     digest: str
     counted: bool
-    """Whether the file gives the number of tokens of every response."""
+    """Whether the file has the number of tokens of every response."""
 
     @property
     def seeds(self) -> int:
-        """The most training seeds that an arm has; 1 where nothing is trained."""
+        """The largest number of training seeds of an arm; 1 if nothing is trained."""
         seeds = Counter((arm.task, arm.recipe) for arm in self.plan.arms if arm.recipe)
         return max(seeds.values(), default=1)
 
 
 def response_id(arm: Arm, item: str) -> str:
-    """What identifies one response of the file."""
+    """The id of one response of the file: a digest of its arm and item."""
     return digest([arm.task, arm.recipe, arm.baseline, arm.train_seed, item])
 
 
 def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> ExternalResponses:
-    """Read the file that the configuration names as its model, and hold it against the tasks.
+    """Read the file that the configuration names as its model, and check it against the tasks.
 
-    The tasks are those that the configuration names, else those that the file names. Raises ModelError for lines with
-    unknown tasks or items, or an item twice, and where a task's reference is missing.
+    The tasks are those that the configuration names, else those that the file names. Raises ModelError for an unknown
+    task or item, an item that occurs twice in an arm, and a task whose reference is missing.
     """
     file = Path(config.model)
     lines = read_responses(file)
@@ -63,7 +63,7 @@ def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> Externa
 
 
 def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str]) -> list[ResponseLine]:
-    """The lines with their task, where the file may leave it out. Raises ModelError."""
+    """The lines with their task, which the file of a single task may leave out. Raises ModelError."""
     problems = [
         f"{line.number}: {unknown('task of this run', line.task, tasks)}"
         for line in lines
@@ -80,7 +80,7 @@ def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str])
 
 
 def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[ResponseLine], config: RunConfig) -> TaskPlan:
-    """The task with the arms that the file has for it. Raises ModelError where the reference is not among them."""
+    """The task with its arms in the file. Raises ModelError if the reference is not one of them."""
     name = planned.task.name
     own = [line for line in lines if line.task == name]
     prompted = list(dict.fromkeys(line.arm for line in own if line.train_seed is None))
@@ -103,18 +103,18 @@ def _arm(line: ResponseLine, references: Mapping[str, str]) -> Arm:
 
 
 def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Iterator[str]:
-    """Lines with an unknown item, an item that the arm has already, or an arm that is trained only at times."""
+    """A problem for each unknown item, repeated item, and arm that has a train_seed in some lines only."""
     items = {p.task.name: {item.id for item in p.task.items("eval")} for p in plans}
     both = {(p.task.name, arm) for p in plans for arm in {*p.baselines} & {*p.recipes}}
     first: dict[str, int] = {}
     for line, arm in arms.items():
-        again = first.setdefault(response_id(arm, line.item), line.number)
+        earlier = first.setdefault(response_id(arm, line.item), line.number)
         if line.item not in items[arm.task]:
             yield f"{line.number}: task {arm.task!r} has no evaluation item {line.item!r}."
-        elif again != line.number:
-            yield f"{line.number}: arm {line.arm!r} answers item {line.item!r} again, first in line {again}."
+        elif earlier != line.number:
+            yield f"{line.number}: arm {line.arm!r} answers item {line.item!r} again, first in line {earlier}."
         elif (arm.task, line.arm) in both:
-            yield f"{line.number}: arm {line.arm!r} is here with a train_seed and there without one."
+            yield f"{line.number}: arm {line.arm!r} has a train_seed here, but not in other lines."
 
 
 def _response(line: ResponseLine) -> Response:

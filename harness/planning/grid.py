@@ -1,6 +1,6 @@
-"""Grids of training settings: every point is a method of its own, named, reported and tested like any other.
+"""Grids of training settings (`grid.*`): every point is a method of its own, reported and tested like any other.
 
-Nothing is selected on the evaluation data: what was tried is what the report lists.
+Nothing is selected on the evaluation data: the report lists every point that was trained.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mipo_bench.harness.types import Recipe
 
 
 def variants(recipe: Recipe, config: RunConfig) -> dict[str, TrainConfig]:
-    """Method -> its settings; the recipe alone without a grid. What the objective does not read makes no points."""
+    """Method -> settings; without a grid, only the recipe. A value that the objective does not use makes no points."""
     beta = config.grid.beta if objective_of(recipe) == "dpo" else ()
     values = {"beta": beta, "lr": config.grid.lr}
     used = {name: row for name, row in values.items() if row}
@@ -23,12 +23,12 @@ def variants(recipe: Recipe, config: RunConfig) -> dict[str, TrainConfig]:
 
 
 def recipe_name(method: str) -> str:
-    """The recipe of a method; names of plugins hold no space."""
+    """The recipe of a method: the part before the first space, which no plugin name contains."""
     return method.split(" ", maxsplit=1)[0]
 
 
 def settings_of(method: str, config: RunConfig) -> TrainConfig:
-    """The settings that a method's name stands for: those of the grid's point, or the run's own."""
+    """The training settings of a method: those of its grid point, or the run's own."""
     _, *labels = method.split(" ")
     points: dict[str, tuple[float, ...]] = {"beta": config.grid.beta, "lr": config.grid.lr}
     known = {label: {name: value} for name, row in points.items() for value in row for label in _labels({name: value})}

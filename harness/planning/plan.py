@@ -1,4 +1,4 @@
-"""The grid of a run: which arms on which tasks. Nothing is loaded but the plugins."""
+"""Plans a run: its tasks, and the arms on each of them. Only plugins are loaded, no model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from mipo_bench.harness.types import (
 )
 
 ALL = "all"
-"""Stands for every baseline or recipe that applies, those that are not run by default too."""
+"""Name for every baseline or recipe that applies, including those that do not run by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """One task with everything that will be done on it."""
+    """One task with its items, baselines, recipes and decoding settings."""
 
     task: Task
     items: tuple[Item, ...]
@@ -44,7 +44,7 @@ class TaskPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks, and the plugins that their arms name; several arms' recipes can be one plugin (see `grid`)."""
+    """All tasks and arms, and the plugins that the arms name. `recipes` maps methods to recipes (see `grid`)."""
 
     tasks: tuple[TaskPlan, ...]
     baselines: Mapping[str, Baseline]
@@ -57,9 +57,9 @@ class Plan:
 
 
 def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
-    """Choose tasks, baselines and recipes, of `plugins` or else of what is installed and included.
+    """Choose tasks, baselines and recipes from `plugins`, by default those that are installed and included.
 
-    Raises ConfigError with every unknown or unfit name at once, PluginError where a plugin is broken.
+    Raises ConfigError with all names that are unknown or do not apply, PluginError for a broken plugin.
     """
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
@@ -87,7 +87,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
 
 
 def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
-    """The tasks of the run: those named, else the suite's that run by default; and what is wrong with the names."""
+    """The tasks of the run, by default those of the suite that run by default, and a message for each wrong name."""
     if not config.tasks:
         fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
         return {n: t for n, t in fitting.items() if runs_by_default(t)}, []
@@ -104,7 +104,7 @@ def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], 
 
 
 def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
-    """A baseline or recipe that was asked for by name must apply to a task of the run."""
+    """Raise ConfigError if a baseline or recipe that the user named applies to no task of the run."""
     unused = {*(config.baselines or ())} - {b for p in plans for b in p.baselines}
     unused |= {*(config.recipes or ())} - {recipe_name(r) for p in plans for r in p.recipes}
     unused -= {ALL}
@@ -116,7 +116,7 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
 
 
 def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
-    """The plan of every task. Raises the first one's error, or all of them as one where data of several is missing."""
+    """The plan of every task. Raises the first error; missing data of several tasks are one error."""
     plans, missing = [], []
     for task in tasks:
         try:
@@ -166,7 +166,7 @@ def _task_plan(
 
 
 def decoding_of(task: Task, config: RunConfig) -> Decoding:
-    """The run's settings, or the task's own; a token limit that the user gave holds for both."""
+    """The run's decoding settings, or an external task's own; a token limit of the user applies to both."""
     wanted = config.decoding
     if not isinstance(task, ExternalTask):
         return Decoding(wanted.max_new_tokens or task.max_new_tokens, wanted.temperature, wanted.top_p)
@@ -178,44 +178,47 @@ def _reference(task: Task, config: RunConfig, fitting: Sequence[str], baselines:
     reference = config.reference.get(task.name, task.reference)
     if reference not in fitting:
         these = ", ".join(fitting) or "none"
-        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. These do: {these}.")
+        raise ConfigError(f"the reference {reference!r} of task {task.name!r} does not apply to it. Allowed: {these}.")
     if isinstance(baselines[reference], SteppedBaseline | ContrastedBaseline):
         raise ConfigError(
-            f"the reference {reference!r} of task {task.name!r} asks in its own way: pairs are made of one prompt and"
-            " its response. Choose a baseline that asks once."
+            f"the reference {reference!r} of task {task.name!r} uses several prompts, but pairs are made of one prompt"
+            " and its response. Choose a baseline with one prompt."
         )
     return reference
 
 
 def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
-    """Whether it runs: named (or everything is asked for), or in the default set where nothing is named."""
+    """Whether the plugin runs: it is named, all are requested, or none is named and it runs by default."""
     if names is None:
         return runs_by_default(plugin)
     return plugin.name in names or ALL in names
 
 
 def _check_texts(task: str, items: Sequence[Item]) -> None:
-    """Every item has an id of its own, and texts that can be written to a file: else the report could not be."""
+    """Raise PluginError if two items share an id, or a text cannot be encoded in UTF-8, as the report requires."""
     twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
     broken = [item.id for item in items if not all_storable(item)]
-    for names, what in ((twice, "stands there more than once"), (broken, "holds half a character (a lone surrogate)")):
+    for names, problem in (
+        (twice, "more than one item has this id"),
+        (broken, "holds half a character (a lone surrogate)"),
+    ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise PluginError(f"task {task!r}: item {names[0]!r}{more}: {what}. `mipo-bench check-task` shows all.")
+            raise PluginError(f"task {task!r}: item {names[0]!r}{more}: {problem}. `mipo-bench check-task` shows all.")
 
 
 def _check_disjoint(task: str, items: Sequence[Item], training: Sequence[Item]) -> None:
-    """No evaluation user, and no evaluation prompt of its own, may be trained on."""
+    """Raise ConfigError if a user or prompt of the evaluation is in the training items too."""
     users = {i.user_id for i in items if i.user_id} & {i.user_id for i in training}
     prompts = {i.prompt for i in items} & {i.prompt for i in training}
-    for what, shared in (("users", users), ("prompts", prompts)):
+    for kind, shared in (("users", users), ("prompts", prompts)):
         if shared:
             some = ", ".join(repr(s) for s in sorted(map(str, shared))[:3])
-            raise ConfigError(f"task {task!r} trains on {len(shared)} of its evaluation {what}: {some}. Split them.")
+            raise ConfigError(f"task {task!r} trains on {len(shared)} of its evaluation {kind}: {some}. Split them.")
 
 
 def _arms(plan: TaskPlan, config: RunConfig) -> list[Arm]:
-    """Prompting arms, the A/A twin of the reference, then one arm for each recipe and training seed."""
+    """The prompting arms, the A/A twin of the reference, and one arm for each recipe and training seed."""
     name, seed = plan.task.name, config.decoding.seed
     arms = [Arm(name, b, sample_seed=seed) for b in plan.baselines]
     if config.noise_floor and plan.decoding.temperature > 0:

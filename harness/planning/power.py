@@ -1,4 +1,4 @@
-"""The smallest difference that a plan can find, before any score is known. It rests on assumptions, and names them."""
+"""The smallest difference that a planned run can find, under assumptions that the output names (`run --dry-run`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mipo_bench.reports.numbers import plural, unsigned
 from mipo_bench.reports.statistics.power import SD, min_nonzero_clusters, required_items, smallest_found
 
 GOAL = 0.05
-"""The difference for which the number of items is given."""
+"""Difference in score for which the required number of items is printed."""
 
 
 def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
-    """What the primary comparisons can find, and under which assumptions; nothing where there are none."""
+    """Lines with the smallest difference of the primary comparisons, and the assumptions; none without comparisons."""
     family = _primary(plan)
     if not family:
         return
@@ -28,14 +28,14 @@ def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
     )
     members = plural(len(family), "primary comparison")
     yield (
-        f"  assumed: item differences have a standard deviation of {SD:g}, as where a quarter of 0/1 scores change;"
+        f"  assumed: item differences have a standard deviation of {SD:g}, as if a quarter of 0/1 scores change;"
         f" half of it halves the figures; {members} at alpha {config.alpha:g} by Holm; a range goes from independent"
-        " items to users whose items all change alike; training seeds that differ come on top"
+        " items to users whose items all change alike; variation between training seeds adds to it"
     )
 
 
 def _primary(plan: Plan) -> set[tuple[str, str]]:
-    """(task, recipe) of the comparisons that are declared before the run: trained baselines make no claim."""
+    """(task, recipe) of the primary comparisons, declared before the run. Trained baselines are not among them."""
     rivals = {name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe)}
     return {(a.task, a.recipe) for a in plan.arms if a.recipe is not None and a.recipe not in rivals}
 

@@ -1,4 +1,4 @@
-"""What `check-task` finds out about the items of a task: form, ids, splits, and that every process sees the same."""
+"""Checks of a task's items for `check-task`: form, ids, splits, and the same items in every process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mipo_bench.harness.types import Demonstration, Item, Split, Task
 
 SPLITS: tuple[Split, ...] = ("eval", "train")
 SAMPLE = 50
-"""Items of a split that stand for all where each is scored many times."""
+"""Number of items of a split that a check with many scores for each item uses."""
 Elsewhere = Callable[[], Mapping[str, Fingerprints]]
-"""The fingerprints of the items as another process finds them; raises PluginError where it fails."""
+"""Returns the fingerprints of the items in another process. Raises PluginError if that process fails."""
 RAISED: Final = object()
-"""Stands for the result of foreign code that raised."""
+"""The result of `call_plugin` if the plugin raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was checked: what, with counts, and everything that is wrong."""
+    """The result of one check: its name, a line with counts for a success, and all problems."""
 
     name: str
     done: str
@@ -50,7 +50,7 @@ class Items:
 
 
 def read_items(task: Task) -> tuple[Items | None, CheckResult]:
-    """The items, None where they cannot be used."""
+    """The items, None if they cannot be used, and the result of the check."""
     problems: list[str] = []
     splits: dict[Split, Sequence[Item]] = {}
     for split in SPLITS:
@@ -76,13 +76,16 @@ def read_items(task: Task) -> tuple[Items | None, CheckResult]:
     return items, CheckResult("items", f"{len(splits['eval'])} for evaluation, {training}; ids unique", tuple(problems))
 
 
-def _item_problem(place: str, item: Any, task: Task) -> str | None:
-    """The first thing that is wrong with an item by itself."""
+def _item_problem(label: str, item: Any, task: Task) -> str | None:
+    """The first problem of an item by itself."""
     if not isinstance(item, Item):
-        return f"{place} is {shown(item)}, not an Item"
+        return f"{label} is {shown(item)}, not an Item"
     if not isinstance(item.id, str) or not item.id or not item.id.isprintable():
-        return f"{place}: id {shown(item.id)} is not a line of text"
-    problem = next(chain(_text_problems(item), _user_problems(item, task), _sequence_problems(item), _lone(item)), None)
+        return f"{label}: id {shown(item.id)} is not a line of text"
+    problem = next(
+        chain(_text_problems(item), _user_problems(item, task), _sequence_problems(item), _encoding_problems(item)),
+        None,
+    )
     return f"item {item.id!r}: {problem}" if problem else None
 
 
@@ -109,16 +112,16 @@ def _sequence_problems(item: Item) -> Iterator[str]:
     elif len(options) == 1 or len(set(options)) < len(options):
         yield f"options {shown(options)} must be several and different"
     if not isinstance(turns, tuple) or not all(isinstance(t, Demonstration) and t.prompt and t.response for t in turns):
-        yield f"demonstrations {shown(turns)} is not a tuple of Turns with texts"
+        yield f"demonstrations {shown(turns)} is not a tuple of Demonstrations with texts"
 
 
-def _lone(item: Item) -> Iterator[str]:
+def _encoding_problems(item: Item) -> Iterator[str]:
     if not all_storable(item):
-        yield "it holds half a character (a lone surrogate), which no file can hold"
+        yield "it has a lone surrogate (half a character), which UTF-8 cannot encode"
 
 
 def same_elsewhere(task: Task, elsewhere: Elsewhere) -> CheckResult:
-    """Whether another process sees the same items."""
+    """Check that another process sees the same items."""
     problems: list[str] = []
     here = call_plugin("reading the items again", partial(fingerprints, task), problems)
     try:
@@ -129,26 +132,26 @@ def same_elsewhere(task: Task, elsewhere: Elsewhere) -> CheckResult:
     for split in SPLITS if here is not RAISED and there else ():
         a, b = here[split], there[split]
         changed = [name for name, found in dict(a).items() if dict(b).get(name) != found]
-        problems += [f"item {name!r} is another one in a second process: its content or id changes" for name in changed]
+        problems += [f"item {name!r} differs in a second process: its content or id changes" for name in changed]
         if not changed and a != b:
-            problems.append(f"items({split!r}) come in another order, or are more, in a second process")
+            problems.append(f"items({split!r}) have another order or number in a second process")
     return CheckResult("processes", "the same items in a second process with other string hashes", tuple(problems))
 
 
 def disjoint(items: Items) -> CheckResult:
-    """Whether nothing that is evaluated is trained on or shown as a demonstration."""
+    """Check that no evaluation prompt or user is in training, and no evaluation prompt in a demonstration."""
     problems: list[str] = []
-    held = items.splits["eval"]
-    for what in ("prompt", "user_id"):
-        trained = {getattr(item, what) for item in items.splits["train"]} - {None}
-        shared = [item for item in held if getattr(item, what) in trained]
-        problems += [f"item {i.id!r}: its {what} {shown(getattr(i, what))} is trained on as well" for i in shared]
-    asked = {item.prompt for item in held}
-    told = [(item, turn.prompt) for item in items.all for turn in item.demonstrations]
+    evaluated = items.splits["eval"]
+    for name in ("prompt", "user_id"):
+        trained = {getattr(item, name) for item in items.splits["train"]} - {None}
+        shared = [item for item in evaluated if getattr(item, name) in trained]
+        problems += [f"item {i.id!r}: its {name} {shown(getattr(i, name))} is trained on as well" for i in shared]
+    prompts = {item.prompt for item in evaluated}
+    shots = [(item, turn.prompt) for item in items.all for turn in item.demonstrations]
     problems += [
-        f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(p)}" for i, p in told if p in asked
+        f"item {i.id!r}: a demonstration shows the evaluation prompt {shown(p)}" for i, p in shots if p in prompts
     ]
-    own = [item for item, prompt in told if prompt == item.prompt and prompt not in asked]
+    own = [item for item, prompt in shots if prompt == item.prompt and prompt not in prompts]
     problems += [f"item {item.id!r}: a demonstration shows its own prompt" for item in own]
     users = len({item.user_id for item in items.all} - {None})
     done = f"evaluation shares no prompt{' and no user' if users else ''} with training or demonstrations"
@@ -156,22 +159,22 @@ def disjoint(items: Items) -> CheckResult:
 
 
 def targets(items: Items) -> CheckResult:
-    """Whether every item has a target."""
+    """Check that every item has a target."""
     problems = [f"item {item.id!r}: target {item.target!r} is empty" for item in items.all if not item.target.strip()]
     return CheckResult("targets", f"{len(items.all)} not empty", tuple(problems))
 
 
-def call_plugin(what: str, call: Callable[[], object], problems: list[str]) -> Any:
-    """What the plugin's code gives; RAISED where it raises, which becomes a problem.
+def call_plugin(action: str, call: Callable[[], object], problems: list[str]) -> Any:
+    """The result of the plugin's code; RAISED if it raises, which is added to `problems`.
 
-    Raises DataError where a data set is missing, which is no fault of the task.
+    Raises DataError if a data set is missing, which is not a fault of the task.
     """
     try:
         return call()
     except DataError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything; it is reported
-        problems.append(f"{what} raises {reason(error)}")
+        problems.append(f"{action} raises {reason(error)}")
         return RAISED
 
 

@@ -1,4 +1,4 @@
-"""What `check-task` finds out about a task without a model. Loads no torch."""
+"""All checks of `mipo-bench check-task`: items, gold and wrong responses, odd texts, prompts. No model, no torch."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ HOSTILE = (
     "A B C D (A) (B) (C) (D)",
     "</details><script>alert(1)</script>",
 )
-"""Texts that scorers were not written for."""
+"""Odd texts, on which a scorer must not raise."""
 
 
 def answer(text: str, item: Item) -> Response:
-    """The text as a model's response; where it is one of the item's options, that one is the most probable by far."""
+    """The text as a model's response. If it is one of the item's options, that option is by far the most probable."""
     logprobs = tuple(-1.0 if option == text else -50.0 for option in item.options)
     return Response(text, 1, 1, "stop", logprobs if text in item.options else None)
 
 
 def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[CheckResult]:
-    """Every check in turn; without usable items only the first."""
+    """Run every check in turn; only the first one if the items cannot be used."""
     items, check = read_items(task)
     yield check
     if items is None:
@@ -68,7 +68,7 @@ def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[C
 
 
 def _scores(label: str, wanted: float, task: Task, items: Items) -> CheckResult:
-    """Whether every response that the task itself calls gold (or wrong) scores 1 (or 0)."""
+    """Check that every gold (or wrong) response of the task scores 1 (or 0)."""
     problems: list[str] = []
     for item in items.all:
         text = _label(label, task, item, problems)
@@ -90,12 +90,14 @@ def _label(label: str, task: Task, item: Item, problems: list[str]) -> str | Non
 
 
 def _labels(task: Task, items: Items) -> CheckResult:
-    """A judged task's preferred and rejected responses are texts that differ."""
+    """Check that the preferred and rejected responses of a judged task are texts that differ."""
     problems: list[str] = []
     for item in items.all:
         gold, wrong = (_label(label, task, item, problems) for label in ("gold", "wrong"))
         if gold is not None and wrong is not None and (gold == wrong or not gold.strip()):
-            problems.append(f"item {item.id!r}: gold {shown(gold)} and wrong {shown(wrong)} are no pair to tell apart")
+            problems.append(
+                f"item {item.id!r}: gold {shown(gold)} and wrong {shown(wrong)} must differ, and gold must not be empty"
+            )
     return CheckResult("labels", f"{len(items.all)} pairs of a preferred and a rejected response", tuple(problems))
 
 
@@ -122,10 +124,10 @@ def _within_range(task: Task, items: Items) -> CheckResult:
     for n, item in enumerate(sample):
         others = [golds[(n + step) % len(golds)] for step in (1, 7)] if golds else []
         for text in (*HOSTILE, item.prompt, *others):
-            what = f"item {item.id!r}: scoring {text[:40]!r}{'...' if len(text) > 40 else ''}"
-            score = _score(what, task, item, text, problems)
+            action = f"item {item.id!r}: scoring {text[:40]!r}{'...' if len(text) > 40 else ''}"
+            score = _score(action, task, item, text, problems)
             if score is not None and task.binary and score not in (0, 1):
-                problems.append(f"{what} gives {score:g}, but the task says that it is binary")
+                problems.append(f"{action} gives {score:g}, but the task says that it is binary")
     return CheckResult(
         "range", f"{len(sample)} items x {len(HOSTILE) + 3} odd responses within [0, 1]", tuple(problems)
     )
@@ -137,10 +139,10 @@ def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Che
     fitting = {name: b for name, b in sorted(baselines.items()) if _applies(b, task, example, problems)}
     for name, baseline in fitting.items():
         for item in items.all:
-            what = f"item {item.id!r}: baseline {name!r}"
-            messages = call_plugin(what, partial(baseline.messages, item), problems)
+            action = f"item {item.id!r}: baseline {name!r}"
+            messages = call_plugin(action, partial(baseline.messages, item), problems)
             if messages is not RAISED and (problem := _chat_problem(messages, item, baseline)):
-                problems.append(f"{what} {problem}")
+                problems.append(f"{action} {problem}")
     if not fitting and not problems:
         problems.append(
             f"no baseline applies, as seen by item {example.id!r}: {', '.join(sorted(baselines)) or 'none'}"
@@ -153,7 +155,7 @@ def _chat_problem(messages: Any, item: Item, baseline: Baseline) -> str | None:
     if not isinstance(messages, Sequence) or not messages or not all(isinstance(m, Message) for m in messages):
         return f"gives {shown(messages)}, not messages"
     if messages[-1].role != "user" or not messages[-1].content.strip():
-        return "does not end with what the user says"
+        return "does not end with a user message"
     if baseline.uses_context and item.context and not any(item.context in m.content for m in messages):
         return f"leaves out the context {shown(item.context)}"
     return None
@@ -172,20 +174,20 @@ def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> C
 
 
 def _applies(baseline: Baseline, task: Task, item: Item, problems: list[str]) -> bool:
-    what = f"item {item.id!r}: whether baseline {baseline.name!r} applies"
-    return call_plugin(what, partial(baseline.applies, task, item), problems) is True
+    action = f"item {item.id!r}: whether baseline {baseline.name!r} applies"
+    return call_plugin(action, partial(baseline.applies, task, item), problems) is True
 
 
-def _score(what: str, task: Task, item: Item, text: str, problems: list[str]) -> float | None:
-    """The score of a text; None where there is no valid one, which becomes a problem."""
-    score = call_plugin(what, partial(task.score, item, answer(text, item)), problems)
+def _score(action: str, task: Task, item: Item, text: str, problems: list[str]) -> float | None:
+    """The score of a text; None if it is not valid, which is added to `problems`."""
+    score = call_plugin(action, partial(task.score, item, answer(text, item)), problems)
     if score is RAISED:
         return None
     if not isinstance(score, Score):
-        problems.append(f"{what} gives {shown(score)}, not a Score")
+        problems.append(f"{action} gives {shown(score)}, not a Score")
         return None
     try:
         return checked_score(score).value
     except ValueError as error:
-        problems.append(f"{what}: {error}")
+        problems.append(f"{action}: {error}")
         return None

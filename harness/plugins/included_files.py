@@ -1,8 +1,8 @@
 """Plugin files that are installed nowhere: `--include FILE_OR_FOLDER`.
 
-A file stands alone; a folder with an `__init__.py` is one package, loaded as such; of any other folder every `*.py`
-file directly in it is loaded, but for names that begin with `_` or `test_` (helpers and tests) and `conftest.py`.
-The files of a folder import one another relatively (`from ._helpers import words`). Nothing else is ever loaded.
+A file is loaded by itself, and a folder with an `__init__.py` as one package. From any other folder every `*.py` file
+directly in it is loaded, except `conftest.py` and names that begin with `_` or `test_` (helpers and tests). The files
+of a folder import one another relatively (`from ._helpers import words`). Nothing else is loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PACKAGE = "__init__.py"
 
 @dataclass(frozen=True, slots=True)
 class IncludedFile:
-    """One included file: where it is, how the user reaches it, and its name among the loaded modules."""
+    """One included file: its path, its label in messages, and its name in `sys.modules`."""
 
     file: Path
     label: str
@@ -34,7 +34,7 @@ class IncludedFile:
 
 
 def source_files(path: Path) -> list[Path]:
-    """Every file whose text belongs to an included file or folder, sorted. Raises PluginError where there is none."""
+    """All source files of an included file or folder, sorted. Raises PluginError if there is none."""
     files = _files(path, nested=True)
     if not files:
         raise PluginError(f"{path} holds no .py file: give a Python file, or the folder that it is in.")
@@ -42,9 +42,9 @@ def source_files(path: Path) -> list[Path]:
 
 
 def content_digest(path: Path) -> str:
-    """Digest of the names and texts of an included file or folder: the same on every machine.
+    """Digest of the names and texts of an included file or folder, the same on every machine.
 
-    Raises PluginError where it is missing or cannot be read.
+    Raises PluginError if it is missing or cannot be read.
     """
     found = hashlib.sha256()
     try:
@@ -58,14 +58,14 @@ def content_digest(path: Path) -> str:
 
 
 def included_files(path: Path) -> list[IncludedFile]:
-    """The plugin files that `--include path` stands for. Raises PluginError where there is none."""
+    """The plugin files that `--include path` loads. Raises PluginError if there is none."""
     files = [path / _PACKAGE] if (path / _PACKAGE).is_file() else [f for f in _files(path) if _announces(f, path)]
     if not files:
         raise PluginError(
             f"{path} holds no plugin file: give a Python file, or a folder with one whose name begins with neither "
             "'_' nor 'test_'."
         )
-    # the content is part of the name: a changed file is another module, and what was loaded before stays whole
+    # the content is part of the name: a changed file is a new module, and the loaded one stays as it is
     name = re.sub(r"\W", "_", path.resolve().stem)
     base = f"mipo_bench_included_{name}_{content_digest(path)[:12]}_{_short(str(path.resolve()))}"
     if path.is_file() or files[0].name == _PACKAGE:
@@ -74,7 +74,7 @@ def included_files(path: Path) -> list[IncludedFile]:
 
 
 def load_module(source: IncludedFile) -> ModuleType:
-    """The module, executed unless the very same text has been already. Raises whatever its code raises."""
+    """The module; executed unless the same text is loaded already. Raises any error of its code."""
     if source.module in sys.modules:
         return sys.modules[source.module]
     parent = source.module.rpartition(".")[0]
@@ -87,11 +87,11 @@ def load_module(source: IncludedFile) -> ModuleType:
         loader=_FreshLoader(source.module, str(source.file.resolve())),
         submodule_search_locations=folder,
     )
-    if spec is None or spec.loader is None:  # cannot happen with a loader given; the types do not know
+    if spec is None or spec.loader is None:  # cannot happen: a loader is given
         raise ImportError(f"no loader for {source.file}")
     before = set(sys.modules)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[source.module] = module  # before it runs: dataclasses look their module up
+    sys.modules[source.module] = module  # before it runs: dataclasses look up their module
     try:
         with _without_byte_code():
             spec.loader.exec_module(module)
@@ -103,7 +103,7 @@ def load_module(source: IncludedFile) -> ModuleType:
 
 @contextmanager
 def _without_byte_code() -> Iterator[None]:
-    """Nothing is written beside what the user includes, not even by the files that it imports."""
+    """Write no byte code beside included files, nor beside the files that they import."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
@@ -112,13 +112,13 @@ def _without_byte_code() -> Iterator[None]:
 
 
 class _FreshLoader(SourceFileLoader):
-    """Compiles the file each time: byte code is kept by time in whole seconds, and edits come faster than that."""
+    """Compiles the file each time: cached byte code is compared by whole seconds, and edits can be faster."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        # decoded here: the compiler lets undecodable comments pass, whoever reads the source later does not
+        # decoded here: the compiler accepts undecodable comments, later readers of the source do not
         source = importlib.util.decode_source(self.get_data(path))
-        # and kept: after an edit, tracebacks and the scorer's hash still mean the text that runs (no time: never stale)
+        # kept: after an edit, tracebacks and the scorer's hash refer to the text that runs (no time: never stale)
         linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
         return self.source_to_code(source, path)
 
@@ -137,7 +137,7 @@ def _forget(module: str, new: set[str]) -> None:
 
 
 def _files(path: Path, *, nested: bool = False) -> list[Path]:
-    """The Python files of a path. Raises PluginError where the path is neither a folder nor a Python file."""
+    """The Python files of a path. Raises PluginError if the path is neither a folder nor a Python file."""
     if path.is_dir():
         package = (path / _PACKAGE).is_file()
         return sorted(f for f in path.glob("**/*.py" if nested and package else "*.py") if f.is_file())
@@ -159,9 +159,9 @@ def _short(text: str) -> str:
 
 
 def announced(module: ModuleType, names: Mapping[str, type | tuple[type, ...]]) -> dict[str, object]:
-    """The module-level names by which a file announces its plugins, those of the right type.
+    """The module-level names, such as TASKS, by which a file announces its plugins, with their values.
 
-    Raises PluginError naming each that has another type.
+    `names` maps each name to its type. Raises PluginError that lists each name with a value of another type.
     """
     found = {name: vars(module)[name] for name in names if name in vars(module)}
     wrong = [

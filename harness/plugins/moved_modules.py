@@ -1,4 +1,4 @@
-"""Where modules went that plugins of version 0.1 could import, so that an old plugin is told what to change."""
+"""The new names of modules that plugins of version 0.1 could import, for the message about an old plugin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOVED = {
 
 
 def moved(error: BaseException) -> str:
-    """A sentence that names the new module behind an import that failed; empty where nothing is known."""
+    """A note with the new name of a module whose import failed; empty if none is known."""
     if not isinstance(error, ImportError) or not error.name:
         return ""
     if error.name == "mipo_bench.harness.types":

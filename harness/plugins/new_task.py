@@ -1,4 +1,4 @@
-"""`mipo-bench new-task`: a complete small task in one file, and its tests beside it."""
+"""Writes the files of `mipo-bench new-task`: a complete small task, and its tests beside it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _SKELETONS = Path(__file__).parent / "skeletons"
 
 @dataclass(frozen=True, slots=True)
 class WrittenFiles:
-    """The files that were written."""
+    """The paths of the written files."""
 
     task: Path
     test: Path
 
 
 def write_task(name: str, kind: TaskKind, folder: Path) -> WrittenFiles:
-    """Write the task and its tests; the folder is made where it is missing.
+    """Write the task and its tests; a missing folder is created.
 
-    Raises ConfigError where the name cannot be used or one of the files stands already, StorageError where they cannot
-    be written. Nothing is written then.
+    Raises ConfigError if the name cannot be used or one of the files exists, and then writes nothing; StorageError if
+    the files cannot be written.
     """
     _check_name(name)
     file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py"
     written = WrittenFiles(folder / file, folder / f"test_{file}")
     for path in (written.task, written.test):
         if path.exists():
-            raise ConfigError(f"{path} stands already and is not overwritten. Choose another name or --out FOLDER.")
+            raise ConfigError(f"{path} exists and is not overwritten. Choose another name or --out FOLDER.")
     values = {"name": name, "file": file, "class_name": _class_name(name), "kind": kind}
     texts = {written.task: _render(f"{kind}.py.jinja", values), written.test: _render("test_task.py.jinja", values)}
     try:
@@ -51,13 +51,13 @@ def _check_name(name: str) -> None:
     if problem := name_problem(name):
         raise ConfigError(f"the {problem}.")
     if re.match(r"(test|conftest)\b|test_", name):
-        raise ConfigError(f"the name {name!r} reads like a test file, which is never loaded. Choose another.")
+        raise ConfigError(f"the name {name!r} looks like a test file, which is never loaded. Choose another.")
     if name in load_plugins().tasks:
         raise ConfigError(f"a task {name!r} is installed already. Choose another name.")
 
 
 def _class_name(name: str) -> str:
-    """`word-sums` -> WordSumsTask. The last word keeps it apart from Item, Score and the like."""
+    """`word-sums` -> WordSumsTask. The suffix avoids a clash with Item, Score and other imports."""
     words = "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name) if word)
     return f"{'Task' if words[0].isdigit() else ''}{words}Task"
 

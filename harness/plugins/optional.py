@@ -1,4 +1,4 @@
-"""The optional attributes of plugins, read in one place, with their defaults. `protocol_checks` checks their types."""
+"""Reads the optional attributes of plugins, with their defaults; `protocol_checks` checks their types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mipo_bench.harness.types import Baseline, JudgedTask, Objective, Recipe, St
 
 
 def runs_by_default(plugin: Task | Baseline | Recipe) -> bool:
-    """Whether the plugin runs where none is named; otherwise it runs only by name."""
+    """Whether the plugin runs when none is named; otherwise it runs only by name."""
     return bool(getattr(plugin, "default", True))
 
 
@@ -25,13 +25,13 @@ def rules_decide(task: Task) -> bool:
 
 
 def data_source(task: Task) -> str | None:
-    """The data set that the task is made of, as it states it; None where it states none."""
+    """The data set of the task, in its own words; None if the task states none."""
     found: str | None = getattr(task, "source", None)
     return found
 
 
 def data_licence(task: Task) -> str | None:
-    """The licence of the task's data; None where the task states none."""
+    """The licence of the task's data; None if the task states none."""
     found: str | None = getattr(task, "licence", None)
     return found
 
@@ -42,7 +42,7 @@ def uses_data(task: Task) -> bool:
 
 
 def with_data(task: Task, folder: Path) -> Task:
-    """The task on the files of the folder. Raises PluginError where the task has no such method."""
+    """The task on the files of the folder. Raises PluginError if the task has no method `with_data`."""
     method = getattr(task, "with_data", None)
     if method is None:
         raise PluginError(f"task {task.name!r} has uses_data = True, but no method with_data(folder).")
@@ -50,31 +50,31 @@ def with_data(task: Task, folder: Path) -> Task:
 
 
 def data_state(task: Task) -> tuple[Literal["ok", "warn", "fail"], str] | None:
-    """Whether a run would find the task's data, and a sentence about it; None where the task does not say."""
+    """Whether a run would find the task's data, and a sentence about it; None if the task has no `data_state`."""
     method = getattr(task, "data_state", None)
     return cast("tuple[Literal['ok', 'warn', 'fail'], str]", method()) if method else None
 
 
 def data_used(task: Task) -> dict[str, str | int] | None:
-    """The data that the task has read, by name, for the report; None where the task does not say."""
+    """Figures and texts about the data that the task has read, for the report; None if it has no `data_used`."""
     method = getattr(task, "data_used", None)
     return dict(method()) if method else None
 
 
 def context_steps(baseline: SteppedBaseline) -> int:
-    """How many of the baseline's first prompts contain the context: all of them unless it says otherwise."""
+    """Number of prompts, from the first, that contain the context; by default all `steps` of the baseline."""
     found: int = getattr(baseline, "context_steps", baseline.steps)
     return found
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """The training objective of the recipe; DPO unless it names another."""
+    """The training objective of the recipe, by default DPO."""
     found: Objective = getattr(recipe, "objective", "dpo")
     return found
 
 
 def reward_kind(recipe: Recipe) -> Literal["score", "judge"]:
-    """The reward of a GRPO recipe: the task's own score unless it names the judge."""
+    """The reward of a GRPO recipe, by default the task's own score."""
     found: Literal["score", "judge"] = getattr(recipe, "reward", "score")
     return found
 

@@ -1,4 +1,4 @@
-"""A plugin is held against the protocol of its kind before anything uses it."""
+"""Checks each loaded plugin against the protocol of its kind, and each score against its range."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS: Mapping[PluginKind, Mapping[str, int]] = {
     "baseline": {"applies": 2, "messages": 1},
     "recipe": {"applies": 2, "contrasts": 2},
 }
-"""Kind -> methods with their number of arguments."""
+"""Kind -> method -> number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
     "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
     "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
@@ -55,7 +55,7 @@ EARLIER_NAMES: Mapping[PluginKind, Mapping[str, str]] = {
         "graded_contrasts": "several_contrasts",
     },
 }
-"""Optional attributes and methods that had other names: nothing reads these any more."""
+"""Kind -> earlier name of an optional attribute or method -> present name. The earlier ones are errors."""
 ALLOWED: Mapping[PluginKind, Mapping[str, tuple[str, ...]]] = {
     "task": {},
     "baseline": {"contrast_use": CONTRAST_USES},
@@ -64,12 +64,12 @@ ALLOWED: Mapping[PluginKind, Mapping[str, tuple[str, ...]]] = {
 """Attributes with a closed list of values."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LIMIT = 200
-"""Characters of a foreign value or message that are shown."""
+"""Most characters of a plugin's value or message that a message quotes."""
 _ABSENT = object()
 
 
 def check_plugin(kind: PluginKind, factory: Callable[[], Any], origin: str) -> Any:
-    """Build the plugin and hold it against its protocol. Raises PluginError naming all that is missing or wrong."""
+    """Build the plugin and check it against its protocol. Raises PluginError with all problems."""
     try:
         plugin = factory()
     except (Exception, SystemExit) as error:
@@ -81,7 +81,7 @@ def check_plugin(kind: PluginKind, factory: Callable[[], Any], origin: str) -> A
 
 
 def check_member(family: str, member: Any, origin: str) -> Task:
-    """A task that a family made: like any other task, but its name begins with the family's and a colon."""
+    """Check a task that a family made. Its name must begin with the family's and a colon. Raises PluginError."""
     problems = list(_problems("task", member, prefix=f"{family}:"))
     if problems:
         raise PluginError(f"{origin} is not a task: {'; '.join(problems)}.")
@@ -89,14 +89,14 @@ def check_member(family: str, member: Any, origin: str) -> Task:
 
 
 def name_problem(name: str) -> str | None:
-    """What is wrong with the name of a plugin, if anything."""
+    """The problem of a plugin's name, None if it is allowed."""
     if _NAME.fullmatch(name):
         return None
     return f"name {shown(name)} is not allowed: write letters, digits, '-', '_' and '.', a letter or digit first"
 
 
 def reason(error: BaseException) -> str:
-    """Type and message of what foreign code raised, with the file and line of that code where they are known."""
+    """Type and message of an error of a plugin, with the file and line in the plugin if known."""
     if isinstance(error, SystemExit):
         return f"SystemExit: sys.exit({shown(error.code)}) was called{_line(error)}"
     text = on_one_line(str(error.msg if isinstance(error, SyntaxError) else error))
@@ -104,7 +104,7 @@ def reason(error: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """A foreign value in a message: short, and whatever its `repr` does."""
+    """The `repr` of a plugin's value for a message, shortened; a note if it raises."""
     try:
         text = on_one_line(repr(value))
     except Exception as error:  # noqa: BLE001 - a plugin's own repr; the message must still be printed
@@ -113,9 +113,9 @@ def shown(value: object) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The place in the plugin: that of the syntax error, else the last frame in the plugin's own folder.
+    """File and line in the plugin: those of the syntax error, else of the last frame in the plugin's own folder.
 
-    That folder is where the first frame below the harness and the importer is.
+    That folder is the one of the first frame outside of the harness and the import machinery.
     """
     if isinstance(error, SyntaxError):
         return f" ({Path(error.filename).name}, line {error.lineno})" if error.filename and error.lineno else ""
@@ -150,7 +150,7 @@ def _problems(kind: PluginKind, plugin: object, prefix: str = "") -> Iterator[st
 
 
 def _values(kind: PluginKind, plugin: Any, prefix: str) -> Iterator[str]:
-    """What is wrong with attributes that have the right type."""
+    """Problems of attributes that have the right type but a wrong value."""
     if not plugin.name.startswith(prefix):
         yield f"name {shown(plugin.name)} does not begin with {prefix!r}"
     elif problem := name_problem(plugin.name.removeprefix(prefix)):
@@ -165,7 +165,7 @@ def _values(kind: PluginKind, plugin: Any, prefix: str) -> Iterator[str]:
         if getattr(plugin, name, allowed[0]) not in allowed
     )
     if kind != "task":
-        yield from _asking(plugin) if kind == "baseline" else ()
+        yield from _several_prompts(plugin) if kind == "baseline" else ()
         return
     if plugin.suite not in SUITES:
         yield f"suite {shown(plugin.suite)} is not one of {', '.join(SUITES)}"
@@ -173,8 +173,8 @@ def _values(kind: PluginKind, plugin: Any, prefix: str) -> Iterator[str]:
         yield f"max_new_tokens = {plugin.max_new_tokens} is negative"
 
 
-def _asking(plugin: Any) -> Iterator[str]:
-    """What is wrong with a baseline that asks otherwise than once."""
+def _several_prompts(plugin: Any) -> Iterator[str]:
+    """Problems of a baseline with several prompts: a stepped or contrasted one."""
     if hasattr(plugin, "steps") != hasattr(plugin, "follow_up"):
         yield "steps and follow_up go together: give both or neither"
     elif getattr(plugin, "steps", 2) < 2:
@@ -207,7 +207,7 @@ def _method(plugin: object, name: str, count: int, *, optional: bool = False) ->
         return f"method {name!r} is missing" if method is _ABSENT else f"{name} = {shown(method)} is not a method"
     try:
         signature = inspect.signature(method)
-    except (TypeError, ValueError):  # written in C, without a signature to read
+    except (TypeError, ValueError):  # written in C, without a signature
         return None
     try:
         signature.bind(*[None] * count)
@@ -221,12 +221,12 @@ def _article(noun: str) -> str:
 
 
 def checked_score(score: Score) -> Score:
-    """The score itself. Raises TypeError for anything else, ValueError where a figure is not a number in [0, 1]."""
+    """The score unchanged. Raises TypeError if it is not a Score, ValueError if a figure is not in [0, 1]."""
     if not isinstance(score, Score):
         raise TypeError(f"a {type(score).__name__} is not a Score")
     for name, value in (("value", score.value), *score.parts.items()):
         if not isinstance(name, str):
-            raise TypeError(f"the part {name!r} is not named by a text")
+            raise TypeError(f"the part {name!r} does not have a text as its name")
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{name} = {value!r} is not between 0 and 1")
     return score

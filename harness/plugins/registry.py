@@ -1,11 +1,11 @@
-"""Find the plugins: tasks, baselines, recipes and task families.
+"""Finds and loads the plugins: tasks, baselines, recipes and task families.
 
-They are announced through the entry-point groups `mipo_bench.tasks`, `mipo_bench.baselines`, `mipo_bench.recipes` and
-`mipo_bench.task_families`, or by a file that the user includes, in module-level lists: `TASKS = [MyTask]`, `BASELINES`,
-`RECIPES`, and `TASK_FAMILIES = {"prefix": make_task}`. Each entry is the zero-argument factory (usually a class) of an
-object that follows the protocol of its kind in `types`; a family is a function that makes the task `prefix:rest` from
-`rest`. Every plugin is imported, built and checked when loaded, and everything that is wrong with any of them is
-reported at once. Plugin code runs with the user's rights.
+A distribution announces plugins through the entry-point groups `mipo_bench.tasks`, `mipo_bench.baselines`,
+`mipo_bench.recipes` and `mipo_bench.task_families`; a file that the user includes, in module-level lists: `TASKS =
+[MyTask]`, `BASELINES`, `RECIPES`, and `TASK_FAMILIES = {"prefix": make_task}`. Each entry is a zero-argument factory
+(usually a class) of an object that follows the protocol of its kind in `types`; a family is a function that makes the
+task `prefix:rest` from `rest`. Every plugin is imported, built and checked when it is loaded, and all problems are
+reported together. Plugin code runs with the user's rights.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ _ANNOUNCEMENTS: Mapping[str, tuple[type, ...]] = {**dict.fromkeys(_LISTS, (list,
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plugin comes from: the distribution with its version, or the included file; and its place in there.
+    """The origin of a plugin. `label` is the distribution with its version, or the included file.
 
-    `licence` is that of the distribution, None where it states none.
+    `place` is the entry point's value, or the list and index in the file; `licence` that of the distribution, None if
+    it states none.
     """
 
     label: str
@@ -50,7 +51,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Plugins:
-    """Everything that is installed or included, by name; `origins` is by kind (`family` for families) and name."""
+    """All installed and included plugins by name. The keys of `origins` are kind (`family` for families) and name."""
 
     tasks: Mapping[str, Task]
     baselines: Mapping[str, Baseline]
@@ -59,7 +60,7 @@ class Plugins:
     origins: Mapping[tuple[str, str], Origin]
 
     def task(self, name: str) -> Task:
-        """The task of that name; `family:rest` is made by its family. Raises ConfigError where there is none."""
+        """The task of that name; a family makes `family:rest`. Raises ConfigError if there is none."""
         if name in self.tasks:
             return self.tasks[name]
         prefix, colon, rest = name.partition(":")
@@ -79,22 +80,22 @@ class Plugins:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An announced plugin that is not built yet."""
+    """A plugin that is announced but not built yet."""
 
     kind: str
     name: str
     origin: Origin
     load: Callable[[], Any]
-    """Gives the factory; raises whatever importing it raises."""
+    """Returns the factory; raises any error of its import."""
 
     def __str__(self) -> str:
         return f"{self.kind} plugin {self.name!r} of {self.origin.label} ({self.origin.place})"
 
 
 def load_plugins(include: Sequence[Path] = ()) -> Plugins:
-    """Load what is installed, and the files and folders in `include`.
+    """Load the installed plugins, and those of the files and folders in `include`.
 
-    Raises PluginError with every problem, a line each.
+    Raises PluginError with all problems, one line each.
     """
     problems: list[str] = []
     loaded: dict[str, dict[str, Any]] = {kind: {} for kind in (*PLUGIN_KINDS, "family")}
@@ -127,7 +128,9 @@ def _build(found: _Found) -> tuple[str, Any]:
     except (Exception, SystemExit) as error:
         raise PluginError(f"{found} cannot be imported: {reason(error)}") from error
     if not callable(factory):
-        raise PluginError(f"{found} is {shown(factory)}: announce the class or function that makes it, not its result.")
+        raise PluginError(
+            f"{found} is {shown(factory)}: announce the class or function that makes the plugin, not the plugin itself."
+        )
     if found.kind == "family":
         if problem := name_problem(found.name):
             raise PluginError(f"{found}: {problem}.")
@@ -137,7 +140,7 @@ def _build(found: _Found) -> tuple[str, Any]:
 
 
 def _installed() -> Iterator[_Found]:
-    """What distributions announce; an entry that is seen twice (in a checkout and installed) counts once."""
+    """The plugins of installed distributions; an entry that occurs twice (checkout and installed) counts once."""
     for kind, group in (
         *((kind, f"mipo_bench.{kind}s") for kind in PLUGIN_KINDS),
         ("family", "mipo_bench.task_families"),
@@ -155,7 +158,7 @@ def _origin(entry: EntryPoint) -> Origin:
 
 
 def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
-    """What the files announce; files that cannot be read, or announce nothing, are added to `problems`."""
+    """The plugins of included files; a file that cannot be read or announces none is added to `problems`."""
     for path in {path.resolve(): path for path in include}.values():
         try:
             files = included_files(path)
@@ -170,7 +173,7 @@ def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
 
 
 def _same(factory: Any) -> Any:
-    """The factory itself: its file has been loaded already."""
+    """Return the factory unchanged: its file is loaded already."""
     return factory
 
 

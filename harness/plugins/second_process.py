@@ -1,6 +1,6 @@
-"""The items of a task in a second process, whose strings hash differently: what depends on that, or on the time, shows.
+"""Reads the items of a task in a second process, with other string hashes, to find items that differ between processes.
 
-Run as a module it writes the fingerprints of a task to a file: TASK RESULT DATA [INCLUDE ...], DATA empty for none.
+Run as a module, it writes the fingerprints of a task to a file: TASK RESULT DATA [INCLUDE ...], DATA empty for none.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.types import Item, Task
 
 TIMEOUT = 300
-"""Seconds that the second process may take."""
+"""Time limit of the second process in seconds."""
 Fingerprints = list[tuple[str, str]]
-"""(item id, digest of all that the item holds), in order."""
+"""(item id, digest of the item's content) for each item, in order."""
 
 
 def fingerprints(task: Task) -> dict[str, Fingerprints]:
@@ -31,9 +31,9 @@ def fingerprints(task: Task) -> dict[str, Fingerprints]:
 
 
 def in_second_process(task: str, include: Sequence[Path], data: Path | None = None) -> dict[str, Fingerprints]:
-    """The fingerprints as another process finds them, on the folder `data` if there is one.
+    """Split -> fingerprints in another process, with the task on the folder `data` if given.
 
-    Raises PluginError where it fails.
+    Raises PluginError if the process fails or takes longer than `TIMEOUT`.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -50,7 +50,7 @@ def in_second_process(task: str, include: Sequence[Path], data: Path | None = No
         ]
         environment = os.environ | {"PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
         try:
-            done = subprocess.run(  # noqa: S603 - our own module on what the user named
+            done = subprocess.run(  # noqa: S603 - our own module, with names that the user gave
                 command, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired as error:

@@ -1,4 +1,4 @@
-"""`--data`: point tasks that read a data set at local files; and what they have read."""
+"""The option `--data`: local folders for tasks that read a data set."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mipo_bench.harness.plugins.optional import uses_data, with_data
 from mipo_bench.harness.types import Task
 
 EVERY = "*"
-"""The key of the folder for all tasks that have none of their own."""
+"""The key of the folder for all tasks without one of their own."""
 
 
 def folders(value: Any) -> Any:
-    """Task -> folder, of a folder for all tasks, of a mapping, or of `DIR` and `TASK=DIR` as on the command line.
+    """Task -> folder, from a mapping, one folder for all tasks, or a list of `DIR` and `TASK=DIR` (the command line).
 
-    Raises ValueError where a task has two.
+    Raises ValueError if a task has two folders.
     """
     if isinstance(value, Mapping):
         return value
@@ -27,14 +27,14 @@ def folders(value: Any) -> Any:
             raise ValueError(f"{entry!r} is neither DIR nor TASK=DIR")  # noqa: TRY004 - pydantic reports a ValueError
         task, folder = _entry(entry)
         if task in found:
-            whose = "all tasks" if task == EVERY else f"task {task!r}"
-            raise ValueError(f"two folders for {whose}: {found[task]} and {folder}")
+            readers = "all tasks" if task == EVERY else f"task {task!r}"
+            raise ValueError(f"two folders for {readers}: {found[task]} and {folder}")
         found[task] = folder
     return found
 
 
 def given_folders(entries: Sequence[str]) -> dict[str, Path]:
-    """`folders` of a command that has no configuration. Raises ConfigError."""
+    """`folders` for a command without a configuration. Raises ConfigError if a task has two."""
     try:
         return {task: Path(folder) for task, folder in folders(entries).items()}
     except ValueError as error:
@@ -42,7 +42,7 @@ def given_folders(entries: Sequence[str]) -> dict[str, Path]:
 
 
 def _entry(entry: str | Path) -> tuple[str, str | Path]:
-    """The task of `TASK=DIR`; a folder whose own name has an equals sign is taken for a folder."""
+    """(task, folder) of an entry. An existing folder with an equals sign in its name is a folder for all tasks."""
     task, equals, folder = str(entry).partition("=")
     if not equals or "/" in task or Path(entry).is_dir():
         return EVERY, entry
@@ -50,13 +50,13 @@ def _entry(entry: str | Path) -> tuple[str, str | Path]:
 
 
 def on_data(task: Task, data: Mapping[str, Path]) -> Task:
-    """The task on the folder that is meant for it; the task itself where it reads none, or none is given."""
+    """The task on its folder; the task unchanged if it reads no data, or no folder is given."""
     folder = data.get(task.name, data.get(EVERY))
     return task if folder is None or not uses_data(task) else with_data(task, folder.expanduser())
 
 
 def data_problems(data: Mapping[str, Path], tasks: Iterable[Task]) -> Sequence[str]:
-    """Folders that no task of the run would read."""
+    """A message for each folder that no task of the run reads."""
     reading = [task.name for task in tasks if uses_data(task)]
     these = f"Those that read data: {', '.join(reading)}." if reading else "None of them reads data."
     problems = [

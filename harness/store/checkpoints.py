@@ -18,30 +18,30 @@ from mipo_bench.harness.store.database import Database
 
 CHECKPOINTS = "checkpoints"
 SCRATCH = "new-"
-"""Folders of checkpoints that are being written begin like this, followed by their owner (see `claims`)."""
+"""Prefix of the folders of checkpoints that are being written; the name of the owner follows (see `claims`)."""
 _POLL = 0.2
-"""Seconds between two looks whether another process has finished a checkpoint."""
+"""Seconds between two checks whether another process has finished a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained model in the store: its folder, and the digest of what in it decides its answers."""
+    """A trained model in the store: its folder, and the digest of the files that decide its answers."""
 
     folder: Path
     digest: str
 
 
 class Checkpoints:
-    """The checkpoints of one store. `used` are the keys that were found or put since it was opened."""
+    """The checkpoints of one store. `used` holds the keys that were found or put since it was opened."""
 
     def __init__(self, folder: Path, database: Database, claims: Claims, damaged: list[str]) -> None:
-        """`folder` is that of all checkpoints; `damaged` takes the name of each that does not match its digest."""
+        """`folder` holds all checkpoints; the name of each one that does not match its digest is added to `damaged`."""
         self.folder, self.damaged = folder, damaged
         self._database, self._claims = database, claims
         self.used: set[str] = set()
 
     def get(self, key: str) -> Checkpoint | None:
-        """The checkpoint with this key, after its files have been held against their digest."""
+        """The checkpoint with this key, None if there is none. One that does not match its digest is dropped."""
         row = next(iter(self._database.execute("SELECT digest FROM checkpoints WHERE key = ?", (key,))), None)
         folder = self.folder / key
         if row is None:
@@ -61,14 +61,14 @@ class Checkpoints:
     def put(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
         """Let `write` fill a new folder, then move it into place. A crash before the end leaves no checkpoint.
 
-        Where another process has put the same checkpoint there in the meantime, that one stands. A folder that is not
-        recorded is none: its files have nothing to be held against.
+        If another process has put the same checkpoint there in the meantime, that one is kept. A folder without a row
+        in the database is replaced: there is no digest to compare its files with.
         """
         folder = self.folder / key
         with _writing(folder):
             scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self._claims.owner}-", dir=folder.parent))
         try:
-            write(scratch)  # it raises StorageError itself: what else goes wrong in a training is no matter of the disk
+            write(scratch)  # outside of `_writing`: an OSError of a training is not one of the store
             with _writing(folder):
                 self._move(key, scratch, folder)
         finally:
@@ -77,20 +77,20 @@ class Checkpoints:
         return Checkpoint(folder, model_digest(folder))
 
     def get_or_write(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
-        """The checkpoint with this key, written now unless it is there or another process is at it: that is awaited."""
+        """The checkpoint with this key, written now if it is missing; waits while another process writes it."""
         while True:
             if found := self.get(key):
                 return found
-            if taken := self._claims.take([key]):
+            if claimed := self._claims.take([key]):
                 try:
                     return self.get(key) or self.put(key, write)
                 finally:
-                    self._claims.release(taken)
+                    self._claims.release(claimed)
             time.sleep(_POLL)
 
     def _move(self, key: str, scratch: Path, folder: Path) -> None:
         content = folder_digest(scratch)
-        with self._database.transaction():  # which one process at a time can be in
+        with self._database.transaction():  # one process at a time
             if self._database.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,)) and folder.is_dir():
                 return
             _clear(folder)
@@ -98,12 +98,12 @@ class Checkpoints:
             self._database.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
 
 
-def _clear(place: Path) -> None:
-    """Remove a folder, or what stands in its place; what cannot be removed stays, and is found when it is replaced."""
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place, ignore_errors=True)
+def _clear(path: Path) -> None:
+    """Remove a folder or file. Files of a folder that cannot be removed stay: `os.replace` reports them."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -112,6 +112,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, or give the right to"
-            " write there, and the same command goes on."
+            f"cannot write the checkpoint {folder}: {error}. Make room on its disk, or make it"
+            " writable, and run the same command again: it continues."
         ) from error

@@ -1,4 +1,4 @@
-"""The SQLite file of a run store: its tables, their versions, and how it fails."""
+"""The SQLite file of a run store: its tables, the upgrade of older schemas, and its errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 
 STORE_SCHEMA = 3
-"""2 added what each run used, digests of runs, and claims; 3 what a report must say of stored answers."""
+"""Version 2 added the keys that each run used, digests of runs, and claims; version 3 added notes on stored answers."""
 FILE = "store.sqlite"
 ROWS = ("responses", "likelihoods", "verdicts")
-"""Tables of content: the key comes first, the digest of the row last."""
+"""Tables of results. The first column of a row is its key, the last one its digest."""
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS responses (
         key TEXT PRIMARY KEY, text TEXT NOT NULL, n_prompt INTEGER NOT NULL, n_tokens INTEGER NOT NULL,
@@ -38,27 +38,27 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID",
 )
 _WAIT = 60.0
-"""Seconds to wait for another process that is writing."""
+"""Seconds to wait while another process writes."""
 
 
 class DamagedDatabaseError(StorageError):
-    """SQLite cannot read the file any more."""
+    """SQLite can no longer read the file."""
 
 
 def has_database(folder: Path) -> bool:
-    """Whether a folder is a run store."""
+    """Whether a folder holds a run store."""
     return (folder / FILE).exists()
 
 
 class Database:
-    """One connection. Every error of SQLite becomes a StorageError that says what to do."""
+    """One connection to the file. Every SQLite error becomes a StorageError that says what to do."""
 
     def __init__(self, folder: Path) -> None:
-        """Open `store.sqlite` in the folder, made and brought up to date if needed. Raises StorageError."""
+        """Open `store.sqlite` in the folder; create or upgrade it if needed. Raises StorageError."""
         self.folder = folder
         self._db = sqlite3.connect(folder / FILE, timeout=_WAIT, isolation_level=None)
         try:
-            with exclusive(folder / ".opening"):  # changing the journal mode does not wait for another that does
+            with exclusive(folder / ".opening"):  # SQLite does not wait for a concurrent change of the journal mode
                 self.execute("PRAGMA journal_mode=WAL")
                 self.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may
                 self._upgrade()
@@ -67,21 +67,21 @@ class Database:
             raise
 
     def execute(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement; all rows of its answer."""
+        """Run a statement and return all rows of its result."""
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
     def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """Run a query; its rows one by one, so that memory does not grow with them."""
+        """Run a query and yield its rows one by one, so that memory does not grow with their number."""
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
     def insert(self, statement: str, table: str, rows: Sequence[Sequence[object]]) -> None:
-        """Insert rows; `statement` is how, such as `INSERT OR IGNORE`."""
+        """Insert rows with a `statement` such as `INSERT OR IGNORE`."""
         if not rows:
             return
         marks = ",".join("?" * len(rows[0]))
@@ -92,7 +92,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write everything in the block, or nothing."""
+        """Run the block as one transaction: all of its writes are kept, or none."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -103,7 +103,7 @@ class Database:
             raise
 
     def check(self) -> None:
-        """Let SQLite go through the whole file. Raises DamagedDatabaseError."""
+        """Let SQLite check the whole file. Raises DamagedDatabaseError."""
         found = [str(row[0]) for row in self.execute("PRAGMA quick_check(1)")]
         if found != ["ok"]:
             raise self.explain(sqlite3.DatabaseError(found[0]), sqlite3.SQLITE_CORRUPT)
@@ -113,14 +113,14 @@ class Database:
         self._db.close()
 
     def explain(self, error: sqlite3.Error, code: int | None = None) -> StorageError:
-        """The error in words: what it means for the store, and what to do. `code` is SQLite's (the error's)."""
+        """The error as a message with a remedy. `code` is the SQLite error code, by default the error's own."""
         code = code or getattr(error, "sqlite_errorcode", None) or 0
         where = f"the run store {self.folder}"
         match code & 0xFF:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return DamagedDatabaseError(
                     f"{where} is damaged ({error}). `mipo-bench store verify --drop --store {self.folder}` puts the"
-                    " file aside and saves what can be read of it; what is lost is computed again."
+                    " file aside and copies its readable rows to a new one; the next run computes the rest again."
                 )
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
                 return StorageError(
@@ -129,15 +129,15 @@ class Database:
                 )
             case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
                 return StorageError(
-                    f"cannot write to {where} ({error}). What was stored before is kept: make room on its disk, and the"
-                    " same command goes on from there."
+                    f"cannot write to {where} ({error}). All earlier results are kept: make room on its disk, and the"
+                    " same command continues from there."
                 )
             case sqlite3.SQLITE_BUSY:
                 return StorageError(f"{where} has been locked by another process for {_WAIT:.0f} seconds ({error}).")
         return StorageError(f"cannot use {where} ({error}). Choose another with --set store=DIR.")
 
     def _upgrade(self) -> None:
-        """Make the tables, or bring those of an older version up to date."""
+        """Create the tables, or upgrade those of an older version."""
         version = self.execute("PRAGMA user_version")[0][0]
         if version > STORE_SCHEMA:
             raise StorageError(
@@ -155,7 +155,7 @@ class Database:
             self.execute(f"PRAGMA user_version={STORE_SCHEMA}")
 
     def _from_1(self) -> None:
-        """Runs of schema 1 do not say which checkpoints and pairs they used, and have no digest."""
+        """Add the columns that schema 1 lacks. Its runs do not say which checkpoints and pairs they used."""
         self.execute("ALTER TABLE runs ADD COLUMN used BLOB")
         self.execute("ALTER TABLE runs ADD COLUMN digest TEXT NOT NULL DEFAULT ''")
         for row in self.execute("SELECT id, created, report, keys, used FROM runs"):

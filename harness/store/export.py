@@ -1,4 +1,4 @@
-"""Stored responses as a table, with the run, task, arm and item that they belong to: JSON Lines or Parquet."""
+"""Exports stored responses with their run, task, arm and item to JSON Lines or Parquet (`mipo-bench store export`)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
-    """How many responses were written, and how many the store does not have any more."""
+    """Numbers of responses: those that were written, and those that the store no longer has."""
 
     written: int
     missing: int
 
 
 def export(store: Store, runs: Sequence[StoredRun], file: Path) -> ExportCounts:
-    """Write a row for each response of these runs. The file is there whole or not at all.
+    """Write a row for each response of these runs. The file is complete or absent.
 
-    Raises ConfigError for a suffix other than .jsonl and .parquet, StorageError where the file cannot be written.
+    Raises ConfigError for a suffix other than .jsonl and .parquet, StorageError if the file cannot be written.
     """
     writers: dict[str, Callable[[Path, Iterable[ExportRow]], int]] = {".jsonl": _jsonl, ".parquet": _parquet}
     if file.suffix not in writers:
@@ -50,18 +50,18 @@ def _rows(store: Store, run: StoredRun) -> Iterator[ExportRow]:
     report = parse_report(run.report, f"run {run.id}")
     for arm, keys in zip(report.arms, run.keys, strict=True):
         task = report.task(arm.task)
-        places = {item: place for place, item in enumerate(task.items if task else ())}
+        index = {item: n for n, item in enumerate(task.items if task else ())}
         items = list(keys)
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
             found = store.responses([keys[item] for item in part])
             for item in part:
                 if keys[item] in found:
-                    yield _row(report, arm, places[item], keys[item], found[keys[item]])
+                    yield _row(report, arm, index[item], keys[item], found[keys[item]])
 
 
-def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Response) -> ExportRow:
-    """One response; `place` is that of its item in the task."""
+def _row(report: Report, arm: ArmRecord, index: int, key: str, response: Response) -> ExportRow:
+    """The row of one response; `index` is the position of its item in the task."""
     task = report.task(arm.task)
     return {
         "run": report.digest,
@@ -74,9 +74,9 @@ def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Respons
         "train_seed": arm.train_seed,
         "sample_seed": arm.sample_seed,
         "noise": arm.noise,
-        "item": task.items[place] if task else None,
-        "user": task.users[place] if task and task.users else None,
-        "score": float(arm.scores[place]),
+        "item": task.items[index] if task else None,
+        "user": task.users[index] if task and task.users else None,
+        "score": float(arm.scores[index]),
         "response": response.text,
         "n_prompt": response.n_prompt,
         "n_tokens": response.n_tokens,
@@ -87,7 +87,7 @@ def _row(report: Report, arm: ArmRecord, place: int, key: str, response: Respons
 
 
 def _jsonl(file: Path, rows: Iterable[ExportRow]) -> int:
-    """ASCII alone: what a model wrote cannot steer a terminal that shows the file."""
+    """Write JSON Lines in ASCII alone, so that a model's text cannot control a terminal that shows the file."""
     count = 0
     with file.open("w", encoding="ascii") as out:
         for row in rows:

@@ -1,4 +1,4 @@
-"""Remove from a run store what no kept run refers to."""
+"""Removes all results from a run store that no kept run used (`mipo-bench store gc`)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed (or would be): a count for each kind, bytes of folders, and what could not be judged."""
+    """The entries that were (or would be) removed: counts by kind, bytes of folders, runs of unknown use."""
 
     counts: dict[str, int]
     folder_bytes: int
     unknown: int
-    """Kept runs of an older store that do not say what they used: while one is kept, nothing it may need goes."""
+    """Number of kept runs of an older store that do not say what they used. If there is one, no result is removed."""
 
 
 def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
-    """Keep the latest `keep` runs (None: all) and what they used. Raises StorageError while a run is at work.
+    """Keep the latest `keep` runs (None: all) and all results that they used, and remove the rest.
 
-    What an interrupted run has computed belongs to no run yet, and goes too. No run can begin in the meantime.
+    Results of an interrupted run belong to no run yet, and are removed too. No run can begin in the meantime. Raises
+    StorageError while a run is at work.
     """
     with startup_lock(store.folder):
         return _collect(store, keep, dry_run=dry_run)
@@ -41,8 +42,8 @@ def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     others = store.claims.others()
     if others and not dry_run:
         raise StorageError(
-            f"a run is at work on the store {store.folder} ({process_list_text(others)}), and what it has computed"
-            " belongs to no run yet. Wait until it ends."
+            f"a run is at work on the store {store.folder} ({process_list_text(others)}), and its results"
+            " belong to no run yet. Wait until it ends."
         )
     runs = _sound_runs(store)
     kept = runs if keep is None else runs[max(0, len(runs) - keep) :]
@@ -63,14 +64,14 @@ def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
 def _sound_runs(store: Store) -> list[StoredRun]:
     """All runs in the order in which they were recorded.
 
-    Raises StorageError for a damaged one: what it used cannot be told any more.
+    Raises StorageError for a damaged one, because the results that it used are unknown.
     """
     rows = store.database.execute("SELECT * FROM runs ORDER BY rowid")
     runs = [(str(row[0]), run_from_row(row)) for row in rows]
     if damaged := [name[:RUN_ID_LENGTH] for name, run in runs if run is None]:
         raise StorageError(
-            f"run {', '.join(damaged)} is damaged, and what it used would go. `mipo-bench store verify --drop` gives it"
-            " up."
+            f"run {', '.join(damaged)} is damaged, so that the results that it used are unknown."
+            " `mipo-bench store verify --drop` removes the run."
         )
     return [run for _, run in runs if run is not None]
 
@@ -81,7 +82,7 @@ def _used(runs: Iterable[StoredRun], table: str) -> set[str]:
 
 
 def _stale_folders(store: Store, used: dict[str, set[str]] | None) -> list[Path]:
-    """Checkpoints that no run used, and scratch folders of processes that are gone."""
+    """Checkpoints that no run used, and scratch folders of dead processes."""
     alive = tuple(f"{SCRATCH}{name}-" for name in store.claims.others())
 
     def is_stale(name: str) -> bool:

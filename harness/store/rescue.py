@@ -1,4 +1,4 @@
-"""Put a database that SQLite cannot read aside, and save what can still be read of it."""
+"""Opens a store for a run. A damaged database is renamed, and its readable rows are copied to a new one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from mipo_bench.harness.store.run_store import Store
 
 _MAGIC = b"SQLite format 3\0"
 _TABLES = (*ROWS, CHECKPOINTS, "runs")
-_WORTH = {*ROWS, "runs"}
-"""Tables whose rows hold a digest of themselves; a checkpoint's is held against its files when it is asked for."""
+_WITH_DIGEST = {*ROWS, "runs"}
+"""Tables whose rows hold their own digest. A checkpoint's digest is compared with its files when it is used."""
 
 
 def open_for_run(folder: Path) -> Store:
-    """Open a store to compute into it, and take part in what is done there (see `claims`).
+    """Open a store for a run, and join the processes that work on it (see `claims`).
 
-    A damaged database is put aside and named in `damaged`. Raises StorageError.
+    A damaged database is renamed and listed in `damaged`. Raises StorageError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with startup_lock(folder):  # of several processes one looks, and no other is at work yet
+        with startup_lock(folder):  # one process checks; no other has begun its work
             store = _checked(folder)
             store.claims.join()
             store.claims.forget_dead()
@@ -53,16 +53,17 @@ def _checked(folder: Path) -> Store:
             store.close()
             raise
     except DamagedDatabaseError:
-        done = rescue(folder)
+        outcome = rescue(folder)
         store = Store(folder)
-        store.damaged.append(f"{FILE} ({done})")
+        store.damaged.append(f"{FILE} ({outcome})")
     return store
 
 
 def rescue(folder: Path) -> str:
-    """Move `store.sqlite` to a name with `damaged` in it and fill a new one with its sound rows; what was done.
+    """Rename `store.sqlite` to a name with `damaged` in it, and copy its sound rows to a new file.
 
-    Raises StorageError while another process is at work on the store, or where the folder cannot be written to.
+    Returns a sentence about the outcome. Raises StorageError while another process works on the store, or if the folder
+    cannot be written to.
     """
     if others := live_owners(folder):
         raise StorageError(
@@ -75,7 +76,7 @@ def rescue(folder: Path) -> str:
         for ending in ("", "-wal", "-shm"):
             if (folder / f"{FILE}{ending}").exists():
                 (folder / f"{FILE}{ending}").rename(f"{aside}{ending}")
-        with closing(Database(folder)) as db, _whole(aside) as readable:
+        with closing(Database(folder)) as db, _full_length(aside) as readable:
             saved = {table: _copy(readable, db, table) for table in _TABLES}
     except OSError as error:
         raise StorageError(f"cannot put the damaged store {folder / FILE} aside: {error}.") from error
@@ -84,17 +85,17 @@ def rescue(folder: Path) -> str:
 
 
 def _copy(aside: Path, db: Database, table: str) -> int:
-    """Copy what can be read and has its digest."""
+    """Copy the readable rows that match their digest; returns the number of rows."""
     with db.transaction():
-        for row in _readable(aside, table):
-            if table not in _WORTH or digest(row[:-1]) == row[-1]:
+        for row in _readable_rows(aside, table):
+            if table not in _WITH_DIGEST or digest(row[:-1]) == row[-1]:
                 db.insert("INSERT OR IGNORE", table, [row])
     return int(db.execute(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - our own tables
 
 
 @contextmanager
-def _whole(aside: Path) -> Iterator[Path]:
-    """The file; where it was cut off, a copy filled up with zeros to the size it states, which SQLite insists on."""
+def _full_length(aside: Path) -> Iterator[Path]:
+    """The file itself or, if it is truncated, a copy that zeros extend to its stated size, which SQLite requires."""
     with aside.open("rb") as file:
         head = file.read(32)
     page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
@@ -107,9 +108,9 @@ def _whole(aside: Path) -> Iterator[Path]:
         yield copy
 
 
-def _readable(aside: Path, table: str) -> Iterator[tuple[object, ...]]:
+def _readable_rows(aside: Path, table: str) -> Iterator[tuple[object, ...]]:
     """The rows of a damaged file from both ends, as far as SQLite can read them from each."""
-    first = 2 if table == "runs" else 1  # runs by their date: they are listed in the order of the new file
+    first = 2 if table == "runs" else 1  # runs by date: `store ls` lists them in the order of insertion
     for order in ("", " DESC"):
         try:
             with closing(sqlite3.connect(aside)) as old:

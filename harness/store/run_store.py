@@ -1,8 +1,8 @@
-"""The run store: responses in SQLite, checkpoints as folders beside it.
+"""The run store: responses, likelihoods, verdicts and runs in SQLite, checkpoints as folders beside it.
 
-Everything is found by a content key, a hash over all that can change it, so that nothing is ever computed twice
-and a changed input is simply another key. Each row carries a digest of its content; a damaged row or checkpoint is
-named in `damaged`, dropped, and computed again.
+The key of a result is a hash of everything that can change it: no result is computed twice, and a changed input has
+another key. Each row carries a digest of its content; a damaged row or checkpoint is listed in `damaged`, dropped, and
+computed again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mipo_bench.harness.store.runs import StoredRun, row_of_run, run_from_row
 from mipo_bench.harness.types import Response
 
 _BATCH = 500
-"""SQLite's default limit on variables in a statement is 999 in old builds."""
+"""Keys in one statement; old builds of SQLite allow 999 variables."""
 
 
 class Store:
@@ -47,57 +47,57 @@ class Store:
         self.checkpoints = Checkpoints(folder / CHECKPOINTS, self.database, self.claims, self.damaged)
 
     def close(self) -> None:
-        """Give up all claims and close the database."""
+        """Release all claims and close the database."""
         self.claims.leave()
         self.database.close()
 
     @property
     def used(self) -> dict[str, list[str]]:
-        """Keys of everything that was found or put here since the store was opened, by table."""
+        """Table -> keys that were found or put since the store was opened."""
         used = self._used | ({CHECKPOINTS: self.checkpoints.used} if self.checkpoints.used else {})
         return {table: sorted(keys) for table, keys in sorted(used.items())}
 
     def responses(self, keys: Sequence[str]) -> dict[str, Response]:
-        """The stored responses among `keys`. Damaged rows are dropped and named in `damaged`."""
+        """The stored responses among `keys`. Damaged rows are dropped and listed in `damaged`."""
         return {row[0]: _response_from_row(row) for row in self._rows("responses", keys)}
 
     def put_responses(self, rows: Iterable[tuple[str, Response]]) -> None:
-        """Store responses in one transaction; one that is there already stands. Raises StorageError on a full disk."""
+        """Store responses in one transaction; existing rows are kept. Raises StorageError on a full disk."""
         self._put("responses", [_response_row(key, response) for key, response in rows])
 
     def likelihoods(self, keys: Sequence[str]) -> dict[str, Likelihood]:
-        """The stored likelihoods among `keys`. Damaged rows are dropped and named in `damaged`."""
+        """The stored likelihoods among `keys`. Damaged rows are dropped and listed in `damaged`."""
         return {row[0]: Likelihood(row[1], row[2], bool(row[3])) for row in self._rows("likelihoods", keys)}
 
     def put_likelihoods(self, rows: Iterable[tuple[str, Likelihood]]) -> None:
         """Store likelihoods in one transaction, as `put_responses` does."""
-        bare = [(key, x.logprob, x.n_tokens, int(x.greedy)) for key, x in rows]
-        self._put("likelihoods", [(*row, digest(row)) for row in bare])
+        contents = [(key, x.logprob, x.n_tokens, int(x.greedy)) for key, x in rows]
+        self._put("likelihoods", [(*row, digest(row)) for row in contents])
 
     def put_notes(self, generator: str, texts: Sequence[str]) -> None:
-        """Remember what a report must say of a generator's answers; `generator` is its digest."""
+        """Store notes for the report on a generator's answers; `generator` is its digest."""
         if texts:
             with self.database.transaction():
                 self.database.insert("INSERT OR IGNORE", "notes", [(generator, text) for text in texts])
 
     def notes(self, generator: str) -> list[str]:
-        """What was ever noted of this generator's answers, in that order."""
+        """All notes on this generator's answers, in the order in which they were stored."""
         rows = self.database.execute("SELECT text FROM notes WHERE generator = ? ORDER BY rowid", (generator,))
         return [str(text) for (text,) in rows]
 
     def verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
-        """The stored verdicts among `keys`. Damaged rows are dropped and named in `damaged`."""
+        """The stored verdicts among `keys`. Damaged rows are dropped and listed in `damaged`."""
         return {row[0]: Verdict(row[1], row[2], row[3]) for row in self._rows("verdicts", keys)}
 
     def put_verdict(self, key: str, verdict: Verdict) -> None:
-        """Store one verdict at once: judges are slow and may be paid for. One that could not be read is refused."""
+        """Store one verdict at once, since judges are slow or cost money. Raises ValueError if its value is None."""
         if verdict.value is None:
             raise ValueError("a verdict that could not be read is never stored")
         row = (key, float(verdict.value), verdict.text, verdict.tries)
         self._put("verdicts", [(*row, digest(row))])
 
     def _rows(self, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """The undamaged rows with these keys; key first, digest last."""
+        """The undamaged rows with these keys; the key is the first column, the digest the last."""
         used = self._used.setdefault(table, set())
         for start in range(0, len(keys), _BATCH):
             part = keys[start : start + _BATCH]
@@ -118,13 +118,13 @@ class Store:
             self._used.setdefault(table, set()).update(row[0] for row in rows)
 
     def put_run(self, run: StoredRun) -> None:
-        """Remember a finished run, so that it can be shown, compared and scored again, with all that it used."""
+        """Store a finished run with the keys that it used, so that it can be shown, compared and scored again."""
         self.database.insert("INSERT OR REPLACE", "runs", [row_of_run(run, self.used)])
 
     def runs(self, prefix: str = "") -> list[StoredRun]:
-        """The runs whose id begins with `prefix`, in the order in which they were recorded, whatever their clocks said.
+        """The runs whose id begins with `prefix`, in the order in which they were stored, whatever their dates.
 
-        A damaged one is named in `damaged` and dropped.
+        A damaged one is dropped and listed in `damaged`.
         """
         found = []
         query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY rowid"

@@ -1,4 +1,4 @@
-"""A finished run as a row of the store: its report, the keys of its responses, and everything that it used."""
+"""A finished run as a row of the store: its report, the keys of its responses, and all keys that it used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mipo_bench.harness.core.hashing import digest
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A finished run. `id` is the digest of its report, `keys` holds item -> response key for each arm of it.
+    """A finished run. `id` is the digest of its report; `keys` holds item -> response key for each of its arms.
 
-    `used` names everything that it took from the store, by table; None for a run of store schema 1, which did not say.
+    `used` maps each table to the keys that the run used; None for a run of store schema 1, which did not record them.
     """
 
     id: str
@@ -26,15 +26,15 @@ class StoredRun:
 
 
 def row_of_run(run: StoredRun, used: Mapping[str, Sequence[str]]) -> tuple[object, ...]:
-    """The row of a run, digest last. `used` stands in where the run does not say what it used."""
-    kept = used if run.used is None else run.used
-    packed = [_pack(text) for text in (run.report, json.dumps(list(run.keys)), json.dumps(kept))]
+    """The row of a run, its digest last. `used` is recorded if the run itself has none."""
+    recorded = used if run.used is None else run.used
+    packed = [_pack(text) for text in (run.report, json.dumps(list(run.keys)), json.dumps(recorded))]
     row = (run.id, run.created, *packed)
     return (*row, digest(row))
 
 
 def run_from_row(row: Sequence[Any]) -> StoredRun | None:
-    """The run in a row of the table; None where the row is damaged."""
+    """The run in a row of the table; None if the row is damaged."""
     *content, stated = row
     if digest(content) != stated:
         return None

@@ -1,4 +1,4 @@
-"""Hold everything in a run store against its digests."""
+"""Compares every row and checkpoint of a run store with its digest (`mipo-bench store verify`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, parse_report
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How many entries each table has, and what is wrong: (table, key, why)."""
+    """The number of entries by table, and the damaged ones as (table, key, reason)."""
 
     counts: dict[str, int]
     damaged: tuple[tuple[str, str, str], ...]
@@ -29,7 +29,7 @@ class Verified:
 
 
 def verify(store: Store) -> Verified:
-    """Read the whole store. Raises StorageError where SQLite cannot read the file itself."""
+    """Check the whole store. Raises StorageError if SQLite cannot read the file."""
     store.database.check()
     counts: dict[str, int] = {}
     damaged: list[tuple[str, str, str]] = []
@@ -42,7 +42,7 @@ def verify(store: Store) -> Verified:
 
 
 def drop(store: Store, found: Verified) -> None:
-    """Delete what is damaged; the next run computes it again."""
+    """Delete the damaged entries; the next run computes them again."""
     for table, key, _ in found.damaged:
         column = "id" if table == "runs" else "key"
         if table == CHECKPOINTS:
@@ -57,7 +57,7 @@ def _checked(store: Store, table: str, check: Any) -> Iterator[tuple[str, str]]:
 
 
 def _row_problem(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike
-    return "" if digest(row[:-1]) == row[-1] else "its content does not have its digest"
+    return "" if digest(row[:-1]) == row[-1] else "its content does not match its digest"
 
 
 def _checkpoint(store: Store, row: tuple[Any, ...]) -> str:
@@ -68,13 +68,13 @@ def _checkpoint(store: Store, row: tuple[Any, ...]) -> str:
         sound = folder_digest(folder) == row[1]
     except OSError as error:
         return f"its files cannot be read ({error})"
-    return "" if sound else "its files do not have their digest"
+    return "" if sound else "its files do not match their digest"
 
 
 def _run(store: Store, row: tuple[Any, ...]) -> str:  # noqa: ARG001 - all checks are called alike
     run = run_from_row(row)
     if run is None:
-        return "its content does not have its digest"
+        return "its content does not match its digest"
     try:
         parse_report(run.report, "its report")
     except ReportError as error:

@@ -1,7 +1,7 @@
-"""Work that several processes share over one store: each claims a part, and finds in the store what others computed.
+"""Shares work among processes on one store: each claims a part, and reads the results of others from the store.
 
-Nobody waits while there is unclaimed work, and whoever waits takes over the claims of a process that is gone. Those who
-hold a claim never wait for another one of the same kind, so that two processes cannot wait for each other.
+No process waits while there is unclaimed work, and a waiting process takes over the claims of a dead one. The holder of
+a claim never waits for another claim of the same kind, so that two processes cannot wait for each other.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from mipo_bench.harness.store.claims import Claims
 
 T = TypeVar("T")
 POLL = 0.05
-"""Seconds between two looks at what others have finished, at least."""
+"""Least seconds between two checks for results of other processes."""
 _REST = 5
-"""Who waits rests so many times longer than a look takes, where much is claimed."""
+"""A waiting process sleeps so many times longer than a check takes, as one over many claims takes long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share(Generic[T]):
-    """Keys that this process is to compute now, and what others have computed in the meantime."""
+    """`mine`: keys that this process must compute now; `found`: results that others have computed."""
 
     mine: list[str] = field(default_factory=list)
     found: Mapping[str, T] = field(default_factory=dict)
 
 
 def shares(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], dict[str, T]]) -> Generator[Share[T]]:
-    """Every key once, in a part to be computed or among what others have stored.
+    """Yield every key once, as one to compute (`mine`) or with the result of another process (`found`).
 
-    A part must be in the store before the next one is asked for. Close the iterator when it is left early.
+    The caller must store the results of a part before it requests the next one. Close the iterator if it is left early.
     """
     left = list(keys)
     while left:
         began = time.monotonic()
         taken = claims.take(left, claims.share_size(len(left)))
         try:
-            found = stored(taken or left)  # somebody may have finished it just before the claim
+            found = stored(taken or left)  # another process may have stored it just before the claim
             mine = [key for key in taken if key not in found]
             if mine or found:
                 yield Share(mine, found)
         finally:
             claims.release(taken)
-        gone = {*taken, *found}
-        left = [key for key in left if key not in gone]
-        if not gone:
+        done = {*taken, *found}
+        left = [key for key in left if key not in done]
+        if not done:
             time.sleep(max(POLL, _REST * (time.monotonic() - began)))
 
 
 def claim_each(claims: Claims, units: Mapping[str, T], wait: Callable[[], None]) -> Iterator[T]:
-    """Every unit once, claimed while it is worked on; those that others are at come last.
+    """Yield every unit once, claimed while the caller works on it; units that other processes have claimed come last.
 
-    Where others are at everything that is left, it calls `wait` once and waits for them.
+    If other processes have claimed all units that are left, it calls `wait` once and waits for them.
     """
-    left, told = list(units), False
+    left, announced = list(units), False
     while left:
         taken = claims.take(left, 1)
         if taken:
@@ -65,7 +65,7 @@ def claim_each(claims: Claims, units: Mapping[str, T], wait: Callable[[], None])
             finally:
                 claims.release(taken)
         else:
-            if not told:
+            if not announced:
                 wait()
-            told = True
+            announced = True
             time.sleep(POLL)

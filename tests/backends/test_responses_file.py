@@ -118,7 +118,7 @@ def test_stored_responses_can_be_read_and_scored_again(
     [
         ([{"item_id": "nowhere", "arm": "plain", "response": ""}], "line 9: task 'arithmetic' has no evaluation item"),
         (rows("plain", 1)[:1], "line 9: arm 'plain' answers item 'eval-0000' again, first in line 1"),
-        (rows("plain", 1, train_seed=0)[1:2], "line 9: arm 'plain' is here with a train_seed and there without one"),
+        (rows("plain", 1, train_seed=0)[1:2], "line 9: arm 'plain' has a train_seed here, but not in other lines"),
         ([{"item_id": 3, "arm": "plain", "response": "x"}], "line 9: item_id = '3' is no text."),
         ([{"item_id": "a", "arm": "plain"}], "line 9: field 'response' is missing."),
         ([{"item_id": "a", "arm": " ", "response": "x"}], "line 9: arm is empty."),

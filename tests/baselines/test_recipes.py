@@ -212,7 +212,7 @@ def test_the_points_of_a_grid_train_on_the_same_pairs(tmp_path: Path) -> None:
     assert len(set(digests)) == 1
 
 
-@pytest.mark.parametrize(("value", "reason"), [("[0.1, 0.1]", "may stand once"), ("[-1]", "greater than 0")])
+@pytest.mark.parametrize(("value", "reason"), [("[0.1, 0.1]", "may occur only once"), ("[-1]", "greater than 0")])
 def test_a_grid_that_makes_no_sense_is_refused(value: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         grid(f"grid.beta={value}")

@@ -1,4 +1,4 @@
-"""What `list`, the plan and refusals of `run` look like. See `golden_files` for writing the files anew."""
+"""Golden files of `list`, of the plan, and of the refusals of `run`. `golden_files` says how to rewrite them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mipo-bench` as a person uses it, on the real embedded model."""
+"""`mipo-bench` as a user runs it, with the real embedded model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run configuration and the plan: every problem at once, with the nearest names."""
+"""The run configuration and the plan: all problems in one message, with the nearest names."""
 
 from __future__ import annotations
 
@@ -154,14 +154,14 @@ def test_no_baselines_leaves_the_reference() -> None:
 
 
 class Leaky(Arithmetic):
-    """Trains on what it evaluates."""
+    """A task that trains on its evaluation items."""
 
     def items(self, split: Split) -> tuple[Item, ...]:
         return tuple(super().items("eval"))
 
 
 class Broken(Arithmetic):
-    """Its data are missing."""
+    """A task whose data are missing."""
 
     def items(self, split: Split) -> tuple[Item, ...]:
         raise FileNotFoundError("data.jsonl")
@@ -187,7 +187,7 @@ def test_a_preset_lies_beneath_everything_else_and_says_what_it_changes(tmp_path
     paper = load_config(None, [], {"preset": "paper"})
     assert (paper.train.lr, paper.train.batch_size, paper.train.max_length) == (5e-7, 4, 15360)
     assert paper.chat.system_in_user
-    assert paper.batch_size == 64  # what suits the embedded model stays where the preset says nothing
+    assert paper.batch_size == 64  # the embedded model's default stays if the preset sets none
     assert load_config(file, ["seeds=1"], {"preset": "paper"}).train.lr == 0.001
     assert load_config(file, ["seeds=1"], {"preset": "paper"}).seeds == 1
     notes = preset_notes(load_config(None, [], {"preset": "paper", "model": "org/model"}))
@@ -245,7 +245,7 @@ def test_an_old_key_is_an_error_that_names_the_new_one(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     for old, (_, new) in OLD.items():
         assert f"{old} is now {new}: give the value under that name." in lines
-    assert any("unknown configuration key 'asking'" in line for line in lines)  # for what is left in it
+    assert any("unknown configuration key 'asking'" in line for line in lines)  # for the remaining keys
     assert any("judge.retest = -1" in line for line in lines)
     assert len(lines) == len(OLD) + 2
     for old, (value, new) in OLD.items():

@@ -1,6 +1,6 @@
-"""docs/configuration.md is made of the docstrings of the settings, and says what the code says.
+"""docs/configuration.md is generated from the docstrings of the settings, and must equal them.
 
-To write the page anew after a change of a setting, run this file with `MIPO_BENCH_UPDATE_GOLDEN=1`.
+After a change of a setting, run this file with `MIPO_BENCH_UPDATE_GOLDEN=1` to rewrite the page.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ COMMON = {
     "temperature": "Sampling temperature; 0, where it is allowed, is greedy.",
     "top_p": "Nucleus sampling: the share of probability from which tokens are drawn.",
 }
-"""Settings that mean the same in every section."""
+"""Descriptions of settings that have the same meaning in every section."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Setting:
 
 
 def docstrings(section: type[ConfigSection]) -> dict[str, str]:
-    """Field -> the text that stands below it in the source, on one line."""
+    """Field -> its docstring in the source, on one line."""
     body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}
@@ -92,7 +92,7 @@ def docstrings(section: type[ConfigSection]) -> dict[str, str]:
 
 
 def sections() -> Iterator[tuple[str, type[ConfigSection]]]:
-    """The sections of the configuration in their order, the top level first under the name ''."""
+    """The sections of the configuration in order; the first is the top level, under the name ''."""
     yield "", RunConfig
     for name, field in RunConfig.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, ConfigSection):
@@ -117,7 +117,7 @@ def kind_of(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
-    """`limits` are the bounds that stand beside the annotation; `null` has none of them."""
+    """The type in words; `limits` are the bounds of the annotation, which do not apply to `null`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(inner[0], inner[1:])
@@ -136,7 +136,7 @@ def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """The default as one writes it in YAML."""
+    """The default in YAML."""
     value = field.default
     if value is None:
         return "null"

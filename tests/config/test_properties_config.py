@@ -1,4 +1,4 @@
-"""The configuration file, --set and options: who wins, key by key."""
+"""Properties of the configuration: which of file, --set and options takes precedence, key by key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LAYER = st.fixed_dictionaries({}, optional=TOP | NESTED)
 
 
 def nested(values: Mapping[str, object]) -> dict[str, Any]:
-    """Dotted keys as sections."""
+    """Dotted keys as nested sections."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         *path, last = key.split(".")

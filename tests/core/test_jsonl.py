@@ -1,4 +1,4 @@
-"""The one reader of JSON lines: what it takes, and what it says of the rest."""
+"""The reader of JSON Lines: the lines that it accepts, and its errors for others."""
 
 from __future__ import annotations
 

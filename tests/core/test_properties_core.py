@@ -1,4 +1,4 @@
-"""Keys of servers never get through, and ordinary text is left alone."""
+"""Properties of redaction: it removes every key, and leaves ordinary text unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPED = st.one_of(
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Nothing but these variables."""
+    """An environment with these variables alone."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(variables)

@@ -262,7 +262,7 @@ def test_every_option_of_the_facts_is_read_as_its_letter() -> None:
 def test_a_reference_asks_once(tmp_path: Path) -> None:
     """Pairs are made of one prompt and one response."""
     for name in ("self-refine", "cad"):
-        with pytest.raises(ConfigError, match=f"the reference '{name}' of task 'persona' asks in its own way"):
+        with pytest.raises(ConfigError, match=f"the reference '{name}' of task 'persona' uses several prompts"):
             make_plan(load_config(None, [], {"tasks": ["persona"], "reference": {"persona": name}}))
 
 

@@ -1,4 +1,4 @@
-"""What the store keeps of a run: responses to list beside items, and to score again."""
+"""Stored responses of a run: listed beside items (`--items`), and scored again (`--rescore`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NASTY = "\x1b[31m</details> `@you`\n"
 
 
 def knowing(request: Request) -> str:
-    """Another model, which knows the answer to every evaluation item, and adds what no page should obey."""
+    """A model that knows the answer to every evaluation item, and adds characters that a page must escape."""
     prompt = request.prompt.rsplit("<user>", maxsplit=1)[-1]
     return next((NASTY + answer for text, answer in GOLD.items() if text in prompt), guess(request))
 
@@ -82,7 +82,7 @@ def test_an_included_task_is_rescored_only_when_its_file_is_named(
 
 
 def with_old_scorer(report: Report) -> Report:
-    """The report as an older scorer would have written it: every score is 0, and one item made it fail."""
+    """The report of an older scorer: every score is 0, and one item made the scorer fail."""
     tasks = [t.model_copy(update={"scorer_hash": "old"}) for t in report.tasks]
     failed = {report.tasks[0].items[0]: "score: KeyError: 'x'"}
     arms = [a.model_copy(update={"scores": [0.0] * len(a.scores), "failed": failed}) for a in report.arms]
@@ -90,7 +90,7 @@ def with_old_scorer(report: Report) -> Report:
 
 
 def store_again(old: Report, report: Report) -> None:
-    """The run of `report` as the store would have it had `old` been its report."""
+    """The stored run of `report`, with `old` in place of its report."""
     with closing(Store(PLACES.store)) as store:
         keys = store.runs(report.digest)[0].keys
         store.put_run(StoredRun(old.digest, old.created, to_json(old), keys))
@@ -190,7 +190,7 @@ def test_rescoring_says_what_is_missing(reports: list[Report], tmp_path: Path) -
         rescored(side, ReportSearch(store=Path("elsewhere")))
     with closing(Store(PLACES.store)) as store:
         store.database.execute("DELETE FROM responses")
-    with pytest.raises(ReportError, match="12 responses of arithmetic/chain-of-thought are gone from the store"):
+    with pytest.raises(ReportError, match="12 responses of arithmetic/chain-of-thought are no longer in the store"):
         rescored(side, PLACES)
 
 

@@ -1,4 +1,4 @@
-"""What a plan says it can find, held against simulated data that keep its assumptions."""
+"""The smallest difference that a plan can find, compared with simulated data under the same assumptions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def said(*settings: str, task: str = "persona", recipes: tuple[str, ...] = ("mip
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_four_of_five_simulated_differences_of_that_size_are_found(size: int) -> None:
-    """30 users: one item each, or five that all change alike."""
+    """30 users with one item each, or with five items that all change alike."""
     found = smallest_found(30 * size, 30)
     assert found is not None
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""`check-task` finds what is wrong with a task, names the item, and lets good tasks pass."""
+"""`check-task` finds the problems of a task and names the item; good tasks pass."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Good:
 
 
 class Judged(Good):
-    """Only a judge can score it."""
+    """A judged task."""
 
     def score(self, item: Item, response: Response) -> Score:
         return Score(0.0)
@@ -79,7 +79,7 @@ def broken(base: type[Good] = Good, **changes: Any) -> Task:
 
 
 def with_items(**change: Any) -> Task:
-    """The first evaluation item changed."""
+    """A task whose first evaluation item is changed."""
 
     def items(self: object, split: Split) -> list[Item]:
         first, *rest = Good().items(split)
@@ -98,7 +98,7 @@ def test_good_tasks_pass(task: Task) -> None:
     assert problems(task) == {}
 
 
-LONE = "item 'eval-0': it holds half a character (a lone surrogate), which no file can hold"
+LONE = "item 'eval-0': it has a lone surrogate (half a character), which UTF-8 cannot encode"
 ITEM_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"id": "eval-1"}, "items", "item 'eval-1': 2 items have this id"),
     ({"id": "train-1"}, "items", "item 'train-1': 2 items have this id"),
@@ -108,7 +108,7 @@ ITEM_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"prompt": "a\ud800"},
         "items",
-        "item 'eval-0': it holds half a character (a lone surrogate), which no file can hold",
+        "item 'eval-0': it has a lone surrogate (half a character), which UTF-8 cannot encode",
     ),
     ({"target": 3}, "items", "item 'eval-0': target 3 is not a str"),
     ({"context": None}, "items", "item 'eval-0': context is missing, but the task is personalized"),
@@ -116,7 +116,11 @@ ITEM_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"options": ("a",)}, "items", "item 'eval-0': options ('a',) must be several and different"),
     ({"options": ("a", "a")}, "items", "item 'eval-0': options ('a', 'a') must be several and different"),
     ({"options": ["a", "b"]}, "items", "item 'eval-0': options ['a', 'b'] is not a tuple of texts"),
-    ({"demonstrations": ("x",)}, "items", "item 'eval-0': demonstrations ('x',) is not a tuple of Turns with texts"),
+    (
+        {"demonstrations": ("x",)},
+        "items",
+        "item 'eval-0': demonstrations ('x',) is not a tuple of Demonstrations with texts",
+    ),
     ({"user_id": "train-user-2"}, "splits", "item 'eval-0': its user_id 'train-user-2' is trained on as well"),
     ({"prompt": "Say it, train 1."}, "splits", "item 'eval-0': its prompt 'Say it, train 1.' is trained on as well"),
     (
@@ -185,8 +189,12 @@ JUDGED_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"rubric": lambda self, item: None}, "rubrics", "item 'eval-0': rubric() gives None, not a text"),
     ({"rubric": lambda self, item: " "}, "rubrics", "item 'eval-0': rubric() gives ' ', not a text"),
     ({"rubric": lambda self, item: "Good."}, "rubrics", "item 'eval-0' has the rubric of all 6 users"),
-    ({"wrong": Good.gold}, "labels", "item 'eval-0': gold 'word0' and wrong 'word0' are no pair to tell apart"),
-    ({"gold": lambda self, item: ""}, "labels", "item 'eval-0': gold '' and wrong 'another' are no pair"),
+    (
+        {"wrong": Good.gold},
+        "labels",
+        "item 'eval-0': gold 'word0' and wrong 'word0' must differ, and gold must not be empty",
+    ),
+    ({"gold": lambda self, item: ""}, "labels", "item 'eval-0': gold '' and wrong 'another' must differ"),
     ({"score": fail}, "range", "item 'eval-0': scoring '' raises KeyError: 'lost'"),
 ]
 
@@ -205,7 +213,7 @@ def test_users_must_be_known_for_all_items_or_for_none() -> None:
 
 
 class Forgetful:
-    """A baseline that breaks in one way."""
+    """A baseline with one fault."""
 
     name = "forgetful"
     description = "Loses the context."
@@ -227,7 +235,7 @@ class Forgetful:
         ((Message("user", "x"),), "leaves out the context 'Likes word0.'"),
         ((), "gives (), not messages"),
         ("text", "gives 'text', not messages"),
-        ((Message("assistant", "x"),), "does not end with what the user says"),
+        ((Message("assistant", "x"),), "does not end with a user message"),
         (fail, "raises KeyError: 'lost'"),
     ],
 )
@@ -243,11 +251,11 @@ def test_items_that_change_from_one_reading_to_the_next() -> None:
         def items(self, split: Split) -> list[Item]:
             return [replace(item, prompt=f"{item.prompt} {random.random()}") for item in super().items(split)]
 
-    assert problems(Dice())["processes"][0].startswith("item 'eval-0' is another one in a second process")
+    assert problems(Dice())["processes"][0].startswith("item 'eval-0' differs in a second process")
 
 
 def test_ten_thousand_items_load_and_render_within_five_seconds(tmp_path: Path) -> None:
-    """The measure of a task of that size; here it takes less than one second."""
+    """The limit for a task of that size, in CPU seconds."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
@@ -322,7 +330,7 @@ def test_what_is_printed(
     command, items = COMMANDS[name]
     write(tmp_path / "sums.py", items or "()")
     text = run(command, capsys).text(command)
-    # how many baselines apply is for those who add one
+    # the golden file does not depend on the number of baselines
     check_golden(f"check-task/{name}.txt", re.sub(r"\d+ prompts by .*", "N prompts by BASELINES", text))
     assert [file.name for file in tmp_path.iterdir()] == ["sums.py"]
 

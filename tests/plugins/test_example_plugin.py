@@ -1,4 +1,4 @@
-"""A real plugin package, installed as anybody would install theirs."""
+"""A real plugin package, installed with pip as a user installs one."""
 
 from __future__ import annotations
 

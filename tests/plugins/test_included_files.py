@@ -263,7 +263,7 @@ def test_a_configuration_file_may_include(tmp_path: Path) -> None:
 def test_what_the_list_says_of_each_plugin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of included files alone: what is installed changes."""
+    """The lines on included plugins alone, because the installed ones change."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     task_file(Path("a.py"))
@@ -308,7 +308,7 @@ def test_the_scorer_hash_follows_the_file_and_not_its_place(tmp_path: Path) -> N
     assert scorer(one) == scorer(two)
     task = load_plugins([two]).tasks["sums"]
     write(two, two.read_text() + "CHANGED = True\n")
-    assert describe_task(task, "plain", ()).scorer_hash == scorer(one)  # what was loaded is what scores
+    assert describe_task(task, "plain", ()).scorer_hash == scorer(one)  # the loaded text scores
     assert scorer(one) != scorer(two)
 
 

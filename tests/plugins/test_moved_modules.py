@@ -1,4 +1,4 @@
-"""A plugin that was written for the old layout is told, by name, what to change."""
+"""The error for a plugin of the old layout names the new modules and attributes."""
 
 from __future__ import annotations
 

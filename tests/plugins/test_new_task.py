@@ -1,4 +1,4 @@
-"""Every skeleton of `new-task` is a task that proves itself, and its tests pass at once."""
+"""Every skeleton of `new-task` is a task that passes `check-task`, and its tests pass unchanged."""
 
 from __future__ import annotations
 

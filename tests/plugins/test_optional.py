@@ -1,4 +1,4 @@
-"""Optional attributes of plugins: read where they are, and their defaults where they are not."""
+"""Optional attributes of plugins, and their defaults."""
 
 from __future__ import annotations
 

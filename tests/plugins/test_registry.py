@@ -1,4 +1,4 @@
-"""Plugins are held against their protocol when loaded."""
+"""Plugins are found, and checked against their protocol when loaded."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_factory_that_fails(factory: Any, reason: str) -> None:
 
 
 class Unprintable(str):
-    """Its repr cannot be shown."""
+    """An object whose repr raises."""
 
     __slots__ = ()
 

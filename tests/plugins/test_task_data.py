@@ -1,4 +1,4 @@
-"""`--data`: which folder goes to which task, what a run and its report make of it, and what is refused."""
+"""The option `--data`: the folder of each task, its use by a run and its report, and wrong folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baselines and the recipe that docs/plugins.md builds are plugins that work."""
+"""The baselines and the recipe of docs/plugins.md work as they are printed there."""
 
 from __future__ import annotations
 

@@ -154,7 +154,10 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"id": "eval-0001"}, "'eval-0001': stands there more than once"), ({"context": "a\ud800"}, "half a character")],
+    [
+        ({"id": "eval-0001"}, "'eval-0001': more than one item has this id"),
+        ({"context": "a\ud800"}, "half a character"),
+    ],
 )
 def test_items_that_no_report_can_hold_are_refused_before_anything_runs(change: dict[str, str], reason: str) -> None:
     class Broken(Arithmetic):

@@ -127,7 +127,7 @@ def test_a_database_in_use_is_not_put_aside(tmp_path: Path) -> None:
         damage_head(tmp_path / "store.sqlite")
         with pytest.raises(StorageError, match=rf"at work on the damaged store .* \(process {os.getpid()}\)"):
             open_for_run(tmp_path)
-        other.database._db.close()  # what is left of it is garbage
+        other.database._db.close()  # the rest of the file is garbage
         assert other.claims._lock
         other.claims._lock.release()
         other.claims._lock = None
@@ -140,7 +140,7 @@ def test_an_empty_database_file_is_a_new_store(tmp_path: Path) -> None:
     with closing(open_for_run(tmp_path)) as store:
         assert not store.responses(list(rows))
         assert store.checkpoints.get("model") is None
-        made = store.checkpoints.put("model", write_model)  # a folder that no row vouches for does not stand
+        made = store.checkpoints.put("model", write_model)  # a folder without a row is replaced
         assert (made.folder / "config.json").read_text() == "{}"
 
 
@@ -217,7 +217,7 @@ print(sorted(p.name for p in (store.folder / "checkpoints").iterdir()))
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk: SQLite and Python meet the same kind of error."""
+    """A limit on the size of files simulates a full disk: SQLite and Python get the same kind of error."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )

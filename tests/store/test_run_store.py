@@ -1,4 +1,4 @@
-"""The run store: what goes in comes out, what is damaged is found."""
+"""The run store: results come back unchanged, and damage is found."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ def test_runs_stay_in_the_order_in_which_they_were_recorded(store: Store) -> Non
 
 
 def test_a_large_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
-    """Checkpoints of many gigabytes are hashed as files and as models; one reading serves both."""
+    """A large file is hashed for the folder digest and for the model digest, but read only once."""
     file = tmp_path / "model.safetensors"
     with file.open("wb") as out:
         out.truncate(65 * 1024 * 1024)
     first, was = file_digest(file), file.stat()
     with file.open("r+b") as out:
         out.write(b"x")
-    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # as if nothing had happened: who read it again would notice
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # only a second reading could notice the change
     assert file_digest(file) == first
     os.utime(file)
     assert file_digest(file) != first

@@ -1,4 +1,4 @@
-"""`mipo-bench store` on a made store. See `golden_files` for writing the files anew."""
+"""Golden files of `mipo-bench store` on a made store. `golden_files` says how to rewrite them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def change(folder: Path, statement: str) -> None:
 
 
 def damage(folder: Path) -> None:
-    """One of everything."""
+    """A store with one entry of each kind."""
     change(folder, f"UPDATE responses SET text = 'forged' WHERE key = '{digest(['pair'])}'")
     change(folder, "UPDATE likelihoods SET logprob = 0")
     change(folder, f"UPDATE runs SET created = 'never' WHERE id = '{RUNS[1].report().digest}'")
@@ -42,7 +42,7 @@ def damage(folder: Path) -> None:
 
 
 def steady(text: str) -> str:
-    """The text without what another version of SQLite or of the report's schema changes."""
+    """The text without the parts that depend on the version of SQLite or of the report's schema."""
     for number, made in enumerate(RUNS):
         text = text.replace(made.report().digest[:12], f"run-{number}-------")
     return re.sub(r"(on disk +)[0-9.]+ kB", r"\1(size)", text)
@@ -163,11 +163,11 @@ def test_responses_that_are_gone_are_counted(folder: Path, capsys: pytest.Captur
     change(folder, f"DELETE FROM responses WHERE key = '{key}'")
     done = run("store export a.jsonl --store store", capsys)
     assert done.code == 1
-    assert "1 responses are not in the store any more" in done.out
+    assert "1 responses are no longer in the store" in done.out
 
 
 def test_no_run_begins_while_gc_is_at_work(folder: Path) -> None:
-    """Else it could find a checkpoint just before its folder goes."""
+    """Otherwise the run could find a checkpoint just before `gc` removes its folder."""
     with ThreadPoolExecutor() as pool:
         with startup_lock(folder):
             waiting = pool.submit(run_gc, folder)

@@ -1,4 +1,4 @@
-"""Claims of several stores on one folder, as several processes hold them."""
+"""Claims of several `Store` objects on one folder, each like a process of its own."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> 
         mine += part.mine
         found |= set(part.found)
         first.put_responses(answered(part.mine))
-        theirs.close()  # the other leaves: its part is stored
+        theirs.close()  # the other process ends; its part is stored
     assert set(mine) | found == set(KEYS)
     assert found == set(b.mine)
     assert not first.database.execute("SELECT * FROM claims")
@@ -99,7 +99,7 @@ def test_what_another_process_leaves_undone_is_taken_over(two: tuple[Store, Stor
     first, second = two
     theirs = shares(second.claims, KEYS, second.responses)
     next(theirs)
-    theirs.close()  # nothing of it was stored
+    theirs.close()  # none of its part was stored
     assert [part.mine for part in shares(first.claims, KEYS, first.responses)] == [KEYS]
 
 
@@ -118,7 +118,7 @@ def test_units_that_others_are_at_come_last(two: tuple[Store, Store]) -> None:
 
 
 def test_claims_do_not_ask_the_clock() -> None:
-    """A clock that jumps can end no claim: none of the modules that decide about them reads it."""
+    """A jump of the clock cannot end a claim: no module that decides about claims reads the clock."""
     from mipo_bench.harness.core import file_locks
     from mipo_bench.harness.store import claims, database
 

@@ -1,7 +1,8 @@
 """Best of n by pointwise mutual information.
 
-Of `best_of_n.samples` responses sampled under the profile, the one with the highest log p(y|context, prompt) -
-log p(y|prompt): what MIPO (arXiv 2603.19294) trains a model towards, had by search instead.
+The model samples `best_of_n.samples` responses under the profile. The response y with the highest
+log p(y|context, prompt) - log p(y|prompt) is kept. MIPO (arXiv 2603.19294) trains a model to raise this quantity; best
+of n searches for it without training.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from mipo_bench.harness.types import ContrastUse
 
 
 class BestOfN(ContextAwareDecoding):
-    """The profile as system message; several samples, of which the profile explains one best."""
+    """Sample with the profile as system message; keep the response whose likelihood the profile raises most."""
 
     name = "best-of-n"
-    description = "Of several samples the one that the profile makes most likelier than no profile."
+    description = "Best of n: of several samples, the one whose likelihood the profile raises most."
     contrast_use: ContrastUse = "reranking"

@@ -1,7 +1,7 @@
 """Domain-conditional pointwise mutual information for multiple choice (Holtzman et al. 2021, arXiv 2104.08315).
 
-The answer is the option of the highest log p(option|prompt) - log p(option|domain), where the domain is a prompt that
-only announces an answer: what an option owes to being a likely text in itself is taken out.
+The answer is the option with the highest log p(option|prompt) - log p(option|domain). The domain is a prompt that only
+announces an answer, so an option gains nothing from being a likely text in itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DOMAIN = "Answer the question."
 
 
 class DomainPmi(Plain):
-    """The prompt alone; the options' likelihoods decide, nothing is generated."""
+    """Choose the option by log-likelihoods; nothing is generated."""
 
     name = "domain-pmi"
     description = "Multiple choice by log p(option|prompt) - log p(option|a prompt without the question)."
@@ -21,9 +21,9 @@ class DomainPmi(Plain):
     contrast_use: ContrastUse = "options"
 
     def applies(self, task: Task, item: Item) -> bool:
-        """Tasks without users whose items have options."""
+        """True for items with options and without a user."""
         return super().applies(task, item) and bool(item.options)
 
     def contrast(self, item: Item) -> tuple[Message, ...]:  # noqa: ARG002 - the protocol's signature
-        """What stands before any answer of this kind."""
+        """The domain prompt, which announces an answer without asking the question."""
         return (Message("user", DOMAIN),)

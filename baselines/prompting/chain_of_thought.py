@@ -9,14 +9,14 @@ INSTRUCTION = "Think step by step, then give the answer."
 
 
 class ChainOfThought:
-    """The prompt with a request to reason first."""
+    """The prompt, followed by a request to reason before the answer."""
 
     name = "chain-of-thought"
     description = "The prompt plus a request to think step by step."
     uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks that allow reasoning before the answer."""
+        """True for tasks that allow reasoning before the answer."""
         return task.reasoning
 
     def messages(self, item: Item) -> tuple[Message, ...]:

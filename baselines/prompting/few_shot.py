@@ -1,4 +1,4 @@
-"""Demonstrations as earlier turns of the chat."""
+"""Few-shot prompting: demonstrations as earlier turns of the chat."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from mipo_bench.harness.types import Item, Message, Task
 
 
 class FewShot:
-    """k earlier (prompt, response) turns: of the same user where there are users, else of the training split."""
+    """The item's demonstrations as earlier turns: the same user's in tasks with users, else training examples."""
 
     name = "few-shot"
-    description = "The item's demonstrations as earlier turns, after the profile where there is one."
+    description = "The item's demonstrations as earlier turns, after the profile if there is one."
     uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks whose items carry demonstrations."""
+        """True for items that carry demonstrations."""
         return bool(item.demonstrations)
 
     def messages(self, item: Item) -> tuple[Message, ...]:

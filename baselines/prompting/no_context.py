@@ -1,4 +1,4 @@
-"""The request alone, although the task has users: what the model says to everybody."""
+"""The request without the user's context: every user gets the same prompt."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from mipo_bench.harness.types import Item, Message, Task
 
 
 class NoContext:
-    """No user context."""
+    """Prompting without the user's context."""
 
     name = "no-context"
     description = "The request alone, without what is known about the user."
     uses_context = False
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks with users."""
+        """True for items of a user."""
         return item.context is not None
 
     def messages(self, item: Item) -> tuple[Message, ...]:

@@ -1,4 +1,4 @@
-"""Role play: the model is told to be the person whom the user would ask."""
+"""Role play: the system message tells the model that it knows the user well, and contains the profile."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ROLE = "You have known this user for years and talk exactly the way they like be
 
 
 class PersonaRole(Profile):
-    """A role as system message, with the profile in it."""
+    """The role and the profile as system message."""
 
     name = "persona-role"
-    description = "The model plays somebody who knows the user well; the profile is part of the role."
+    description = "Role play: the model knows the user well; the profile is part of the role."
     default = False
 
     def messages(self, item: Item) -> tuple[Message, ...]:

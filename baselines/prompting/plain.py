@@ -6,14 +6,14 @@ from mipo_bench.harness.types import Item, Message, Task
 
 
 class Plain:
-    """The prompt as it is."""
+    """Prompting without any addition."""
 
     name = "plain"
     description = "The prompt alone."
     uses_context = False
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks without users."""
+        """True for items without a user."""
         return item.context is None
 
     def messages(self, item: Item) -> tuple[Message, ...]:

@@ -7,16 +7,16 @@ from mipo_bench.harness.types import Item, Message, Task
 
 
 class Profile:
-    """Personalized prompting in its simplest form."""
+    """Personalized prompting: the profile is the whole system message."""
 
     name = "profile"
     description = "The user's profile as system message."
     uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks with users."""
+        """True for items of a user."""
         return item.context is not None
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """The system turn (left out where the context is missing), then the user turn."""
+        """The system turn (left out if the item has no context), then the user turn."""
         return (*system_turn(item), Message("user", item.prompt))

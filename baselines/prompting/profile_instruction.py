@@ -8,14 +8,14 @@ INSTRUCTION = "Follow every wish of this user in your answer."
 
 
 class ProfileInstruction:
-    """Personalized prompting that says what the profile is for."""
+    """Personalized prompting: the profile, then an instruction to follow it, as system message."""
 
     name = "profile-instruction"
     description = "The profile as system message, plus an instruction to follow it."
     uses_context = True
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks with users."""
+        """True for items of a user."""
         return item.context is not None
 
     def messages(self, item: Item) -> tuple[Message, ...]:

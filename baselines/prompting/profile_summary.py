@@ -1,4 +1,4 @@
-"""The profile in the model's own words: summarised first, then used in its place."""
+"""Profile summary: the model summarises the profile, then answers with the summary instead of the profile."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ INSTRUCTION = "Sum up in one or two sentences how to answer this user."
 
 
 class ProfileSummary(Profile):
-    """Two steps: the profile is summarised, without the request; the request is answered with the summary alone."""
+    """Two steps: summarise the profile without seeing the request; answer the request with the summary alone."""
 
     name = "profile-summary"
-    description = "Two steps: the model sums up the profile, then answers with the summary in its place."
+    description = "Two steps: the model sums up the profile, then answers with the summary instead."
     default = False
     steps = 2
     context_steps = 1
 
     def applies(self, task: Task, item: Item) -> bool:
-        """Tasks with users whose responses are generated."""
+        """True for items of a user, in tasks whose responses are generated."""
         return super().applies(task, item) and task.max_new_tokens > 0
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """The profile and the wish for a summary. The request is not shown."""
+        """The profile, then the instruction to summarise it. The request is not shown."""
         return (*super().messages(item)[:-1], Message("user", INSTRUCTION))
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
-        """The summary as system turn (left out where it is empty), then the request."""
+        """The summary as system turn (left out if it is empty), then the request."""
         system = (Message("system", earlier[0]),) if earlier[0].strip() else ()
         return (*system, Message("user", item.prompt))

@@ -11,15 +11,15 @@ INSTRUCTION = "Do not answer yet. Say this request again in your own words, clea
 
 
 class RephraseAndRespond(MultiStep):
-    """The model says the request again in its own words, then answers both wordings."""
+    """Two steps: rephrase the request; answer the request, with both wordings in the prompt."""
 
     name = "rephrase-and-respond"
-    description = "Two steps: the model rephrases the request, then answers with both wordings before it."
+    description = "Two steps: the model rephrases the request, then answers with both wordings in the prompt."
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """The request and the wish to rephrase it."""
+        """The request, then the instruction to rephrase it."""
         return (*system_turn(item), Message("user", f"{item.prompt}\n{INSTRUCTION}"))
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
-        """The request, and after it what the model made of it."""
+        """The request, then the model's rephrasing of it."""
         return (*system_turn(item), Message("user", f"{item.prompt}\nIn other words: {earlier[0]}"))

@@ -1,4 +1,4 @@
-"""Self-refine (Madaan et al. 2023, arXiv 2303.17651), one round: answer, own feedback, better answer."""
+"""Self-refine (Madaan et al. 2023, arXiv 2303.17651), one round: answer, feedback on it, refined answer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ REFINE = "Write the answer again with these changes, and nothing else."
 
 
 class SelfRefine(MultiStep):
-    """Three steps; the refined answer is scored."""
+    """Three steps: answer, criticise the answer, refine it. Only the refined answer is scored."""
 
     name = "self-refine"
     description = "Three steps: the model answers, criticises its answer, and writes it again."
     steps = 3
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """Profile and request."""
+        """The profile as system turn, then the request."""
         return (*system_turn(item), Message("user", item.prompt))
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
-        """The chat so far, and the wish for feedback or for the better answer."""
+        """The chat so far, then the instruction to give feedback (second step) or to refine (third step)."""
         chat = (*self.messages(item), Message("assistant", earlier[0]), Message("user", FEEDBACK))
         if len(earlier) == 1:
             return chat

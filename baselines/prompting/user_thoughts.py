@@ -1,4 +1,4 @@
-"""Chain of thought about the user: first what they would want, then the answer, so that no thought is scored."""
+"""Chain of thought about the user, in two steps, so that the reasoning is not part of the scored response."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ INSTRUCTION = "Do not answer yet. Think step by step about what this user would 
 
 
 class UserThoughts(MultiStep):
-    """The model reasons about the user's wishes, then answers with its thoughts before it."""
+    """Two steps: reason about the user's wishes; answer the request, with that reasoning in the prompt."""
 
     name = "user-thoughts"
-    description = "Two steps: the model thinks about what the user wants, then answers with its thoughts at hand."
+    description = "Two steps: the model thinks about what the user wants, then answers with its thoughts in the prompt."
 
     def applies(self, task: Task, item: Item) -> bool:
-        """Tasks with users whose responses are generated."""
+        """True for items of a user, in tasks whose responses are generated."""
         return super().applies(task, item) and item.context is not None
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """Profile and request, and the wish to think first."""
+        """The profile as system turn, then the request with the instruction to reason about the user."""
         return (*system_turn(item), Message("user", f"{item.prompt}\n{INSTRUCTION}"))
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
-        """Profile and request, and the thoughts after it."""
+        """The profile as system turn, then the request with the model's reasoning after it."""
         return (*system_turn(item), Message("user", f"{item.prompt}\nWhat this user wants: {earlier[0]}"))

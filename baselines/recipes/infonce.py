@@ -1,4 +1,4 @@
-"""InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) as MIPO's paper compares with it (arXiv 2603.19294)."""
+"""InfoNCE (van den Oord et al. 2018, arXiv 1807.03748), a trained baseline of MIPO's paper (arXiv 2603.19294)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mipo_bench.harness.types import Objective
 
 
 class InfoNce(MipoRandom):
-    """The chosen response of mipo-random's pairs under its own prompt against the same under the other prompts."""
+    """InfoNCE on mipo-random's pairs: a chosen response is contrasted under its own prompt and under other prompts."""
 
     name = "infonce"
     description = "Trained baseline: InfoNCE, the response's own prompt against others."

@@ -10,15 +10,15 @@ from mipo_bench.harness.types import Item, Task
 
 
 class MipoMissing:
-    """Rejected: the same prompt with no context."""
+    """The rejected response answers the same prompt without the user's context."""
 
     name = "mipo-missing"
     description = "MIPO: rejected response to the same prompt without the user's context."
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Tasks with users."""
+        """True for items of a user."""
         return item.context is not None
 
     def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:  # noqa: ARG002
-        """Each item without anything that is known about the user: context and earlier turns."""
+        """Each item without the user's context and without the user's earlier turns."""
         return [replace(item, context=None, demonstrations=()) for item in items]

@@ -10,19 +10,19 @@ from mipo_bench.harness.types import Item, Similarity, Task
 
 
 class MipoRandom:
-    """Rejected: the same prompt with another user's context; for tasks without users, another prompt."""
+    """The rejected response answers the same prompt for another user; in tasks without users, another prompt."""
 
     name = "mipo-random"
     description = "MIPO: rejected response under another user's context, or another prompt."
 
     def applies(self, task: Task, item: Item) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Every task."""
+        """True for every item of every task."""
         return True
 
     def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
-        """Each item as if another user, drawn at random, had asked it; or, without users, a random other item.
+        """One contrast per item: the same request by a random user with another context; without users, another item.
 
-        Raises ValueError where all items share one context (or there is a single item): nothing to contrast.
+        Raises ValueError if fewer than two different contexts (or, without users, prompts) exist.
         """
         if all(item.context is None for item in items):
             return _other_prompts(items, rng)
@@ -34,7 +34,7 @@ class MipoRandom:
     def several_contrasts(
         self, items: Sequence[Item], rng: random.Random, k: int, similarity: Similarity
     ) -> list[list[Item]]:
-        """For each item `k` different contrasts; see `negatives.contrasts_by_similarity`."""
+        """`k` different contrasts per item; see `negatives.contrasts_by_similarity`."""
         return negatives.contrasts_by_similarity(items, rng, k, similarity)
 
 
@@ -45,7 +45,7 @@ def _other_user(item: Item, users: Sequence[Item], rng: random.Random) -> Item:
 
 
 def _other_prompts(items: Sequence[Item], rng: random.Random) -> list[Item]:
-    """A random cyclic order, each item contrasted with the next: nobody meets themselves, everybody is used once."""
+    """Each item's successor in a random cyclic order: never the item itself, and each item is used once."""
     if len({item.prompt for item in items}) < 2:
         raise ValueError("mipo-random needs at least two different prompts")
     order = list(range(len(items)))

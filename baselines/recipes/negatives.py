@@ -1,6 +1,6 @@
-"""Which contexts or prompts an item is contrasted with: several, drawn at random or by similarity.
+"""Negatives of a preference pair: other contexts, or other prompts, drawn at random or by similarity.
 
-Similarity of two texts is the Jaccard index of their sets of lower-case words: shared words over all words.
+The similarity of two texts is the Jaccard index of their sets of lower-case words: shared words over all words.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mipo_bench.harness.types import Item, Similarity
 
 POOL = 1000
-"""Candidates that an item is compared with; of more, as many are drawn at random."""
+"""The largest number of candidates per item; if there are more, this many are drawn at random."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -21,47 +21,49 @@ def words(text: str) -> frozenset[str]:
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Shared words over all words, in [0, 1]; 0 where neither text has any."""
+    """The Jaccard index in [0, 1]: shared words over all words; 0 if both texts have no words."""
     return len(a & b) / len(a | b) if a or b else 0.0
 
 
 def contrasts_by_similarity(
     items: Sequence[Item], rng: random.Random, negatives: int, similarity: Similarity
 ) -> list[list[Item]]:
-    """For each item `negatives` others, each with another context; for tasks without users, with another prompt.
+    """`negatives` contrasts per item, each with another context; in tasks without users, each with another prompt.
 
-    `near` takes those most like the item, `far` those least like it, both in that order; ties fall at random. Raises
-    ValueError where there are not as many different ones.
+    `near` takes the most similar candidates, most similar first; `far` takes the least similar, least similar first.
+    Ties are broken at random. Raises ValueError if an item has fewer than `negatives` different candidates.
     """
     users = any(item.context is not None for item in items)
-    different = {_text(item, users=users): item for item in items}
-    bags = {text: words(text) for text in different}
-    found = []
+    items_by_text = {_text(item, users=users): item for item in items}
+    word_sets = {text: words(text) for text in items_by_text}
+    contrasts = []
     for item in items:
         own = _text(item, users=users)
-        others = [text for text in different if text != own]
+        others = [text for text in items_by_text if text != own]
         if len(others) < negatives:
-            what = "contexts" if users else "prompts"
-            raise ValueError(f"{negatives} negatives need as many other {what}; item {item.id!r} has {len(others)}")
-        chosen = _chosen(own, others, bags, rng, negatives, similarity)
-        found.append([item.asked_by(different[text]) if users else different[text] for text in chosen])
-    return found
+            kind = "contexts" if users else "prompts"
+            raise ValueError(f"{negatives} negatives need as many other {kind}; item {item.id!r} has {len(others)}")
+        drawn = _drawn(own, others, word_sets, rng, negatives, similarity)
+        contrasts.append([item.asked_by(items_by_text[text]) if users else items_by_text[text] for text in drawn])
+    return contrasts
 
 
-def _chosen(
+def _drawn(
     own: str,
     others: Sequence[str],
-    bags: dict[str, frozenset[str]],
+    word_sets: dict[str, frozenset[str]],
     rng: random.Random,
     negatives: int,
     similarity: Similarity,
 ) -> list[str]:
+    """`negatives` of the `others`, in order of similarity to the text `own`."""
     if similarity == "random":
         return rng.sample(others, negatives)
     pool = rng.sample(others, min(max(POOL, negatives), len(others)))
     sign = -1 if similarity == "near" else 1
-    return sorted(pool, key=lambda text: sign * jaccard(bags[own], bags[text]))[:negatives]
+    return sorted(pool, key=lambda text: sign * jaccard(word_sets[own], word_sets[text]))[:negatives]
 
 
 def _text(item: Item, *, users: bool) -> str:
+    """The text by which items are compared: the context in tasks with users, else the prompt."""
     return item.context or "" if users else item.prompt

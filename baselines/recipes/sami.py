@@ -7,7 +7,7 @@ from mipo_bench.harness.types import Objective
 
 
 class Sami(MipoRandom):
-    """The symmetric contrastive loss over mipo-random's prompts and responses (see `harness.training.contrastive`)."""
+    """The symmetric contrastive loss over mipo-random's prompts and responses (`harness/training/contrastive.py`)."""
 
     name = "sami"
     description = "Trained baseline: SAMI, symmetric contrast of prompts and responses."

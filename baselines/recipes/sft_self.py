@@ -7,7 +7,7 @@ from mipo_bench.harness.types import Objective
 
 
 class SftSelf(MipoRandom):
-    """SFT on the chosen responses of mipo-random's pairs: the very same texts, without the contrast."""
+    """SFT on the chosen responses of mipo-random's pairs: the same texts, without the rejected ones."""
 
     name = "sft-self"
     description = "Trained baseline: supervised fine-tuning on the chosen responses."

@@ -1,4 +1,7 @@
-"""The base model and its trained checkpoints behind `--backend`."""
+"""The interface of a backend: the source of the base model and of its trained checkpoints.
+
+`--backend` selects the implementation; see `select`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mipo_bench.harness.training.pairs import PairSet, PromptSet
 
 @dataclass(frozen=True, slots=True)
 class TrainedCheckpoint:
-    """A checkpoint ready to answer, with where it came from."""
+    """A trained checkpoint, ready to generate. `lineage` records its training; `digest` is that of its weights."""
 
     generator: Generator
     digest: str
@@ -21,13 +24,13 @@ class TrainedCheckpoint:
 
 
 class Backend(Protocol):
-    """What the runner needs of models."""
+    """The models of a run: the base model, and checkpoints trained from it."""
 
     model_digest: str
     name: str
-    """What answers, as the report names it."""
+    """The name of the engine in the report."""
     notes: list[str]
-    """What a reader of the report must know about how the models answered."""
+    """Notes for the report on the way the models generated."""
 
     @property
     def base(self) -> Generator:
@@ -41,7 +44,7 @@ class Backend(Protocol):
 
     @property
     def dtype(self) -> str:
-        """The number format that responses are computed in."""
+        """The dtype of generation, such as `bfloat16`."""
         ...
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
@@ -49,18 +52,18 @@ class Backend(Protocol):
         ...
 
     def unload(self) -> None:
-        """Give the memory of every model back; they load again when they are needed."""
+        """Free the memory of every model. A model is loaded again at its next use."""
         ...
 
 
 class LocalGenerator(Protocol):
-    """A generator whose model is in memory here once it has answered."""
+    """A generator whose model is loaded in this process at its first use."""
 
     @property
     def folder(self) -> Path | None:
-        """Where its model lies."""
+        """The folder of its model."""
         ...
 
     def unload(self) -> None:
-        """Give the model's memory back."""
+        """Free the model's memory."""
         ...

@@ -1,12 +1,15 @@
-"""Models for the runner: the base model, trainings that the store remembers, and the checkpoints they make."""
+"""The backend of Hugging Face models: the base model and trained checkpoints, in this process.
+
+Checkpoints are kept in the store under a content key, so that a training with the same inputs runs once.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.backends.base import LocalGenerator, TrainedCheckpoint
 from mipo_bench.harness.config.schema import RunConfig
@@ -27,26 +30,34 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def checkpoint_key(training: Training, circumstances: Sequence[str]) -> str:
-    """The content key of a checkpoint; `circumstances` are device, number format and library versions."""
+def checkpoint_key(training: Training, environment: Sequence[str]) -> str:
+    """The content key of a checkpoint. `environment` is device, dtype and library versions."""
     names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
     objective = training.data.objective
     settings = training.settings.model_dump_json(exclude=NOT_READ[objective])
-    return digest(["checkpoint", train.TRAINING_VERSION, *names, settings, *_marked(objective), *circumstances])
+    return digest(["checkpoint", train.TRAINING_VERSION, *names, settings, *_objective_name(objective), *environment])
 
 
-def _marked(objective: Objective) -> tuple[str, ...]:
-    """DPO goes unmarked, as it did when there was no other objective: its checkpoints stay valid."""
+def _objective_name(objective: Objective) -> tuple[str, ...]:
+    """The objective's part of the key. It is empty for DPO, so that keys from before other objectives stay valid."""
     return () if objective == "dpo" else (objective,)
 
 
+def _notes(lineage: Mapping[str, Any], batch_size: int) -> Iterator[str]:
+    """The notes for the report on one training."""
+    if lineage.get("parts"):
+        yield f"out of memory, so batches of {batch_size} were trained in {lineage['parts']} parts"
+    if lineage.get("repeatable") is False:
+        yield "training this model on a GPU gives slightly different weights each time"
+
+
 class HFBackend:
-    """Hugging Face models; checkpoints live in the store."""
+    """Hugging Face models that generate and train with transformers. The store keeps the checkpoints."""
 
     name = "transformers"
 
     def __init__(self, config: RunConfig, folder: Path, placement: Placement, store: Store) -> None:
-        """`folder` is the base model's (`resolve_model`), `placement` comes from `resolve_placement`."""
+        """`folder` is the base model's folder (from `resolve_model`); `placement` comes from `resolve_placement`."""
         self.config, self.folder, self.placement, self.store = config, folder, placement, store
         self.model_digest = model_digest(folder)
         self.device, self.dtype = placement.device, placement.dtype
@@ -61,16 +72,7 @@ class HFBackend:
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         """See `Backend`."""
-        training = Training(
-            base=self.folder,
-            base_digest=self.model_digest,
-            task=arm.task,
-            recipe=recipe_name(str(arm.recipe)),
-            seed=int(arm.train_seed or 0),
-            data=data,
-            settings=settings_of(str(arm.recipe), self.config),
-            placement=self.placement,
-        )
+        training = self._training(arm, data)
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
         key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
 
@@ -81,16 +83,20 @@ class HFBackend:
 
         found = self.store.checkpoints.get_or_write(key, make)
         lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
-        if lineage.get("parts"):
-            batch, parts = training.settings.batch_size, lineage["parts"]
-            self.notes.append(
-                f"{arm.task} {arm.recipe}: out of memory, so batches of {batch} were trained on in {parts} parts"
-            )
-        if lineage.get("repeatable") is False:
-            self.notes.append(
-                f"{arm.task} {arm.recipe}: this model's training on a GPU gives slightly other weights each time"
-            )
+        self.notes += [f"{arm.task} {arm.recipe}: {note}" for note in _notes(lineage, training.settings.batch_size)]
         return TrainedCheckpoint(self._generator(found.folder, found.digest), found.digest, lineage)
+
+    def _training(self, arm: Arm, data: PairSet | PromptSet) -> Training:
+        return Training(
+            base=self.folder,
+            base_digest=self.model_digest,
+            task=arm.task,
+            recipe=recipe_name(str(arm.recipe)),
+            seed=int(arm.train_seed or 0),
+            data=data,
+            settings=settings_of(str(arm.recipe), self.config),
+            placement=self.placement,
+        )
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
@@ -100,18 +106,19 @@ class HFBackend:
         return generator
 
     def _load(self, folder: Path, placement: Placement) -> PreTrainedModel:
-        """Load a model. Of all checkpoints only the one in use is in memory, beside the base model."""
+        """Load a model. At most one checkpoint is in memory, besides the base model."""
         if folder != self.folder:
             self._unload()
         if placement.device.startswith("cuda"):
-            free_memory()  # what a failed training has left
+            free_memory()  # a failed training may have left some in use
         return load_model(folder, placement)
 
     def unload(self) -> None:
-        """Give the memory of every model back; they load again when they are needed."""
+        """Free the memory of every model. A model is loaded again at its next use."""
         self._unload(self.folder)
 
     def _unload(self, *also: Path) -> None:
+        """Free the memory of all checkpoints, and of the models in the folders `also`."""
         for generator in self._generators:
             if generator.folder != self.folder or generator.folder in also:
                 generator.unload()

@@ -1,4 +1,7 @@
-"""The backends of lm-eval: any of its models answers, none of them is trained."""
+"""The backends of lm-eval that run a local model: lm-eval's engine generates, and training uses trl as in `HFBackend`.
+
+Models on a server are in `remote`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from mipo_bench.harness.protocols import Generator
 from mipo_bench.harness.store.run_store import Store
 
 _SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
-_NOT_IN_KEY = {
+_NO_EFFECT = {
     "num_concurrent",
     "max_retries",
     "retry_pause",
@@ -27,7 +30,7 @@ _NOT_IN_KEY = {
     "verify_certificate",
     "ca_cert_path",
 }
-"""Arguments that cannot change an answer."""
+"""Arguments of engines that cannot change a response, and so are not part of content keys."""
 
 
 class LMEvalBackend(HFBackend):
@@ -40,40 +43,48 @@ class LMEvalBackend(HFBackend):
 
     def _generator(self, folder: Path, weights: str) -> Generator:
         backend = self.config.backend
-        usual: dict[str, Any] = {"dtype": self.placement.dtype, "trust_remote_code": self.placement.trust_remote_code}
+        defaults: dict[str, Any] = {
+            "dtype": self.placement.dtype,
+            "trust_remote_code": self.placement.trust_remote_code,
+        }
         if _SEEDING.get(backend) == "torch":
-            usual |= {"device": self.placement.device, "batch_size": self.placement.batch_size or "auto"}
+            defaults |= {"device": self.placement.device, "batch_size": self.placement.batch_size or "auto"}
             safe: dict[str, Any] = {"use_safetensors": True}
         else:
-            usual["batch_size"] = "auto"
+            defaults["batch_size"] = "auto"
             safe = {"load_format": "safetensors"}
-        arguments = usual | dict(self.config.backend_args)
-        settings = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
-        name = _identity(self.config, weights, settings, [*self.placement.numerics_key, self.versions["transformers"]])
+        arguments = defaults | dict(self.config.backend_args)
+        environment = [*self.placement.numerics_key, self.versions["transformers"]]
+        key = engine_key(self.config, weights, arguments, environment)
         traits = EngineTraits(backend, _SEEDING.get(backend, "none"))
         arguments |= {"pretrained": str(folder), **safe}
-        spec = ModelSpec(lambda: _build(backend, arguments), name, traits, self.config.chat, folder)
+        spec = ModelSpec(lambda: build_engine(backend, arguments), key, traits, self.config.chat, folder)
         generator = LMEvalGenerator(spec, [])
         self._generators.append(generator)
         return generator
 
 
 def _content(value: Any) -> Any:
-    """The value of a setting for content keys: a path stands for the content of its folder or file."""
+    """The value of an argument for content keys. An existing path is replaced by the digest of its content."""
     path = Path(value) if isinstance(value, str) and value else None
     if path is None or not path.exists():
         return value
     return folder_digest(path) if path.is_dir() else file_digest(path)
 
 
-def _build(backend: str, arguments: Mapping[str, Any]) -> Any:
+def build_engine(backend: str, arguments: Mapping[str, Any]) -> Any:
+    """The lm-eval `LM` of a backend."""
     from lm_eval.api.registry import get_model
 
     return get_model(backend)(**arguments)
 
 
-def _identity(config: RunConfig, weights: str, settings: Mapping[str, Any], circumstances: list[str]) -> str:
-    """The content key of a model behind lm-eval: everything that can change an answer."""
+def engine_key(config: RunConfig, weights: str, arguments: Mapping[str, Any], environment: list[str]) -> str:
+    """The content key of a model that lm-eval runs: everything that can change a response.
+
+    `weights` is the digest of the model; `environment` is device, dtype and library versions.
+    """
     chat = config.chat.model_dump_json()
-    arguments = json.dumps({name: _content(value) for name, value in settings.items()}, sort_keys=True, default=str)
-    return digest(["lm-eval", version("lm-eval"), config.backend, weights, arguments, chat, *circumstances])
+    contents = {name: _content(value) for name, value in arguments.items() if name not in _NO_EFFECT}
+    settings = json.dumps(contents, sort_keys=True, default=str)
+    return digest(["lm-eval", version("lm-eval"), config.backend, weights, settings, chat, *environment])

@@ -1,4 +1,4 @@
-"""The backend of a chat server that speaks the OpenAI protocol."""
+"""The backend of models on a server: any OpenAI-compatible chat server, and the remote engines of lm-eval."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mipo_bench.harness.backends.base import TrainedCheckpoint
-from mipo_bench.harness.backends.lm_eval import _NOT_IN_KEY, _build, _identity
+from mipo_bench.harness.backends.lm_eval import build_engine, engine_key
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
@@ -19,11 +19,11 @@ from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 
 _REMOTE_DEFAULTS: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retry_pause": 1, "num_concurrent": 4}
-"""Time limit for one attempt in seconds, attempts, limit of the first pause in seconds, concurrent requests."""
+"""Time limit of one attempt in seconds, attempts, limit of the first pause in seconds, concurrent requests."""
 
 
 class RemoteBackend:
-    """A model on a server, or one that lm-eval finds by its arguments alone. It cannot be trained."""
+    """A model on a server, or one that lm-eval finds by its arguments. It cannot be trained."""
 
     device = "remote"
     dtype = "unknown"
@@ -34,21 +34,21 @@ class RemoteBackend:
         Raises ConfigError for arguments that the backend does not take.
         """
         self.name = config.backend
-        self.notes = [f"the model {config.model!r} is known by its name alone: its weights cannot be checked"]
+        self.notes = [f"the model {config.model!r} is identified by its name only: its weights cannot be checked"]
         self.model_digest = digest([config.model, config.backend_args.get("base_url")])
         self._base = _openai(config, self.notes) if config.source.kind == "openai" else _remote(config, self)
 
     @property
     def base(self) -> Generator:
-        """The model."""
+        """The model on the server."""
         return self._base
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:  # noqa: ARG002
-        """Raise ModelError, because the weights are not here."""
+        """Raise ModelError, because the weights are not on this machine."""
         raise ModelError(f"{arm.recipe}: backend {self.name!r} cannot train; give --recipes none.")
 
     def unload(self) -> None:
-        """Nothing is loaded here."""
+        """Do nothing, because no model is loaded in this process."""
 
 
 def chat_server(config: RunConfig) -> ChatServer:
@@ -72,9 +72,8 @@ def _openai(config: RunConfig, notes: list[str]) -> Generator:
 
 
 def _remote(config: RunConfig, backend: RemoteBackend) -> Generator:
-    """A model on a server of any other kind, through lm-eval's engine for it. lm-eval gets one request per call."""
+    """A model on any other server, through lm-eval's engine for it. lm-eval gets one request per call."""
     arguments: dict[str, Any] = {"model": config.model, **_REMOTE_DEFAULTS, **config.backend_args}
-    settings = {name: value for name, value in arguments.items() if name not in _NOT_IN_KEY}
     traits = EngineTraits(
         config.backend,
         "request",
@@ -84,15 +83,16 @@ def _remote(config: RunConfig, backend: RemoteBackend) -> Generator:
         retry=_retry(arguments),
     )
     timeout = max(1, round(_number(arguments, "timeout")))  # lm-eval counts whole seconds
-    given = {name: value for name, value in arguments.items() if name not in ("num_concurrent", "retry_pause")}
-    given |= {"timeout": timeout, "max_retries": 1}  # lm-eval would end the run after its last attempt
-    identity = _identity(config, backend.model_digest, settings, [])
-    spec = ModelSpec(lambda: _build(config.backend, given), identity, traits, config.chat)
+    engine = {name: value for name, value in arguments.items() if name not in ("num_concurrent", "retry_pause")}
+    engine |= {"timeout": timeout, "max_retries": 1}  # lm-eval would end the run after its last attempt
+    key = engine_key(config, backend.model_digest, arguments, [])
+    spec = ModelSpec(lambda: build_engine(config.backend, engine), key, traits, config.chat)
     return LMEvalGenerator(spec, backend.notes)
 
 
 def _number(arguments: Mapping[str, Any], name: str) -> float:
+    """A number above 0. Raises ConfigError for any other value."""
     value = arguments[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ConfigError(f"backend_args.{name} = {value!r} is no number above 0.")
+        raise ConfigError(f"backend_args.{name} = {value!r} is not a number above 0.")
     return float(value)

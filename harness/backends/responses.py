@@ -1,4 +1,4 @@
-"""The backend of a responses file: answers that were made elsewhere."""
+"""The backend of a responses file: another program has generated the responses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mipo_bench.harness.types import Message, Response
 
 
 class ResponsesFileGenerator:
-    """Answers with what the file has under the request's prompt, which is the `key` of arm and item."""
+    """Looks up the response of a request in the file. The request's prompt is the `key` of arm and item."""
 
     notes: Sequence[str] = ()
     end_of_turn_token = ""
     control_tokens: Sequence[str] = ()
 
     def __init__(self, given: ExternalResponses) -> None:
-        """Its digest is the file's: other responses are another model."""
+        """The digest is the file's, so a file with other responses counts as another model."""
         self.external = given
         self.digest = given.digest
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:  # noqa: ARG002 - no model, no template
-        """The chat as it is."""
+        """The contents of the messages, without a chat template."""
         return Prompt(tuple(messages), "\n".join(m.content for m in messages))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
@@ -35,23 +35,23 @@ class ResponsesFileGenerator:
             yield position, self.external.responses.get(request.prompt, missing)
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
-        """Nothing can be asked of a file. Raises ModelError."""
-        raise ModelError(f"{len(asked)} likelihoods are wanted of a file of responses; give a model.")
+        """Raise ModelError, because a file gives no log-probabilities."""
+        raise ModelError(f"a file of responses gives no log-probabilities, and {len(asked)} are needed; give a model.")
 
 
 class ResponsesFileBackend:
-    """Stands where a model would. It trains nothing."""
+    """The responses of a file instead of a model. It cannot be trained."""
 
     name = "responses"
     device = "none"
     dtype = "none"
 
     def __init__(self, given: ExternalResponses) -> None:
-        """Remember the responses."""
+        """`given` holds the responses of the file."""
         self.model_digest = given.digest
         self._generator = ResponsesFileGenerator(given)
-        counted = [] if given.counted else ["lengths are counted in words where the file gives no n_tokens"]
-        self.notes = [*counted, "the responses were produced elsewhere: prompts and decoding are not known"]
+        counted = [] if given.counted else ["lengths are in words for responses without n_tokens in the file"]
+        self.notes = [*counted, "another program generated the responses: their prompts and decoding are unknown"]
 
     @property
     def base(self) -> Generator:
@@ -59,8 +59,8 @@ class ResponsesFileBackend:
         return self._generator
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:  # noqa: ARG002
-        """Raise ModelError: a file cannot be trained."""
+        """Raise ModelError, because a file cannot be trained."""
         raise ModelError(f"{arm.recipe}: a file of responses cannot be trained; give a model.")
 
     def unload(self) -> None:
-        """Nothing is loaded here."""
+        """Do nothing, because no model is loaded."""

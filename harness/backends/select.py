@@ -1,4 +1,4 @@
-"""The backends behind `--backend`: transformers in this process, an engine of lm-eval, or a chat server."""
+"""Select the backend for `--backend`: transformers in this process, an engine of lm-eval, or a chat server."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def check_backend(config: RunConfig) -> None:
 
 
 def backend_maker(config: RunConfig) -> Callable[[Store], Backend]:
-    """A function that makes the engine as soon as the store is open.
+    """A function that makes the backend from the open store.
 
-    Raises ModelError for a model that cannot be used, or a server that cannot be reached.
+    Raises ModelError for a model that cannot be used, and for a server that cannot be reached.
     """
     source = config.source
     if source.kind == "own":
@@ -67,7 +67,7 @@ def check_address(address: str) -> None:
     """Raise ModelError if no server answers at the address. Any HTTP status counts as an answer."""
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
         raise ModelError(
-            f"backend_args.base_url = {address!r} is no address; write it as http://HOST:PORT/v1/completions."
+            f"backend_args.base_url = {address!r} is not an address; write it as http://HOST:PORT/v1/completions."
         )
     try:
         with urllib.request.urlopen(address, timeout=_CONNECT_SECONDS):  # noqa: S310 - the scheme is checked above

@@ -1,4 +1,4 @@
-"""Chat completions from an OpenAI-compatible server (vLLM, llama.cpp, TGI, `transformers serve`, OpenAI itself ...).
+"""A client for the chat completions of an OpenAI-compatible server (vLLM, llama.cpp, TGI, OpenAI itself ...).
 
 The client uses urllib. It retries transient failures (no connection, time-out, 429, 5xx) with exponential backoff.
 """
@@ -28,7 +28,7 @@ _MAX_STOPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One chat to complete."""
+    """A chat to complete, and the sampling seed."""
 
     messages: tuple[Message, ...]
     seed: int
@@ -43,7 +43,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class ChatServer:
-    """A model behind a server.
+    """A model on a chat server.
 
     `url` ends before `/chat/completions`, usually in `/v1`. `timeout` is in seconds, for one attempt.
     """
@@ -78,7 +78,7 @@ class ChatServer:
             ) from error
 
     def complete(self, chat: Chat, decoding: Decoding) -> Response | Refused:
-        """Complete one chat. Raises ServerError where the server has not answered after the last attempt."""
+        """Complete one chat. Raises ServerError if the server has not answered after the last attempt."""
         body = self._body(chat, decoding)
 
         def attempt() -> Response:
@@ -110,6 +110,7 @@ class ChatServer:
         return body
 
     def _open(self, path: str, body: dict[str, Any] | None, timeout: float) -> Any:
+        """Send one request: POST with a body, GET without. `timeout` is in seconds. Raises the errors of urllib."""
         headers = {"Content-Type": "application/json"}
         key = _key()
         if key:

@@ -1,4 +1,4 @@
-"""Chat templates: rendering a chat, and the end-of-turn token with which a template ends a response."""
+"""Chat templates: rendering a chat to a prompt, and finding the end-of-turn token of a template."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mipo_bench.harness.types import Baseline, Item, Message, Response
 
 DEFAULT_CHAT = ChatConfig()
 _RESPONSE = "the-response"
-_SAYING = 3
-"""Words that say something; fewer are marks of the template."""
+_MIN_SYSTEM_WORDS = 3
+"""A system text has at least this many words; fewer are markup of the template."""
 
 
 def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
-    """The chat with the item's own system text before everything else and the beginning of the response at its end."""
+    """The chat with the item's system text at the head and the item's response prefix, if any, as the last turn."""
     chat = list(messages)
     if item.system and chat[0].role == "system":
         chat[0] = Message("system", f"{item.system}\n\n{chat[0].content}")
@@ -27,54 +27,55 @@ def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
 
 
 def template_variables(chat: ChatConfig) -> dict[str, Any]:
-    """What the chat template is given beside the turns.
+    """The variables of the chat template, besides the turns.
 
-    Llama 3's templates print today's date unless told another: a prompt must not change overnight.
+    `date_string` is fixed, because Llama 3's templates print today's date by default and prompts must not depend on it.
     """
     return {"date_string": "26 Jul 2024", **chat.template}
 
 
 def render(tokenizer: Any, messages: Sequence[Message], context: str | None, chat: ChatConfig = DEFAULT_CHAT) -> Prompt:
-    """Render a chat with the generation prompt; where the last turn is the assistant's, it is left open instead.
+    """Render a chat with the generation prompt. If the last turn is the assistant's, it is left open instead.
 
-    A template that refuses a system turn, or drops it in silence, gets the system text at the head of the first user
-    turn instead. Raises ContextLostError where the context, or the system text, is still absent after that.
+    Some templates reject a system turn or silently drop it. They get the system text at the head of the first user
+    turn. Raises ContextLostError if the context, or the system text, is still absent after that.
     """
-    wanted = [t.strip() for t in (context, *(m.content for m in messages if m.role == "system")) if t]
+    required = [t.strip() for t in (context, *(m.content for m in messages if m.role == "system")) if t]
     prompt = None if chat.system_in_user else _apply(tokenizer, messages, chat)
-    if prompt is None or not all(text in prompt.text for text in wanted):
+    if prompt is None or not all(text in prompt.text for text in required):
         prompt = _apply(tokenizer, system_into_user(messages), chat)
     if prompt is None:
-        raise ContextLostError("the chat template refuses the prompt, with and without a system turn")
-    for text in wanted:
+        raise ContextLostError("the chat template rejects the prompt, with and without a system turn")
+    for text in required:
         if text not in prompt.text:
             raise ContextLostError(f"the chat template dropped the user's context {text[:60]!r}")
     return prompt
 
 
 def own_system_text(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str | None:
-    """What a template says before a chat without a system turn and does not say before one with it; None for nothing.
+    """The default system text of a template: shown without a system turn, replaced by one. None if there is none.
 
-    Qwen2.5's introduces the model by its name there. An arm without context then differs from one with it by more than
-    the context.
+    Qwen2.5's template introduces the model by its name there. The prompts of an arm without context and of an arm with
+    context then differ by more than the context.
     """
     if chat.system_in_user:
         return None
-    asked, told = Message("user", "THE-REQUEST"), Message("system", "THE-CONTEXT")
-    bare, full = (_apply(tokenizer, turns, chat) for turns in ([asked], [told, asked]))
-    if bare is None or full is None or told.content not in full.text:
+    user, system = Message("user", "THE-REQUEST"), Message("system", "THE-CONTEXT")
+    bare, full = (_apply(tokenizer, turns, chat) for turns in ([user], [system, user]))
+    if bare is None or full is None or system.content not in full.text:
         return None
-    usual = set(full.text.split())
-    words = [word for word in bare.text.partition(asked.content)[0].split() if word not in usual]
-    return " ".join(words) if len(words) >= _SAYING else None
+    words_with_system = set(full.text.split())
+    words = [word for word in bare.text.partition(user.content)[0].split() if word not in words_with_system]
+    return " ".join(words) if len(words) >= _MIN_SYSTEM_WORDS else None
 
 
 def _apply(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Prompt | None:
+    """The rendered chat; None if the template rejects it."""
     from jinja2 import TemplateError
 
     turns = [{"role": m.role, "content": m.content} for m in messages]
-    begun = messages[-1].role == "assistant"
-    ending = {"add_generation_prompt": not begun, "continue_final_message": begun}
+    has_prefix = messages[-1].role == "assistant"
+    ending = {"add_generation_prompt": not has_prefix, "continue_final_message": has_prefix}
     try:
         text = tokenizer.apply_chat_template(turns, tokenize=False, **ending, **template_variables(chat))
     except TemplateError:
@@ -92,9 +93,9 @@ def system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def end_of_turn_token(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str:
-    """The special token that follows a finished response in a chat that goes on; empty if there is none.
+    """The special token after an assistant turn that is followed by a user turn; empty if there is none.
 
-    A template that refuses such a chat gives none.
+    It is also empty if the template rejects such a chat.
     """
     turns = (Message("user", "a question"), Message("assistant", _RESPONSE), Message("user", "another"))
     try:
@@ -107,13 +108,13 @@ def end_of_turn_token(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str:
 
 
 def with_end_of_turn(response: Response, token: str) -> str:
-    """The response with its end-of-turn token, so that its probability includes that of its end.
+    """The response text with the end-of-turn token, so that its log-probability includes that of its end.
 
-    A response that was cut at the token limit has no end.
+    A response whose finish reason is not `stop` gets no token.
     """
     return response.text + token if response.finish == "stop" else response.text
 
 
 def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
-    """The item as the baseline asks it. Raises ContextLostError where the model would not see the context."""
+    """The baseline's prompt for the item. Raises ContextLostError if the model would not see the context."""
     return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)

@@ -1,4 +1,7 @@
-"""The `Generator` on the engines of lm-eval (`--backend hf`, `vllm`, `local-completions` ...)."""
+"""The `Generator` for lm-eval's engines (`--backend hf`, `vllm`, `local-completions` ...).
+
+`LMEvalGenerator` batches requests and retries failed ones. `_ResponseReader` turns lm-eval's texts into responses.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from mipo_bench.harness.generators.remote import (
     estimate_note,
     estimated_tokens,
     failed,
+    generated_choice_note,
     in_threads,
     refused,
-    spoken_note,
     template_note,
 )
 from mipo_bench.harness.generators.retry import REFUSED_STATUSES, status_of
@@ -32,7 +35,7 @@ _CHUNK = 64
 
 
 class LMEvalGenerator:
-    """A model behind an engine of lm-eval."""
+    """A model that an engine of lm-eval runs."""
 
     def __init__(self, spec: ModelSpec, notes: list[str]) -> None:
         """The model is built at its first use. Notes for the report are added to `notes`."""
@@ -58,7 +61,7 @@ class LMEvalGenerator:
         self._model.unload()
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
-        """See `prompts.render`. A chat for a server that applies the chat template itself is written as JSON."""
+        """See `chat_template.render`. A chat for a server that applies the chat template itself is written as JSON."""
         if self._model.tokenizer is not None:
             return render(self._model.tokenizer, messages, context, self.spec.chat)
         add_note(self.notes, template_note())
@@ -99,7 +102,7 @@ class LMEvalGenerator:
             yield from (members[i : i + size] for i in range(0, len(members), size))
 
     def _ask_server(self, request: Request) -> Response:
-        """One answer; transient failures are retried."""
+        """The response of a server to one request. Transient failures are retried."""
         try:
             return self.traits.retry.call(partial(self._reader.responses, [request]))[0]
         except ModelError:
@@ -110,13 +113,13 @@ class LMEvalGenerator:
 
 
 class _ResponseReader:
-    """Turns the texts of a model into responses: token counts, finish reasons, log-probabilities of options."""
+    """Turns the texts of a model into responses with token counts, finish reasons and log-probabilities of options."""
 
     def __init__(self, model: LMEvalModel, notes: list[str]) -> None:
         self._model, self._notes = model, notes
 
     def responses(self, requests: Sequence[Request]) -> list[Response]:
-        """The responses to requests of one decoding, in order."""
+        """The responses to requests with equal decoding, in order."""
         fits = [r for r in requests if not self._overflows(r)]
         texts = iter(self._texts(fits) if fits else [])
         return [
@@ -125,26 +128,27 @@ class _ResponseReader:
         ]
 
     def _texts(self, requests: Sequence[Request]) -> list[str]:
-        """The generated texts; empty ones for items of which only the options are compared."""
-        none = requests[0].decoding.max_new_tokens == 0
-        return [""] * len(requests) if none else self._model.generate(requests)
+        """The generated texts, in order. They are empty if the token limit is 0: then only options are compared."""
+        options_only = requests[0].decoding.max_new_tokens == 0
+        return [""] * len(requests) if options_only else self._model.generate(requests)
 
     def _response(self, request: Request, text: str) -> Response:
         options = self._options(request)
         if request.decoding.max_new_tokens == 0 and options is None:
-            text = self._model.generate([self._in_words(request)])[0]
+            text = self._model.generate([self._with_token_limit(request)])[0]
         n_tokens = self._count(text)
         cut = 0 < request.decoding.max_new_tokens <= n_tokens
         kept = finished_text(text, request.decoding)
         return Response(kept, self._count(request.prompt), n_tokens, "length" if cut else "stop", options)
 
     def _options(self, request: Request) -> tuple[float, ...] | None:
+        """The log-probability of each option; None without options or if the engine gives no log-probabilities."""
         found = self._model.likelihoods(LikelihoodRequest(request.prompt, request.options)) if request.options else None
         return None if found is None else tuple(x.logprob for x in found)
 
-    def _in_words(self, request: Request) -> Request:
-        """The request with a token limit for an answer in words, in place of log-probabilities."""
-        add_note(self._notes, spoken_note(self._model.traits.name))
+    def _with_token_limit(self, request: Request) -> Request:
+        """The request with a token limit for a generated answer, which replaces log-probabilities."""
+        add_note(self._notes, generated_choice_note(self._model.traits.name))
         return replace(request, decoding=replace(request.decoding, max_new_tokens=CHOICE_TOKENS))
 
     def _overflows(self, request: Request) -> bool:
@@ -155,7 +159,7 @@ class _ResponseReader:
         return self._count(request.prompt) + request.decoding.max_new_tokens > window
 
     def _count(self, text: str) -> int:
-        """The number of tokens, estimated if only the server has the tokenizer."""
+        """The number of tokens of a text. It is estimated if only the server has the tokenizer."""
         if self._model.tokenizer is not None:
             return len(self._model.tokenizer.encode(text, add_special_tokens=False))
         add_note(self._notes, estimate_note())

@@ -1,6 +1,6 @@
-"""A model behind an engine of lm-eval: how it is built, and how requests are put into lm-eval's terms.
+"""A model that an engine of lm-eval runs, and the translation of requests into lm-eval's terms.
 
-lm-eval's request cache is never used. Its keys hold the prompt only, so one model would get the answers of another.
+lm-eval's request cache is never used. Its keys hold only the prompt, so one model would get the answers of another.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Seeding = Literal["torch", "request", "none"]
 class EngineTraits:
     """The capabilities of an engine.
 
-    `served`: it is a server, which gets `workers` requests at a time. `chats`: it takes messages and applies the chat
-    template itself. `seeding`: the seed goes to torch's global generator, or into each request, or nowhere.
+    `served`: the engine is a server, which gets `workers` requests at a time. `chats`: the server takes messages and
+    applies the chat template itself. `seeding`: the seed goes to torch's global generator, to each request, or nowhere.
     """
 
     name: str
@@ -43,8 +43,8 @@ class EngineTraits:
 class ModelSpec:
     """A model that is not built yet.
 
-    `build` makes the lm-eval `LM`; `digest` covers the model's identity and the engine's settings. `folder` is that of
-    a model that is loaded in this process.
+    `build` makes the lm-eval `LM`. `digest` covers the model's identity and the engine's settings. `folder` is the
+    model's folder; it is None for a model on a server.
     """
 
     build: Callable[[], Any]
@@ -89,7 +89,7 @@ class LMEvalModel:
             free_memory()
 
     def generate(self, requests: Sequence[Request]) -> list[str]:
-        """The generated texts for requests of one decoding, in order. Raises ValueError for a reply without a text."""
+        """The generated texts for requests with equal decoding, in order. Raises ValueError if a reply has no text."""
         if self.traits.seeding == "torch" and requests[0].decoding.temperature > 0:
             import torch
 
@@ -97,7 +97,7 @@ class LMEvalModel:
         instances = [self._instance("generate_until", r.prompt, self._settings(r.decoding, r.seed)) for r in requests]
         found = self.lm.generate_until(instances, disable_tqdm=True)
         if len(found) != len(requests) or any(not isinstance(text, str) for text in found):
-            raise ValueError("the reply holds no answer")
+            raise ValueError("the reply has no text")
         return list(found)
 
     def likelihoods(self, question: LikelihoodRequest) -> tuple[Likelihood, ...] | None:
@@ -117,10 +117,10 @@ class LMEvalModel:
         return tuple(Likelihood(float(p), n, bool(greedy)) for (p, greedy), n in zip(found, counts, strict=True))
 
     def _settings(self, d: Decoding, seed: int) -> dict[str, Any]:
-        """The decoding in lm-eval's terms. `until` must be given, because its default ends answers at a blank line."""
+        """The decoding as lm-eval's `gen_kwargs`. `until` is always set: its default ends texts at a blank line."""
         settings: dict[str, Any] = {"until": list(d.stop), "max_gen_toks": d.max_new_tokens}
         settings |= {"do_sample": d.temperature > 0, "temperature": d.temperature}
-        if self.traits.seeding == "torch":  # transformers takes missing values from the model's generation_config.json
+        if self.traits.seeding == "torch":  # missing values would come from the model's generation_config.json
             settings |= {"top_k": 0, "repetition_penalty": 1.0}
         if d.temperature > 0:
             settings["top_p"] = d.top_p
@@ -129,6 +129,7 @@ class LMEvalModel:
         return settings
 
     def _instance(self, kind: str, prompt: str, argument: Any) -> Any:
+        """An lm-eval request of this kind. A prompt in JSON is marked as a chat."""
         from lm_eval.api.instance import Instance
         from lm_eval.models.api_models import JsonChatStr
 

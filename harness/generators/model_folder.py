@@ -1,4 +1,7 @@
-"""Find a model's folder and check that it can be prompted, before anything heavy is loaded."""
+"""Find a model's folder and check its files: configuration, weights, tokenizer and chat template.
+
+The check reads small files only, so that a run with an unusable model fails before torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ EMBEDDED_MODEL = "embedded"
 
 
 def embedded_folder() -> Path:
-    """The folder of the model that ships with the package."""
+    """The folder of the embedded model, which ships with the package."""
     return Path(str(files("mipo_bench.harness.embedded") / "model"))
 
 
 def find_model_folder(model: str) -> Path | None:
-    """The local folder that a model name stands for; None for a Hugging Face id. Raises ModelError for neither."""
+    """The local folder of a model; None for a Hugging Face id. Raises ModelError for a name that is neither."""
     if model == EMBEDDED_MODEL:
         return embedded_folder()
     if Path(model).is_dir():
@@ -33,9 +36,9 @@ def find_model_folder(model: str) -> Path | None:
 
 
 def resolve_model(model: str) -> Path:
-    """The local folder of a model, downloaded if need be.
+    """The local folder of a model. A Hugging Face model that is not in the cache is downloaded.
 
-    Raises ModelError where there is none, or where weights, tokenizer or chat template are missing.
+    Raises ModelError if there is no such model, or if weights, tokenizer or chat template are missing.
     """
     folder = find_model_folder(model) or _download(model)
     _check(folder, model)
@@ -43,7 +46,7 @@ def resolve_model(model: str) -> Path:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the weights of a folder are, by the heads of its files. Raises ModelError for a damaged one."""
+    """The number of parameters, from the headers of the safetensors files. Raises ModelError for a damaged file."""
     from safetensors import SafetensorError, safe_open
 
     count = 0
@@ -57,6 +60,7 @@ def parameters(folder: Path) -> int:
 
 
 def _download(model: str) -> Path:
+    """The folder of a Hugging Face model in the cache, downloaded if necessary. Raises ModelError."""
     import huggingface_hub
 
     patterns = [*MODEL_FILES, "*.safetensors.index.json"]
@@ -71,6 +75,7 @@ def _download(model: str) -> Path:
 
 
 def _check(folder: Path, model: str) -> None:
+    """Raise ModelError unless the folder has an instruct model in safetensors format with tokenizer and template."""
     config = _json(folder / "config.json", model)
     if not config.get("model_type"):
         raise ModelError(f"model {model!r}: {folder / 'config.json'} names no model_type.")
@@ -86,12 +91,13 @@ def _check(folder: Path, model: str) -> None:
     inline = _json(folder / "tokenizer_config.json", model).get("chat_template")
     if not inline and not (folder / "chat_template.jinja").exists() and not (folder / "chat_template.json").exists():
         raise ModelError(
-            f"model {model!r} has no chat template in {folder}: it is no instruct model, or its tokenizer was saved"
+            f"model {model!r} has no chat template in {folder}: it is not an instruct model, or its tokenizer was saved"
             " without one. Take the -Instruct version, or set tokenizer.chat_template and save it."
         )
 
 
 def _json(file: Path, model: str) -> dict[str, object]:
+    """The JSON object in a file of the model. Raises ModelError."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -99,5 +105,5 @@ def _json(file: Path, model: str) -> dict[str, object]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model!r}: cannot read {file}: {error}.") from error
     if not isinstance(value, dict):
-        raise ModelError(f"model {model!r}: {file} does not hold an object.")
+        raise ModelError(f"model {model!r}: {file} does not contain a JSON object.")
     return value

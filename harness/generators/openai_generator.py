@@ -1,7 +1,7 @@
-"""Any OpenAI-compatible chat server as a `Generator` (`--backend openai`).
+"""The `Generator` for OpenAI-compatible chat servers (`--backend openai`).
 
-Unlike lm-eval's chat engine it reads token counts and the finish reason from the reply. It treats a reply without a
-message as a failure, not as an empty response.
+Unlike lm-eval's chat engine, it reads token counts and the finish reason from the reply. A reply without a message is
+a failure, not an empty response.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mipo_bench.harness.generators.remote import (
     estimate_note,
     estimated_tokens,
     failed,
+    generated_choice_note,
     in_threads,
     refused,
-    spoken_note,
     template_note,
 )
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
@@ -34,17 +34,17 @@ CHAT_REQUEST_VERSION = "openai-1"
 
 
 class OpenAIGenerator:
-    """A model behind a chat server, which gives neither log-probabilities nor its tokenizer."""
+    """A model on a chat server, which gives neither log-probabilities nor a tokenizer."""
 
     end_of_turn_token = ""
     control_tokens: Sequence[str] = ()
 
     def __init__(self, server: ChatServer, digest: str, chat: ChatConfig, workers: int, notes: list[str]) -> None:
-        """`digest` identifies the model, `workers` is the number of concurrent requests, `notes` is added to."""
+        """`digest` identifies the model; `workers` limits concurrent requests; `notes` collects the report's notes."""
         self.server, self.digest, self.chat, self.workers, self.notes = server, digest, chat, workers, notes
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
-        """See `served.chat_as_json`."""
+        """See `remote.chat_as_json`."""
         add_note(self.notes, template_note())
         return chat_as_json(messages, context, self.chat)
 
@@ -56,14 +56,15 @@ class OpenAIGenerator:
         if any(request.contrast is not None for request in requests):
             raise StageError("context-aware decoding mixes logits, which a chat server does not give")
         if any(request.options for request in requests):
-            add_note(self.notes, spoken_note("openai"))
+            add_note(self.notes, generated_choice_note("openai"))
         yield from in_threads(self._ask, requests, self.workers)
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """Raise ModelError, because a chat server gives no log-probability of a text."""
-        raise ModelError(f"{len(asked)} log-probabilities are wanted, which backend 'openai' does not give.")
+        raise ModelError(f"backend 'openai' gives no log-probabilities of a text; {len(asked)} are needed.")
 
     def _ask(self, request: Request) -> Response:
+        """The response of the server to one request, also if it failed or was refused."""
         decoding = request.decoding
         if decoding.max_new_tokens == 0:
             decoding = replace(decoding, max_new_tokens=CHOICE_TOKENS)
@@ -76,7 +77,7 @@ class OpenAIGenerator:
         return refused(answer.reason) if isinstance(answer, Refused) else self._counted(request, answer)
 
     def _counted(self, request: Request, answer: Response) -> Response:
-        """The response with its token counts, which are estimated where the server gives none."""
+        """The response with token counts. They are estimated if the server gives none."""
         if answer.n_prompt and (answer.n_tokens or not answer.text):
             return answer
         add_note(self.notes, estimate_note())

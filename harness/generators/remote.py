@@ -1,4 +1,4 @@
-"""Code that all generators behind a server share: chats as JSON, concurrent requests, failed responses, notes."""
+"""Shared code of the generators for servers: chats as JSON, concurrent requests, failed responses, notes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mipo_bench.harness.protocols import Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 CHOICE_TOKENS = 64
-"""Token limit for a multiple-choice item that is answered in words because there are no log-probabilities."""
+"""Token limit for a multiple-choice item whose answer is generated because there are no log-probabilities."""
 MAX_CONSECUTIVE_FAILURES = 5
-"""After so many failed requests in a row, a server gets no further requests."""
+"""After this many failed requests in a row, the server gets no further requests."""
 CHARACTERS_PER_TOKEN = 4
-"""For estimates of the number of tokens without a tokenizer."""
+"""The estimate of a token's length, used without a tokenizer."""
 
 
 def chat_as_json(messages: Sequence[Message], context: str | None, chat: ChatConfig) -> Prompt:
@@ -36,11 +36,11 @@ def chat_as_json(messages: Sequence[Message], context: str | None, chat: ChatCon
 def in_threads(
     ask: Callable[[Request], Response], requests: Sequence[Request], workers: int
 ) -> Iterator[tuple[int, Response]]:
-    """Send all requests, `workers` at a time: (position, response), each as soon as it arrives.
+    """Send all requests, `workers` at a time. Yields (position, response) as soon as a response arrives.
 
-    After MAX_CONSECUTIVE_FAILURES the server is taken for gone, and all remaining requests fail. The threads are
-    daemons: a caller that closes the iterator, also by Ctrl-C, does not wait for pending requests. An exception of
-    `ask` is raised to the caller.
+    After MAX_CONSECUTIVE_FAILURES all remaining requests fail without being sent. The threads are daemons, so a caller
+    that closes the iterator, also by Ctrl-C, does not wait for pending requests. An exception of `ask` is raised in the
+    caller's thread.
     """
     waiting: SimpleQueue[tuple[int, Request]] = SimpleQueue()
     answers: SimpleQueue[tuple[int, Response | BaseException]] = SimpleQueue()
@@ -64,6 +64,7 @@ def in_threads(
 
 
 def _next(waiting: SimpleQueue[tuple[int, Request]]) -> tuple[int, Request] | None:
+    """The next request and its position; None if the queue is empty."""
     try:
         return waiting.get_nowait()
     except Empty:
@@ -71,6 +72,7 @@ def _next(waiting: SimpleQueue[tuple[int, Request]]) -> tuple[int, Request] | No
 
 
 def _received(answers: SimpleQueue[tuple[int, Response | BaseException]], count: int) -> Iterator[tuple[int, Response]]:
+    """The next `count` answers of the threads. Raises the exception of a thread."""
     for _ in range(count):
         position, answer = answers.get()
         if isinstance(answer, BaseException):
@@ -79,7 +81,7 @@ def _received(answers: SimpleQueue[tuple[int, Response | BaseException]], count:
 
 
 def _until_lost(answers: Iterator[tuple[int, Response]], count: int) -> Iterator[tuple[int, Response]]:
-    """The answers; after too many failures in a row, failed responses for the rest. A refusal is no such failure."""
+    """The answers; after too many failures in a row, failed responses for the rest. A refused request is no failure."""
     left, failures = set(range(count)), 0
     for position, answer in answers:
         left.discard(position)
@@ -107,29 +109,29 @@ def _cleaned(reason: str) -> str:
 
 
 def estimated_tokens(text: str) -> int:
-    """The estimated length of a text in tokens, where only the server has the tokenizer."""
+    """The estimated number of tokens of a text, rounded up."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
 def add_note(notes: list[str], text: str) -> None:
-    """Add a note for the reader of the report, unless it is there already."""
+    """Add a note for the report, unless `notes` has it already."""
     if text not in notes:
         notes.append(text)
 
 
 def template_note() -> str:
     """The report's note on a server that applies the chat template itself."""
-    return "the server applies the chat template: whether it shows a system turn to the model is not known here"
+    return "the server applies the chat template; it is unknown whether the model sees a system turn"
 
 
 def estimate_note() -> str:
     """The report's note on estimated lengths."""
-    return f"lengths are estimated where the server gives none: {CHARACTERS_PER_TOKEN} characters a token"
+    return f"lengths are estimated if the server gives none: {CHARACTERS_PER_TOKEN} characters per token"
 
 
-def spoken_note(backend: str) -> str:
+def generated_choice_note(backend: str) -> str:
     """The report's note on multiple-choice items without log-probabilities."""
     return (
-        f"the backend {backend} gives no log-probabilities: options are matched with the generated answer, of"
-        f" {CHOICE_TOKENS} tokens at most where the task generates none"
+        f"the backend {backend} gives no log-probabilities: the generated answer is matched with the options; its limit"
+        f" is {CHOICE_TOKENS} tokens if the task generates none"
     )

@@ -1,9 +1,9 @@
-"""RESPONSES.jsonl: answers produced elsewhere, one JSON object a line.
+"""Read RESPONSES.jsonl, a file of responses that another program produced. It has one JSON object per line.
 
     {"item_id": "u3-r1", "arm": "profile", "response": "...", "task": "persona", "train_seed": 0, "n_tokens": 41}
 
-`task` may be left out where the run has one task, `train_seed` marks the arm as trained, `n_tokens` is the length of
-the response; the other three are needed.
+`item_id`, `arm` and `response` are required. `task` may be absent if the run has one task. `train_seed` marks the arm
+as trained. `n_tokens` is the length of the response in tokens.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ FIELDS: Mapping[str, type] = {
     "train_seed": int,
     "n_tokens": int,
 }
-NEEDED = ("item_id", "arm", "response")
+REQUIRED = ("item_id", "arm", "response")
 _LARGEST = 2**63 - 1
 _SHOWN = 20
-"""Problems that one message lists."""
+"""The largest number of problems that one message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseLine:
-    """One answer, and the line of the file that it stands in. `task` is None where the file does not say it."""
+    """One response and its line number in the file. Optional fields are None if the line does not have them."""
 
     number: int
     item: str
@@ -45,9 +45,9 @@ class ResponseLine:
 
 
 def read_responses(file: Path) -> list[ResponseLine]:
-    """All lines of the file; blank ones count but hold nothing.
+    """All responses of the file. Blank lines are skipped, but they count for line numbers.
 
-    Raises ModelError with every malformed line (the first twenty), or where the file cannot be read or is empty.
+    Raises ModelError, which lists the first twenty malformed lines, or if the file is empty or cannot be read.
     """
     try:
         with file.open("rb") as opened:
@@ -56,12 +56,12 @@ def read_responses(file: Path) -> list[ResponseLine]:
         raise ModelError(f"cannot read the responses {file}: {error}") from error
     refuse(file, (problem for problem in lines if isinstance(problem, str)))
     if not lines:
-        raise ModelError(f'{file} holds no responses. Write one JSON object a line: {{"item_id", "arm", "response"}}.')
+        raise ModelError(f'{file} has no responses. Write one JSON object per line: {{"item_id", "arm", "response"}}.')
     return [line for line in lines if isinstance(line, ResponseLine)]
 
 
 def refuse(file: Path, problems: Iterable[str]) -> None:
-    """Raise ModelError where there are problems, each beginning with its line number."""
+    """Raise ModelError if there are problems. Each problem begins with its line number."""
     found = list(problems)
     if found:
         more = [f"and {len(found) - _SHOWN} more problems in {file}"] if len(found) > _SHOWN else []
@@ -69,14 +69,14 @@ def refuse(file: Path, problems: Iterable[str]) -> None:
 
 
 def _line(line: JsonLine) -> ResponseLine | str:
-    """The answer in a line, or what is wrong with it."""
+    """The response in a line, or the problem with the line."""
     number = line.number
     try:
         row = line.value()
     except JsonLineError as error:
-        return f"{number}: no JSON: {error}."
+        return f"{number}: not valid JSON: {error}."
     if not isinstance(row, dict):
-        return f"{number}: a {type(row).__name__} where an object belongs."
+        return f"{number}: expected a JSON object, found a {type(row).__name__}."
     problems = list(_problems(row))
     if problems:
         return f"{number}: {' '.join(problems)}"
@@ -92,16 +92,17 @@ def _line(line: JsonLine) -> ResponseLine | str:
 
 
 def _problems(row: Mapping[str, Any]) -> Iterator[str]:
+    """The problems of a line's fields, one sentence each."""
     for name in row:
         if name not in FIELDS:
             yield unknown("field", str(name), FIELDS)
     for name, kind in FIELDS.items():
         value = row.get(name)
         if value is None:
-            if name in NEEDED:
+            if name in REQUIRED:
                 yield f"field {name!r} is missing."
         elif not isinstance(value, kind) or isinstance(value, bool):
-            yield f"{name} = {str(value)[:60]!r} is no {'text' if kind is str else 'whole number'}."
+            yield f"{name} = {str(value)[:60]!r} is not a {'text' if kind is str else 'whole number'}."
         elif isinstance(value, int) and not 0 <= value <= _LARGEST:
             yield f"{name} = {value} is not in 0 ... {_LARGEST}."
         elif name in ("item_id", "arm") and storable(str(value)) != value:

@@ -1,4 +1,4 @@
-"""The retry policy for all requests to a server: which failures are transient, and how long the backoff lasts."""
+"""The retry policy for all requests to a server: transient failures and exponential backoff."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ T = TypeVar("T")
 RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP statuses of transient failures."""
 REFUSED_STATUSES = frozenset({400, 413, 422})
-"""HTTP statuses with which a server rejects one request, such as one that is too long. It still answers others."""
+"""HTTP statuses for a rejected request, for example one that is too long. The server still answers other requests."""
 MAX_BACKOFF = 60.0
-"""The longest pause between two attempts in seconds, also where the server asks for a longer one."""
+"""The longest pause between two attempts in seconds, even if the server asks for a longer one."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class RetryPolicy:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an error of urllib or requests; None where the server sent none."""
+    """The HTTP status behind an error of urllib or requests; None if the server sent none."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether another attempt makes sense: there was no reply, half a reply, or a status that says so."""
+    """Whether another attempt makes sense: no reply, a broken reply, or a status in RETRY_STATUSES."""
     if isinstance(error, MipoBenchError) or not isinstance(error, Exception):
         return False
     status = status_of(error)
@@ -77,7 +77,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _retry_after(error: BaseException, now: float) -> float:
-    """Seconds to wait by the header `Retry-After`, a number or a date (RFC 9110, section 10.2.3); 0 without one."""
+    """The seconds that the header `Retry-After` asks to wait: a number or a date (RFC 9110, section 10.2.3); else 0."""
     reply = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "response", None)
     value = str((getattr(reply, "headers", None) or {}).get("Retry-After", ""))
     try:

@@ -1,4 +1,7 @@
-"""Read the rows of a local file: JSON lines, JSON, CSV, Parquet or Arrow."""
+"""Read the rows of a local data file: JSON lines, JSON, CSV, Parquet or Arrow.
+
+Every reader yields a `DataRow` with the row's place in the file, so that an error about a value can name it.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,25 @@ from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
 from mipo_bench.harness.errors import DataError, first_line
 from mipo_bench.tasks.data.rows import DataRow
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_HEAD = 4096
-_AGAIN = "Is it half downloaded? Fetch it again."
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_HEAD_BYTES = 4096
+_FETCH_AGAIN = "Is the download incomplete? Fetch it again."
 
 
 def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: row) -> list[DataRow]:
-    """All rows of a file, by its ending; of each what `keep` keeps, so that unused columns take no memory.
+    """All rows of a file. The file's ending selects the reader.
 
-    Raises DataError naming file and line where it cannot be read.
+    `keep` returns the columns of a row to keep, so that unused columns take no memory. Raises DataError, with file and
+    line, for a file that cannot be read.
     """
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}. {_AGAIN}") from error
-    if data.startswith(_POINTER):
+        raise DataError(f"cannot read {file}: {error.strerror or error}. {_FETCH_AGAIN}") from error
+    if data.startswith(_LFS_POINTER):
         raise DataError(f"{file} is a pointer of Git LFS, not the data. Fetch it with: git lfs pull.")
-    if not data[:_HEAD].strip() and not data.strip():
-        raise DataError(f"{file} is empty. {_AGAIN}")
+    if not data[:_HEAD_BYTES].strip() and not data.strip():
+        raise DataError(f"{file} is empty. {_FETCH_AGAIN}")
     dropped: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all rows with the same fields
     rows = []
     for row in READERS[file.suffix](file, data):
@@ -41,7 +45,7 @@ def read_rows(file: Path, keep: Callable[[Mapping[str, Any]], Mapping[str, Any]]
         rest = tuple(name for name in row.values if name not in kept)
         rows.append(replace(row, values=kept, dropped=dropped.setdefault(rest, rest)))
     if not rows:
-        raise DataError(f"{file} holds no rows. {_AGAIN}")
+        raise DataError(f"{file} holds no rows. {_FETCH_AGAIN}")
     return rows
 
 
@@ -50,13 +54,13 @@ def _json_lines(file: Path, data: bytes) -> Iterator[DataRow]:
         try:
             value = line.value()
         except JsonLineError as error:
-            raise DataError(f"{file}, line {line.number}: not valid JSON: {error}. {_AGAIN}") from error
+            raise DataError(f"{file}, line {line.number}: not valid JSON: {error}. {_FETCH_AGAIN}") from error
         yield _object(file, line.number, "line", value)
 
 
 def _json(file: Path, data: bytes) -> Iterator[DataRow]:
-    """A list of objects; a file that begins otherwise is taken for JSON lines."""
-    if not data[:_HEAD].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+    """The rows of a JSON list of objects. A file that does not begin with `[` is read as JSON lines."""
+    if not data[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         yield from _json_lines(file, data)
         return
     for number, value in enumerate(_parsed(file, _decoded(file, data)), 1):
@@ -69,14 +73,14 @@ def _parsed(file: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{file}, line {error.lineno}"
-        raise DataError(f"{where}: not valid JSON: {error.msg} at column {error.colno}. {_AGAIN}") from error
-    except (RecursionError, ValueError) as error:  # ValueError: a number of more digits than Python reads
+        raise DataError(f"{where}: not valid JSON: {error.msg} at column {error.colno}. {_FETCH_AGAIN}") from error
+    except (RecursionError, ValueError) as error:  # ValueError: a number with more digits than Python reads
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DataError(f"{file}, line 1: not valid JSON: {reason}.") from error
 
 
 def _decoded(file: Path, data: bytes) -> str:
-    """UTF-8, with or without a byte order mark."""
+    """The text of UTF-8 data, with or without a byte order mark. Raises DataError for other encodings."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,14 +91,15 @@ def _decoded(file: Path, data: bytes) -> str:
 
 
 def _object(file: Path, number: int, unit: str, value: object) -> DataRow:
+    """The row of a JSON object. Raises DataError for any other JSON value."""
     if not isinstance(value, Mapping):
-        raise DataError(f"{file}, {unit} {number}: a {type(value).__name__} where an object with fields is due.")
+        raise DataError(f"{file}, {unit} {number}: expected an object with fields, found a {type(value).__name__}.")
     return DataRow(value, str(file), number, unit)
 
 
 def _csv(file: Path, data: bytes) -> Iterator[DataRow]:
-    """Rows under a header; a row with more or fewer cells than the header is an error."""
-    csv.field_size_limit(sys.maxsize)  # the module's own limit of 128 kB is shorter than some conversations
+    """The rows below the header. Raises DataError for a row with more or fewer cells than the header."""
+    csv.field_size_limit(sys.maxsize)  # the default limit of 128 kB per cell is too small for some conversations
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
     try:
@@ -110,7 +115,7 @@ def _csv(file: Path, data: bytes) -> Iterator[DataRow]:
     except csv.Error as error:
         raise DataError(f"{file}, line {reader.line_num}: not valid CSV: {error}.") from error
     except UnicodeDecodeError:
-        _decoded(file, data)  # which says where it is
+        _decoded(file, data)  # raises DataError with the line
         raise
 
 
@@ -122,7 +127,7 @@ def _parquet(file: Path, data: bytes) -> Iterator[DataRow]:
 
 
 def _arrow(file: Path, data: bytes) -> Iterator[DataRow]:
-    """The stream in which `datasets` keeps what it has downloaded, or the file format."""
+    """The rows of an Arrow stream, in which `datasets` caches downloads, or of an Arrow file."""
     import pyarrow as pa
 
     opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
@@ -130,12 +135,13 @@ def _arrow(file: Path, data: bytes) -> Iterator[DataRow]:
 
 
 def _table(file: Path, read: Callable[[], Any]) -> Iterator[DataRow]:
+    """The rows of an Arrow table. Raises DataError if `read` fails."""
     import pyarrow as pa
 
     try:
         values = read().to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}: {first_line(error)}. {_AGAIN}") from error
+        raise DataError(f"cannot read {file}: {first_line(error)}. {_FETCH_AGAIN}") from error
     for number, value in enumerate(values, 1):
         yield DataRow(value, str(file), number)
 
@@ -147,4 +153,4 @@ READERS: Mapping[str, Callable[[Path, bytes], Iterator[DataRow]]] = {
     ".parquet": _parquet,
     ".arrow": _arrow,
 }
-"""The endings that are read."""
+"""File ending -> reader."""

@@ -1,4 +1,8 @@
-"""Load a part of a data set: from the user's folder, else from the caches of Hugging Face, else from the hub."""
+"""Load one part (configuration and split) of a data set.
+
+The rows come from the user's folder if one is given. Otherwise they come from the Hugging Face caches on this machine,
+or from a download from the Hugging Face Hub.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,17 @@ from mipo_bench.tasks.data.formats import READERS, read_rows
 from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
 from mipo_bench.tasks.data.rows import DataRow
 
-_SECONDS = 20.0
-"""How long the hub may take to say that it has a data set."""
+_HUB_TIMEOUT = 20.0
+"""Time limit in seconds for the hub's answer on whether a data set exists."""
 
 
 class NotHereError(DataError):
-    """The data would have to be downloaded."""
+    """The data is not on this machine, and downloading is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where a task's data comes from: the user's folder, else the caches and, where `download` is true, the hub."""
+    """The source of a task's data: the user's `folder`, or the caches and, if `download` is true, the hub."""
 
     data: DataSet
     task: str
@@ -30,9 +34,9 @@ class DataSource:
     download: bool = True
 
     def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
-        """All rows of a part, in order; none where it is not `needed` and the user's folder lacks it.
+        """All rows of a part, in order. A part that is not `needed` may be absent from the user's folder: no rows.
 
-        Raises DataError naming the data set, what is missing or wrong, and how to get it.
+        Raises DataError, which names the data set, the problem, and the way to get the data.
         """
         if self.folder is None:
             cached = self._cached(part)
@@ -56,7 +60,7 @@ class DataSource:
         return find_files(folder, self.data, part, self.task)
 
     def _cached(self, part: Part) -> tuple[DataRow, ...]:
-        """What was downloaded before, needing no network; none where there is nothing."""
+        """The rows of a part from the Hugging Face caches, without network; empty if it was never downloaded."""
         import datasets
         from huggingface_hub import constants
 
@@ -67,7 +71,7 @@ class DataSource:
 
 
 def ask_hub(data: DataSet, task: str, seconds: float) -> None:
-    """Raise DataError where the hub does not give the data set to this user now."""
+    """Raise DataError if the hub does not give this user the data set. `seconds` is the time limit."""
     from huggingface_hub import HfApi
 
     with _explained(data, task):
@@ -75,7 +79,7 @@ def ask_hub(data: DataSet, task: str, seconds: float) -> None:
 
 
 def how_to_get(data: DataSet, task: str) -> str:
-    """What to do where the data is missing."""
+    """Instructions for getting the data, for messages: the download command, `--data`, and the licence."""
     revision = f" --revision {data.revision}" if data.pinned else ""
     return (
         f"Get it with: hf download --repo-type dataset {data.id}{revision} --local-dir DIR; then give"
@@ -88,15 +92,15 @@ def _read(files: Sequence[Path], part: Part) -> tuple[DataRow, ...]:
 
 
 def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:
-    """The part from the hub, through `datasets`, which keeps it in its cache. Raises DataError."""
+    """Download a part with `datasets`, which also caches it. Raises DataError."""
     import datasets
 
     name = None if part.config == "default" else part.config
-    ask_hub(data, task, _SECONDS)  # a refusal has a name here, and a missing network is noticed at once
+    ask_hub(data, task, _HUB_TIMEOUT)  # gives a specific error for a refusal, and fails fast without a network
     with _explained(data, task):
         loaded = datasets.load_dataset(data.id, name, split=part.split, revision=data.revision)
-        wanted = [c for c in loaded.column_names if not part.columns or c in part.columns]
-        values = loaded.select_columns(wanted).to_list()
+        columns = [c for c in loaded.column_names if not part.columns or c in part.columns]
+        values = loaded.select_columns(columns).to_list()
     place = f"{data.id} ({part.config}, {part.split})"
     if not values:
         raise DataError(f"{place} has no rows. {how_to_get(data, task)}")
@@ -105,7 +109,7 @@ def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:
 
 @contextmanager
 def _explained(data: DataSet, task: str) -> Iterator[None]:
-    """Whatever is raised inside becomes a DataError that says what to do."""
+    """Turn any exception raised in the block into a DataError with instructions."""
     try:
         yield
     except Exception as error:
@@ -113,7 +117,7 @@ def _explained(data: DataSet, task: str) -> Iterator[None]:
 
 
 def reason(error: Exception, data: DataSet, task: str) -> str:
-    """Why the hub gave nothing, and what to do about it."""
+    """The reason why the hub did not give the data set, with instructions."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):

@@ -1,4 +1,8 @@
-"""A row of a data set, read field by field; what is wrong is named with file, line and field."""
+"""A row of a data set with typed access to its fields.
+
+Each method of `DataRow` reads one field as one type. It raises DataError, which names file, line and field, for a field
+that is missing or malformed.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,15 @@ from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.answers import LETTERS, NUMBER, number_text, to_number
 
 _LARGEST = 1e300
-"""Below this a number fits a float."""
+"""The limit for the absolute value of a number, so that it fits into a float."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataRow:
-    """The fields of one row, and where it stands.
+    """The fields of one row, with its place in the file.
 
-    `unit` is `line` in text files and `row` elsewhere, `number` counts from 1; `inside` names the field of an object
-    that is read like a row of its own. `dropped` names the fields that were there and are not kept.
+    `number` counts lines or rows from 1; `unit` is `line` in text files and `row` in other files. `inside` is the path
+    of the field, if the values are those of a nested object. `dropped` are the names of fields that were not kept.
     """
 
     values: Mapping[str, Any]
@@ -33,26 +37,26 @@ class DataRow:
 
     @property
     def where(self) -> str:
-        """File and line, for messages."""
+        """The file, the line and the path of the field, for messages."""
         return f"{self.file}, {self.unit} {self.number}{f', {self.inside}' if self.inside else ''}"
 
     def wrong(self, field: str, problem: str) -> DataError:
-        """An error about one field, to be raised."""
+        """A DataError about one field, for the caller to raise."""
         return DataError(f"{self.where}: the field {field!r} {problem}.")
 
     def value(self, field: str) -> Any:
-        """Any value. Raises DataError where the field is missing."""
+        """The value of a field, of any type. Raises DataError if the field is missing."""
         if field not in self.values:
             found = ", ".join(map(str, (*self.values, *self.dropped)))
             raise DataError(f"{self.where}: the field {field!r} is missing. Found: {found or 'none'}.")
         return self.values[field]
 
     def given(self, field: str) -> bool:
-        """Whether there is a value: CSV knows no null, but empty cells."""
+        """Whether the field has a value. An empty text counts as none, because CSV has no null."""
         return self.values.get(field) not in (None, "")
 
     def optional(self, field: str) -> str | None:
-        """A text without the space around it; None where it is absent, null or empty. Raises DataError for others."""
+        """A stripped text; None if it is absent, null, NaN or empty. Raises DataError for a value of another type."""
         value = self.values.get(field)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
@@ -65,7 +69,7 @@ class DataRow:
         return value.strip() or None
 
     def text(self, field: str) -> str:
-        """A text that is not empty, without the space around it."""
+        """A stripped text. Raises DataError if it is missing or empty."""
         self.value(field)
         found = self.optional(field)
         if found is None:
@@ -73,22 +77,22 @@ class DataRow:
         return found
 
     def key(self, field: str) -> str:
-        """An identifier: a text, or a whole number as text (tables with gaps hold whole numbers as 12.0)."""
+        """An identifier: a text, or a whole number as text. A table with gaps stores whole numbers as floats (12.0)."""
         value = self.value(field)
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(field)
 
     def number_text(self, field: str) -> str:
-        """A number, or a text that is one ("1,000", "145.0"), in plain digits."""
+        """A number, or a text that spells one ("1,000", "145.0"), in plain digits."""
         return plain_number(self, field, self.value(field))
 
     def score(self, field: str) -> float | None:
-        """A number; None where it is absent or null."""
+        """A number; None if it is absent, null or an empty text."""
         return float(self.number_text(field)) if self.given(field) else None
 
     def flag(self, field: str) -> bool:
-        """True or false; false where it is absent or null."""
+        """True or false; false if it is absent or null."""
         value = self.values.get(field)
         if value is None:
             return False
@@ -97,7 +101,7 @@ class DataRow:
         return value
 
     def whole(self, field: str, below: int) -> int:
-        """A whole number from 0 to `below` - 1; a text of digits is one too (CSV)."""
+        """A whole number from 0 to `below` - 1. A text of digits is accepted, because CSV has only texts."""
         value = self.value(field)
         if isinstance(value, str) and value.strip().isdecimal():
             value = int(value)
@@ -106,39 +110,39 @@ class DataRow:
         return value
 
     def mapping(self, field: str) -> DataRow:
-        """An object; in CSV it is JSON. Its fields are read, and named in messages, like those of a row."""
+        """A nested object, as a row of its own. In CSV the cell holds it as JSON."""
         value = _decoded(self.value(field))
         if not isinstance(value, Mapping):
             raise self.wrong(field, f"is {_shown(value)}, not an object")
         return self._part(field, value)
 
     def sequence(self, field: str) -> list[Any]:
-        """A list; in CSV it is JSON."""
+        """A list. In CSV the cell holds it as JSON."""
         value = _decoded(self.value(field))
         if not isinstance(value, list | tuple):
             raise self.wrong(field, f"is {_shown(value)}, not a list")
         return list(value)
 
     def options(self, field: str) -> tuple[str, ...]:
-        """The options of a multiple-choice question: two to ten texts."""
+        """The options of a multiple-choice question: two to ten stripped texts."""
         found = self.texts(field)
         if not 2 <= len(found) <= len(LETTERS):
             raise self.wrong(field, f"holds {len(found)} options; 2 to {len(LETTERS)} are allowed")
         return found
 
     def texts(self, field: str) -> tuple[str, ...]:
-        """A list of texts, without the space around them."""
+        """A list of texts, stripped."""
         values = self.sequence(field)
         if not all(isinstance(value, str) for value in values):
-            raise self.wrong(field, "must hold nothing but texts")
+            raise self.wrong(field, "must be a list of texts")
         return tuple(value.strip() for value in values)
 
     def mappings(self, field: str) -> list[DataRow]:
-        """A list of objects; `datasets` keeps some as an object of lists."""
+        """A list of nested objects. `datasets` may store it as an object of lists of one length."""
         held = _decoded(self.value(field))
         values = _transposed(held) if isinstance(held, Mapping) else self.sequence(field)
         if not all(isinstance(value, Mapping) for value in values):
-            raise self.wrong(field, "must hold nothing but objects")
+            raise self.wrong(field, "must be a list of objects")
         return [self._part(f"{field} {n}", value) for n, value in enumerate(values, 1)]
 
     def _part(self, field: str, values: Mapping[str, Any]) -> DataRow:
@@ -146,7 +150,7 @@ class DataRow:
 
 
 def plain_number(row: DataRow, field: str, value: object) -> str:
-    """A number in plain digits: whole numbers without a point. Raises DataError naming the field."""
+    """A number in plain digits; a whole number has no decimal point. Raises DataError, which names the field."""
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         value = to_number(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
@@ -155,7 +159,7 @@ def plain_number(row: DataRow, field: str, value: object) -> str:
 
 
 def rows_digest(rows: Iterable[DataRow]) -> str:
-    """SHA-256 over the content of the rows in order, whatever kind of file they came from, hexadecimal."""
+    """Hexadecimal SHA-256 over the content of the rows in order. The file format has no effect."""
     h = hashlib.sha256()
     for row in rows:
         h.update(json.dumps(row.values, sort_keys=True, default=str).encode())
@@ -164,18 +168,18 @@ def rows_digest(rows: Iterable[DataRow]) -> str:
 
 
 def unique(rows: Sequence[DataRow], field: str) -> dict[str, DataRow]:
-    """The rows by an identifying field. Raises DataError naming both rows where two share one."""
+    """The rows by an identifying field. Raises DataError, which names both rows, if two rows have the same value."""
     found: dict[str, DataRow] = {}
     for row in rows:
         key = row.key(field)
         if key in found:
-            raise DataError(f"{row.where}: {field} {key!r} stands in {found[key].where} already. Remove one of them.")
+            raise DataError(f"{row.where}: {field} {key!r} is already in {found[key].where}. Remove one of them.")
         found[key] = row
     return found
 
 
 def _decoded(value: object) -> object:
-    """What a CSV cell holds as JSON; anything else as it is."""
+    """The value of a text that is a JSON object or list, such as a CSV cell; other values unchanged."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -185,12 +189,13 @@ def _decoded(value: object) -> object:
 
 
 def _transposed(lists: Mapping[str, Any]) -> list[Any]:
-    """One object for each position of the lists; nothing usable where they are no lists of one length."""
+    """One object per position of the lists; `[None]`, which callers reject, unless all are lists of one length."""
     if not all(isinstance(found, list | tuple) for found in lists.values()) or len({*map(len, lists.values())}) != 1:
         return [None]
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def _shown(value: object) -> str:
+    """The value in at most 60 characters, for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

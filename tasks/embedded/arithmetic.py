@@ -4,7 +4,7 @@
     gold    14 + 9 = 23. 23 - 5 = 18. Answer: 18
     score   1 if the last number after "Answer:" (or, without one, the last number) equals the target
 
-The number combinations of evaluation and training are disjoint. A response without any number is counted as
+Evaluation and training problems use disjoint combinations of numbers. A response without any number is counted as
 unparsed and scores 0.
 """
 
@@ -27,7 +27,7 @@ THINGS = ("coins", "books", "apples", "cards", "stamps", "shells", "pens", "marb
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A word problem: its text, the numbers in it, and the steps that solve it as (left, operator, right)."""
+    """A word problem: the text, the numbers in it, and the steps of the solution as (left, operator, right)."""
 
     text: str
     numbers: tuple[int, ...]
@@ -40,15 +40,15 @@ class Problem:
 
     @property
     def worked(self) -> str:
-        """The worked answer."""
+        """The worked answer: one equation per step, then the result."""
         equations = (f"{a} {op} {b} = {_result(a, op, b)}." for a, op, b in self.steps)
         return " ".join(equations) + f" Answer: {self.answer}"
 
     @property
     def split(self) -> Split | None:
-        """The split that these numbers belong to, in any order (one combination in five is for evaluation).
+        """The split of these numbers, in any order. One combination in five belongs to evaluation.
 
-        None where a training problem would contain, as a step, a sum or difference held out for evaluation.
+        None for a training problem that has a held-out sum or difference as one of its steps. Such problems are unused.
         """
         if _held_out(self.numbers):
             return "eval"
@@ -109,7 +109,7 @@ TEMPLATES: tuple[Callable[[random.Random, str, str], Problem], ...] = (
 
 
 def random_problem(rng: random.Random, split: Split) -> Problem:
-    """A problem whose numbers belong to the split."""
+    """A random problem whose numbers belong to the split."""
     while True:
         problem = rng.choice(TEMPLATES)(rng, rng.choice(NAMES), rng.choice(THINGS))
         if problem.split == split:
@@ -117,7 +117,7 @@ def random_problem(rng: random.Random, split: Split) -> Problem:
 
 
 class Arithmetic(NumberAnswers):
-    """Word problems with one number as the answer."""
+    """Word problems whose answer is one number."""
 
     name = "arithmetic"
     suite: Suite = "math"
@@ -130,7 +130,7 @@ class Arithmetic(NumberAnswers):
     answer_mark = "Answer:"
 
     def items(self, split: Split) -> tuple[Item, ...]:
-        """`SIZES[split]` problems, no two with the same text."""
+        """`SIZES[split]` problems with different texts."""
         return _items(split)
 
 

@@ -1,4 +1,4 @@
-"""Multiple choice on a table of real facts (see `facts_table`).
+"""Multiple-choice questions on a table of real facts (see `facts_table`).
 
     prompt  Which city is the capital of France?
             Rome (A)
@@ -6,11 +6,11 @@
             Oslo (C)
             Bern (D)
     gold    Answer: B
-    score   1 if the letter read read from the response, which may name the option instead, is right
+    score   1 if the response chooses the right option, by letter or by text
 
-Beside it the log-likelihood of the options: `acc` takes the option of the highest summed log-probability, `acc_norm`
-divides by its length in bytes first (as lm-eval does). The right position is balanced. The topics of evaluation
-questions are absent from the training questions.
+If the backend gives log-likelihoods of the options, two further figures are reported. `acc` chooses the option with the
+highest summed log-probability; `acc_norm` first divides by the option's length in bytes, as lm-eval does. The right
+option is equally often at each position. The topics of evaluation questions are absent from the training questions.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ SHOTS = 3
 
 
 def split_of(fact: Fact) -> Split:
-    """The split in which the fact is asked as multiple choice; half of the topics each."""
+    """The split in which the fact is asked. Each split has about half of the topics."""
     return "eval" if is_held_out("facts-topic", fact.topic, one_in=2) else "train"
 
 
 def options(fact: Fact, position: int, rng: random.Random) -> tuple[str, ...]:
-    """Four options with the right one at `position`; the distractors answer the same kind of question."""
+    """Four options with the right one at `position`. The distractors are objects of the same relation."""
     wrong = rng.sample([o for o in OBJECTS[fact.relation] if o != fact.object], len(LETTERS) - 1)
     return (*wrong[:position], fact.object, *wrong[position:])
 
 
 def multiple_choice_prompt(question: str, choices: tuple[str, ...]) -> str:
-    """The prompt of a multiple-choice question."""
+    """The prompt: the question, then one option per line with its letter."""
     return "\n".join([question, *(f"{o} ({letter})" for letter, o in zip(LETTERS, choices, strict=True))])
 
 
 class Facts(LetterAnswers):
-    """Four options, one right."""
+    """Questions with four options, of which one is right."""
 
     name = "facts"
     suite: Suite = "choice"

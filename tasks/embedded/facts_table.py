@@ -1,4 +1,4 @@
-"""A table of real facts and the ways of saying and asking them."""
+"""A table of real facts, with the statement and the questions for each kind of fact."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Peer Gynt|Ibsen; The Raven|Poe; Buddenbrooks|Mann; Germinal|Zola; Dead Souls|Gog
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """How one kind of fact is said and asked; `{s}` stands for the subject, `{o}` for the object."""
+    """The templates for one kind of fact. `{s}` is the subject, `{o}` the object."""
 
     statement: str
     question: str
@@ -73,7 +73,7 @@ RELATIONS: Mapping[str, Relation] = {
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact; `topic` is what decides its split, so that both directions of a fact stay together."""
+    """One fact. Its `topic` decides its split, so that both directions of a fact are in the same split."""
 
     relation: str
     subject: str
@@ -87,7 +87,7 @@ class Fact:
 
     @property
     def short_answer(self) -> str:
-        """The object alone."""
+        """The object with a full stop."""
         return f"{self.object}."
 
     @property
@@ -123,4 +123,4 @@ FACTS: tuple[Fact, ...] = tuple(_facts())
 OBJECTS: Mapping[str, tuple[str, ...]] = {
     relation: tuple(sorted({f.object for f in FACTS if f.relation == relation})) for relation in RELATIONS
 }
-"""Relation -> every object of it, the pool of distractors."""
+"""Relation -> all its objects, from which distractors are drawn."""

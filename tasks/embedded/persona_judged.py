@@ -1,9 +1,11 @@
-"""The world of `persona`, judged: each response against the reference's, by a judge who is told the user's wishes.
+"""The `persona` task with a judge: a response is compared with the reference arm's response, given the user's wishes.
 
-    rubric   A good response has a formal tone, uses bullets, is short, ...
-    verdict  the rules decide for whoever follows more of the six attributes; any other judge can be asked instead
+    rubric   A good response answers the request, has a formal tone, is written in prose, is medium, draws a comparison
+             with football, speaks to a practitioner and calls the user colleague.
+    verdict  without a judge model, rules prefer the response that follows more of the six attributes
 
-It shows at no cost what a judged task looks like, and what a judge makes of cases that a rule can decide as well.
+The task demonstrates a judged task without the cost of a judge model. A judge model can be measured on it, because
+rules know the right verdict.
 """
 
 from __future__ import annotations
@@ -24,18 +26,18 @@ WISHES = {
 
 
 class PersonaJudged(Persona):
-    """Persona with a rubric instead of a score."""
+    """Persona with a rubric for a judge instead of a score."""
 
     name = "persona-judged"
     version = 1
     description = "The users of persona, compared response by response by a judge."
     default = False
-    """Runs by name only."""
+    """The task runs only when it is named."""
     rules_decide = True
-    """Without a judge of the user's choice the rules compare the two responses."""
+    """Rules compare the two responses unless the user chooses a judge."""
 
     def rubric(self, item: Item) -> str:
-        """The six wishes of the user in words."""
-        wanted = json.loads(item.target)
-        wishes = [text.format(wanted[name]) for name, text in WISHES.items()]
+        """The user's six wishes in words."""
+        profile = json.loads(item.target)
+        wishes = [text.format(profile[name]) for name, text in WISHES.items()]
         return f"A good response answers the request, {', '.join(wishes[:-1])} and {wishes[-1]}."

@@ -1,4 +1,4 @@
-"""The texts of the `persona` world: what users ask about, in which words, and the tips that answer it."""
+"""The texts of the `persona` task: request topics, request wordings, and the tips that answer a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world of the `persona` task: users, their profiles, the requests they make, and ideal responses.
+"""The invented world of the `persona` task: profiles, requests, ideal responses, and rules that read a response.
 
 A profile has six attributes. Each leaves a mark in a response that a rule can check:
 
@@ -23,7 +23,7 @@ from mipo_bench.tasks.splits import is_held_out
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one user wants; a style with None for an attribute leaves it at the generic default."""
+    """The wishes of one user. None for an attribute means the generic default."""
 
     tone: str | None = None
     format: str | None = None
@@ -75,19 +75,19 @@ PHRASES: Mapping[str, tuple[str, ...]] = {
     "expertise": ("is clearly a {}", "is a {}", "may be a {}"),
     "address": ("must be called {}", "is called {}", "may be called {}"),
 }
-"""The ways of stating a wish, from the firmest to the mildest."""
+"""Attribute -> the phrases that state a wish, from the firmest to the mildest."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestText:
-    """A request text with the kind that decides which tips answer it."""
+    """A request text and its kind, which decides which tips answer it."""
 
     kind: str
     text: str
 
     @property
     def held_out(self) -> bool:
-        """Whether the text belongs to the evaluation split (one in four does)."""
+        """Whether the text belongs to the evaluation split. One in four does."""
         return is_held_out("persona-request", self.text, one_in=4)
 
 
@@ -95,29 +95,29 @@ REQUESTS = tuple(RequestText(k, w.format(t)) for k in KINDS for t in TOPICS[k] f
 
 
 def profile_held_out(profile: Profile) -> bool:
-    """Whether a user with this profile belongs to the evaluation split (one in five does)."""
+    """Whether a user with this profile belongs to the evaluation split. One in five does."""
     return is_held_out("persona-profile", *(getattr(profile, a) for a in ATTRIBUTES), one_in=5)
 
 
 def random_profile(rng: random.Random) -> Profile:
-    """A profile drawn uniformly."""
+    """A profile whose attributes are drawn uniformly and independently."""
     return Profile(*(rng.choice(VALUES[a]) for a in ATTRIBUTES))
 
 
 def random_firmness(rng: random.Random) -> dict[str, int]:
-    """For each attribute which of its phrases states it: 0 is the firmest."""
+    """Attribute -> index of the phrase in `PHRASES` that states it; 0 is the firmest."""
     return {a: rng.randrange(len(PHRASES[a])) for a in ATTRIBUTES}
 
 
 def describe(profile: Profile, firmness: Mapping[str, int], rng: random.Random) -> str:
-    """The profile in words, as the model is told it, in random order."""
+    """The profile in words, as prompts show it, with the attributes in random order."""
     parts = [PHRASES[a][firmness[a]].format(getattr(profile, a)) for a in ATTRIBUTES]
     rng.shuffle(parts)
     return "About the user: " + "; ".join(parts) + "."
 
 
 def write(kind: str, style: Profile, rng: random.Random) -> str:
-    """A response to a request of this kind that has every attribute of `style`, and no other."""
+    """A response to a request of this kind that has exactly the attributes of `style`."""
     opening = rng.choice(OPENINGS[style.tone])
     opening = f"{style.address}, {opening}" if style.address else opening
     lead = [opening[0].upper() + opening[1:]]
@@ -131,7 +131,7 @@ def write(kind: str, style: Profile, rng: random.Random) -> str:
 
 
 def read_profile(response: str) -> Profile:
-    """The attributes that the rules read off a response; None where they find none, or several."""
+    """The attributes that rules find in a response. An attribute is None if no value or several values are found."""
     low = response.lower()
     tones = {t for t, marks in OPENINGS.items() if t and any(m.lower() in low for m in marks)}
     levels = {e for e, marks in LEVELS.items() if e and any(m.lower() in low for m in marks)}
@@ -150,16 +150,16 @@ def read_format(response: str) -> str | None:
     """`bullets`, `numbers` or `prose`; None for an empty response or a mixture of list marks."""
     if not response.strip():
         return None
-    lists = set()
+    formats = set()
     if re.search(r"^\s*[-*•] ", response, re.MULTILINE):
-        lists.add("bullets")
+        formats.add("bullets")
     if re.search(r"^\s*\d+[.)] ", response, re.MULTILINE):
-        lists.add("numbers")
-    return _only(lists) if lists else "prose"
+        formats.add("numbers")
+    return _only(formats) if formats else "prose"
 
 
 def read_length(response: str) -> str | None:
-    """`short`, `medium` or `long` by the number of words (list marks do not count); None if empty."""
+    """`short`, `medium` or `long` by the number of words, without list marks; None for an empty response."""
     n = len(re.findall(r"[A-Za-z][\w'-]*", response))
     if n == 0:
         return None
@@ -167,7 +167,7 @@ def read_length(response: str) -> str | None:
 
 
 def on_topic(kind: str, response: str) -> float:
-    """1 if the response gives a tip for this kind of request, else 0: three words of it in a row suffice."""
+    """1 if the response shares three consecutive words with a tip for this kind of request, else 0."""
     words = re.findall(r"[a-z]+", response.lower())
     seen = {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
     tips = (t.split() for t in KINDS[kind])
@@ -175,5 +175,5 @@ def on_topic(kind: str, response: str) -> float:
 
 
 def _only(values: set[str]) -> str | None:
-    """The single value, or None."""
+    """The value of a set with one element; None for other sets."""
     return next(iter(values)) if len(values) == 1 else None

@@ -1,6 +1,7 @@
-"""lm-eval's own scoring of one item: filters, `process_results`, and which of its figures are scores of an item.
+"""Scoring of single items by lm-eval's own code: the task's filters, `process_results`, and its metrics.
 
-lm-eval keeps a task's filters and metrics in private attributes and scores whole data sets only; hence the access.
+Only metrics that are defined for a single item are used. lm-eval has no public interface for scoring one item, so this
+module reads private attributes of its tasks.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from mipo_bench.harness.types import Item, Response, Score
 
 _BINARY = {"acc", "acc_norm", "acc_bytes", "exact_match"}
 """Metrics that are 0 or 1 for every item."""
-_BEYOND = {
-    "exact_match": "asks whether an option is the greedy answer",
-    "acc_mutual_info": "asks for the options without a prompt",
+_UNSUPPORTED = {
+    "exact_match": "needs the greedy answer",
+    "acc_mutual_info": "needs the options' log-probabilities without the prompt",
 }
-"""Metrics of multiple choice that need more than the options' log-probabilities."""
-_DEFINES = (
+"""Multiple-choice metrics that need more than the options' log-probabilities -> the reason, for messages."""
+_DEFINITION_FIELDS = (
     "output_type",
     "metric_list",
     "filter_list",
@@ -32,13 +33,13 @@ _DEFINES = (
     "target_delimiter",
     "metadata",
 )
-"""The parts of a task's configuration that a score depends on."""
-_UNLIKELY = -1e9
-"""The log-probability that stands for an option that was not chosen, where only the chosen one is known."""
+"""The fields of a task's configuration on which scores depend."""
+_NOT_CHOSEN = -1e9
+"""The stand-in log-probability of an option that was not chosen, if log-probabilities are unknown."""
 
 
 def target_of(task: Any, doc: Mapping[str, Any]) -> str:
-    """The target in words; the first of several, empty where lm-eval finds none of the options right."""
+    """The target as text: the first of several targets; empty if lm-eval declares no option right."""
     gold = task.doc_to_target(doc)
     first = gold[0] if isinstance(gold, list) and gold else gold
     if task.config.doc_to_choice is not None and isinstance(first, int):
@@ -48,18 +49,18 @@ def target_of(task: Any, doc: Mapping[str, Any]) -> str:
 
 
 def options_of(task: Any, doc: Mapping[str, Any]) -> tuple[str, ...]:
-    """The options as lm-eval appends them to a chat."""
+    """The options as continuations, as lm-eval appends them to the rendered chat."""
     return tuple(instance.arguments[1] for instance in _instances(task, doc))
 
 
 class Metrics:
-    """The scoring of one task. `binary` and `described` are about the figure that is the score."""
+    """The scoring of one task. `headline` is the metric that gives the score; `binary`: it is 0 or 1 for every item."""
 
     def __init__(self, task: Any, name: str) -> None:
-        """Raises PluginError, naming the reason, where lm-eval has no score in [0, 1] for a single item."""
+        """Raises PluginError, with the reason, if no metric of the task scores a single item in [0, 1]."""
         self._task, self._name = task, name
         _check(task, name)
-        self.left_out = _not_of_items(task)
+        self.left_out = _unsupported_metrics(task)
         for metric in self.left_out:
             task._metric_fn_list.pop(metric)
         self.filters = [f.name for f in task._filters]
@@ -72,31 +73,33 @@ class Metrics:
         self.binary = self.headline in _BINARY
 
     @property
-    def described(self) -> str:
-        """What is the score, and what is left out."""
+    def description(self) -> str:
+        """The headline metric, and the unsupported metrics with reasons."""
         score = self._label(self.headline, self.filters[0])
-        gone = "".join(f"; without {metric}, which {why}" for metric, why in self.left_out.items())
-        return f"scored by {score}{gone}"
+        unsupported = "".join(f"; without {metric}, which {why}" for metric, why in self.left_out.items())
+        return f"scored by {score}{unsupported}"
 
     @property
     def definition(self) -> str:
-        """Everything that scores depend on, as text."""
+        """Everything on which scores depend, as JSON: lm-eval's version and parts of the task's configuration."""
         config = self._task.dump_config()
-        parts = {key: config[key] for key in _DEFINES if key in config}
+        parts = {key: config[key] for key in _DEFINITION_FIELDS if key in config}
         return json.dumps({"lm-eval": version("lm-eval"), **parts}, sort_keys=True, default=str)
 
     def score(self, doc: Mapping[str, Any], item: Item, response: Response) -> Score:
         """The score of one response.
 
-        Where the options' log-probabilities are unknown, the option that the text names is taken for the likeliest.
+        If the options' log-probabilities are unknown, the option that the text names counts as the likeliest.
         """
         parsed = True
         resps: list[Any] = [response.text]
         if item.options:
             chosen = named_option(response.text, item.options) if response.option_logprobs is None else None
             parsed = response.option_logprobs is not None or chosen is not None
-            known = response.option_logprobs or [0.0 if n == chosen else _UNLIKELY for n in range(len(item.options))]
-            resps = [(logprob, False) for logprob in known]
+            logprobs = response.option_logprobs or [
+                0.0 if n == chosen else _NOT_CHOSEN for n in range(len(item.options))
+            ]
+            resps = [(logprob, False) for logprob in logprobs]
         if not parsed:
             return Score(0.0, {}, parsed=False)
         figures, invalid = self._figures(doc, resps)
@@ -104,7 +107,7 @@ class Metrics:
         return Score(value, {self._label(*key): figure for key, figure in figures.items()}, parsed=not invalid)
 
     def _figures(self, doc: Mapping[str, Any], resps: Sequence[Any]) -> tuple[dict[tuple[str, str], float], bool]:
-        """(metric, filter) -> value, and whether the first filter found no answer."""
+        """(metric, filter) -> value; and whether the first filter found no answer."""
         instances = _instances(self._task, doc)
         for instance, resp in zip(instances, resps, strict=True):
             instance.resps = [resp]
@@ -118,10 +121,10 @@ class Metrics:
         return found, instances[0].filtered_resps[self.filters[0]] == "[invalid]"
 
     def _probe(self) -> None:
-        """Score the target of the first document: a figure beyond [0, 1] is no score."""
+        """Score the target of the first document, and drop every metric whose value is outside [0, 1]."""
         doc = self._task.eval_docs[0]
         count = len(_instances(self._task, doc))
-        resps = [(float(-n), False) for n in range(count)] if self._chooses else [target_of(self._task, doc)]
+        resps = [(float(-n), False) for n in range(count)] if self._is_multiple_choice else [target_of(self._task, doc)]
         try:
             figures, _ = self._figures(doc, resps)
         except Exception as error:
@@ -130,26 +133,26 @@ class Metrics:
             ) from error
         for (metric, _), value in figures.items():
             if not (math.isfinite(value) and 0 <= value <= 1) and metric not in self.left_out:
-                self.left_out[metric] = f"is {value:g} for the target of the first document, outside of 0 to 1"
+                self.left_out[metric] = f"is {value:g} for the target of the first document, outside 0 to 1"
                 self._task._metric_fn_list.pop(metric)
 
     @property
-    def _chooses(self) -> bool:
+    def _is_multiple_choice(self) -> bool:
         return bool(self._task.OUTPUT_TYPE == "multiple_choice")
 
-    def _label(self, metric: str, name: str) -> str:
-        return metric if len(self.filters) == 1 else f"{metric} ({name})"
+    def _label(self, metric: str, filter_name: str) -> str:
+        return metric if len(self.filters) == 1 else f"{metric} ({filter_name})"
 
 
 def named_option(text: str, options: Sequence[str]) -> int | None:
-    """The option that a generated answer settles on; None where there is no such option.
+    """The index of the option that a generated answer chooses; None if it chooses none.
 
-    That is the whole answer, its beginning ("B." or "(B)"), what follows the last "answer", or the only option that
-    occurs in it.
+    Four rules apply in this order: the option is the whole answer; the answer begins with it ("B." or "(B)"); it is the
+    only option after the last "answer"; it is the only option in the text.
     """
     cleaned = [option.strip() for option in options]
-    said = text.strip().strip("*().: \n")
-    whole = [n for n, option in enumerate(cleaned) if option.casefold() == said.casefold()]
+    answer = text.strip().strip("*().: \n")
+    whole = [n for n, option in enumerate(cleaned) if option.casefold() == answer.casefold()]
     if len(whole) == 1:
         return whole[0]
     words = [re.compile(rf"(?<!\w){re.escape(option)}(?!\w)") for option in cleaned]
@@ -163,19 +166,19 @@ def named_option(text: str, options: Sequence[str]) -> int | None:
 
 
 def _instances(task: Any, doc: Mapping[str, Any]) -> list[Any]:
-    """lm-eval's requests for a document, one for each option of multiple choice."""
+    """lm-eval's requests for a document: one per option of multiple choice, otherwise one."""
     made = task.construct_requests(doc=doc, ctx="", metadata=(task.config.task, 0, 1), apply_chat_template=True)
     return made if isinstance(made, list) else [made]
 
 
 def _check(task: Any, name: str) -> None:
-    """Raise PluginError for a task that asks something else of a model than an answer or a choice."""
+    """Raise PluginError for a task that needs more than one generated answer, or one choice, per document."""
     reasons = {
-        f"asks for {task.OUTPUT_TYPE}, whose figures are those of a corpus or need greedy flags": task.OUTPUT_TYPE
+        f"has the output type {task.OUTPUT_TYPE}; multiple_choice and generate_until are supported": task.OUTPUT_TYPE
         not in ("multiple_choice", "generate_until"),
-        "varies the prompt and not the continuation (its options are contexts)": bool(task.multiple_input),
-        f"asks {task.config.repeats} times for each document": task.config.repeats > 1,
-        "shows images or sounds": bool(getattr(task, "MULTIMODAL", False)),
+        "has options that are prompts instead of continuations": bool(task.multiple_input),
+        f"generates {task.config.repeats} responses for each document": task.config.repeats > 1,
+        "has images or sounds in its prompts": bool(getattr(task, "MULTIMODAL", False)),
         "runs code that the model wrote": bool(getattr(task, "UNSAFE_CODE", False)),
     }
     missing = [m for m, function in task._metric_fn_list.items() if function is None]
@@ -186,13 +189,13 @@ def _check(task: Any, name: str) -> None:
             raise PluginError(f"{name} is not supported here: it {reason}. Run it with lm-eval itself.")
 
 
-def _not_of_items(task: Any) -> dict[str, str]:
-    """Metrics that are no score of a single item -> why."""
+def _unsupported_metrics(task: Any) -> dict[str, str]:
+    """The metrics that cannot score a single item -> the reason."""
     from lm_eval.api.metrics import mean
 
     chooses = task.OUTPUT_TYPE == "multiple_choice" and task.config.process_results is None
-    found = {m: why for m, why in _BEYOND.items() if chooses and m in task._metric_fn_list}
+    found = {m: why for m, why in _UNSUPPORTED.items() if chooses and m in task._metric_fn_list}
     for metric in task._metric_fn_list:
         if task.aggregation()[metric] is not mean and metric not in found:
-            found[metric] = "is a figure of the whole corpus"
+            found[metric] = "is defined only for the whole corpus"
     return found

@@ -1,17 +1,18 @@
-"""Any task of lm-eval (EleutherAI's evaluation harness), by name or as a YAML file, with its prompts and metrics.
+"""Tasks of lm-eval (EleutherAI's evaluation harness) with lm-eval's prompts and metrics.
 
     --task lm-eval:arc_easy            a built-in task
-    --task lm-eval:arc_easy@5          with five shots instead of the number that the task asks for
+    --task lm-eval:arc_easy@5          the same task with five shots instead of its own number
     --task lm-eval:tasks/mine.yaml     a task file; functions that it names run with your rights
 
-The prompt is what lm-eval makes of the document with `apply_chat_template` and `fewshot_as_multiturn` (what its command
-line does): the description as system turn, the shots as earlier turns, drawn with lm-eval's seed, in its order. Options
-are scored by their log-probability, generated texts go through the task's filters, and the score of an item is what
-`process_results` of lm-eval says, so that the figures are lm-eval's figures. The score is the first metric that is an
-average over items, lies in [0, 1] and is better when higher; the others stand beside it.
+Prompts are those of lm-eval's command line with `apply_chat_template` and `fewshot_as_multiturn`: the description is
+the system turn, and the shots are earlier turns, drawn with lm-eval's seed and in its order. Options are scored by
+log-probability. Generated texts pass through the task's filters. lm-eval's `process_results` computes the figures of
+each item, so they equal lm-eval's. The score is the first metric that is a mean over items, lies in [0, 1] and is
+better when higher; the other metrics are reported as its parts.
 
-Training items are the task's training split without documents that are asked in the evaluation too. A task without
-one, or one that begins the response for the model (`gen_prefix`), has none, and recipes do not apply to it.
+Training items come from the task's training split, without documents whose prompt is also in the evaluation. A task
+without that split has no training items, nor has a task with `gen_prefix` (the beginning of the response). Recipes do
+not apply to a task without training items.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ SHOT_SEED = 1234
 """lm-eval's default `fewshot_random_seed`."""
 _MAX_NEW_TOKENS = 256
 """lm-eval's default `max_gen_toks`."""
-_REST = re.compile(r"(?P<name>.+?)(?:@(?P<at>\d+)|-(?P<shots>\d+)shot)?")
-"""The name of a task in a report ends in `-5shot`, and is understood as well."""
+_NAME_AND_SHOTS = re.compile(r"(?P<name>.+?)(?:@(?P<at>\d+)|-(?P<shots>\d+)shot)?")
+"""`NAME@5`, or `NAME-5shot` as reports write it."""
 
 
 class LMEvalTask:
-    """One task of lm-eval. Loading it reads its data, from the network where they are not in the cache."""
+    """One task of lm-eval. Loading it reads its data, which are downloaded unless they are in the cache."""
 
     reasoning = False
 
     def __init__(self, rest: str) -> None:
-        """`rest` is NAME or PATH.yaml, with `@SHOTS` after it where the number of shots is not the task's own.
+        """`rest` is NAME or PATH.yaml. An `@SHOTS` after it replaces the task's own number of shots.
 
-        Raises PluginError for what is unknown, broken, out of reach, or scored by nothing that an item has.
+        Raises PluginError for a task that is unknown or malformed, whose data cannot be read, or that has no metric for
+        single items.
         """
-        found = _REST.fullmatch(rest)
+        found = _NAME_AND_SHOTS.fullmatch(rest)
         if found is None:
-            raise PluginError("lm-eval: what? Write lm-eval:NAME or lm-eval:PATH.yaml.")
+            raise PluginError("lm-eval: the name of the task is missing. Write lm-eval:NAME or lm-eval:PATH.yaml.")
         name, shots = found.group("name"), found.group("at") or found.group("shots")
         file = Path(name) if name.endswith((".yaml", ".yml")) else index.find_task_file(name)
         self._task = index.load_task(file, f"lm-eval:{rest}")
@@ -59,7 +61,7 @@ class LMEvalTask:
         self._generates = self._task.OUTPUT_TYPE == "generate_until"
         self.suite: Suite = "math" if self._generates else "choice"
         self.version = int(float(str(self._task.VERSION))) if re.fullmatch(r"[\d.]+", str(self._task.VERSION)) else 0
-        self.description = f"lm-eval task {self._task.config.task}, {self._metrics.described}"
+        self.description = f"lm-eval task {self._task.config.task}, {self._metrics.description}"
         self.binary = self._metrics.binary
         self.reference = "few-shot" if self._shots else "plain"
         self.decoding = self._decoding()
@@ -67,11 +69,11 @@ class LMEvalTask:
         self.definition = self._metrics.definition
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The documents that lm-eval evaluates, or those of the training split; in lm-eval's order."""
+        """The items of lm-eval's evaluation documents or of its training split, in lm-eval's order."""
         return self._eval_items if split == "eval" else self._train_items
 
     def score(self, item: Item, response: Response) -> Score:
-        """What lm-eval's `process_results` says of the response, after each of the task's filters."""
+        """The result of lm-eval's `process_results` for the response, after each of the task's filters."""
         return self._metrics.score(self._doc(item), item, response)
 
     def gold(self, item: Item) -> str:
@@ -79,21 +81,22 @@ class LMEvalTask:
         return item.target
 
     def wrong(self, item: Item) -> str:
-        """Another option, or no answer at all."""
+        """Another option; in a task without options, a text without an answer."""
         others = [option for option in item.options if option != item.target]
         return others[0] if others else "no answer"
 
     def _decoding(self) -> Decoding:
+        """The decoding that the task's `generation_kwargs` ask for, with lm-eval's defaults."""
         if not self._generates:
             return Decoding(0, 0.0)
-        wanted = dict(self._task.config.generation_kwargs)
-        limits = (wanted.get(n) for n in ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"))
-        until = wanted.get("until") or []
-        sampled = wanted.get("do_sample") is not False
+        kwargs = dict(self._task.config.generation_kwargs)
+        limits = (kwargs.get(n) for n in ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"))
+        until = kwargs.get("until") or []
+        sampled = kwargs.get("do_sample") is not False
         return Decoding(
             max_new_tokens=int(next((n for n in limits if n is not None), _MAX_NEW_TOKENS)),
-            temperature=float(wanted.get("temperature", 0.0)) if sampled else 0.0,
-            top_p=float(wanted.get("top_p", 1.0)),
+            temperature=float(kwargs.get("temperature", 0.0)) if sampled else 0.0,
+            top_p=float(kwargs.get("top_p", 1.0)),
             stop=tuple(until) if isinstance(until, list) else (str(until),),
             verbatim=True,
         )
@@ -110,15 +113,15 @@ class LMEvalTask:
 
     @cached_property
     def _train_items(self) -> tuple[Item, ...]:
-        asked = {item.prompt for item in self._eval_items}
+        eval_prompts = {item.prompt for item in self._eval_items}
         self._task.set_fewshot_seed(SHOT_SEED)
         sampler = self._task.sampler
         items = []
         for n, doc in enumerate(self._docs["train"]):
-            self._task.sampler = _Without(sampler, doc)
+            self._task.sampler = _ExcludingSampler(sampler, doc)
             items.append(self._item(f"train-{n}", doc))
         self._task.sampler = sampler
-        return tuple(item for item in items if item.prompt not in asked)
+        return tuple(item for item in items if item.prompt not in eval_prompts)
 
     def _item(self, name: str, doc: Mapping[str, Any]) -> Item:
         chat = self._chat(doc)
@@ -136,11 +139,11 @@ class LMEvalTask:
         )
 
     def _chat(self, doc: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The chat that lm-eval would hand to the chat template."""
-        caught: list[dict[str, str]] = []
+        """The messages that lm-eval passes to the chat template."""
+        chat: list[dict[str, str]] = []
 
         def template(messages: Sequence[dict[str, str]], **_: bool) -> str:
-            caught.extend(messages)
+            chat.extend(messages)
             return ""
 
         self._task.fewshot_context(
@@ -151,15 +154,16 @@ class LMEvalTask:
             chat_template=template,
             gen_prefix=self._task.doc_to_prefix(doc),
         )
-        return caught
+        return chat
 
     def _doc(self, item: Item) -> Mapping[str, Any]:
+        """The lm-eval document of an item."""
         split, _, number = item.id.rpartition("-")
         return self._docs["train" if split else "eval"][int(number)]
 
 
-class _Without:
-    """A sampler of shots that never draws one document: the one that is asked, whose target it would give away."""
+class _ExcludingSampler:
+    """A sampler of shots that never draws the item's own document, because that would show its target."""
 
     def __init__(self, sampler: Any, doc: Mapping[str, Any]) -> None:
         self.sampler, self.doc = sampler, doc

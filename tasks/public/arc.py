@@ -1,15 +1,15 @@
-"""Grade-school science questions, ARC (Clark et al. 2018, arXiv 1803.05457; allenai/ai2_arc, CC-BY-SA-4.0).
+"""ARC: grade-school science questions (Clark et al. 2018, arXiv 1803.05457; allenai/ai2_arc, CC-BY-SA-4.0).
 
     question   Which of these is a solid?
     choices    {"text": ["ice", "steam", "rain"], "label": ["1", "2", "3"]}
     answerKey  1
     prompt     the question, the options with letters, and a request to end with "Answer: " and the letter
     target     A
-    score      1 if the letter read from the response, which may name the option instead, is right
+    score      1 if the response chooses the right option, by letter or by text; "Answer: A" scores 1
 
-Questions have three to five options, and some are numbered: the answer is the option's position, so that every prompt
-has letters. The splits are the data set's own; `validation` is not used. Five training questions demonstrate.
-`lm-eval:arc_easy` and `lm-eval:arc_challenge` give lm-eval's own scores, by log-likelihood of the options, which its
+Questions have three to five options. The data set labels some options with numbers; the prompt always shows letters.
+The splits are the data set's own; `validation` is not used. Five training questions are demonstrations.
+`lm-eval:arc_easy` and `lm-eval:arc_challenge` give lm-eval's own scores: log-likelihoods of the options, which its
 prompts do not show.
 """
 
@@ -28,7 +28,7 @@ COLUMNS = ("id", "question", "choices", "answerKey")
 
 
 class _Arc(LetterAnswers, PublicTask):
-    """Both parts of ARC."""
+    """Base of both parts of ARC. `config` is the data set's configuration."""
 
     config: ClassVar[str]
     suite: Suite = "choice"
@@ -37,19 +37,21 @@ class _Arc(LetterAnswers, PublicTask):
     reasoning = True
     reference = "plain"
     max_new_tokens = 512
-    dataset = DataSet("allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453", "CC-BY-SA-4.0", several=True)
+    dataset = DataSet(
+        "allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453", "CC-BY-SA-4.0", several_configs=True
+    )
 
     def build(self) -> BuiltItems:
-        """One item for each question, demonstrated by training questions."""
-        train, held = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
-        unique((*train, *held), "id")
-        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
-        pool = [Demonstration(item.prompt, f"Answer: {item.target}") for item in items]
-        return with_demonstrations(items, asked, pool, SHOTS, "arc-shots")
+        """One item per question, with training questions as demonstrations."""
+        train, test = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
+        unique((*train, *test), "id")
+        train_items, eval_items = ([item_of(row) for row in rows] for rows in (train, test))
+        pool = [Demonstration(item.prompt, f"Answer: {item.target}") for item in train_items]
+        return with_demonstrations(train_items, eval_items, pool, SHOTS, "arc-shots")
 
 
 class ArcChallenge(_Arc):
-    """Questions that retrieval and word co-occurrence answered wrongly."""
+    """The questions that both a retrieval and a word co-occurrence method answered wrongly."""
 
     name = "arc_challenge"
     config = "ARC-Challenge"
@@ -57,7 +59,7 @@ class ArcChallenge(_Arc):
 
 
 class ArcEasy(_Arc):
-    """The other questions."""
+    """The questions that at least one of these methods answered rightly."""
 
     name = "arc_easy"
     config = "ARC-Easy"
@@ -65,7 +67,7 @@ class ArcEasy(_Arc):
 
 
 def item_of(row: DataRow) -> Item:
-    """The item of a row. Raises DataError where the key is the label of no option."""
+    """The item of a row. Raises DataError unless `answerKey` is the label of exactly one option."""
     choices = row.mapping("choices")
     options, labels, key = choices.options("text"), choices.texts("label"), row.key("answerKey")
     if len(labels) != len(options):

@@ -1,19 +1,22 @@
-"""Preferred responses of annotators in five countries (facebook/community-alignment-dataset, CC-BY-4.0).
+"""Community Alignment: responses that annotators in five countries preferred.
 
-Source: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture", arXiv 2507.09650.
+Data: facebook/community-alignment-dataset, CC-BY-4.0.
+
+Paper: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture", arXiv 2507.09650.
 
     row          conversation_id, assigned_lang, annotator_id, annotator_age, ..., first_turn_prompt,
                  first_turn_response_a to _d, first_turn_preferred_response (`response_b`), first_turn_feedback
     context      Age: 35-45. Country: india. Asked "...", this user preferred this answer: ... Because: ...
     prompt       the first prompt of a conversation
     gold, wrong  the response that the annotator preferred, and another one
-    score        a judge's verdict; beside it `word_f1`, the overlap with the preferred response
+    score        a judge's verdict; also reported: `word_f1`, the overlap with the preferred response
 
-Many annotators answered the same prompts, so users and prompts are split both: evaluation is on the held-out fifth of
-the users with the held-out third of the prompts, training on the others with the others; the rest is left out and
-counted. A user's first two conversations with prompts that are not held out are their past: the earlier turns and the
-context of all their items, and no items themselves. English only: a subclass with another `language` makes a task of
-that one. Responses may end in `<|end_of_text|>`, which is removed.
+Many annotators answered the same prompts, so both users and prompts are split. The evaluation split has the held-out
+fifth of the users with the held-out third of the prompts. The training split has the other users with the other
+prompts. Conversations in neither split are left out and counted. A user's first two conversations with prompts that are
+not held out are the user's past: the earlier turns and the context of all items of this user. They are not items
+themselves. The task uses English conversations; a subclass with another `language` uses that one. An
+`<|end_of_text|>` at the end of a response is removed.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ ROWS = Part(
 
 
 class CommunityAlignment(PreferenceTask):
-    """Answer as this annotator would prefer."""
+    """Prompts of annotators; a judge decides which response the annotator would prefer."""
 
     name = "community_alignment"
     description = "Community Alignment: answer a prompt as an annotator would prefer; English; judged."
@@ -60,7 +63,7 @@ class CommunityAlignment(PreferenceTask):
     dataset = DataSet("facebook/community-alignment-dataset", "97343c7f6399fcbea430ed0f37c1768281a78d56", "CC-BY-4.0")
 
     def build(self) -> BuiltItems:
-        """One item for each conversation after a user's past."""
+        """One item per conversation that is not part of a user's past."""
         every = unique(self.rows(ROWS), "conversation_id")
         rows = {name: row for name, row in every.items() if row.text("assigned_lang") == self.language}
         facts = {row.key("annotator_id"): attributes(row) for row in rows.values()}
@@ -69,7 +72,7 @@ class CommunityAlignment(PreferenceTask):
             exchanges,
             split_of,
             context_of=lambda user, past: context(facts[user], past),
-            remembered=lambda exchange: not prompt_held_out(exchange.prompt),
+            usable_as_past=lambda exchange: not prompt_held_out(exchange.prompt),
         )
         if others := len(every) - len(rows):
             built.left_out[OTHER_LANGUAGE] = others
@@ -77,7 +80,7 @@ class CommunityAlignment(PreferenceTask):
 
 
 def split_of(exchange: Exchange) -> Split | str:
-    """Evaluation for held-out users with held-out prompts, training for the others with the others."""
+    """The split of an exchange, or the reason why it is in neither."""
     user = is_held_out("community-alignment-user", exchange.user, one_in=5)
     prompt = prompt_held_out(exchange.prompt)
     if user != prompt:
@@ -86,18 +89,18 @@ def split_of(exchange: Exchange) -> Split | str:
 
 
 def prompt_held_out(prompt: str) -> bool:
-    """Whether a prompt is for evaluation (one in three is)."""
+    """Whether a prompt belongs to the evaluation split. One in three does."""
     return is_held_out("community-alignment-prompt", prompt, one_in=3)
 
 
 def attributes(row: DataRow) -> list[str]:
-    """What the annotator said about themself: those attributes that are given."""
+    """The attributes that the annotator gave, one line each."""
     found = {label: row.optional(field) for field, label in FACTS.items()}
     return [f"{label}: {value}" for label, value in found.items() if value]
 
 
 def context(facts: Sequence[str], earlier: Sequence[Exchange]) -> str | None:
-    """The attributes, and what the user preferred before; None where nothing is known."""
+    """The user's attributes and earlier preferences as text; None if nothing is known."""
     lines = list(facts)
     for past in earlier:
         lines.append(f'Asked "{past.prompt}", this user preferred this answer: {past.chosen}')
@@ -106,7 +109,7 @@ def context(facts: Sequence[str], earlier: Sequence[Exchange]) -> str | None:
 
 
 def opening(row: DataRow) -> Exchange:
-    """The first turn of a conversation. Raises DataError where the preferred response is none of the four."""
+    """The first turn of a conversation. Raises DataError if the preferred response is not one of the four."""
     prompt, preferred = row.optional("first_turn_prompt"), row.optional("first_turn_preferred_response")
     if preferred is not None and preferred not in CANDIDATES:
         raise row.wrong("first_turn_preferred_response", f"is {preferred!r}, not one of {', '.join(CANDIDATES)}")
@@ -126,7 +129,7 @@ def opening(row: DataRow) -> Exchange:
 
 
 def _flaw(prompt: str | None, chosen: str) -> str:
-    """Why an exchange without a chosen or a rejected response is none."""
+    """The reason why a conversation has no chosen or no rejected response, if it has none."""
     if not prompt:
         return "conversations without a first prompt"
     return "conversations whose candidates are alike" if chosen else "conversations without a preferred response"

@@ -1,14 +1,15 @@
-"""Grade-school word problems, GSM8K (Cobbe et al. 2021, arXiv 2110.14168; openai/gsm8k, configuration `main`, MIT).
+"""GSM8K: grade-school word problems (Cobbe et al. 2021, arXiv 2110.14168; openai/gsm8k, configuration `main`, MIT).
 
     question  A crate holds 12 jars. How many jars do 100 crates hold?
     answer    12 * 100 = <<12*100=1200>>1200 jars.
               #### 1,200
     prompt    the question, and a request to end with "#### " and the number
     target    1200
-    score     1 if the last number after "####" (or "Answer:", else the last number at all) equals the target
+    score     1 if the final number of the response equals the target; "12 * 100 = 1200. #### 1,200" scores 1
 
-The split is the data set's own (7,473 for training, 1,319 for evaluation). Eight training problems demonstrate, as in
-the paper; the calculator marks `<<...>>` are left out of them. `lm-eval:gsm8k` gives lm-eval's own prompt and scores.
+The final number follows "####" or "Answer:"; in a response without either, it is the last number. The split is the data
+set's own (7,473 for training, 1,319 for evaluation). Eight training problems are demonstrations, as in the paper,
+without the calculator marks `<<...>>`. `lm-eval:gsm8k` gives lm-eval's own prompt and scores.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MARKS = re.compile(r"<<.*?>>")
 
 
 class Gsm8k(NumberAnswers, PublicTask):
-    """Word problems with one number as the answer."""
+    """Word problems whose answer is one number."""
 
     name = "gsm8k"
     suite: Suite = "math"
@@ -40,25 +41,25 @@ class Gsm8k(NumberAnswers, PublicTask):
     dataset = DataSet("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "MIT")
 
     def build(self) -> BuiltItems:
-        """One item for each problem, demonstrated by training problems."""
-        train, held = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
+        """One item per problem, with training problems as demonstrations."""
+        train, test = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
         pool = [Demonstration(prompt(row), solution(row)) for row in train]
-        return with_demonstrations(_items("train", train), _items("eval", held), pool, SHOTS, "gsm8k-shots")
+        return with_demonstrations(_items("train", train), _items("eval", test), pool, SHOTS, "gsm8k-shots")
 
 
 def prompt(row: DataRow) -> str:
-    """The question with the request for the form of the answer."""
+    """The question, then the required form of the answer."""
     return f"{row.text('question')}\n{REQUEST}"
 
 
 def solution(row: DataRow) -> str:
-    """The worked answer without the calculator's marks, the number in plain digits."""
+    """The worked answer without calculator marks. The final number is in plain digits."""
     steps = _MARKS.sub("", row.text("answer").rpartition("####")[0]).strip()
     return f"{steps}\n#### {target(row)}"
 
 
 def target(row: DataRow) -> str:
-    """The number after `####` in plain digits. Raises DataError where there is none."""
+    """The number after `####`, in plain digits. Raises DataError if there is none."""
     _, mark, number = row.text("answer").rpartition("####")
     if not mark:
         raise row.wrong("answer", 'has no "####" with the number after it')

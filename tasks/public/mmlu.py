@@ -1,14 +1,14 @@
-"""Exam questions in 57 subjects, MMLU (Hendrycks et al. 2021, arXiv 2009.03300; cais/mmlu, configuration `all`, MIT).
+"""MMLU: exam questions in 57 subjects (Hendrycks et al. 2021, arXiv 2009.03300; cais/mmlu, configuration `all`, MIT).
 
     question  Which of these is a noble gas?      choices  ["iron", "neon", "zinc", "lead"]
     subject   high_school_chemistry               answer   1
     prompt    the question, the options with letters, and a request to end with "Answer: " and the letter
     target    B
-    score     1 if the letter read from the response, which may name the option instead, is right
+    score     1 if the response chooses the right option, by letter or by text; "Answer: B" scores 1
 
-Evaluation is on `test` (14,042), training on `auxiliary_train` (99,842; questions of other exams, hence without a
-subject): `--set pairs.limit=2000` keeps a training short. Five questions of the same subject in `dev` demonstrate.
-`lm-eval:mmlu` gives lm-eval's own prompts and scores, by log-likelihood of the letters.
+The evaluation split is `test` (14,042 questions). The training split is `auxiliary_train` (99,842 questions of other
+exams, without a subject); `--set pairs.limit=2000` shortens training. Five questions of the same subject in `dev` are
+demonstrations. `lm-eval:mmlu` gives lm-eval's own prompts and scores: log-likelihoods of the letters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TRAIN, DEV, TEST = (
 
 
 class Mmlu(LetterAnswers, PublicTask):
-    """Four options, one right."""
+    """Questions with four options, of which one is right."""
 
     name = "mmlu"
     suite: Suite = "choice"
@@ -44,17 +44,17 @@ class Mmlu(LetterAnswers, PublicTask):
     dataset = DataSet("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe", "MIT")
 
     def build(self) -> BuiltItems:
-        """One item for each question, demonstrated by questions of its subject where there are some."""
-        asked = _items("eval", self.rows(TEST))
-        held = {q.item.prompt for q in asked}
-        shown = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in held]
-        trained = _items("train", self.rows(TRAIN))
-        return BuiltItems({"train": _demonstrated(trained, shown), "eval": _demonstrated(asked, shown)})
+        """One item per question, with `dev` questions of its subject as demonstrations."""
+        test = _items("eval", self.rows(TEST))
+        eval_prompts = {q.item.prompt for q in test}
+        dev = [q for q in _items("dev", self.rows(DEV, needed=False)) if q.item.prompt not in eval_prompts]
+        train = _items("train", self.rows(TRAIN))
+        return BuiltItems({"train": _with_dev_shots(train, dev), "eval": _with_dev_shots(test, dev)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """An item with its subject, which is empty in `auxiliary_train`."""
+    """An item with its subject. The subject is empty in `auxiliary_train`."""
 
     subject: str
     item: Item
@@ -70,10 +70,10 @@ def _items(prefix: str, rows: Sequence[DataRow]) -> list[_Question]:
     ]
 
 
-def _demonstrated(questions: Sequence[_Question], shown: Sequence[_Question]) -> tuple[Item, ...]:
-    """The items, each with demonstrations of its subject, of any subject where it has none."""
+def _with_dev_shots(questions: Sequence[_Question], dev: Sequence[_Question]) -> tuple[Item, ...]:
+    """The items with demonstrations of the same subject, or of any subject if there are none of the same."""
     pools: dict[str, list[Demonstration]] = defaultdict(list)
-    for q in shown:
+    for q in dev:
         pools[q.subject].append(Demonstration(q.item.prompt, f"Answer: {q.item.target}"))
     every = [turn for pool in pools.values() for turn in pool]
     return tuple(

@@ -1,17 +1,18 @@
-"""Prompts under several system messages, each with its rubric (kaist-ai/Multifaceted-Bench, CC-BY-4.0).
+"""Multifaceted-Bench: prompts under several system messages, each with its rubrics.
 
-Source: Lee et al. 2024, "Aligning to Thousands of Preferences via System Message Generalization", arXiv 2405.17977.
+Data: kaist-ai/Multifaceted-Bench, CC-BY-4.0.
+Paper: Lee et al. 2024, "Aligning to Thousands of Preferences via System Message Generalization", arXiv 2405.17977.
 
     system            You write for readers who love detail and dislike jargon ...
     prompt            Explain how tides work.
     reference_answer  an answer that follows the system message
     rubrics           four of {criteria, score_descriptions: {"1": ..., "5": ...}}
     context           the system message
-    gold, wrong       the reference answer, and the one for the same prompt under another system message
-    score             a judge's verdict on the rubrics; beside it `word_f1`, the overlap with the reference answer
+    gold, wrong       the reference answer, and the reference answer for the same prompt under another system message
+    score             a judge's verdict on the rubrics; also reported: `word_f1`, the overlap with the reference answer
 
-The data set has one split; half of the prompts are for evaluation, with all their system messages. Where a prompt has a
-single system message, `wrong` is the reference answer to another prompt; these are counted.
+The data set has one split. Half of its prompts, with all their system messages, form the evaluation split. If a prompt
+has only one system message, `wrong` is the reference answer to another prompt; such items are counted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NO_OTHER = "rows without any other answer"
 
 
 class MultifacetedBench(PreferenceTask):
-    """Answer as the system message asks."""
+    """Prompts with a system message; a judge decides by the rubrics which response follows it better."""
 
     name = "multifaceted_bench"
     description = "Multifaceted-Bench: answer as a system message with several preferences asks; judged by rubrics."
@@ -43,31 +44,31 @@ class MultifacetedBench(PreferenceTask):
     dataset = DataSet("kaist-ai/Multifaceted-Bench", "main", "CC-BY-4.0")
 
     def build(self) -> BuiltItems:
-        """One item for each row."""
+        """One item per row."""
         rows = self.rows(ROWS)
         built, items = BuiltItems({}), defaultdict[Split, list[Item]](list)
         ids = content_ids("row", ((row.text("system"), row.text("prompt")) for row in rows))
         answers = _answers(rows)
-        held_systems = {row.text("system") for row in rows if _held(row)}
+        eval_systems = {row.text("system") for row in rows if _held_out(row)}
         for name, row in zip(ids, rows, strict=True):
             rejected, off_topic = _other_answer(row, answers)
             if rejected is None:
                 built.left_out[NO_OTHER] += 1
-            elif not _held(row) and row.text("system") in held_systems:
+            elif not _held_out(row) and row.text("system") in eval_systems:
                 built.left_out[HELD_SYSTEM] += 1
             else:
                 built.notes.update([OFF_TOPIC] if off_topic else [])
-                items["eval" if _held(row) else "train"].append(_item(name, row, rejected))
+                items["eval" if _held_out(row) else "train"].append(_item(name, row, rejected))
         built.items |= {"train": tuple(items["train"]), "eval": tuple(items["eval"])}
         return built
 
     def rubric(self, item: Item) -> str:
-        """The criteria of the row, with what each score means."""
+        """The criteria of the row, each with the meaning of its scores."""
         return str(json.loads(item.target)["rubric"])
 
 
 def _answers(rows: Sequence[DataRow]) -> dict[str, list[str]]:
-    """Prompt -> its reference answers, in order."""
+    """Prompt -> its reference answers, in the order of the rows."""
     found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         found[row.text("prompt")].append(row.text("reference_answer"))
@@ -75,7 +76,7 @@ def _answers(rows: Sequence[DataRow]) -> dict[str, list[str]]:
 
 
 def _other_answer(row: DataRow, answers: Mapping[str, Sequence[str]]) -> tuple[str | None, bool]:
-    """Another answer to the row's prompt, else to another prompt (True); None where all answers are alike."""
+    """A reference answer other than the row's, and whether it answers another prompt; None if all are the same."""
     prompt, reference = row.text("prompt"), row.text("reference_answer")
     for answer in answers[prompt]:
         if answer != reference:
@@ -84,7 +85,7 @@ def _other_answer(row: DataRow, answers: Mapping[str, Sequence[str]]) -> tuple[s
 
 
 def _item(name: str, row: DataRow, rejected: str) -> Item:
-    """The item of a row; its system message stands for the user who wrote it."""
+    """The item of a row. Rows with the same system message are items of the same user."""
     system = row.text("system")
     user = f"user-{hashlib.sha256(system.encode()).hexdigest()[:12]}"
     return Item(
@@ -92,12 +93,12 @@ def _item(name: str, row: DataRow, rejected: str) -> Item:
     )
 
 
-def _held(row: DataRow) -> bool:
+def _held_out(row: DataRow) -> bool:
     return is_held_out("multifaceted-prompt", row.text("prompt"), one_in=2)
 
 
 def rubric(row: DataRow) -> str:
-    """The rubrics of a row as text. Raises DataError where there are none."""
+    """The rubrics of a row as text. Raises DataError if there are none."""
     rubrics = row.mappings("rubrics")
     if not rubrics:
         raise row.wrong("rubrics", "is an empty list")

@@ -1,4 +1,7 @@
-"""Tasks on what people preferred: their chosen and rejected responses are labels, and a judge gives the scores."""
+"""Base of the judged tasks on human preferences.
+
+A judge gives the scores. The responses that people chose and rejected are labels, by which a judge is validated.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,19 @@ from dataclasses import dataclass
 from mipo_bench.harness.types import Demonstration, Item, Response, Score, Split, Suite
 from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask
 
-EARLIER = 2
+PAST_EXCHANGES = 2
 PAST = "conversations that are a user's past"
 NO_PAST = "conversations of users without a past"
 REPEATED = "conversations that repeat a prompt of the user's past"
 NO_CONTEXT = "conversations of users about whom nothing is known"
-
-
 _SPLITS: Mapping[str, Split] = {"train": "train", "eval": "eval"}
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The opening turn of a conversation: what the user asked, which response they chose, and one that they did not.
+    """The opening turn of a conversation: the user's prompt, a chosen response and a rejected response.
 
-    `comment` is what the user said about the choice. `chosen` and `rejected` are None where there is none; `flaw` then
-    says why.
+    `comment` is the user's reason for the choice. If `chosen` or `rejected` is None, `flaw` is the reason.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Exchange:
 
 
 class PreferenceTask(PublicTask):
-    """Base of the judged tasks. An item's `target` is JSON with `chosen`, `rejected` and perhaps `rubric`."""
+    """Base of the judged tasks. An item's `target` is JSON with `chosen`, `rejected` and, optionally, `rubric`."""
 
     suite: Suite = "personalized"
     version = 1
@@ -49,7 +49,7 @@ class PreferenceTask(PublicTask):
     max_new_tokens = 512
 
     def score(self, item: Item, response: Response) -> Score:
-        """Overlap of words with the preferred response: a rule check, shown beside the judge's verdict."""
+        """The word overlap with the preferred response, a rule check that is reported beside the judge's verdict."""
         overlap = word_f1(response.text, self.gold(item))
         return Score(overlap, {"word_f1": overlap}, parsed=bool(response.text.strip()))
 
@@ -62,7 +62,7 @@ class PreferenceTask(PublicTask):
         return str(json.loads(item.target)["rejected"])
 
     def rubric(self, item: Item) -> str:
-        """What a good response does for this user."""
+        """The description of a good response for this user, which the judge reads."""
         return (
             "A good response answers the request, and does so in the way that this user would rate highest. What is"
             f" known about the user:\n{item.context}"
@@ -70,16 +70,16 @@ class PreferenceTask(PublicTask):
 
 
 def preference_target(chosen: str, rejected: str, rubric: str | None = None) -> str:
-    """The target of an item."""
+    """The target of an item, as JSON."""
     found = {"chosen": chosen, "rejected": rejected} | ({"rubric": rubric} if rubric else {})
     return json.dumps(found, ensure_ascii=False)
 
 
 def word_f1(text: str, reference: str) -> float:
-    """F1 of the words that two texts share, each counted as often as it occurs.
+    """The F1 score, in [0, 1], of the words of a text against those of a reference. Repeated words count repeatedly.
 
-    On plain ASCII words this is ROUGE-1 without stemming (Lin 2004). ROUGE's tokenizer drops all other letters, which
-    would leave a response in another script without a word.
+    On plain ASCII words this is ROUGE-1 without stemming (Lin 2004). ROUGE's tokenizer drops all other letters, so a
+    response in another script would have no words.
     """
     ours, theirs = (Counter(re.findall(r"\w+", t.lower())) for t in (text, reference))
     shared = (ours & theirs).total()
@@ -90,32 +90,35 @@ def build_preferences(
     exchanges: Iterable[Exchange],
     split_of: Callable[[Exchange], Split | str],
     context_of: Callable[[str, Sequence[Exchange]], str | None],
-    remembered: Callable[[Exchange], bool] = lambda _: True,
+    usable_as_past: Callable[[Exchange], bool] = lambda _: True,
 ) -> BuiltItems:
-    """Items from exchanges in order; the items of a user stand together.
+    """The items of both splits, grouped by user, in the order of the exchanges.
 
-    The first `EARLIER` exchanges of a user that are `remembered` are their past, shown with all their items and itself
-    no item: then nothing that is evaluated is shown anywhere. `context_of` says what is known about a user with this
-    past, `split_of` gives a split, or the reason why an exchange belongs to neither. What makes no item is counted.
+    The past of a user is the first `PAST_EXCHANGES` exchanges that have a chosen response and are `usable_as_past`. It
+    is shown with all items of this user and makes no items itself, so no evaluated exchange is ever shown. `context_of`
+    returns the context of a user with this past. `split_of` returns the split of an exchange, or the reason why it is
+    in neither split. Exchanges that make no item are counted by reason.
     """
     users: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges:
         users[exchange.user].append(exchange)
     left_out, items = Counter[str](), defaultdict[Split, list[Item]](list)
     for user, own in users.items():
-        past = [exchange for exchange in own if exchange.chosen is not None and remembered(exchange)][:EARLIER]
+        past = [exchange for exchange in own if exchange.chosen is not None and usable_as_past(exchange)][
+            :PAST_EXCHANGES
+        ]
         context = context_of(user, past)
         for exchange in own:
-            made = PAST if exchange in past else _flaw(exchange, past, context) or split_of(exchange)
-            if split := _SPLITS.get(made):
+            split_or_reason = PAST if exchange in past else _flaw(exchange, past, context) or split_of(exchange)
+            if split := _SPLITS.get(split_or_reason):
                 items[split].append(_item(exchange, past, context))
             else:
-                left_out[made] += 1
+                left_out[split_or_reason] += 1
     return BuiltItems({"train": tuple(items["train"]), "eval": tuple(items["eval"])}, left_out)
 
 
 def _flaw(exchange: Exchange, past: Sequence[Exchange], context: str | None) -> str | None:
-    """Why an exchange makes no item, whatever its split."""
+    """The reason why an exchange makes no item in any split; None if it can make one."""
     if exchange.chosen is None or exchange.rejected is None:
         return exchange.flaw
     if not past:

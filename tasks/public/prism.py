@@ -1,4 +1,4 @@
-"""Rated conversations of 1,396 people, PRISM (Kirk et al. 2024, arXiv 2404.16019; HannahRoseKirk/prism-alignment).
+"""PRISM: rated conversations of 1,396 people (Kirk et al. 2024, arXiv 2404.16019; HannahRoseKirk/prism-alignment).
 
     survey         user_id, self_description, system_string, stated_prefs (0-100 each), age, gender, ...
     conversations  conversation_id, user_id, conversation_history: turns {turn, role, content, score, if_chosen},
@@ -6,11 +6,12 @@
     context        In their own words: I run a small bakery. What they want from an AI model: ...
     prompt         the opening prompt of a conversation
     gold, wrong    the opening response that the user chose, and the one that they scored lowest
-    score          a judge's verdict; beside it `word_f1`, the overlap with the chosen response
+    score          a judge's verdict; also reported: `word_f1`, the overlap with the chosen response
 
-One user in five is for evaluation. A user's first two conversations are their past: the earlier turns of all their
-items, and no items themselves. Later turns of a conversation are not used: without the turns before them, their
-prompts make no sense. Blanks are the literal "EMPTY STRING"; 104 of 1,500 users have no conversations.
+One user in five belongs to the evaluation split. A user's first two conversations are the user's past: the earlier
+turns of all items of this user. They are not items themselves. Later turns of a conversation are not used, because
+their prompts make no sense without the turns before them. The data set writes blank fields as "EMPTY STRING". Of 1,500
+users in the survey 104 have no conversations.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
     "ethnicity": ("simplified", "Ethnicity"),
     "location": ("reside_country", "Country"),
 }
-"""Field of the survey that is an object -> the field in it, and what it is called."""
+"""Field of the survey that is an object -> (its inner field, the label in the context)."""
 NO_CONVERSATIONS = "users without conversations"
 SURVEY = Part(
     "survey",
@@ -60,7 +61,7 @@ class Prism(PreferenceTask):
         "HannahRoseKirk/prism-alignment",
         "18ab5cfb37456f4ec8cbc00212ce54cf7b1239f6",
         "CC-BY-4.0 (human text), CC-BY-NC-4.0 (model responses)",
-        several=True,
+        several_configs=True,
     )
 
     def build(self) -> BuiltItems:
@@ -76,12 +77,12 @@ class Prism(PreferenceTask):
 
 
 def split_of(exchange: Exchange) -> Split:
-    """Evaluation for one user in five."""
+    """The split of the exchange's user. One user in five belongs to evaluation."""
     return "eval" if is_held_out("prism-user", exchange.user, one_in=5) else "train"
 
 
 def profile(row: DataRow) -> str | None:
-    """What the survey says about a user, in words; None where it says nothing."""
+    """The user's survey answers as text; None if all are blank."""
     own, wish = known(row, "self_description"), known(row, "system_string")
     lines = [f"In their own words: {own}"] if own else []
     lines += [f"What they want from an AI model: {wish}"] if wish else []
@@ -90,13 +91,13 @@ def profile(row: DataRow) -> str | None:
 
 
 def known(row: DataRow, field: str) -> str | None:
-    """A text of the survey, None where it was left blank."""
+    """A text field of the survey; None if it is blank."""
     value = row.optional(field)
     return None if value in BLANKS else value
 
 
 def _preferences(row: DataRow) -> list[str]:
-    """The sliders, the highest first."""
+    """The user's preference scores (0 to 100) in one line, highest first; empty if there are none."""
     if not row.given("stated_prefs"):
         return []
     prefs = row.mapping("stated_prefs")
@@ -107,7 +108,7 @@ def _preferences(row: DataRow) -> list[str]:
 
 
 def _facts(row: DataRow) -> list[str]:
-    """Demographics: those that are given."""
+    """The demographic fields that are not blank, one line each."""
     found = {label: known(row, field) for field, label in FACTS.items()}
     for field, (inner, label) in GROUPS.items():
         found[label] = known(row.mapping(field), inner) if row.given(field) else None
@@ -115,10 +116,10 @@ def _facts(row: DataRow) -> list[str]:
 
 
 def opening(row: DataRow, survey: Mapping[str, DataRow]) -> Exchange:
-    """The opening turn of a conversation. Raises DataError where its user is not in the survey."""
+    """The opening turn of a conversation. Raises DataError if its user is not in the survey."""
     user = row.key("user_id")
     if user not in survey:
-        raise row.wrong("user_id", f"is {user!r}, who is not in the survey: is one of the two files incomplete?")
+        raise row.wrong("user_id", f"is {user!r}, which is not in the survey: is one of the two files incomplete?")
     turns = row.mappings("conversation_history")
     first = min((int(turn.score("turn") or 0) for turn in turns), default=0)
     turns = [turn for turn in turns if int(turn.score("turn") or 0) == first]
@@ -133,13 +134,14 @@ def opening(row: DataRow, survey: Mapping[str, DataRow]) -> Exchange:
 
 
 def _role(turn: DataRow) -> str:
+    """The role of a turn. Raises DataError for a role other than `user` and `model`."""
     role = turn.text("role")
     if role not in ("user", "model"):
-        raise turn.wrong("role", f"is {role!r}; 'user' and 'model' are known")
+        raise turn.wrong("role", f"is {role!r}; it must be 'user' or 'model'")
     return role
 
 
 def _lowest(answers: Sequence[DataRow]) -> str | None:
-    """The response with the lowest score; those without one come last."""
+    """The response with the lowest score. A response without a score is used only if no other exists."""
     scored = [(turn.score("score"), turn.text("content")) for turn in answers]
     return min(scored, key=lambda pair: (pair[0] is None, pair[0] or 0), default=(None, None))[1]

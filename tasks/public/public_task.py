@@ -1,4 +1,7 @@
-"""What the tasks over public data sets share: loading once, disjoint splits, and a count of what is left out."""
+"""Base class and helpers of the tasks over public data sets.
+
+`PublicTask` loads the data once, keeps evaluation prompts out of training, and counts the rows that make no item.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ NOT_SHOWN = "earlier turns that are not shown, because their prompt is asked in 
 
 @dataclass
 class BuiltItems:
-    """The items of both splits, and the digest of all rows read.
+    """The items of both splits, and the digest of all rows that were read.
 
-    `left_out` counts what makes no item by reason, `notes` what else is to be known about those that do.
+    `left_out` counts, by reason, the rows that make no item. `notes` counts other facts for the report.
     """
 
     items: dict[Split, tuple[Item, ...]]
@@ -35,13 +38,13 @@ class BuiltItems:
 
 
 class PublicTask:
-    """Base of the tasks over a public data set. A subclass names the data set and builds the items from its rows."""
+    """Base of the tasks over a public data set. A subclass declares `dataset` and builds items from `rows`."""
 
     name: str
     dataset: DataSet
     uses_data = True
     default = False
-    """Runs only by name: its data is not part of the package."""
+    """The task runs only when it is named, because its data is not part of the package."""
 
     def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
         self._source = DataSource(self.dataset, self.name, folder, download)
@@ -49,7 +52,7 @@ class PublicTask:
 
     @property
     def source(self) -> str:
-        """The data set with its revision."""
+        """The data set and its revision."""
         return f"{self.dataset.id} ({self.dataset.revision})"
 
     @property
@@ -58,15 +61,15 @@ class PublicTask:
         return self.dataset.licence
 
     def with_data(self, folder: Path) -> Self:
-        """The same task on the files of a folder, or on a Hugging Face cache."""
+        """The same task with the data of a folder or of a Hugging Face cache."""
         return type(self)(Path(folder))
 
     def items(self, split: Split) -> tuple[Item, ...]:
-        """The items of the split. Raises DataError where the data is missing or malformed."""
+        """The items of the split. Raises DataError if the data is missing or malformed."""
         return self._built.items[split]
 
     def data_used(self) -> Mapping[str, str | int]:
-        """What was read, for the report: the data set, its revision, a digest of its rows, and what was left out."""
+        """The data set, its revision, a digest of its rows, and the counts of rows left out, for the report."""
         built = self._built
         revision = "local files" if self._source.folder else self.dataset.revision
         read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest}
@@ -74,15 +77,15 @@ class PublicTask:
         return {**read, **left_out, **dict(sorted(built.notes.items()))}
 
     def data_state(self) -> tuple[Literal["ok", "warn", "fail"], str]:
-        """Whether a run would find the data, without a download: in words, `warn` where it would download it."""
-        here = type(self)(self._source.folder, download=False)
+        """Whether a run would find the data, with a message; `warn` if it would have to download. Downloads nothing."""
+        local = type(self)(self._source.folder, download=False)
         try:
-            here.items("eval")
+            local.items("eval")
         except NotHereError:
             return self._obtainable()
         except DataError as error:
             return "fail", str(error)
-        return "ok", f"{self.dataset.id}, {here.data_used()['revision']}, licence {self.licence}"
+        return "ok", f"{self.dataset.id}, {local.data_used()['revision']}, licence {self.licence}"
 
     def _obtainable(self) -> tuple[Literal["warn", "fail"], str]:
         try:
@@ -92,11 +95,11 @@ class PublicTask:
         return "warn", f"{self.dataset.id} will be downloaded. {how_to_get(self.dataset, self.name)}"
 
     def build(self) -> BuiltItems:
-        """Items of both splits from `rows`."""
+        """The items of both splits, built from `rows`."""
         raise NotImplementedError
 
     def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
-        """The rows of a part of the data set, read once."""
+        """The rows of a part of the data set. Each part is read once."""
         if part not in self._read:
             self._read[part] = self._source.rows(part, needed=needed)
         return self._read[part]
@@ -105,11 +108,11 @@ class PublicTask:
     def _built(self) -> BuiltItems:
         built = self.build()
         _check_ids(self.name, (*built.items["train"], *built.items["eval"]))
-        held = {item.prompt for item in built.items["eval"]}
+        eval_prompts = {item.prompt for item in built.items["eval"]}
         built.items = {
-            split: tuple(_unseen(i, held, built.notes) for i in items) for split, items in built.items.items()
+            split: tuple(_unseen(i, eval_prompts, built.notes) for i in items) for split, items in built.items.items()
         }
-        kept = tuple(item for item in built.items["train"] if item.prompt not in held)
+        kept = tuple(item for item in built.items["train"] if item.prompt not in eval_prompts)
         if len(kept) < len(built.items["train"]):
             built.left_out[SAME_PROMPT] += len(built.items["train"]) - len(kept)
             built.items["train"] = kept
@@ -126,9 +129,9 @@ class PublicTask:
 
 
 def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:
-    """Ids for rows that have none: a hash of the content, so that the order of the rows does not matter.
+    """Ids for rows that have none: hashes of the content, which do not depend on the order of the rows.
 
-    The second row of the same content gets `-2`, and so on.
+    A repeated content gets the suffix `-2`, `-3` and so on.
     """
     seen: Counter[str] = Counter()
     ids = []
@@ -140,19 +143,21 @@ def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:
 
 
 def with_demonstrations(
-    train: Sequence[Item], held: Sequence[Item], pool: Sequence[Demonstration], count: int, salt: str
+    train: Sequence[Item], evaluation: Sequence[Item], pool: Sequence[Demonstration], count: int, salt: str
 ) -> BuiltItems:
-    """The items of both splits with `count` demonstrations each, drawn from the pool by the item's id.
+    """The items of both splits with `count` demonstrations each. An item's id and `salt` seed the draw from the pool.
 
-    An item is never its own demonstration, and no evaluation prompt is anybody's.
+    An item is never its own demonstration, and an evaluation prompt is never a demonstration.
     """
-    asked = {item.prompt for item in held}
-    shown = [turn for turn in pool if turn.prompt not in asked]
-    return BuiltItems({"train": with_shots(train, shown, count, salt), "eval": with_shots(held, shown, count, salt)})
+    eval_prompts = {item.prompt for item in evaluation}
+    shots = [turn for turn in pool if turn.prompt not in eval_prompts]
+    return BuiltItems(
+        {"train": with_shots(train, shots, count, salt), "eval": with_shots(evaluation, shots, count, salt)}
+    )
 
 
 def with_shots(items: Sequence[Item], pool: Sequence[Demonstration], count: int, salt: str) -> tuple[Item, ...]:
-    """The items with demonstrations drawn from the pool, never themselves."""
+    """The items with demonstrations drawn from the pool. An item is never its own demonstration."""
     return tuple(replace(item, demonstrations=_shots(item, pool, count, salt)) for item in items)
 
 
@@ -161,9 +166,9 @@ def _shots(item: Item, pool: Sequence[Demonstration], count: int, salt: str) -> 
     return tuple(pool[i] for i in drawn if pool[i].prompt != item.prompt)[:count]
 
 
-def _unseen(item: Item, held: Set[str], notes: Counter[str]) -> Item:
-    """The item without demonstrations that show an evaluation prompt."""
-    turns = tuple(turn for turn in item.demonstrations if turn.prompt not in held)
+def _unseen(item: Item, eval_prompts: Set[str], notes: Counter[str]) -> Item:
+    """The item without demonstrations of an evaluation prompt, which `notes` counts."""
+    turns = tuple(turn for turn in item.demonstrations if turn.prompt not in eval_prompts)
     if len(turns) == len(item.demonstrations):
         return item
     notes[NOT_SHOWN] += len(item.demonstrations) - len(turns)
@@ -171,7 +176,8 @@ def _unseen(item: Item, held: Set[str], notes: Counter[str]) -> Item:
 
 
 def _check_ids(task: str, items: Sequence[Item]) -> None:
+    """Raise DataError if two items have the same id."""
     counts = Counter(item.id for item in items)
     if len(counts) < len(items):
         twice = ", ".join(repr(name) for name, n in counts.items() if n > 1)
-        raise DataError(f"task {task!r} has items of the same id: {twice[:200]}.")
+        raise DataError(f"task {task!r} has several items with the same id: {twice[:200]}.")

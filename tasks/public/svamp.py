@@ -1,4 +1,4 @@
-"""Simple word problems with varied wording, SVAMP (Patel et al. 2021, arXiv 2103.07191; ChilleD/SVAMP, MIT).
+"""SVAMP: simple word problems with varied wording (Patel et al. 2021, arXiv 2103.07191; ChilleD/SVAMP, MIT).
 
     Body      Ann has 9 pens and 4 cups.
     Question  How many pens more than cups does she have?
@@ -6,9 +6,10 @@
     Answer    5.0
     prompt    body and question, and a request to end with "#### " and the number
     target    5
-    score     1 if the last number after "####" (or "Answer:", else the last number at all) equals the target
+    score     1 if the final number of the response equals the target; "(9 - 4) = 5 #### 5" scores 1
 
-The split is the data set's own (700 for training, 300 for evaluation). Eight training problems demonstrate.
+The final number follows "####" or "Answer:"; in a response without either, it is the last number. The split is the data
+set's own (700 for training, 300 for evaluation). Eight training problems are demonstrations.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
 
 
 class Svamp(NumberAnswers, PublicTask):
-    """Word problems with one number as the answer."""
+    """Word problems whose answer is one number."""
 
     name = "svamp"
     suite: Suite = "math"
@@ -39,26 +40,26 @@ class Svamp(NumberAnswers, PublicTask):
     dataset = DataSet("ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", "MIT")
 
     def build(self) -> BuiltItems:
-        """One item for each problem, demonstrated by training problems."""
-        train, held = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
-        unique((*train, *held), "ID")
+        """One item per problem, with training problems as demonstrations."""
+        train, test = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
+        unique((*train, *test), "ID")
         pool = [Demonstration(prompt(row), solution(row)) for row in train]
-        items, asked = ([item_of(row) for row in rows] for rows in (train, held))
-        return with_demonstrations(items, asked, pool, SHOTS, "svamp-shots")
+        train_items, eval_items = ([item_of(row) for row in rows] for rows in (train, test))
+        return with_demonstrations(train_items, eval_items, pool, SHOTS, "svamp-shots")
 
 
 def item_of(row: DataRow) -> Item:
-    """The item of a row; `Answer` is a number in some copies of the data and a text in others."""
+    """The item of a row. `Answer` is a number in some copies of the data and a text in others."""
     return Item(row.key("ID"), prompt(row), row.number_text("Answer"))
 
 
 def prompt(row: DataRow) -> str:
-    """The problem with the request for the form of the answer."""
+    """The problem, then the required form of the answer."""
     return f"{row.text('Body')} {row.text('Question')}\n{REQUEST}"
 
 
 def solution(row: DataRow) -> str:
-    """The equation with its result, the numbers in plain digits."""
+    """The equation with its result, with numbers in plain digits."""
     answer = row.number_text("Answer")
     equation = re.sub(r"\.0\b", "", row.optional("Equation") or "").replace("( ", "(").replace(" )", ")")
     return f"{equation} = {answer}\n#### {answer}" if equation else f"#### {answer}"

@@ -1,4 +1,4 @@
-"""What is built from the sources is what is needed to run without them."""
+"""The built distributions contain every file that the package needs."""
 
 from __future__ import annotations
 

@@ -350,13 +350,13 @@ def test_an_unknown_backend_a_missing_name_and_an_absent_server_are_refused(
         check_backend(RunConfig(model="m", backend="local-completion"))
     with pytest.raises(ConfigError, match="needs --model NAME"):
         check_backend(RunConfig(backend="local-completions"))
-    with pytest.raises(ModelError, match="is no address"):
+    with pytest.raises(ModelError, match="is not an address"):
         check_address("localhost:8000")
     with pytest.raises(
         ConfigError, match=r"unknown argument in backend_args: 'max_retry'\. Did you mean 'max_retries'"
     ):
         engine("http://127.0.0.1:9/v1", max_retry=3)
-    with pytest.raises(ConfigError, match="timeout = 'soon' is no number above 0"):
+    with pytest.raises(ConfigError, match="timeout = 'soon' is not a number above 0"):
         engine("http://127.0.0.1:9/v1", timeout="soon")
     url = "http://127.0.0.1:9/v1/chat/completions"
     arguments = ("--backend", "local-chat-completions", "--model", "m", "--set", f"backend_args.base_url={url}")

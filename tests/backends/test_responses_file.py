@@ -1,4 +1,4 @@
-"""`--model RESPONSES.jsonl`: answers produced elsewhere are scored and compared like any other."""
+"""`--model RESPONSES.jsonl`: responses of another program are scored and compared like a model's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def called(*arguments: str) -> int:
 
 
 def rows(arm: str, right: int, **more: Any) -> list[Row]:
-    """Answers of one arm, the first `right` of them right."""
+    """Responses of one arm. The first `right` ones are right."""
     task = Arithmetic()
     texts = [task.gold(item) if n < right else "no idea" for n, item in enumerate(ITEMS)]
     return [{"item_id": i.id, "arm": arm, "response": t, **more} for i, t in zip(ITEMS, texts, strict=True)]
@@ -75,7 +75,7 @@ def test_given_responses_are_scored_and_compared(
     trained = [arm for arm in report.arms if arm.recipe == "mine"]
     assert [(arm.baseline, arm.train_seed, arm.n_tokens[0]) for arm in trained] == [("plain", 0, 5), ("plain", 1, 5)]
     assert (report.model.backend, report.model.device) == ("responses", "none")
-    assert report.notes[0].startswith("lengths are counted in words")
+    assert report.notes[0].startswith("lengths are in words")
 
 
 def test_the_file_may_name_the_tasks_itself(run: Callable[..., Report]) -> None:
@@ -119,7 +119,7 @@ def test_stored_responses_can_be_read_and_scored_again(
         ([{"item_id": "nowhere", "arm": "plain", "response": ""}], "line 9: task 'arithmetic' has no evaluation item"),
         (rows("plain", 1)[:1], "line 9: arm 'plain' answers item 'eval-0000' again, first in line 1"),
         (rows("plain", 1, train_seed=0)[1:2], "line 9: arm 'plain' has a train_seed here, but not in other lines"),
-        ([{"item_id": 3, "arm": "plain", "response": "x"}], "line 9: item_id = '3' is no text."),
+        ([{"item_id": 3, "arm": "plain", "response": "x"}], "line 9: item_id = '3' is not a text."),
         ([{"item_id": "a", "arm": "plain"}], "line 9: field 'response' is missing."),
         ([{"item_id": "a", "arm": " ", "response": "x"}], "line 9: arm is empty."),
         (
@@ -128,7 +128,7 @@ def test_stored_responses_can_be_read_and_scored_again(
         ),
         ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": 10**30}], "is not in 0 ... 9223372036854775807."),
         ([{"item_id": "a", "arm": "b\ud800", "response": "x"}], "arm holds half a character"),
-        ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": True}], "'True' is no whole number."),
+        ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": True}], "'True' is not a whole number."),
         ([{"item_id": "a", "arm": "b", "response": "x", "train_sed": 1}], "Did you mean 'train_seed'?"),
         ([{"item_id": "a", "arm": "b", "response": "x", "task": "facts"}], "unknown task of this run 'facts'"),
     ],
@@ -148,11 +148,11 @@ def test_bad_lines_are_named_with_file_and_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no responses"),
-        ("{", "line 1: no JSON"),
-        ("[" * 5000, "line 1: no JSON"),
-        ("[1]\n3\n", "line 2: a int where an object belongs"),
-        ("\xff\xfe", "line 1: no JSON"),
+        ("", "has no responses"),
+        ("{", "line 1: not valid JSON"),
+        ("[" * 5000, "line 1: not valid JSON"),
+        ("[1]\n3\n", "line 2: expected a JSON object, found a int"),
+        ("\xff\xfe", "line 1: not valid JSON"),
     ],
 )
 def test_broken_files_are_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Baselines, recipes, and what chat templates do to them."""
+"""The prompts of baselines, and their rendering by chat templates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN = TASKS["arithmetic"].items("train")
 
 
 class TemplateTokenizer:
-    """A tokenizer that is nothing but its chat template."""
+    """A tokenizer that has only a chat template."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -74,7 +74,7 @@ def test_a_template_that_loses_the_context_is_an_error() -> None:
     with pytest.raises(ContextLostError, match="CONTEXT"):
         render(TemplateTokenizer(DROPS_ALL), (Message("system", "CONTEXT"), Message("user", "ASK")), "CONTEXT")
     broken = REFUSES + "{{ raise_exception('never') }}"
-    with pytest.raises(ContextLostError, match="refuses"):
+    with pytest.raises(ContextLostError, match="rejects"):
         render(TemplateTokenizer(broken), (Message("user", "ASK"),), None)
 
 
@@ -158,4 +158,4 @@ def test_a_template_that_introduces_the_model_is_noticed() -> None:
     assert own_system_text(qwen) == "<system>You are Robot, a helpful assistant.</s><user>"
     assert own_system_text(qwen, ChatConfig(system_in_user=True)) is None
     assert own_system_text(TemplateTokenizer(CHATML)) is None
-    assert own_system_text(TemplateTokenizer("<head>Today is the 26 July</s>" + CHATML)) is None  # it stands in both
+    assert own_system_text(TemplateTokenizer("<head>Today is the 26 July</s>" + CHATML)) is None  # both prompts have it

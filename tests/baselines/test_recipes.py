@@ -1,4 +1,4 @@
-"""Which trainings run, on which pairs, and what they are contrasted with."""
+"""Recipes: their trainings, their pairs, and their contrasts."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_every_recipe_says_whether_it_is_a_trained_baseline() -> None:
 
 
 class Rater:
-    """Rates by length; a response of one letter leaves it speechless."""
+    """A judge that rates by length and gives no rating for a response of one letter."""
 
     name, digest = "rater", "d"
 

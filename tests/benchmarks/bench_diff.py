@@ -1,6 +1,7 @@
-"""How long a diff of large reports takes. Run by hand: `OMP_NUM_THREADS=1 python tests/benchmarks/bench_diff.py`.
+"""Benchmark: time of a diff of large reports. By hand: `OMP_NUM_THREADS=1 python tests/benchmarks/bench_diff.py`.
 
-Two reports with 20,000 items x 10 arms, graded scores, items of their own (the slowest test) or in 2,000 users.
+Two reports with 20,000 items x 10 arms and graded scores. The items are independent (the slowest test) or belong to
+2,000 users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast the engine is against what a user would script with lm-eval and trl, on the embedded model.
+"""Benchmark: the engine's speed compared with short scripts around lm-eval and trl, on the embedded model.
 
 Run by hand, on an otherwise idle machine, from the repository's root:
 
@@ -11,14 +11,14 @@ Run by hand, on an otherwise idle machine, from the repository's root:
 by lm-eval's `HFLM.generate_until` with the same decoding, each at the batch size that suits it best. Target: at least
 1.5 times as fast.
 `run`: `mipo-bench run --recipes none` with an empty store against one `lm_eval` process for each arm and task, on YAML
-tasks made of the same rendered prompts. Target: at least 5 times as fast. Mutual information is left out, for the loop
-measures none; what the loop does not do either (options of multiple choice, guards, statistics, report) stays. The run
-as it is by default is timed beside it, once.
+tasks made of the same rendered prompts. Target: at least 5 times as fast. Mutual information is off, because lm-eval
+measures none. Other work that lm-eval does not do (options of multiple choice, guards, statistics, report) is included.
+The default run is timed once, too.
 `training`: one MIPO training as a run does it, with its checkpoint in the store, against a plain use of trl's
 `DPOTrainer` on the same pairs with the same settings. Target: at most 5% slower.
 
-Both sides alternate, so that a busy machine slows both. Printed are all times and the ratio of the medians, its range
-over the repetitions, and a profile of where the time of generation goes.
+Both sides alternate, so that a busy machine slows both. The script prints all times, the ratio of the medians with its
+range over the repetitions, and a profile of generation.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def alternate(theirs: Callable[[], object], ours: Callable[[], object], repeat: int) -> tuple[list[float], list[float]]:
-    """Times of both, one after the other."""
+    """The times of both sides, measured alternately."""
     pairs = [(seconds(theirs), seconds(ours)) for _ in range(repeat)]
     return [a for a, _ in pairs], [b for _, b in pairs]
 
@@ -81,12 +81,12 @@ def show(name: str, theirs: Sequence[float], ours: Sequence[float]) -> None:
 
 
 def times(values: Sequence[float]) -> str:
-    """All of them, with two digits."""
+    """The values with two digits after the point."""
     return " ".join(f"{v:.2f}" for v in values)
 
 
 def arms(config: RunConfig, generator: HFGenerator) -> dict[str, list[Request]]:
-    """What each prompting arm of each task asks; named after both."""
+    """`arm_TASK_NUMBER` -> the requests of each prompting arm of each task."""
     plan = make_plan(config)
     weights = AnsweringModel(generator, "embedded")
     found = {}
@@ -98,7 +98,7 @@ def arms(config: RunConfig, generator: HFGenerator) -> dict[str, list[Request]]:
 
 
 def generation(options: argparse.Namespace) -> None:
-    """Both generators in this process."""
+    """Time both generators in this process."""
     import torch
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
@@ -133,7 +133,7 @@ def generation(options: argparse.Namespace) -> None:
 
 
 def _kwargs(decoding: Decoding) -> dict[str, Any]:
-    """Our decoding in lm-eval's words; a response ends at the end token alone, as with us."""
+    """Our decoding as lm-eval's `gen_kwargs`. A response ends only at the end token, as with ours."""
     return {
         "until": [],
         "max_gen_toks": decoding.max_new_tokens,
@@ -144,7 +144,7 @@ def _kwargs(decoding: Decoding) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Processes as a user starts them."""
+    """Time whole processes, started as a user starts them."""
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -187,7 +187,7 @@ with tempfile.TemporaryDirectory() as fresh:
 
 
 def _yaml_tasks(found: Mapping[str, Sequence[Request]], folder: Path) -> list[str]:
-    """One lm-eval task for each arm, of its rendered prompts; their names."""
+    """Write one lm-eval task of rendered prompts per arm. Returns the names of the tasks."""
     for name, requests in found.items():
         rows = "\n".join(json.dumps({"prompt": r.prompt, "target": "none"}) for r in requests)
         (folder / f"{name}.jsonl").write_text(rows + "\n", encoding="utf-8")
@@ -215,7 +215,7 @@ def _call(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def training(options: argparse.Namespace) -> None:
-    """Both trainers in this process."""
+    """Time both trainers in this process."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -237,7 +237,7 @@ def training(options: argparse.Namespace) -> None:
 
 
 def _plain_training(rows: Sequence[Pair], config: RunConfig) -> None:
-    """What a short script around trl would do."""
+    """A training by a short script around trl."""
     import datasets
     from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -283,7 +283,7 @@ def _plain_training(rows: Sequence[Pair], config: RunConfig) -> None:
 
 
 def main() -> None:
-    """Read the command line and run the parts that were asked for."""
+    """Read the command line and run the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts: dict[str, Callable[[argparse.Namespace], None]] = {
         "generation": generation,

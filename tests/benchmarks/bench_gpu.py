@@ -1,4 +1,4 @@
-"""How fast a GPU generates and trains, against lm-eval and a plain use of trl, on random weights of a real shape.
+"""Benchmark: generation and training on a GPU, compared with lm-eval and trl, on random weights of a real shape.
 
 Run by hand from the repository's root, on a GPU that nothing else uses; no network is needed:
 
@@ -7,13 +7,13 @@ Run by hand from the repository's root, on a GPU that nothing else uses; no netw
     python tests/benchmarks/bench_gpu.py training --pairs 128
     python tests/benchmarks/bench_gpu.py --shape tiny --device cpu --prompts 12 --pairs 8   # only to try the script
 
-Speed does not depend on what the weights are. Their vocabulary is that of the shape; its tokens are pairs of tokens of
-the embedded model's. Both sides have the same weights, prompts, pairs and settings, and alternate; printed are tokens
-per second, all repetitions.
+Speed does not depend on the values of the weights. The vocabulary has the size of the real model's; its tokens are
+pairs of tokens of the embedded model. Both sides alternate, with the same weights, prompts, pairs and settings. The
+script prints the tokens per second of all repetitions.
 
 `generation`: sampled at temperature 1, in bfloat16. `equal`: every response is 128 tokens long, which suits batches.
-`ended`: one token in 100 ends a response, at most 256 tokens. lm-eval has the better of two batch sizes, ours is
-automatic. A turn of two prompts, unmeasured, warms up.
+`ended`: one token in 100 ends a response, at most 256 tokens. lm-eval gets the better of two batch sizes; ours is
+automatic. An unmeasured turn of two prompts warms up.
 `training`: full DPO in mixed precision with float32 master weights. `steps` is the rate between the first step and the
 last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint. A first turn of all sides
 is not measured: on a GPU every new shape of a batch takes up to a second when it is first seen in a process.
@@ -68,7 +68,7 @@ SHAPES: Mapping[str, dict[str, Any]] = {
 BATCHES = (256, 512)
 EQUAL, MOST = 128, 256
 END_EVERY = 100
-"""One of so many tokens of the vocabulary ends an `ended` response."""
+"""One in this many tokens of the vocabulary ends an `ended` response."""
 
 
 def make_model(shape: str, folder: Path, device: str) -> None:
@@ -100,7 +100,7 @@ def words(rng: random.Random, count: int) -> str:
 
 
 def report(name: str, sides: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Tokens per second of each side, and the ratio of its median to the first one's."""
+    """Tokens per second of each side, and the ratio of its median to the first side's."""
     rates = {side: [tokens / seconds for tokens, seconds in turns] for side, turns in sides.items()}
     first = statistics.median(next(iter(rates.values())))
     for side, values in rates.items():
@@ -109,13 +109,13 @@ def report(name: str, sides: Mapping[str, Sequence[tuple[int, float]]]) -> None:
 
 
 def timed(work: Callable[[], int]) -> tuple[int, float]:
-    """The tokens that it counts, and its wall-clock seconds."""
+    """The tokens that a call returns, and its wall-clock seconds."""
     start = time.perf_counter()
     return work(), time.perf_counter() - start
 
 
 def generation(folder: Path, options: argparse.Namespace) -> None:
-    """Both in this process on one set of weights."""
+    """Time both generators in this process on one set of weights."""
     from lm_eval.api.instance import Instance
 
     dtype = "bfloat16" if options.device == "cuda" else "float32"
@@ -147,11 +147,11 @@ def generation(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], *, size: int, ends: set[int]) -> int:
-    """Tokens that lm-eval generates, each response up to its end."""
+    """The number of tokens that lm-eval generates, each response up to its end."""
     from lm_eval.models.huggingface import HFLM
 
     class Counting(HFLM):  # type: ignore[misc]  # lm-eval has no types
-        """Counts what it generates."""
+        """Counts the generated tokens."""
 
         counted = 0
 
@@ -167,7 +167,7 @@ def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], *, size: int,
 
 
 def training(folder: Path, options: argparse.Namespace) -> None:
-    """Both in this process, each from its own load of the weights."""
+    """Time both trainers in this process. Each loads the weights itself."""
     import torch
     import trl  # noqa: F401 - so that no side is timed importing it
     from transformers import AutoTokenizer
@@ -211,39 +211,39 @@ def training(folder: Path, options: argparse.Namespace) -> None:
 
 
 class Clock:
-    """When the first step and the last one ended."""
+    """The times at which the first and the last step ended."""
 
     def __init__(self) -> None:
         self.at: list[tuple[int, float]] = []
         self.total = 1
 
     def tick(self, step: int, total: int) -> None:
-        """A step has ended."""
+        """Record the end of a step."""
         self.at.append((step, time.perf_counter()))
         self.total = total
 
     @property
     def seconds(self) -> float:
-        """Between them."""
+        """The seconds between them."""
         return self.at[-1][1] - self.at[0][1]
 
     @property
     def share(self) -> float:
-        """The share of all steps that lies between them."""
+        """The share of all steps between them."""
         return (self.at[-1][0] - self.at[0][0]) / self.total
 
 
 def _plain_training(
     folder: Path, rows: Sequence[Pair], settings: TrainConfig, out: Path, clock: Clock, device: str
 ) -> None:
-    """What a short script around trl would do."""
+    """A training by a short script around trl."""
     import datasets
     from transformers import AutoTokenizer, TrainerCallback
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM
     from trl import DPOConfig, DPOTrainer
 
     class Watch(TrainerCallback):
-        """Says when a step was logged."""
+        """Records the time at which a step was logged."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if "loss" in (logs or {}):
@@ -288,7 +288,7 @@ def _plain_training(
 
 
 def main() -> None:
-    """Read the command line and run the parts that were asked for."""
+    """Read the command line and run the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"generation": generation, "training": training}
     parser.add_argument("part", nargs="?", choices=sorted(parts))

@@ -1,10 +1,10 @@
-"""How long a task of 10,000 items takes to load from local files and to render, by hand:
+"""Benchmark: the time to load 10,000 items from local files and to render them. Run by hand:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_items.py
 
-Rendering makes the messages of every baseline that applies, and the text of each chat: plainly joined, and, as a second
-figure, by the embedded model's chat template. The limit for loading and rendering is 5 s. The same is done on a quarter
-of the rows: if loading were quadratic, the whole would take sixteen times as long.
+Rendering makes the messages of every baseline that applies, and the text of each chat: joined without a template and,
+as a second figure, with the embedded model's chat template. The limit for loading and rendering is 5 s. A quarter of
+the rows is also measured: if loading were quadratic, all rows would take sixteen times as long.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Rows = dict[str, Iterable[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds to load, to render plainly, and to render by a chat template, and what was made."""
+    """Seconds to load, to render without and with a chat template, and the counts of items and chats."""
 
     load: float
     render: float
@@ -141,7 +141,7 @@ def _render(contents: Iterable[str]) -> str:
 
 
 def results() -> Iterator[tuple[str, Measured, Measured]]:
-    """For each task what a quarter and what all of the rows took."""
+    """Print, for each task, the times for a quarter of the rows and for all."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder())

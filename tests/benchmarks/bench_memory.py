@@ -1,7 +1,7 @@
-"""How much memory a run takes with 1,000 and with 20,000 items. Run by hand from the repository's root:
+"""Benchmark: the memory of a run with 1,000 and with 20,000 items. Run by hand from the repository's root:
 
     python tests/benchmarks/bench_memory.py                 # on the embedded model, one new token each; minutes
-    python tests/benchmarks/bench_memory.py --engine fake   # a generator without a model: what the harness itself holds
+    python tests/benchmarks/bench_memory.py --engine fake   # a generator without a model: the memory of the harness
 
 Each size is a process of its own with an empty store; the figure is its peak resident memory. It should grow with batch
 and model, not with items.
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 SIZES = (1_000, 20_000)
 TARGET = 1.25
-"""Times as much memory for twenty times as many items."""
+"""The largest allowed ratio of memory for twenty times as many items."""
 
 
 def measure(items: int, engine: str) -> float:
@@ -63,7 +63,7 @@ def run(items: int, engine: str) -> None:
 
 
 def main() -> None:
-    """Measure both sizes, or be one of them."""
+    """Measure both sizes, or run one of them in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int)
     parser.add_argument("--engine", choices=["embedded", "fake"], default="embedded")

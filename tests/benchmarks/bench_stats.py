@@ -1,4 +1,4 @@
-"""How long comparisons take. Run by hand: `OMP_NUM_THREADS=1 python tests/benchmarks/bench_stats.py`."""
+"""Benchmark: the time of comparisons. Run by hand: `OMP_NUM_THREADS=1 python tests/benchmarks/bench_stats.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TARGET_ONE, TARGET_REPORT = 1.0, 20.0
 
 
 def arms(items: int, users: int, seeds: int) -> tuple[Scores, Scores]:
-    """A graded base and a method that is a little better, trained with so many seeds (0: not trained)."""
+    """A graded base and a method that is a little better, trained with `seeds` seeds (0: not trained)."""
     rng = np.random.default_rng(0)
     names = np.asarray([f"item-{i:06d}" for i in range(items)], dtype=object)
     user = np.asarray([f"user-{u:05d}" for u in rng.integers(0, users, items)], dtype=object)
@@ -25,7 +25,7 @@ def arms(items: int, users: int, seeds: int) -> tuple[Scores, Scores]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Best of three."""
+    """The shortest of three times, in seconds."""
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

@@ -38,7 +38,7 @@ QUARTERS = {
 USERS = tuple(QUARTERS)
 TEXTS = ("yes", "no", "well")
 TINY = -50.0
-"""What stands for log 0, so that the bounds stay finite."""
+"""A finite stand-in for log 0, so that the bounds stay finite."""
 
 
 def logp(text: str, user: str) -> float:

@@ -1,4 +1,4 @@
-"""Every test of this folder is slow: real processes, servers, models and kills."""
+"""Marks every test of this folder as slow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Pytest hands over the tests of all folders."""
+    """Mark the tests of this folder; pytest passes the tests of all folders."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.slow)

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of every stage, Ctrl-C, and several processes: the report is that of a quiet run."""
+"""`kill -9` at random moments of every stage, Ctrl-C, and several processes do not change the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mipo_bench.harness.store.verify import verify
 from mipo_bench.reports.records.report_file import load_report
 
 KILLS = 5
-"""For each stage."""
+"""The number of kills per stage."""
 
 
 def comparable(folder: Path) -> dict[str, object]:
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def quiet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Process:
-    """A run that nothing disturbs."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("quiet")
     done = server.start(folder)
     assert done.wait() == 0
@@ -42,7 +42,7 @@ def quiet(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Process:
 
 
 def check(server: Server, folder: Path, quiet: Process) -> None:
-    """One clean run on the store gives the report of a quiet one, and nothing in the store is damaged."""
+    """A further run on the store gives the report of an undisturbed run, and the store is not damaged."""
     assert server.start(folder).wait() == 0
     assert comparable(folder) == comparable(quiet.file.parent)
     with closing(Store(folder / "store")) as store:
@@ -63,7 +63,7 @@ def test_killed_at_random_moments_of_a_stage(stage: str, server: Server, quiet: 
         code = process.wait()
         assert code in (0, -signal.SIGKILL)
         kills += code == -signal.SIGKILL
-        if code == 0:  # it was done before: what it was to be killed at had been stored by those killed earlier
+        if code == 0:  # it ended before its kill, because earlier runs had stored that stage
             assert comparable(folder) == comparable(quiet.file.parent)
             shutil.rmtree(folder)
     check(server, folder, quiet)
@@ -76,7 +76,7 @@ def test_what_was_stored_before_a_kill_is_not_computed_again(server: Server, qui
     process.wait()
     again = server.start(tmp_path)
     assert again.wait() == 0
-    assert again.marks.count(TRAIN) == STEPS  # the second training from its first step, the first not at all
+    assert again.marks.count(TRAIN) == STEPS  # the second training restarts at its first step; the first is stored
     assert again.marks.count(GENERATE) + process.marks.count(GENERATE) == quiet.marks.count(GENERATE)
 
 

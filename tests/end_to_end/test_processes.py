@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "mipo_bench.harness", *SMALL]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbs."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("finished")
     done = mipo(*SMALL, folder=folder)
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def started(folder: Path, *more: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that has not ended yet, ended with the block at the latest."""
+    """A run in the background. It is ended when the block ends."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [*COMMAND, *more], cwd=folder, stdout=pipe, stderr=pipe, text=True, env={**ENVIRONMENT, **variables}
@@ -46,14 +46,14 @@ def started(folder: Path, *more: str, **variables: str) -> Iterator[subprocess.P
 
 
 def rows(folder: Path) -> int:
-    """Responses in the store."""
+    """The number of responses in the store."""
     file = folder / ".mipo-bench" / "store.sqlite"
     if not file.exists():
         return 0
     try:
         with closing(sqlite3.connect(file)) as db:
             return int(db.execute("SELECT count(*) FROM responses").fetchone()[0])
-    except sqlite3.OperationalError:  # its tables are being made
+    except sqlite3.OperationalError:  # the tables do not exist yet
         return 0
 
 
@@ -63,14 +63,14 @@ def trains(folder: Path) -> bool:
 
 
 def wait_for(process: subprocess.Popen[str], moment: Callable[[], bool]) -> None:
-    """Wait for a moment of a run, which must come before its end."""
+    """Wait for a moment of a run. Fails if the run ends before it."""
     while not moment():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.002)
 
 
 def check(folder: Path, finished: Path) -> None:
-    """The report is that of the run that nothing disturbed."""
+    """Assert that the report equals that of the undisturbed run."""
     again, whole = (load_report(f / "mipo-bench-report") for f in (folder, finished))
     assert comparable(again) == comparable(whole)
     assert not again.notes
@@ -176,7 +176,7 @@ def test_two_runs_at_once_on_one_store(finished: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_cached_and_in_which_order_arms_come_changes_nothing(finished: Path, tmp_path: Path) -> None:
-    """Items that were asked in other batches, by other runs, with other arms."""
+    """Runs with other limits and arms have stored some responses, which were generated in other batches."""
     part = [*SMALL[:3], "--limit", "5", "--set", "threads=1", "--seeds", "1", "--baselines", "few-shot"]
     assert mipo(*part, folder=tmp_path).returncode == 0
     assert mipo(*SMALL, "--set", "batch_size=7", "--recipes", "none", folder=tmp_path).returncode == 0

@@ -58,7 +58,7 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def run(folder: Path, *arguments: str) -> Report:
-    """Two prompting arms, greedy."""
+    """Run two prompting arms with greedy decoding."""
     folder.mkdir()
     fixed = ["--task", "arithmetic", "--baselines", "plain,few-shot", "--limit", "8", "--out", str(folder / "report")]
     settings = ["decoding.temperature=0", f"store={folder / 'store'}", "threads=1"]
@@ -70,7 +70,7 @@ def run(folder: Path, *arguments: str) -> Report:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The same model, answered here."""
+    """The report of the same model in this process."""
     return run(tmp_path_factory.mktemp("own") / "run", "--recipes", "none")
 
 

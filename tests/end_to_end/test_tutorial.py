@@ -1,7 +1,7 @@
-"""The tutorial does what it says: its files are written, its commands run, and they print what it shows.
+"""The tutorial is executed: its files are written, its commands run, and their output is compared with the page.
 
-Output is shortened in the tutorial: the lines shown must come in this order, others may stand between them. `...` in a
-line stands for anything, and in the output of `run` the figures do not count.
+The tutorial shortens output. The lines shown must come in this order; other lines may be between them. `...` in a line
+matches any text, and figures in the output of `run` are ignored.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from paths import ROOT
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 COMMANDS = {"mipo-bench": ["-m", "mipo_bench.harness.cli"], "pytest": ["-m", "pytest", "-p", "no:cacheprovider"]}
 MODEL = ("model", "training")
-"""What stands behind the language of a block whose command asks the embedded model, or trains it."""
+"""The info strings of blocks whose commands generate with the embedded model, or train it."""
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, what stands behind that, and its text."""
+    """A fenced block: its language, the rest of its info string, and its text."""
 
     language: str
     about: str
@@ -41,7 +41,7 @@ def blocks() -> list[Block]:
 
 
 def follow(block: Block, folder: Path) -> None:
-    """Do what a block says."""
+    """Execute a block: write its file, apply its diff, or run its command."""
     if block.language == "python":
         (folder / block.about).write_text(block.text, encoding="utf-8")
     elif block.language == "diff":
@@ -54,7 +54,7 @@ def follow(block: Block, folder: Path) -> None:
 
 
 def apply(block: Block, file: Path) -> None:
-    """Replace the lines with - by those with +."""
+    """Replace the lines marked - by the lines marked +."""
     old, new = ("".join(line[1:] for line in block.text.splitlines(keepends=True) if line[0] == sign) for sign in "-+")
     text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1
@@ -87,7 +87,7 @@ def pattern(line: str) -> re.Pattern[str]:
 
 
 def words(line: str) -> str:
-    """A line without figures, which differ a little between machines, and what depends on them."""
+    """A line without figures and significance marks, which differ slightly between machines."""
     return " ".join(word for word in line.split() if not re.search(r"\d", word) and word not in ("~", "-"))
 
 

@@ -1,4 +1,4 @@
-"""The chat client against a real server of this machine: retries, refusals, the key, and what ends a run."""
+"""The chat client with a real server on localhost: retries, refusals, the key, and errors that end a run."""
 
 from __future__ import annotations
 

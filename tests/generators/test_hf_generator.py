@@ -1,4 +1,4 @@
-"""Generation on the embedded model, held against plain transformers."""
+"""Generation with the embedded model, compared with plain transformers."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def copy_model(folder: Path) -> Path:
 
 
 def test_generation_defaults_of_a_model_folder_are_overruled(generator: HFGenerator, tmp_path: Path) -> None:
-    """Qwen2.5 ships a repetition penalty and top-k; they must not leak into greedy decoding."""
+    """Qwen2.5 ships a repetition penalty and top-k. They must not affect greedy decoding."""
     folder = copy_model(tmp_path / "model")
     file = folder / "generation_config.json"
     defaults = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""The retry policy: which failures are transient, and how long the pauses are. Nothing sleeps here."""
+"""The retry policy: transient failures and the pauses between attempts, on a fake clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = 1_800_000_000.0
 
 @dataclass
 class Clock:
-    """A clock that stands still and remembers the pauses."""
+    """A clock that does not advance and records the pauses."""
 
     pauses: list[float] = field(default_factory=list)
 

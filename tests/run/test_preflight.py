@@ -109,4 +109,4 @@ def test_a_file_of_responses_is_read(tmp_path: Path) -> None:
     found = findings(tmp_path, model=str(file), tasks=("arithmetic",))
     assert [f.text for f in found if f.what == "model"] == [f"{file} holds 1 arms; no model is loaded"]
     file.write_text("{")
-    assert failed(findings(tmp_path, model=str(file)))[0].text.startswith(f"{file}, line 1: no JSON")
+    assert failed(findings(tmp_path, model=str(file)))[0].text.startswith(f"{file}, line 1: not valid JSON")

@@ -1,4 +1,4 @@
-"""A hub of data sets on localhost that speaks as much of Hugging Face's protocol as downloading needs."""
+"""A data set hub on localhost. It implements the part of Hugging Face's protocol that downloads need."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import cast
 from urllib.parse import unquote, urlparse
 
 REFUSALS = {"GatedRepo": 403, "RepoNotFound": 401, "RevisionNotFound": 404, "broken": 500}
-"""What a data set can answer instead of files -> HTTP status; all but `broken` are names that the hub sends."""
+"""Error of a data set -> HTTP status. All names but `broken` are error codes of the real hub."""
 Sets = Mapping[str, Mapping[str, bytes] | str]
 
 
 @contextmanager
 def fake_hub(sets: Sets, sha: str) -> Iterator[str]:
-    """Serve data sets by id: files by path, or the name of a refusal. Gives the address."""
+    """Serve data sets by id and yield the address. A data set is its files by path, or the name of an error."""
     server = Hub(sets, sha)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -31,7 +31,7 @@ def fake_hub(sets: Sets, sha: str) -> Iterator[str]:
 
 
 class Hub(ThreadingHTTPServer):
-    """The data sets, all at one revision."""
+    """The server's data sets, all at one revision."""
 
     def __init__(self, sets: Sets, sha: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -39,7 +39,7 @@ class Hub(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: what the hub knows about a data set, a folder's entries, or a file."""
+    """Answer one request: the information on a data set, the entries of a folder, or a file."""
 
     @property
     def hub(self) -> Hub:
@@ -76,11 +76,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
+        """Write no log."""
 
 
 def entries(files: Mapping[str, bytes], below: list[str]) -> list[dict[str, object]]:
-    """What a folder of a data set holds."""
+    """The entries of a folder of a data set."""
     folder = f"{below[0]}/" if below else ""
     inside = {file.removeprefix(folder): len(content) for file, content in files.items() if file.startswith(folder)}
     plain = {file: n for file, n in inside.items() if "/" not in file}

@@ -1,4 +1,4 @@
-"""Real classes behind the harness's protocols that need no model: every fast test runs on them."""
+"""Fakes: classes that implement the harness's protocols without a model. All fast tests use them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Answerer = Callable[[Request], str]
 
 
 class PanicError(BaseException):
-    """Like that of a Rust library: nothing that a program is expected to catch."""
+    """An error like a Rust library's panic, which is not an `Exception`."""
 
 
 class FakeGenerator:
-    """Answers with a function of the request; counts what it was asked. `window` is in characters."""
+    """A generator whose response is a function of the request. It records requests; `window` is in characters."""
 
     notes: Sequence[str] = ()
     end_of_turn_token = ""
@@ -44,11 +44,11 @@ class FakeGenerator:
             yield position, self._one(request)
 
     def answers(self, requests: Sequence[Request]) -> list[Response]:
-        """The answers in the order of the requests."""
+        """The responses in the order of the requests."""
         return [response for _, response in sorted(self.generate(requests), key=lambda found: found[0])]
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
-        """A text is the more probable the more of its words stand in the prompt."""
+        """Log-probabilities that grow with the share of a text's words that are in the prompt."""
         for position, question in enumerate(asked):
             yield position, tuple(_likelihood(question.prompt, text) for text in question.texts)
 
@@ -67,7 +67,7 @@ def _likelihood(prompt: str, text: str) -> Likelihood:
 
 @dataclass
 class FakeEngine:
-    """A base model and checkpoints that are functions; `fail` names (task, recipe, seed) whose training diverges."""
+    """A backend whose models are functions. `fail` is the set of (task, recipe, seed) whose training diverges."""
 
     answer: Answerer
     trained_answer: Answerer
@@ -111,7 +111,7 @@ class FakeEngine:
 
 
 class SilentDisplay:
-    """Keeps what it was told."""
+    """A display that records its calls."""
 
     def __init__(self) -> None:
         self.stages: list[Stage] = []

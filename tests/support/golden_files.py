@@ -1,4 +1,4 @@
-"""Golden tests: a command's stdout, stderr and exit code, held against a file.
+"""Golden tests: a command's stdout, stderr and exit code are compared with a file.
 
 To write the files anew after a change that is meant, run pytest with `MIPO_BENCH_UPDATE_GOLDEN=1` and read the diff.
 """
@@ -18,14 +18,14 @@ from mipo_bench.harness.cli import main
 
 @dataclass(frozen=True)
 class Printed:
-    """What a command printed, and its exit code."""
+    """The output of a command and its exit code."""
 
     out: str
     err: str
     code: object
 
     def text(self, command: str) -> str:
-        """All of it, as golden files hold it."""
+        """Stdout, stderr and exit code in the format of golden files."""
         return f"$ mipo-bench {command}\n--- stdout\n{self.out}--- stderr\n{self.err}--- exit code {self.code}\n"
 
 
@@ -38,7 +38,7 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> Printed:
 
 
 def check_golden(path: str, text: str) -> None:
-    """Hold a text against the golden file `path` (below tests/golden); a failure shows the difference."""
+    """Compare a text with the golden file `path` (below tests/golden). A failure shows the difference."""
     file = GOLDEN / path
     if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -44,13 +44,13 @@ GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"
 STAGES = {"generate": GENERATE, "pairs": PAIRS, "train": TRAIN, "score": SCORE, "report": REPORT}
 STEPS = 8
 _PAUSE = 0.0003
-"""Seconds that everything takes at least, so that a kill can fall into it."""
+"""The minimum duration of every step in seconds, so that a kill can interrupt it."""
 
 Mark = Callable[[str], None]
 
 
 class SlowGenerator(FakeGenerator):
-    """Marks every answer."""
+    """A fake generator that writes a mark for every response."""
 
     def __init__(self, name: str, mark: Mark) -> None:
         super().__init__(name, lambda request: _guess(name, request))
@@ -68,7 +68,7 @@ def _guess(name: str, request: Request) -> str:
 
 
 class StoringEngine(FakeEngine):
-    """Keeps its trainings in the store, as the real one does."""
+    """A fake backend that keeps checkpoints in the store, as the real one does."""
 
     def __init__(self, store: Store, mark: Mark) -> None:
         super().__init__(str, str)
@@ -90,7 +90,7 @@ class StoringEngine(FakeEngine):
 
 
 class MarkedTask:
-    """A task that marks every score."""
+    """A task that writes a mark for every score."""
 
     def __init__(self, task: Task, mark: Mark) -> None:
         self._task, self._mark = task, mark
@@ -105,7 +105,7 @@ class MarkedTask:
 
 
 class MarkedStore:
-    """Marks when a run is recorded."""
+    """A store that writes a mark when a run is recorded."""
 
     def __init__(self, store: Store, mark: Mark) -> None:
         self._store, self._mark = store, mark
@@ -125,7 +125,7 @@ def settings(folder: Path, **options: Any) -> RunConfig:
 
 
 def run_once(folder: Path, processes: Processes, mark: Mark, seeds: int = 2) -> int:
-    """What `mipo-bench run` does once it has a model."""
+    """The part of `mipo-bench run` that follows the choice of a model."""
     config = settings(folder, seeds=seeds)
     plan = _marked(make_plan(config), mark)
     _meet(folder, processes)
@@ -143,7 +143,7 @@ def run_once(folder: Path, processes: Processes, mark: Mark, seeds: int = 2) -> 
 
 
 def _meet(folder: Path, processes: Processes) -> None:
-    """Wait until all processes of a run are here, or have been."""
+    """Wait until all processes of a run have reached this point."""
     (folder / f"here-{processes.number}").touch()
     while any(not (folder / f"here-{n}").exists() for n in range(processes.count)):
         time.sleep(0.001)
@@ -156,7 +156,7 @@ def _marked(plan: Plan, mark: Mark) -> Plan:
 
 @dataclass
 class Process:
-    """A run in a process of its own. `marks` is what it has done so far."""
+    """A run in a process of its own. `marks` has one letter for each thing it has done."""
 
     server: Server
     pid: int
@@ -167,7 +167,7 @@ class Process:
         return self.file.read_text() if self.file.exists() else ""
 
     def wait(self) -> int:
-        """Wait for its end: its exit code, or minus the signal that ended it."""
+        """Wait for its end. Returns its exit code, or minus the signal that ended it."""
         return self.server.ask({"wait": self.pid})
 
     def signal(self, number: signal.Signals) -> None:
@@ -176,7 +176,7 @@ class Process:
             os.kill(self.pid, number)
 
     def reach(self, letter: str, count: int) -> bool:
-        """Wait until it has done something so many times; False where it has ended before."""
+        """Wait until it has written `letter` `count` times. False if it ends before that."""
         while self.marks.count(letter) < count:
             if self.server.ask({"ended": self.pid}):
                 return self.marks.count(letter) >= count
@@ -185,7 +185,7 @@ class Process:
 
 
 class Server:
-    """The forking server. Use it as a context manager."""
+    """A server that forks runs from a warm process. Use it as a context manager."""
 
     def __init__(self) -> None:
         command = [sys.executable, __file__]
@@ -264,7 +264,7 @@ def _append(file: int, letter: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve what comes on stdin."""
+    """Serve the requests on stdin."""
     assert not arguments
     _serve(iter(sys.stdin))
 

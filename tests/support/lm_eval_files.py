@@ -1,4 +1,4 @@
-"""lm-eval task files on local data, in the embedded model's world."""
+"""lm-eval task files on local data, made from the embedded tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mipo_bench.tasks.embedded.facts import LETTERS, Facts
 
 
 def write_task(folder: Path, name: str, rows: dict[str, list[dict[str, Any]]], settings: dict[str, Any]) -> Path:
-    """A task file beside its data; `rows` are by split."""
+    """Write a task file and its data. `rows` are by split."""
     files = {}
     for split, content in rows.items():
         file = folder / f"{name}-{split}.jsonl"

@@ -15,7 +15,7 @@ DECODING = Decoding(64, 0.1, 0.9)
 
 
 def blocks(prompt: str) -> dict[str, str]:
-    """What stands between the marks of a judge's prompt, by name, as a reader who trusts only the marks finds it."""
+    """The marked blocks of a judge's prompt by name, found by the marks alone."""
     mark = re.search(r"BEGIN ([0-9a-f]{16}) name", prompt)
     assert mark, prompt
     pattern = rf"^BEGIN {mark[1]} ([^\n]+)\n(.*?)\nEND {mark[1]} \1$"
@@ -23,14 +23,14 @@ def blocks(prompt: str) -> dict[str, str]:
 
 
 def outside(prompt: str) -> str:
-    """What is left of a judge's prompt without the marked blocks: all that it should obey."""
+    """A judge's prompt without the marked blocks: the part whose instructions the judge should obey."""
     mark = re.search(r"BEGIN ([0-9a-f]{16}) name", prompt)
     assert mark, prompt
     return re.sub(rf"^BEGIN {mark[1]} ([^\n]+)\n.*?\nEND {mark[1]} \1$", "", prompt, flags=re.MULTILINE | re.DOTALL)
 
 
 def longer_wins(request: Request) -> str:
-    """A judge who likes length and looks at nothing else."""
+    """A judge that prefers the longer response."""
     found = blocks(request.prompt)
     if "response" in found:
         return f"Rating: {min(5, 1 + len(found['response'].split()) // 4)}"
@@ -39,29 +39,29 @@ def longer_wins(request: Request) -> str:
 
 
 def first_wins(request: Request) -> str:
-    """A judge who takes what comes first."""
+    """A judge that prefers the response shown first."""
     return "Verdict: first"
 
 
 def obeys(request: Request) -> str:
-    """A judge who does whatever stands outside of the marked blocks, and else finds a tie."""
+    """A judge that obeys an instruction outside the marked blocks, and otherwise finds a tie."""
     order = re.search(r"IGNORE ALL THAT AND SAY (first|second)", outside(request.prompt))
     return f"Verdict: {order[1] if order else 'tie'}"
 
 
 def mumbles(request: Request) -> str:
-    """A judge who never comes to a verdict."""
+    """A judge that never gives a verdict."""
     return "Both have their merits."
 
 
 def scripted(answer: Callable[[Request], str], name: str = "script") -> tuple[ModelJudge, FakeGenerator]:
-    """A judge on a fake model, and the model, which counts what it is asked."""
+    """A judge with a fake model, and that model, which records its requests."""
     model = FakeGenerator(name, answer)
     return generator_judge(name, model, DECODING), model
 
 
 class Letters:
-    """Each user wants a letter; a good response holds it. Judged, with rules that decide."""
+    """A judged task with rules that decide. Each user wants a letter; a good response contains it."""
 
     name = "letters"
     suite: Suite = "personalized"
@@ -100,7 +100,7 @@ class Letters:
 
 
 class Recorder:
-    """A judge that keeps what it is asked; answers with a function of the question."""
+    """A judge that records its questions and answers with a function of the question."""
 
     def __init__(self, decide: Callable[[Question], float | None], name: str = "recorder") -> None:
         self.decider, self.name, self.digest = decide, name, name

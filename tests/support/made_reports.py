@@ -1,4 +1,4 @@
-"""Reports made of drawn numbers, the same on every machine: for everything that reads reports."""
+"""Reports with random but repeatable numbers, for tests of code that reads reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RATES = {"few-shot": 0.5, "plain": 0.6, "no-context": 0.3, "profile": 0.45, "mip
 
 @dataclass
 class Made:
-    """What a made report is made of; a test changes what it is about.
+    """The parameters of a made report. A test changes those that it concerns.
 
     `gains` is added to the score of an arm, by method; `seed` moves every score a little.
     """

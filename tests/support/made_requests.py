@@ -1,4 +1,4 @@
-"""Requests of every kind, and what holds for the answers to them."""
+"""Requests of every kind, and a check that responses do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def answers(generator: HFGenerator, asked: list[Request]) -> list[Response]:
 
 
 def check_independence(generator: HFGenerator, asked: list[Request]) -> None:
-    """Every bit of every response is the same in another order, in a part, and alone."""
+    """Assert that every response is identical in another order, in a subset, and alone."""
     together = dict(zip(asked, answers(generator, asked), strict=True))
     rng = random.Random(1)
     for part in (rng.sample(asked, len(asked)), rng.sample(asked, len(asked) // 5), asked[:1], asked[-1:]):

@@ -1,4 +1,4 @@
-"""A run store with two small runs, the same on every machine."""
+"""A run store with two small, repeatable runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_model(folder: Path) -> None:
 
 
 def keys_of(report: Report, run: int) -> list[dict[str, str]]:
-    """The responses of the first arm are shared by both runs."""
+    """The content keys of a run's responses, per arm. Both runs share the responses of the first arm."""
     return [
         {item: digest([item, arm.method, arm.train_seed, run if n else "both"]) for item in report.tasks[0].items}
         for n, arm in enumerate(report.arms)
@@ -38,7 +38,7 @@ def keys_of(report: Report, run: int) -> list[dict[str, str]]:
 
 
 def made_store(folder: Path) -> Path:
-    """Two runs, the response of a pair and a likelihood that only the first used, and leftovers that nobody did."""
+    """Write two runs. Only the first uses a pair's response and a likelihood; no run uses the leftovers."""
     for number, made in enumerate(RUNS):
         with closing(Store(folder)) as store:
             report = made.report()

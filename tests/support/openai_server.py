@@ -1,4 +1,4 @@
-"""A chat-completions server on localhost that follows a script, or fails as the script says."""
+"""A chat-completions server on localhost whose replies and failures follow a script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """A status and a body; with `hang` the server sends nothing at all until it is closed."""
+    """The status and body of a reply. With `hang` the server sends nothing until it is closed."""
 
     status: int = 200
     body: str | bytes = ""
@@ -21,7 +21,7 @@ class Reply:
 
 
 ShortReply = str | int | bytes
-"""The text of an answer, an HTTP status to fail with, or a raw body."""
+"""The text of a response, an HTTP error status, or a raw body."""
 
 
 def chat_reply(text: str | None, **more: Any) -> Reply:
@@ -32,7 +32,7 @@ def chat_reply(text: str | None, **more: Any) -> Reply:
 
 @dataclass
 class Script:
-    """The requests that the server received, and its answers: a function of the body and of how often it came before.
+    """The received requests, and the answers: a function of the body and of the number of earlier equal requests.
 
     `listing` gives the status of the model list (GET), which `check` of a client asks for.
     """
@@ -43,7 +43,7 @@ class Script:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
-    """The Authorization header of every request, those for the model list included."""
+    """The Authorization header of every request, including those for the model list."""
     busy: int = 0
     most: int = 0
     """The largest number of requests that were being answered at the same time."""
@@ -84,7 +84,7 @@ def scripted(
 
 
 def serving(answer: Callable[[dict[str, Any]], ShortReply]) -> AbstractContextManager[Script]:
-    """`scripted` with short replies. The model list (an empty body) fails with a status that `answer` gives for it."""
+    """`scripted` with short replies. The model list (an empty body) fails if `answer` gives a status for it."""
 
     def listing() -> int:
         reply = answer({})
@@ -126,6 +126,6 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     return Handler

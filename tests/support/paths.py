@@ -1,4 +1,4 @@
-"""The folders of the repository, known in this one place."""
+"""The paths of the repository's folders."""
 
 from __future__ import annotations
 

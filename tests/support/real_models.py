@@ -1,4 +1,4 @@
-"""Randomly initialised small models of several architectures, each with a tokenizer of its own kind."""
+"""Small randomly initialised models of several architectures, each with its own kind of tokenizer."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def mipo(*arguments: str, folder: Path, timeout: float = 300) -> subprocess.Comp
 
 
 def comparable(report: Report) -> dict[str, object]:
-    """A report without what may differ between two runs of the same thing: when, where, and by how many processes."""
+    """A report without the fields that may differ between two equal runs: time, machine, number of processes."""
     found = report.model_dump(exclude={"digest", "created", "provenance"})
     del found["config"]["processes"]
     return found

@@ -1,4 +1,4 @@
-"""The seed of everything that tests draw at random, which an environment variable repeats."""
+"""The seed of all random draws in tests. An environment variable sets it, to repeat a failure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ SEED = int(os.environ.get(VARIABLE) or random.SystemRandom().randrange(10**6))
 
 
 def random_of(name: str) -> random.Random:
-    """A generator for one test. A failure shows the seed, since pytest prints the output of a test that fails."""
+    """A random generator for one test. It prints the seed, which pytest shows if the test fails."""
     print(f"Random seed {SEED}. To repeat this test with the same draws: {VARIABLE}={SEED} pytest ...")
     return random.Random(f"{SEED} {name}")

@@ -23,7 +23,7 @@ from mipo_bench.reports.records.report import Report
 
 
 def guess(request: Request) -> str:
-    """A weak model: a number, or a letter, that depends on the seed alone."""
+    """A weak model: its number or letter depends only on the seed."""
     rng = random.Random(request.seed)
     return (
         f"Answer: {rng.choice('ABCD')}"
@@ -33,7 +33,7 @@ def guess(request: Request) -> str:
 
 
 def settle(request: Request) -> str:
-    """A model that says the same to everybody."""
+    """A model that gives the same response to all users."""
     return "Answer: A" if request.options else "Answer: 20"
 
 
@@ -56,13 +56,13 @@ class World:
 
 
 def words(request: Request) -> str:
-    """A weak model: some letters that depend on prompt and seed, more or fewer of them."""
+    """A weak model: its letters, and their number, depend on prompt and seed."""
     chance = int(digest([request.prompt, request.seed])[:12], 16)
     return " ".join(chr(97 + (chance >> 6 * n) % 26) for n in range(4 + chance % 4))
 
 
 def follows(request: Request) -> str:
-    """A trained model: the letter that the user wants, and no more."""
+    """A trained model: it responds with exactly the letter that the user wants."""
     return f"word {request.prompt.partition('Wants ')[2][:1]}"
 
 
@@ -79,7 +79,7 @@ def replace_config(config: RunConfig, **changes: object) -> RunConfig:
 
 
 class Court:
-    """A store, and runs of the letters task before any judge."""
+    """A store, and runs of the letters task with any judge."""
 
     def __init__(self, folder: Path, task: Letters | None = None) -> None:
         self.store = Store(folder)

@@ -1,4 +1,4 @@
-"""Local files of a data set: every layout and format is read alike, and what is wrong is named with its place."""
+"""Local files of a data set: every layout and format gives the same rows, and errors name the place."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ WRITERS: dict[str, Callable[[Path, Rows], None]] = {
 
 
 def written(folder: Path, stem: str, writer: Callable[[Path, Rows], None] = write_jsonl) -> None:
-    """Both splits of gsm8k under a file name in which `*` stands for the split."""
+    """Write both splits of gsm8k. `*` in the file name is replaced by the split."""
     for split, rows in ROWS.items():
         writer(folder / f"{stem.replace('*', split)}.x", rows)
 
@@ -182,9 +182,9 @@ def test_nested_fields_survive_every_format(task: type[PublicTask], writer: str,
 GOOD = '{"question": "q", "answer": "#### 1"}\n'
 BAD_FILES: list[tuple[str, bytes, str]] = [
     ("jsonl", f"{GOOD}{{'question': 1}}\n".encode(), "test.jsonl, line 2: not valid JSON: Expecting property name"),
-    ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not valid JSON: Unterminated string .* half downloaded"),
-    ("jsonl", f"{GOOD}[1, 2]\n".encode(), "line 2: a list where an object with fields is due"),
-    ("jsonl", f"{GOOD}null\n".encode(), "line 2: a NoneType where an object"),
+    ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not valid JSON: Unterminated .* download incomplete"),
+    ("jsonl", f"{GOOD}[1, 2]\n".encode(), "line 2: expected an object with fields, found a list"),
+    ("jsonl", f"{GOOD}null\n".encode(), "line 2: expected an object with fields, found a NoneType"),
     (
         "jsonl",
         GOOD.encode() + b'{"question": "caf\xe9", "answer": "#### 1"}',
@@ -208,7 +208,7 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("json", b"[]", "test.json holds no rows"),
     ("json", b'[{"question": "q"\n', "test.json, line 2: not valid JSON"),
     ("json", b"[" * 100_000, "nested too deeply|not valid JSON"),
-    ("json", b'["q"]', "test.json, row 1: a str where an object"),
+    ("json", b'["q"]', "test.json, row 1: expected an object with fields, found a str"),
     ("csv", b"question,answer\n", "test.csv holds no rows"),
     ("csv", b"question,answer\nq\n", "test.csv, line 2: 1 cells under 2 columns"),
     ("csv", b"question,answer\nq,#### 1,more\n", "line 2: 3 cells under 2 columns"),
@@ -216,7 +216,7 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("csv", b'question,answer\n"q,#### 1\n', "not valid CSV: unexpected end of data"),
     ("csv", b"frage,answer\nq,#### 1\n", "line 2: the field 'question' is missing. Found: answer, frage"),
     ("csv", b"question,answer\n,#### 1\n", "line 2: the field 'question' is empty"),
-    ("parquet", b"PAR1 and nothing", "cannot read .*test.parquet.*half downloaded"),
+    ("parquet", b"PAR1 and nothing", "cannot read .*test.parquet.*download incomplete"),
     ("arrow", b"\xff\xff\xff\xff\x10\x00", "cannot read .*test.arrow"),
     ("arrow", b"ARROW1\x00\x00 no", "cannot read .*test.arrow"),
     (
@@ -259,7 +259,7 @@ def test_a_link_to_nothing_is_a_half_download(tmp_path: Path) -> None:
     written(tmp_path, "*")
     (tmp_path / "test.jsonl").unlink()
     (tmp_path / "test.jsonl").symlink_to(tmp_path / "blobs" / "absent")
-    with pytest.raises(DataError, match=r"cannot read .*test.jsonl: No such file.*half downloaded"):
+    with pytest.raises(DataError, match=r"cannot read .*test.jsonl: No such file.*download incomplete"):
         Gsm8k(tmp_path).items("eval")
 
 
@@ -274,7 +274,7 @@ def test_a_folder_that_is_none_or_lacks_a_split(tmp_path: Path) -> None:
 
 
 def changed(name: str, tmp_path: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
-    """A copy of the data with one file's rows changed."""
+    """Copy the data and change the rows of one file."""
     shutil.copytree(DATA, tmp_path / "data")
     file = tmp_path / "data" / name
     text = file.read_text(encoding="utf-8")
@@ -285,8 +285,8 @@ def changed(name: str, tmp_path: Path, change: Callable[[list[dict[str, Any]]], 
 
 
 BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], object], str]] = [
-    (Svamp, "svamp/test.json", lambda r: r.append(r[0]), r"test.json, row 5: ID 'chal-101' stands in .*row 1 already"),
-    (Svamp, "svamp/test.json", lambda r: r[0].update(ID="chal-1"), r"ID 'chal-1' stands in .*train.json, row 1"),
+    (Svamp, "svamp/test.json", lambda r: r.append(r[0]), r"test.json, row 5: ID 'chal-101' is already in .*row 1\."),
+    (Svamp, "svamp/test.json", lambda r: r[0].update(ID="chal-1"), r"ID 'chal-1' is already in .*train.json, row 1"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer="many"), "row 2: the field 'Answer' is 'many', not a n"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=10**400), "'Answer' is 1000.*, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=float("nan")), "'Answer' is nan, not a number"),
@@ -296,7 +296,7 @@ BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], obj
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer=4), "'answer' is 4, not a whole number from 0 to 3"),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer="B"), "'answer' is 'B', not a whole number"),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a"]), "holds 1 options; 2 to 10 are allowed"),
-    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", 2]), "'choices' must hold nothing but texts"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", 2]), "'choices' must be a list of texts"),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices="a, b"), "'choices' is 'a, b', not a list"),
     (
         ArcChallenge,
@@ -316,9 +316,9 @@ BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], obj
         lambda r: r[1].update(choices=None),
         "the field 'choices' is None, not an object",
     ),
-    (ArcEasy, "ai2_arc/ARC-Easy-test.jsonl", lambda r: r.append(r[0]), "id 'E_9' stands in"),
-    (Prism, "prism/survey.jsonl", lambda r: r.append(r[0]), "user_id 'user15' stands in"),
-    (Prism, "prism/survey.jsonl", lambda r: r.pop(0), "'user_id' is 'user15', who is not in the survey"),
+    (ArcEasy, "ai2_arc/ARC-Easy-test.jsonl", lambda r: r.append(r[0]), "id 'E_9' is already in"),
+    (Prism, "prism/survey.jsonl", lambda r: r.append(r[0]), "user_id 'user15' is already in"),
+    (Prism, "prism/survey.jsonl", lambda r: r.pop(0), "'user_id' is 'user15', which is not in the survey"),
     (Prism, "prism/survey.jsonl", lambda r: r[0].update(stated_prefs="all"), "'stated_prefs' is 'all', not an object"),
     (
         Prism,
@@ -326,12 +326,12 @@ BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], obj
         lambda r: r[0]["stated_prefs"].update(values="high"),
         "line 1, stated_prefs: the field 'values' is 'high', not a number",
     ),
-    (Prism, "prism/conversations.jsonl", lambda r: r.append(r[3]), "conversation_id 'c3' stands in"),
+    (Prism, "prism/conversations.jsonl", lambda r: r.append(r[3]), "conversation_id 'c3' is already in"),
     (
         Prism,
         "prism/conversations.jsonl",
         lambda r: r[0]["conversation_history"][0].update(role="human"),
-        "line 1, conversation_history 1: the field 'role' is 'human'; 'user' and 'model' are known",
+        "line 1, conversation_history 1: the field 'role' is 'human'; it must be 'user' or 'model'",
     ),
     (
         Prism,
@@ -382,7 +382,7 @@ def test_lists_of_objects_may_be_objects_of_lists_and_ids_may_be_floats(tmp_path
     assert MultifacetedBench(folder).items("eval") == MultifacetedBench(DATA).items("eval")
     assert DataRow({"n": 12.0}, "f", 1).key("n") == "12"
     ragged = DataRow({"n": {"a": [1], "b": []}}, "f", 3)
-    with pytest.raises(DataError, match="f, row 3: the field 'n' must hold nothing but objects"):
+    with pytest.raises(DataError, match="f, row 3: the field 'n' must be a list of objects"):
         ragged.mappings("n")
 
 

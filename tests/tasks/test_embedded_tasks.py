@@ -1,4 +1,4 @@
-"""The embedded tasks: scorers that prove themselves, splits that do not leak."""
+"""The embedded tasks: scorers rate gold and wrong responses correctly, and splits are disjoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mipo_bench.tasks.embedded.facts_table import FACTS
 PLUGINS = load_plugins()
 TASKS = [task for task in PLUGINS.tasks.values() if not getattr(task, "uses_data", False)]
 CORPUS = list(islice(chats(1), 20_000))
-"""The first chats that the embedded model learns from (its training seed is 1 + 0)."""
+"""The first chats of the embedded model's training corpus (seed 1 + 0)."""
 
 
 def answered(text: str, logprobs: tuple[float, ...] | None = None) -> Response:
@@ -105,7 +105,7 @@ def test_no_evaluation_numbers_are_in_the_corpus() -> None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """The numbers in a text, whatever their order."""
+    """The sorted numbers in a text."""
     return tuple(sorted(map(int, re.findall(r"\d+", text))))
 
 

@@ -1,4 +1,4 @@
-"""Data sets from the hub, through `datasets`, in a process of their own: a hub on localhost stands for the real one."""
+"""Downloads with `datasets` in separate processes, from a fake hub on localhost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lm-eval makes of the same rows: targets, options and the score of gold answers agree with our tasks."""
+"""Parity with lm-eval's own tasks on the same rows: targets, options and the scores of gold responses are equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.tasks.public.public_task import PublicTask
 
 
 def of_lm_eval(definition: str, files: str, folder: Path) -> Any:
-    """lm-eval's own task on our files; `*` in `files` stands for the split."""
+    """lm-eval's own task on our files. `*` in `files` is replaced by the split."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 

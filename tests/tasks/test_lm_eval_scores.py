@@ -1,4 +1,4 @@
-"""The score of every item equals what lm-eval itself gives the same model on the same task file."""
+"""The score of every item equals lm-eval's score for the same model on the same task file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ours(path: Path, shots: int, generator: HFGenerator) -> Answered:
 
 
 def theirs(path: Path, shots: int, generator: HFGenerator) -> list[dict[str, Any]]:
-    """lm-eval's samples, one for each document and filter."""
+    """lm-eval's samples: one per document and filter."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager

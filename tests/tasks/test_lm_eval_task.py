@@ -1,4 +1,4 @@
-"""lm-eval tasks as tasks: items, decoding, scoring, and what is refused; without a model."""
+"""lm-eval tasks without a model: items, decoding, scoring, and error messages."""
 
 from __future__ import annotations
 
@@ -141,16 +141,16 @@ def test_a_changed_metric_changes_the_scorer_and_a_changed_prompt_the_items(tmp_
 def test_metrics_of_a_corpus_are_left_out_by_name_or_refused(tmp_path: Path) -> None:
     with_f1 = [{"metric": "mcc"}, *CHOICE["metric_list"]]
     task = LMEvalTask(str(choice_task(tmp_path, metric_list=with_f1)))
-    assert task.description.endswith("scored by acc; without mcc, which is a figure of the whole corpus")
-    with pytest.raises(PluginError, match=r"cannot be scored item by item: mcc is a figure of the whole corpus\.$"):
+    assert task.description.endswith("scored by acc; without mcc, which is defined only for the whole corpus")
+    with pytest.raises(PluginError, match=r"item by item: mcc is defined only for the whole corpus\.$"):
         LMEvalTask(str(choice_task(tmp_path, metric_list=[{"metric": "mcc"}])))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"output_type": "loglikelihood", "metric_list": [{"metric": "acc"}]}, "asks for loglikelihood"),
-        ({"repeats": 4}, "asks 4 times for each document"),
+        ({"output_type": "loglikelihood", "metric_list": [{"metric": "acc"}]}, "has the output type loglikelihood"),
+        ({"repeats": 4}, "generates 4 responses for each document"),
         ({"unsafe_code": True}, "runs code that the model wrote"),
         ({"test_split": "absent"}, "cannot be loaded: KeyError"),
         ({"doc_to_text": "{{question"}, "cannot be loaded: TemplateSyntaxError"),

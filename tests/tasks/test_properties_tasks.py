@@ -1,4 +1,4 @@
-"""Answers in all their spellings, and rows of data with anything in them."""
+"""Property tests of answer extraction and of data rows with arbitrary values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's data sets as tasks, on small files of the same schema: invented rows that have the known pitfalls."""
+"""The public tasks on small files with invented rows, which contain the known pitfalls of the data sets."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_prism_takes_profiles_and_openings_and_counts_what_it_leaves_out() -> No
     assert baker.user_id == "user15"
     assert "In their own words: I run a small bakery" in str(baker.context)
     assert "factuality 95, values 90" in str(baker.context)
-    # the second conversation is not shown: its prompt is asked of another user in the evaluation
+    # the second conversation is not shown, because its prompt is an evaluation prompt of another user
     assert [t.prompt for t in baker.demonstrations] == ["How should I spend a rainy Sunday?"]
     chosen, rejected = json.loads(baker.target).values()
     assert chosen.startswith("Prices rise")

@@ -1,7 +1,7 @@
-"""How much the responses of one arm differ from one another, at a length that all arms of a task reach.
+"""Diversity of the responses of each arm: distinct-n and self-BLEU, at the same length for all arms of a task.
 
-Both figures depend on length and number of texts: longer texts repeat more words, and more texts find more partners.
-So all arms are cut to the same number of words, and as many responses of each are taken.
+Both figures depend on the length and the number of texts: longer texts repeat more words, and more texts give self-BLEU
+more references. So all texts are cut to the same number of words, and every arm has the same number of texts.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FEWEST = 20
-"""Responses without which no figure is given."""
+"""Fewest responses for which the figures are computed."""
 MOST = 50
-"""Responses that are compared with one another; the work grows with their square."""
+"""Most responses that are compared with one another; the computation grows with their square."""
 SHORTEST = 4
 """Words that a text needs for BLEU-4."""
 QUANTILE = 0.25
-"""Share of an arm's responses that may be shorter than the common length; they are left out."""
+"""Share of an arm's responses that may be shorter than the common length. These are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """Figures in [0, 1]: different n-grams among all n-grams, and the mean BLEU-4 of each text against the others."""
+    """Figures in [0, 1]: the share of distinct n-grams, and the mean BLEU-4 of each text against the others."""
 
     texts: int
     words: int
@@ -32,13 +32,13 @@ class Diversity:
 
 
 def diversity(arms: Mapping[str, Sequence[str]]) -> dict[str, Diversity]:
-    """The diversity of each arm that has enough responses of the common length; its texts are in a fixed order."""
+    """The diversity of each arm with enough responses of the common length. The order of its texts must be fixed."""
     split = {arm: [text.split() for text in texts] for arm, texts in arms.items()}
-    able = {arm: texts for arm, texts in split.items() if len(_long(texts, SHORTEST)) >= FEWEST}
-    if not able:
+    long_enough = {arm: texts for arm, texts in split.items() if len(_long(texts, SHORTEST)) >= FEWEST}
+    if not long_enough:
         return {}
-    words = min(_common(texts) for texts in able.values())
-    long = {arm: [text[:words] for text in _long(texts, words)] for arm, texts in able.items()}
+    words = min(_common(texts) for texts in long_enough.values())
+    long = {arm: [text[:words] for text in _long(texts, words)] for arm, texts in long_enough.items()}
     count = min(MOST, *(len(texts) for texts in long.values()))
     return {arm: _measure(random.Random(0).sample(texts, count), words) for arm, texts in long.items()}
 
@@ -48,7 +48,7 @@ def _long(texts: Sequence[Sequence[str]], words: int) -> list[Sequence[str]]:
 
 
 def _common(texts: Sequence[Sequence[str]]) -> int:
-    """The length that most responses of an arm reach, of those long enough for BLEU-4."""
+    """The length that most of an arm's responses reach, of those long enough for BLEU-4."""
     lengths = sorted(len(text) for text in _long(texts, SHORTEST))
     return lengths[int(QUANTILE * len(lengths))]
 
@@ -58,7 +58,7 @@ def _measure(texts: Sequence[Sequence[str]], words: int) -> Diversity:
 
 
 def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
-    """Different n-grams over all n-grams (distinct-n, Li et al. 2016, arXiv 1510.03055); 0 where there are none."""
+    """Distinct n-grams over all n-grams (distinct-n, Li et al. 2016, arXiv 1510.03055); 0 without n-grams."""
     grams = [tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
 

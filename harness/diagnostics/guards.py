@@ -1,4 +1,4 @@
-"""What a run holds against its own result: the figures. `reports.guards` has their thresholds and what they mean."""
+"""Guards: figures that can speak against a run's own result. `reports/analysis/guard_rules.py` has the thresholds."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from mipo_bench.reports.records.report import FailureRecord
 T = TypeVar("T")
 K = TypeVar("K")
 SAMPLE = 100
-"""Responses of an arm, and pairs of a recipe, whose probabilities are asked for."""
+"""Most responses of an arm, and most pairs of a recipe, whose likelihoods are computed."""
 
 
 @dataclass
 class GuardResult:
-    """What was found, and the tasks that could not be looked at."""
+    """The guards of each task, and the tasks whose guards failed."""
 
     records: list[GuardRecord] = field(default_factory=list)
     failures: list[FailureRecord] = field(default_factory=list)
@@ -51,46 +51,48 @@ class Guards:
     pairs: Mapping[tuple[str, str], PairSet]
 
     def compute(self, tasks: Sequence[TaskPlan], evaluated: Sequence[ArmAnswers]) -> GuardResult:
-        """Look at every task: of a recipe at the first training seed, of an A/A pair at the first.
+        """Compute the guards of every task, for a recipe from its first training seed and without the A/A twin.
 
-        Raises UserError, but not for a model that tells no probabilities: those figures are left out.
+        Raises UserError. A model without probabilities raises none: the figures that need them are left out.
         """
-        found = GuardResult()
+        result = GuardResult()
         for task in tasks:
             arms = _first(e for e in evaluated if e.arm.task == task.task.name)
-            with recorded(partial(self._record, found, task)):
-                found.records.append(self._task(task, arms))
-        return found
+            with recorded(partial(self._record, result, task)):
+                result.records.append(self._task(task, arms))
+        return result
 
-    def _record(self, found: GuardResult, task: TaskPlan, error: BaseException) -> None:
-        found.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
-        self.display.say(failure_line(found.failures[-1]))
+    def _record(self, result: GuardResult, task: TaskPlan, error: BaseException) -> None:
+        result.failures.append(failure_record(task.task.name, task.reference, None, "guards", error))
+        self.display.say(failure_line(result.failures[-1]))
 
     def _task(self, task: TaskPlan, arms: Sequence[ArmAnswers]) -> GuardRecord:
         name = task.task.name
         responses = {arm.arm.method: arm.responses(self.store) for arm in arms}
-        diverse = diversity({method: [r.text for r in found.values()] for method, found in responses.items()})
+        diverse = diversity({method: [r.text for r in by_item.values()] for method, by_item in responses.items()})
         with self.display.stage(f"{name}: guards", "prompts") as stage:
-            asked = {("wording", arm.arm.method): self._response_sample(arm, responses[arm.arm.method]) for arm in arms}
+            requests = {
+                ("wording", arm.arm.method): self._response_sample(arm, responses[arm.arm.method]) for arm in arms
+            }
             recipes = [recipe for owner, recipe in self.pairs if owner == name]
-            asked |= {("pairs", recipe): self._pair_sample(name, recipe) for recipe in recipes}
-            likely = self._likelihoods(asked, stage)
+            requests |= {("pairs", recipe): self._pair_sample(name, recipe) for recipe in recipes}
+            likely = self._likelihoods(requests, stage)
         wording = [
-            _wording(method, found, diverse.get(method), [x for [x] in likely["wording", method]])
-            for method, found in responses.items()
+            _wording(method, by_item, diverse.get(method), [x for [x] in likely["wording", method]])
+            for method, by_item in responses.items()
         ]
         margins = [margin for recipe in recipes if (margin := _margin(recipe, likely["pairs", recipe]))]
         return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=margins)
 
     def _response_sample(self, arm: ArmAnswers, responses: Mapping[str, Response]) -> list[LikelihoodRequest]:
-        """A sample of the arm's responses, each after the arm's own prompt."""
+        """A sample of the arm's responses, each after its own prompt."""
         end = self.base.end_of_turn_token
         texts = {item: with_end_of_turn(r, end) for item, r in responses.items() if r.finish != "overflow"}
-        asked = [LikelihoodRequest(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
-        return _sample(asked, arm.arm.task)
+        requests = [LikelihoodRequest(arm.requests[item].prompt, (text,)) for item, text in texts.items() if text]
+        return _sample(requests, arm.arm.task)
 
     def _pair_sample(self, task: str, recipe: str) -> list[LikelihoodRequest]:
-        """Both sides of a sample of a recipe's pairs."""
+        """The chosen and the rejected response of a sample of a recipe's preference pairs."""
         end = self.base.end_of_turn_token
         pairs = _sample(self.pairs[task, recipe].pairs, task)
         return [
@@ -98,20 +100,20 @@ class Guards:
         ]
 
     def _likelihoods(
-        self, asked: Mapping[K, Sequence[LikelihoodRequest]], stage: Stage
+        self, requests: Mapping[K, Sequence[LikelihoodRequest]], stage: Stage
     ) -> dict[K, list[tuple[Likelihood, ...]]]:
-        """Likelihoods under the base model, all asked at once; none where it tells no probabilities."""
+        """Likelihoods under the base model, computed in one stream; empty for a model without probabilities."""
         try:
-            found = iter(likelihoods(self.base, [q for row in asked.values() for q in row], self.store, stage))
+            rows = iter(likelihoods(self.base, [q for row in requests.values() for q in row], self.store, stage))
         except ModelError:
-            found = iter(())
-        return {name: list(islice(found, len(row))) for name, row in asked.items()}
+            rows = iter(())
+        return {name: list(islice(rows, len(row))) for name, row in requests.items()}
 
 
 def _wording(
     method: str, responses: Mapping[str, Response], words: Diversity | None, likely: Sequence[Likelihood]
 ) -> WordingRecord:
-    """How an arm writes; `likely` is what the base model thinks of a sample of it."""
+    """The wording of an arm's responses; `likely` are the likelihoods of a sample under the base model."""
     tokens = sum(x.n_tokens for x in likely)
     return WordingRecord(
         method=method,
@@ -128,54 +130,57 @@ def _wording(
 
 
 def _margin(recipe: str, sides: Sequence[tuple[Likelihood, ...]]) -> MarginRecord | None:
-    """How the base model tells the sides of a recipe's pairs apart before any training."""
+    """The base model's margin log p(chosen) - log p(rejected) on a recipe's pairs, in nats, before training."""
     margins = [chosen.logprob - rejected.logprob for chosen, rejected in sides]
     if not margins:
         return None
-    right = sum(margin > 0 for margin in margins) / len(margins)
-    return MarginRecord(recipe=recipe, pairs=len(margins), margin=sum(margins) / len(margins), accuracy=right)
+    accuracy = sum(margin > 0 for margin in margins) / len(margins)
+    return MarginRecord(recipe=recipe, pairs=len(margins), margin=sum(margins) / len(margins), accuracy=accuracy)
 
 
 def overlaps(task: TaskPlan) -> Iterable[OverlapRecord]:
-    """Prompts, and where there are users their contexts and names, of evaluation against training items."""
+    """Overlap of evaluation and training items: of prompts, and for tasks with users of contexts and user ids."""
     if not task.training_items:
         return
     yield _overlap("prompts", _texts(task.items, "prompt"), _texts(task.training_items, "prompt"))
     if any(item.context for item in task.items):
         yield _overlap("contexts", _texts(task.items, "context"), _texts(task.training_items, "context"))
-    held, trained = ({i.user_id for i in items if i.user_id is not None} for items in (task.items, task.training_items))
-    if held:
-        yield OverlapRecord(of="users", evaluation=len(held), training=len(trained), same=len(held & trained), near=0)
+    evaluated, trained = (
+        {i.user_id for i in items if i.user_id is not None} for items in (task.items, task.training_items)
+    )
+    if evaluated:
+        same = len(evaluated & trained)
+        yield OverlapRecord(of="users", evaluation=len(evaluated), training=len(trained), same=same, near=0)
 
 
 def _texts(items: Sequence[Item], column: Literal["prompt", "context"]) -> dict[str, str]:
-    """Each different text once, by the first item that has it."""
+    """Each distinct text once, by the first item with it."""
     texts = {item.id: item.prompt if column == "prompt" else item.context or "" for item in items}
     first = {text: name for name, text in reversed(texts.items()) if text}
     return {name: text for text, name in reversed(first.items())}
 
 
 def _overlap(of: Literal["prompts", "contexts"], evaluation: dict[str, str], training: dict[str, str]) -> OverlapRecord:
-    found = overlap(evaluation, training)
+    shared = overlap(evaluation, training)
     examples = [
         NearRecord(evaluation=x.evaluation, training=x.training, similarity=round(x.similarity, 3))
-        for x in found.examples
+        for x in shared.examples
     ]
     return OverlapRecord(
-        of=of, evaluation=len(evaluation), training=len(training), same=found.same, near=found.near, examples=examples
+        of=of, evaluation=len(evaluation), training=len(training), same=shared.same, near=shared.near, examples=examples
     )
 
 
 def _first(arms: Iterable[ArmAnswers]) -> list[ArmAnswers]:
-    """The first arm of each method without the A/A twins."""
-    found: dict[str, ArmAnswers] = {}
+    """The first arm of each method, without A/A twins."""
+    first: dict[str, ArmAnswers] = {}
     for arm in arms:
         if not arm.arm.aa_twin:
-            found.setdefault(arm.arm.method, arm)
-    return list(found.values())
+            first.setdefault(arm.arm.method, arm)
+    return list(first.values())
 
 
-def _sample(asked: Sequence[T], task: str) -> list[T]:
+def _sample(population: Sequence[T], task: str) -> list[T]:
     """A seeded sample in a fixed order."""
-    chosen = random.Random(seed_of("guards", task)).sample(range(len(asked)), min(SAMPLE, len(asked)))
-    return [asked[n] for n in sorted(chosen)]
+    chosen = random.Random(seed_of("guards", task)).sample(range(len(population)), min(SAMPLE, len(population)))
+    return [population[n] for n in sorted(chosen)]

@@ -1,4 +1,4 @@
-"""Mutual information in a run: which arms are measured, and what the report says of them."""
+"""Mutual information in a run: the choice of the measured arms, and their records in the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mipo_bench.reports.statistics.records import Floats
 
 @dataclass
 class InformationResult:
-    """The measurements. `notes` name models that give no probabilities, `failures` the tasks that raised."""
+    """The measurements. `notes` name models without probabilities, `failures` name tasks that raised an error."""
 
     records: list[InformationRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -42,45 +42,47 @@ class InformationStage:
     def measure(
         self, evaluated: Sequence[ArmAnswers], tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
     ) -> InformationResult:
-        """Measure; `arms` are the scores of `evaluated`, in the same order. Raises UserError but for probabilities."""
-        found = InformationResult()
+        """Measure; `arms` are parallel to `evaluated`. Raises UserError. A model without probabilities gives a note."""
+        result = InformationResult()
         scored = list(zip(evaluated, arms, strict=True))
         for task in tasks:
             for baseline in dict.fromkeys(e.arm.baseline for e in evaluated if e.arm.task == task.name):
                 group = [(e, a) for e, a in scored if (e.arm.task, e.arm.baseline) == (task.name, baseline)]
                 chosen = self._chosen([e for e, _ in group])
                 if chosen:
-                    self._add(task, chosen, [a for _, a in group], found)
-        return found
+                    self._add(task, chosen, [a for _, a in group], result)
+        return result
 
     def _chosen(self, group: Sequence[ArmAnswers]) -> list[ArmAnswers]:
-        """The arm on the base model and the trained ones with the same prompts; empty where nothing is wanted."""
+        """The base model's arm and the trained arms with the same prompts; empty where the settings choose none."""
         settings = self.config.information
+        if not self.plan.prompts_known:
+            return []
         base = [e for e in group if e.arm.recipe is None and not e.arm.aa_twin][:1]
         trained = [e for e in group if e.arm.recipe is not None and (e.arm.train_seed or 0) < settings.seeds]
-        if not base or not base[0].task.decoding.max_new_tokens or base[0].arm.baseline not in self.plan.baselines:
-            return []  # nothing is said, or it was said elsewhere under prompts that are not known here
+        if not base or not base[0].task.decoding.max_new_tokens:
+            return []
         if settings.arms is None:
             return [*base, *trained] if base[0].arm.baseline == base[0].task.reference else []
         wanted = [e for e in (*base, *trained) if e.arm.method in settings.arms]
         return [*base, *(e for e in wanted if e not in base)] if wanted else []
 
     def _add(
-        self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord], found: InformationResult
+        self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord], result: InformationResult
     ) -> None:
         name = arms[0].arm.method
 
         def record(error: BaseException) -> None:
-            found.failures.append(failure_record(task.name, name, None, "information", error))
-            self.display.say(failure_line(found.failures[-1]))
+            result.failures.append(failure_record(task.name, name, None, "information", error))
+            self.display.say(failure_line(result.failures[-1]))
 
         with recorded(record):
             try:
                 measured = self._measure_block(task, arms, scores)
             except ModelError as error:
-                found.notes.append(f"{task.name}: mutual information was not measured: {error}")
+                result.notes.append(f"{task.name}: mutual information was not measured: {error}")
             else:
-                found.records += [measured] if measured else []
+                result.records += [measured] if measured else []
 
     def _measure_block(
         self, task: TaskRecord, arms: Sequence[ArmAnswers], scores: Sequence[ArmRecord]

@@ -1,11 +1,11 @@
-"""How much a response tells about the context it was written for: mutual information, estimated on evaluation items.
+"""Mutual information between responses and the contexts they were sampled under, estimated on evaluation items.
 
-For a prompt x, a context c, a response y and K other contexts c'_1 .. c'_K (other users'; for tasks without users the
-same over prompts, x in place of c), the pointwise figure of a response, in nats, is
+For a prompt x, a context c, a response y and K other contexts c'_1 .. c'_K (of other users; tasks without users have
+other prompts instead of other contexts), the pointwise figure of a response, in nats, is
 
     pmi = log p(y|x,c) - log m,    m = 1/K sum_k p(y|x,c'_k)
 
-Its mean brackets the mutual information I(c; y | x) together with InfoNCE, made from the same probabilities:
+Its mean and InfoNCE, which has the same probabilities, bracket the mutual information I(c; y | x):
 
     upper   E[log p - log m] >= I
             The leave-one-out bound (Poole et al. 2019, arXiv 1905.06922, for a known density). With K = 1 it is the
@@ -14,19 +14,19 @@ Its mean brackets the mutual information I(c; y | x) together with InfoNCE, made
             InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) with the model's own density as critic (Poole et al.).
             No term exceeds log(K + 1), so neither does the mean. It grows with K.
 
-The ceiling belongs to the second alone: with the response's own context in the denominator K + 1 contexts are told
-apart, hence log(K + 1) for K others, which is the log N of the literature for N contexts in all. Contexts are drawn
-without replacement among the other users of the evaluation split. Both bounds hold for this too: with S the set of
-K + 1 contexts, InfoNCE is I(c; y | S) <= I(c; y), and it is I itself where S holds everybody.
+Only the lower bound has a ceiling: its denominator includes the response's own context, so it distinguishes K + 1
+contexts and cannot exceed log(K + 1). The literature calls this log N, for N contexts in all. Contexts are drawn
+without replacement from the other users of the evaluation split. Both bounds hold for such draws too: for a set S of
+K + 1 contexts, InfoNCE is I(c; y | S) <= I(c; y), with equality where S contains all users.
 
-The bounds are about responses drawn from p as it is. Evaluated responses are sampled colder, nearer to the mode of p:
-their mean says how much users are told, and is no bound. `information.temperature: 1` measures responses that are
-sampled for the purpose instead.
+The bounds hold for responses sampled from p, at temperature 1. Evaluated responses have a lower temperature and lie
+nearer to the mode of p: the mean over them describes the evaluated responses, and is no bound. With
+`information.temperature: 1`, responses are sampled for the measurement.
 
-Before and after training, each model's own responses are scored by the model itself: I before, I after. The responses
-of a trained model are scored by the base model too: a model that is merely surer of its words gains under its own
-probabilities and not under those. p(y|x,c) is that of the whole response with the end of the turn, where it ended by
-itself and the end-of-turn token of the model is known (`Generator.end_of_turn_token`).
+Each model, base and trained, scores its own responses: this gives I before and after training. The base model scores
+the responses of a trained model too: a trained model that is only more confident gains under its own probabilities, and
+not under the base model's. p(y|x,c) is the probability of the whole response. It includes the end-of-turn token where
+the finish reason is a stop and the token is known (`Generator.end_of_turn_token`).
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ from mipo_bench.harness.types import Baseline, Response
 from mipo_bench.reports.records.information import MeasuredRecord, Weights
 
 DIGITS = 4
-"""Decimals of a nat that a report keeps."""
+"""Decimals of a figure in a report, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastPrompts:
-    """The prompts of the items that are measured, and for each the same number of other prompts in a fixed order.
+    """The prompts of the measured items, and the other prompts of each in a fixed order.
 
-    Another prompt is the item as another user would ask it (`over` contexts), or another item (`over` prompts).
+    An other prompt is the item with another user's context (`over` contexts), or another item (`over` prompts).
     """
 
     over: Literal["contexts", "prompts"]
@@ -67,14 +67,17 @@ class ContrastPrompts:
 
     @property
     def contexts(self) -> tuple[int, ...]:
-        """The numbers of other prompts that figures are given for: 1, 4, 16, ... and all."""
+        """The values of K, the number of other prompts: 1, 4, 16, ... and all."""
         count = min(map(len, self.others.values()), default=0)
         return (*(4**n for n in range(count.bit_length()) if 4**n < count), count)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The figures of several arms on the items that all of them answered. `end` says whether the end counts."""
+    """The figures of several arms on the items that all of them answered.
+
+    `end`: whether the end-of-turn token is part of the probability.
+    """
 
     items: tuple[str, ...]
     left_out: int
@@ -91,9 +94,9 @@ def pointwise(own: float, others: Sequence[float], contexts: Sequence[int]) -> l
 def contrast_prompts(
     task: TaskPlan, baseline: Baseline, generator: Generator, settings: InformationConfig
 ) -> ContrastPrompts | None:
-    """The items to measure and their other prompts; None where every user's prompt is the same, or nobody else's is.
+    """The items to measure and their other prompts; None where an item has no other prompt.
 
-    An item keeps its others whatever else is measured, and a smaller K takes the first of them.
+    The other prompts of an item do not depend on the rest of the measurement, and a smaller K takes the first of them.
     """
     name, by_context = task.task.name, any(item.context is not None for item in task.items)
     count = min(settings.items, len(task.items))
@@ -105,62 +108,70 @@ def contrast_prompts(
     for item in items:
         order = random.Random(seed_of("information", name, item.id))
         if by_context:
-            asked = (item.asked_by(other) for other in order.sample(users, len(users)))
-            texts = (prompt_of(baseline, variant, generator).text for variant in asked)
+            variants = (item.asked_by(other) for other in order.sample(users, len(users)))
+            texts = (prompt_of(baseline, variant, generator).text for variant in variants)
         else:
             texts = (prompts[other.id] for other in order.sample(items, len(items)))
         others[item.id] = _distinct(texts, prompts[item.id], settings.contexts)
-    found = ContrastPrompts("contexts" if by_context else "prompts", prompts, others)
-    return found if found.contexts[-1] else None
+    contrasts = ContrastPrompts("contexts" if by_context else "prompts", prompts, others)
+    return contrasts if contrasts.contexts[-1] else None
 
 
 def _distinct(texts: Iterable[str], own: str, count: int) -> tuple[str, ...]:
-    """The first `count` different prompts other than the item's own."""
-    found: dict[str, None] = {}
+    """The first `count` distinct prompts other than the item's own."""
+    distinct: dict[str, None] = {}
     for text in texts:
         if text != own:
-            found.setdefault(text)
-        if len(found) == count:
+            distinct.setdefault(text)
+        if len(distinct) == count:
             break
-    return tuple(found)
+    return tuple(distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """The prompts of a measurement with its settings, and the store of its likelihoods."""
+
+    contrasts: ContrastPrompts
+    settings: InformationConfig
+    store: Store
+    meter: Meter
 
 
 def measure(
-    arms: Sequence[ArmAnswers], found: ContrastPrompts, settings: InformationConfig, store: Store, meter: Meter
+    arms: Sequence[ArmAnswers], contrasts: ContrastPrompts, settings: InformationConfig, store: Store, meter: Meter
 ) -> Measured:
-    """Measure arms that share their prompts. The first is on the base model, under which all are scored too.
+    """Measure arms that share their prompts. The first arm is on the base model, which also scores all others.
 
-    Raises what `Generator.likelihoods` raises.
+    Raises ModelError where a model gives no probabilities (see `Generator.likelihoods`).
     """
-    base = arms[0].model.generator
+    inputs, base = _Inputs(contrasts, settings, store, meter), arms[0].model.generator
     end = base.end_of_turn_token
-    texts = [_texts(arm, found, settings, store, meter) for arm in arms]
-    items = tuple(name for name in found.prompts if all(name in row for row in texts))
-    said = [[with_end_of_turn(row[name], end) for name in items] for row in texts]
-    under_base = _figures(base, found, items, said, store, meter)
+    responses = [_responses(arm, inputs) for arm in arms]
+    items = tuple(name for name in contrasts.prompts if all(name in row for row in responses))
+    texts = [[with_end_of_turn(row[name], end) for name in items] for row in responses]
+    under_base = _figures(base, inputs, items, texts)
     cells = [_cell(arms[0], "own", under_base[0])]
-    for arm, row, figures in zip(arms[1:], said[1:], under_base[1:], strict=True):
-        [own] = _figures(arm.model.generator, found, items, [row], store, meter)
+    for arm, row, figures in zip(arms[1:], texts[1:], under_base[1:], strict=True):
+        [own] = _figures(arm.model.generator, inputs, items, [row])
         cells += [_cell(arm, "own", own), _cell(arm, "base", figures)]
-    return Measured(items, len(found.prompts) - len(items), bool(end), tuple(cells))
+    return Measured(items, len(contrasts.prompts) - len(items), bool(end), tuple(cells))
 
 
-def _texts(
-    arm: ArmAnswers, found: ContrastPrompts, settings: InformationConfig, store: Store, meter: Meter
-) -> dict[str, Response]:
-    """Item -> response, where the model had room for one."""
-    names = [name for name in found.prompts if name in arm.requests]
+def _responses(arm: ArmAnswers, inputs: _Inputs) -> dict[str, Response]:
+    """Item -> response, without items whose prompt overflows the context window."""
+    names, settings = [name for name in inputs.contrasts.prompts if name in arm.requests], inputs.settings
     if settings.temperature is None:
-        stored = arm.responses(store)
+        stored = arm.responses(inputs.store)
         responses = [stored[name] for name in names]
     else:
         requests = [_resampled(arm.requests[name], settings.temperature) for name in names]
-        responses = answer(arm.model.generator, requests, store, meter)
+        responses = answer(arm.model.generator, requests, inputs.store, inputs.meter)
     return {name: r for name, r in zip(names, responses, strict=True) if r.finish != "overflow"}
 
 
 def _resampled(request: Request, temperature: float) -> Request:
-    """The same asked at another temperature from the whole distribution; options are of no interest."""
+    """The request at another temperature without nucleus sampling. It has no options: only the text is measured."""
     decoding = replace(request.decoding, temperature=temperature, top_p=1.0)
     return replace(request, decoding=decoding, options=(), seed=seed_of("information", request.seed))
 
@@ -171,33 +182,36 @@ def _cell(arm: ArmAnswers, weights: Weights, figures: Sequence[Sequence[float]])
 
 
 def _figures(
-    generator: Generator,
-    found: ContrastPrompts,
-    items: Sequence[str],
-    said: Sequence[Sequence[str]],
-    store: Store,
-    meter: Meter,
+    generator: Generator, inputs: _Inputs, items: Sequence[str], texts: Sequence[Sequence[str]]
 ) -> list[list[list[float]]]:
-    """For each arm, each item and each number of contexts the figure of what the arm said, under one model.
-
-    All texts are asked for prompt by prompt, so that a model reads each prompt once.
-    """
-    count = found.contexts[-1]
-    prompts = {name: (found.prompts[name], *found.others[name][:count]) for name in items}
-    wanted: dict[str, dict[str, None]] = {}
-    for row in said:
-        for name, text in zip(items, row, strict=True):
-            for prompt in prompts[name] if text else ():  # nothing said is certain under every prompt
-                wanted.setdefault(prompt, {})[text] = None
-    asked = [LikelihoodRequest(prompt, tuple(texts)) for prompt, texts in wanted.items()]
-    known = {
-        (question.prompt, text): likelihood.logprob
-        for question, row in zip(asked, likelihoods(generator, asked, store, meter), strict=True)
-        for text, likelihood in zip(question.texts, row, strict=True)
-    }
+    """The pointwise figures under one model, by arm, item and number of contexts; `texts` are by arm and item."""
+    contrasts = inputs.contrasts
+    count = contrasts.contexts[-1]
+    prompts = {name: (contrasts.prompts[name], *contrasts.others[name][:count]) for name in items}
+    known = _logprobs(generator, inputs, ((prompts[n], t) for row in texts for n, t in zip(items, row, strict=True)))
 
     def figure(name: str, text: str) -> list[float]:
         own, *others = (known[prompt, text] if text else 0.0 for prompt in prompts[name])
-        return pointwise(own, others, found.contexts)
+        return pointwise(own, others, contrasts.contexts)
 
-    return [[figure(name, text) for name, text in zip(items, row, strict=True)] for row in said]
+    return [[figure(name, text) for name, text in zip(items, row, strict=True)] for row in texts]
+
+
+def _logprobs(
+    generator: Generator, inputs: _Inputs, pairs: Iterable[tuple[Sequence[str], str]]
+) -> dict[tuple[str, str], float]:
+    """(prompt, text) -> log p(text|prompt), for each text after each of its prompts. Empty texts are left out.
+
+    All texts of one prompt are in one request, so that a model prefills each prompt once.
+    """
+    texts_of: dict[str, dict[str, None]] = {}
+    for prompts, text in pairs:
+        for prompt in prompts if text else ():  # an empty text has probability 1 after every prompt
+            texts_of.setdefault(prompt, {})[text] = None
+    requests = [LikelihoodRequest(prompt, tuple(texts)) for prompt, texts in texts_of.items()]
+    rows = likelihoods(generator, requests, inputs.store, inputs.meter)
+    return {
+        (request.prompt, text): likelihood.logprob
+        for request, row in zip(requests, rows, strict=True)
+        for text, likelihood in zip(request.texts, row, strict=True)
+    }

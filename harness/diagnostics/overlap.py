@@ -1,7 +1,7 @@
-"""Texts that two splits share: equal but for case and white space, or near duplicates.
+"""Overlap of two splits: texts that are equal except for case and white space, and near duplicates.
 
 Near duplicates are found by MinHash (Broder 1997) over character 5-grams with locality-sensitive bands, and confirmed
-by their exact Jaccard similarity, so that a chance collision never counts. 10,000 texts against as many take seconds.
+by their exact Jaccard similarity, so that a chance collision never counts. 10,000 texts against 10,000 take seconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ GRAM = 5
 _BANDS, _ROWS = 16, 4
 """A pair at 0.8 shares a band with probability 0.9998, one at 0.3 with 0.12."""
 _CANDIDATES = 20
-"""Texts that one text is compared with at most, those first that share most bands: templates would share all."""
+"""Most texts that one text is compared with, those with the most common bands first: templates share all bands."""
 _BUCKET = 200
-"""Texts that one band remembers at most."""
+"""Most texts in the bucket of one band."""
 _NEAREST = 3
 _Hashes = NDArray[np.uint64]
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -30,7 +30,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two texts by name with their similarity."""
+    """Names of two texts with their similarity."""
 
     evaluation: str
     training: str
@@ -39,7 +39,7 @@ class NearDuplicate:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Evaluation texts that are among the training texts, and those that are nearly; `examples` are the nearest."""
+    """Numbers of evaluation texts equal to a training text, and of near duplicates; `examples` are the nearest."""
 
     same: int
     near: int
@@ -47,7 +47,7 @@ class Overlap:
 
 
 def overlap(evaluation: Mapping[str, str], training: Mapping[str, str]) -> Overlap:
-    """Compare texts by name. A text that is there word for word does not count as near."""
+    """Compare evaluation texts with training texts, both by name. An equal text does not count as near duplicate."""
     known: dict[str, str] = {}
     for name, text in training.items():
         known.setdefault(normalised(text), name)
@@ -55,41 +55,41 @@ def overlap(evaluation: Mapping[str, str], training: Mapping[str, str]) -> Overl
     rest = {name: text for name, text in evaluation.items() if name not in exact}
     near = _near(rest, training)
     examples = [NearDuplicate(name, other, 1.0) for name, other in exact.items()]
-    examples += sorted(near, key=lambda found: -found.similarity)
+    examples += sorted(near, key=lambda pair: -pair.similarity)
     return Overlap(len(exact), len(near), tuple(examples[:_NEAREST]))
 
 
 def normalised(text: str) -> str:
-    """The text in one case with single spaces."""
+    """The text in lower case with single spaces."""
     return " ".join(text.casefold().split())
 
 
 def shingles(text: str) -> _Hashes:
-    """The different character 5-grams of the normalised text, as sorted hashes; of a shorter text the whole."""
+    """The distinct character 5-grams of the normalised text, as sorted hashes; a shorter text is one gram."""
     codes = np.array([ord(c) for c in normalised(text)], dtype=np.uint64)
     if not len(codes):
         return codes
     width = min(GRAM, len(codes))
-    found = np.zeros(len(codes) - width + 1, dtype=np.uint64)
+    hashes = np.zeros(len(codes) - width + 1, dtype=np.uint64)
     for n in range(width):
-        found = _mixed(found + codes[n : n + len(found)])
-    return np.unique(found)
+        hashes = _mixed(hashes + codes[n : n + len(hashes)])
+    return np.unique(hashes)
 
 
 def similarity(a: _Hashes, b: _Hashes) -> float:
-    """Jaccard similarity of two sets of shingles; two empty ones are alike."""
+    """Jaccard similarity of two sets of shingles; 1 for two empty sets."""
     shared = len(np.intersect1d(a, b, assume_unique=True))
     total = len(a) + len(b) - shared
     return shared / total if total else 1.0
 
 
 def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[NearDuplicate]:
-    """For each evaluation text its nearest training text, where that is a near duplicate."""
+    """The nearest training text of each evaluation text, where it is a near duplicate."""
     names = list(training)
     sets = [shingles(text) for text in training.values()]
     buckets: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for n, found in enumerate(sets):
-        for band in _bands(found):
+    for n, hashes in enumerate(sets):
+        for band in _bands(hashes):
             if len(buckets[band]) < _BUCKET:
                 buckets[band].append(n)
     nearest = []
@@ -103,16 +103,16 @@ def _near(evaluation: Mapping[str, str], training: Mapping[str, str]) -> list[Ne
     return nearest
 
 
-def _bands(found: _Hashes) -> Sequence[tuple[int, bytes]]:
-    """The MinHash signature in bands; an empty text has none."""
-    if not len(found):
+def _bands(hashes: _Hashes) -> Sequence[tuple[int, bytes]]:
+    """The MinHash signature in bands; no bands for an empty text."""
+    if not len(hashes):
         return ()
-    signature = _mixed(found[:, None] ^ _SALTS).min(axis=0).reshape(_BANDS, _ROWS)
+    signature = _mixed(hashes[:, None] ^ _SALTS).min(axis=0).reshape(_BANDS, _ROWS)
     return [(n, row.tobytes()) for n, row in enumerate(signature)]
 
 
 def _mixed(values: _Hashes) -> _Hashes:
-    """Bits spread over the whole word (multiply and fold, arithmetic modulo 2**64)."""
+    """Hash of each value: multiply and fold, modulo 2**64, so that every bit affects the whole word."""
     product = values * _MULTIPLIER
     return (product ^ (product >> np.uint64(29))) * _MULTIPLIER
 

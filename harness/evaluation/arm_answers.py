@@ -1,4 +1,4 @@
-"""What one arm is asked, and where its answers are kept."""
+"""The requests of one arm, and the keys of its responses in the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mipo_bench.harness.types import Baseline, Response
 
 @dataclass(frozen=True, slots=True)
 class AnsweringModel:
-    """A model that answers, and the digest of its weights."""
+    """A generator with the digest of its model's weights."""
 
     generator: Generator
     digest: str
@@ -27,7 +27,7 @@ class AnsweringModel:
 
 @dataclass(frozen=True, slots=True)
 class ArmAnswers:
-    """One arm with its answered requests, and the items that failed before they had an answer; both by item id.
+    """One arm with its answered requests, and the items that failed without a response; both by item id.
 
     The responses stay in the store, so that memory does not grow with them.
     """
@@ -38,41 +38,41 @@ class ArmAnswers:
     requests: Mapping[str, Request]
     failed: Mapping[str, str]
     derived: Mapping[str, str]
-    """Item -> key of a response that was put together from other answers, in place of an answer to the request."""
+    """Item -> key of a response that was computed from other answers and replaces the answer to the request."""
 
     @property
     def keys(self) -> dict[str, str]:
         """Item -> key of its response in the store."""
-        asked = {item: response_key(self.model.generator, request) for item, request in self.requests.items()}
-        return {**asked, **self.derived}
+        answered = {item: response_key(self.model.generator, request) for item, request in self.requests.items()}
+        return {**answered, **self.derived}
 
     def check_overflow(self, store: Store, allowed: float) -> None:
-        """Raise StageError where more than the `allowed` share of the prompts leaves no room in the model's window."""
-        answers = self.responses(store).values()
-        long = [answer.n_prompt for answer in answers if answer.finish == "overflow"]
-        if len(long) > allowed * len(answers):
+        """Raise StageError where more than the `allowed` share of the prompts overflows the context window."""
+        responses = self.responses(store).values()
+        overflows = [response.n_prompt for response in responses if response.finish == "overflow"]
+        if len(overflows) > allowed * len(responses):
             new = self.task.decoding.max_new_tokens
             raise StageError(
-                f"{len(long)} of {len(answers)} prompts (the longest has {max(long)} tokens) leave no room for"
-                f" {new} new tokens in the model's window. Lower --set decoding.max_new_tokens, take a model with a"
+                f"{len(overflows)} of {len(responses)} prompts (the longest has {max(overflows)} tokens) leave no room"
+                f" for {new} new tokens in the model's window. Lower --set decoding.max_new_tokens, take a model with a"
                 " longer window, or accept a larger share with --set overflow."
             )
 
     def responses(self, store: Store) -> dict[str, Response]:
-        """Item -> response."""
+        """Item -> response. Raises StorageError where the store has lost one since it was computed."""
         keys = self.keys
-        found = store.responses(list(dict.fromkeys(keys.values())))
-        if lost := sum(key not in found for key in keys.values()):
+        stored = store.responses(list(dict.fromkeys(keys.values())))
+        if damaged := sum(key not in stored for key in keys.values()):
             raise StorageError(
-                f"{lost} responses of {self.arm.method} on {self.arm.task} were damaged in the store {store.folder}"
-                " while the run was at work. The same command computes them again."
+                f"{damaged} responses of {self.arm.method} on {self.arm.task} were damaged in the store {store.folder}"
+                " during the run. Run the same command again: it computes them again."
             )
-        return {item: found[key] for item, key in keys.items()}
+        return {item: stored[key] for item, key in keys.items()}
 
 
 @dataclass(slots=True)
 class ArmRequests:
-    """The requests of one arm while it is being answered; an item that fails leaves them. See `ArmAnswers`."""
+    """The requests of one arm until all are answered; a failed item moves to `failed`. See `ArmAnswers`."""
 
     task: TaskPlan
     arm: Arm
@@ -82,33 +82,33 @@ class ArmRequests:
     derived: dict[str, str] = field(default_factory=dict)
 
     def record_failure(self, item: str, error: BaseException) -> None:
-        """Record that an item has no prompt."""
+        """Record an error in an item's prompt, and remove its request."""
         self.failed[item] = f"prompt: {described(error)}"
         self.requests.pop(item, None)
 
     def record_unanswered(self, answers: Sequence[Response]) -> None:
-        """Record the requests, in their order, that were not answered. Raises StageError where none was."""
+        """Record failed requests; `answers` are in the order of the requests. Raises StageError where all failed."""
         unanswered = {i: a.text for i, a in zip(self.requests, answers, strict=True) if a.failed}
         if unanswered and len(unanswered) == len(self.requests):
-            raise StageError(f"none of {len(unanswered)} prompts was answered: {next(iter(unanswered.values()))}")
+            raise StageError(f"the model answered none of {len(unanswered)} prompts: {next(iter(unanswered.values()))}")
         for item, reason in unanswered.items():
             self.failed[item] = f"generate: {reason}"
             del self.requests[item]
 
     def answers(self) -> ArmAnswers:
-        """The arm as it stands, once all requests are answered; what is asked later does not change it."""
+        """The answered arm, as a copy that later requests do not change."""
         requests, failed, derived = dict(self.requests), dict(self.failed), dict(self.derived)
         return ArmAnswers(self.task, self.arm, self.weights, requests, failed, derived)
 
 
 def render_arm(task: TaskPlan, baseline: Baseline, arm: Arm, model: AnsweringModel) -> ArmRequests:
-    """Render every item of the task. Raises StageError where none can be."""
-    asked = ArmRequests(task, arm, model)
+    """Render the prompt of every item of the task. Raises StageError where every prompt fails."""
+    rendered = ArmRequests(task, arm, model)
     for item in task.items:
-        with recorded(partial(asked.record_failure, item.id)):
+        with recorded(partial(rendered.record_failure, item.id)):
             prompt = prompt_of(baseline, item, model.generator)
             seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
-            asked.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
-    if not asked.requests:
-        raise StageError(f"no prompt could be rendered: {next(iter(asked.failed.values()))}")
-    return asked
+            rendered.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+    if not rendered.requests:
+        raise StageError(f"no prompt could be rendered: {next(iter(rendered.failed.values()))}")
+    return rendered

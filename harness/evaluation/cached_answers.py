@@ -1,4 +1,4 @@
-"""Ask a model, each thing only once: what the store has is taken from it, the rest is asked and stored as it comes."""
+"""Responses and likelihoods through the store: stored ones are read, the rest is computed and stored as it comes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mipo_bench.harness.types import Response
 
 T = TypeVar("T")
 FLUSH = 64
-"""Answers that are stored in one transaction: as many are lost at most when the process is killed."""
+"""Answers per transaction, and so the most that are lost when the process is killed."""
 
 
 def response_key(generator: Generator, request: Request) -> str:
-    """The content key of a response; the seed counts only where something is sampled."""
+    """The content key of a response; the seed is part of it only for a temperature above 0."""
     d = request.decoding
     sampling = (
         d.max_new_tokens,
@@ -43,15 +43,15 @@ def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
 
 
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
-    """Responses to all requests, in order; equal requests are asked once, here or by another process on the store.
+    """Responses to all requests, in order. Equal requests are computed once, here or by another process on the store.
 
-    What failed is not stored.
+    Failed responses are not stored.
     """
     keys = [response_key(generator, r) for r in requests]
-    asked = dict(sorted(zip(keys, requests, strict=True), key=lambda pair: -len(pair[1].prompt)))
+    by_key = dict(sorted(zip(keys, requests, strict=True), key=lambda pair: -len(pair[1].prompt)))
 
     def compute(names: Sequence[str]) -> Iterator[tuple[str, Response, int]]:
-        for position, response in generator.generate([asked[name] for name in names]):
+        for position, response in generator.generate([by_key[name] for name in names]):
             yield names[position], response, response.n_tokens
 
     def put(rows: Sequence[tuple[str, Response]]) -> None:
@@ -60,31 +60,31 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
 
     times = Counter(keys)
     known = _complete(
-        {key: times[key] for key in asked}, CachedComputation(store.responses, compute, put), store, meter
+        {key: times[key] for key in by_key}, CachedComputation(store.responses, compute, put), store, meter
     )
     return [known[key] for key in keys]
 
 
 def likelihoods(
-    generator: Generator, asked: Sequence[LikelihoodRequest], store: Store, meter: Meter
+    generator: Generator, requests: Sequence[LikelihoodRequest], store: Store, meter: Meter
 ) -> list[tuple[Likelihood, ...]]:
     """The likelihood of every text after its prompt, in order; `meter` counts prompts.
 
-    The texts of one prompt are asked together, all or none.
+    The texts of one prompt are computed together: where the store lacks one, all are computed.
     """
-    keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in asked]
+    keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in requests]
     names = [digest(row) for row in keys]
     times = Counter(names)
-    places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(asked[pair[0]].prompt))}
+    places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(requests[pair[0]].prompt))}
 
     def stored(wanted: Sequence[str]) -> dict[str, tuple[Likelihood, ...]]:
         rows = {name: keys[places[name]] for name in wanted}
-        found = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
-        return {name: tuple(found[k] for k in row) for name, row in rows.items() if all(k in found for k in row)}
+        known = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
+        return {name: tuple(known[k] for k in row) for name, row in rows.items() if all(k in known for k in row)}
 
     def compute(wanted: Sequence[str]) -> Iterator[tuple[str, tuple[Likelihood, ...], int]]:
-        for position, found in generator.likelihoods([asked[places[name]] for name in wanted]):
-            yield wanted[position], found, sum(x.n_tokens for x in found)
+        for position, row in generator.likelihoods([requests[places[name]] for name in wanted]):
+            yield wanted[position], row, sum(x.n_tokens for x in row)
 
     def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
         _keep_notes(generator, store)
@@ -101,7 +101,7 @@ def _keep_notes(generator: Generator, store: Store) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CachedComputation(Generic[T]):
-    """How to look up, compute (name, value and its tokens, one by one) and store what has these names."""
+    """How to read, compute and store named values. `compute` yields (name, value, number of tokens)."""
 
     stored: Callable[[Sequence[str]], dict[str, T]]
     compute: Callable[[Sequence[str]], Iterator[tuple[str, T, int]]]
@@ -109,14 +109,14 @@ class CachedComputation(Generic[T]):
 
 
 def _complete(times: Mapping[str, int], work: CachedComputation[T], store: Store, meter: Meter) -> dict[str, T]:
-    """All of it: what the store has, what is computed here, and what other processes compute meanwhile.
+    """The values of all names: from the store, computed here, or computed by other processes in the meantime.
 
-    `times` says how often each name is asked for. Long prompts come first: who shares the work then takes parts of
-    prompts of about the same length, which are computed together best.
+    `times` counts the requests for each name. Its order is long prompts first: the parts that processes share then
+    have prompts of about the same length, which make the fullest batches.
     """
     known = work.stored(list(times))
     meter.total += sum(times.values())
-    meter.tick(sum(times[name] for name in known))  # shows the total before the first answer too
+    meter.tick(sum(times[name] for name in known))  # shows the total before the first answer
     with closing(shares(store.claims, [name for name in times if name not in known], work.stored)) as shared:
         for part in shared:
             meter.tick(sum(times[name] for name in part.found))

@@ -1,4 +1,4 @@
-"""The failure of a part: the rest of the run goes on, and the failure becomes a row of the report."""
+"""Failures: an error in one part of a run becomes a row of the report, and the rest of the run goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mipo_bench.harness.errors import UserError, described
 from mipo_bench.reports.records.report import FailureRecord
 
 LONGEST = 500
-"""Characters of a failure that are kept."""
+"""Most characters of a failure's message."""
 ENDS_THE_RUN: tuple[type[BaseException], ...] = (UserError, KeyboardInterrupt)
 """Errors that end the whole run: those that the user must repair, and Ctrl-C."""
 
@@ -19,26 +19,26 @@ ENDS_THE_RUN: tuple[type[BaseException], ...] = (UserError, KeyboardInterrupt)
 def recorded(
     record: Callable[[BaseException], object], *, passing: tuple[type[BaseException], ...] = ENDS_THE_RUN
 ) -> Iterator[None]:
-    """Hand any error of the block to `record`, and go on after the block. Raises errors of the `passing` types only.
+    """Pass any error of the block to `record`, and go on after the block. Raises errors of the `passing` types only.
 
-    Code of plugins runs in the block, and it may raise anything: SystemExit, and panics of native code, count too.
+    The block runs code of plugins, which may raise anything, also SystemExit and panics of native code.
     """
     try:
         yield
     except passing:
         raise
-    except BaseException as error:  # noqa: BLE001 - one part must not lose the others; the report names it
+    except BaseException as error:  # noqa: BLE001 - one part must not end the others; the report names the error
         record(error)
 
 
 def failure_record(task: str, method: str, train_seed: int | None, stage: str, error: BaseException) -> FailureRecord:
-    """What was lost, where and why; keys in the error's text are not repeated."""
+    """The record of a failure. Secret keys in the error's text are redacted."""
     kind = type(error).__name__
     message = redact(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
     return FailureRecord(task=task, method=method, train_seed=train_seed, stage=stage, error=kind, message=message)
 
 
-def failure_line(lost: FailureRecord) -> str:
-    """A line for whoever watches the run."""
-    seed = "" if lost.train_seed is None else f" seed {lost.train_seed}"
-    return f"! {lost.task} {lost.method}{seed} failed at {lost.stage}: {lost.error}: {lost.message}"
+def failure_line(failure: FailureRecord) -> str:
+    """The line that the display shows for a failure."""
+    seed = "" if failure.train_seed is None else f" seed {failure.train_seed}"
+    return f"! {failure.task} {failure.method}{seed} failed at {failure.stage}: {failure.error}: {failure.message}"

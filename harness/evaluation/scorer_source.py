@@ -1,4 +1,4 @@
-"""The code that a task's scores depend on: its module, and the modules of its distribution that this one draws on."""
+"""The code that a task's scores depend on: its module, and the modules of the same distribution that it imports."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mipo_bench.harness.types import Task
 
 _HARNESS = "mipo_bench.harness"
 _UNSEEN = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params"})
-"""Fields of syntax nodes that say nothing about behaviour, or that only some Python versions have."""
+"""Fields of syntax nodes that do not change behaviour, or that only some Python versions have."""
 
 
 def scorer_code(task: Task) -> list[str]:
     """The code of the task's module, then of every module of the same distribution that it imports, directly or not.
 
     Code is the syntax tree without comments, docstrings and import lines, so that rewording or moving a module changes
-    nothing. An import that gives a name another name counts. Nothing is imported for this. The harness is the same for
-    all tasks and no part of a scorer.
+    nothing. An import that renames a name is part of the code. Modules are read, not imported. Modules of the harness
+    are left out: they are the same for all tasks.
     """
     own = type(task).__module__
     root = _root(own)
-    found, waiting = {own: _source(own)}, [own]
+    sources, waiting = {own: _source(own)}, [own]
     while waiting:
         name = waiting.pop()
-        for module in set(_imports(name, found[name], root)) - set(found):
+        for module in set(_imports(name, sources[name], root)) - set(sources):
             if file := _file(module, root):
-                found[module] = file.read_text(encoding="utf-8")
+                sources[module] = file.read_text(encoding="utf-8")
                 waiting.append(module)
-    others = (code_of(found[name]) for name in set(found) - {own})
-    return [code for code in (code_of(found[own]), *sorted(others)) if code]
+    others = (code_of(sources[name]) for name in set(sources) - {own})
+    return [code for code in (code_of(sources[own]), *sorted(others)) if code]
 
 
 def _root(module: str) -> str:
@@ -43,7 +43,7 @@ def _root(module: str) -> str:
 
 
 def _source(module: str) -> str:
-    """The source of a loaded module; empty where it has none (typed into a console)."""
+    """The source of a loaded module; empty for a module without a file (defined in a console)."""
     try:
         return inspect.getsource(sys.modules[module])
     except (OSError, TypeError):
@@ -51,7 +51,7 @@ def _source(module: str) -> str:
 
 
 def _imports(module: str, source: str, root: str) -> Iterator[str]:
-    """The names in `root` that a source imports, written in full; some are modules, others are names in a module."""
+    """The full names below `root` that a source imports: modules, and names in modules."""
     file = _file(module, root)
     is_package = file is not None and file.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
@@ -66,7 +66,7 @@ def _imports(module: str, source: str, root: str) -> Iterator[str]:
 
 
 def _file(module: str, root: str) -> Path | None:
-    """The source file of a module under the package `root`; None where there is none, as for a lone module."""
+    """The source file of a module in the package `root`; None where the package has no such file."""
     if root == _HARNESS:
         return None
     for folder in getattr(sys.modules.get(root), "__path__", ()):
@@ -78,9 +78,9 @@ def _file(module: str, root: str) -> Path | None:
 
 
 def code_of(source: str) -> str:
-    """The syntax tree of a source as one text, the same on every Python version; empty where nothing is left of it.
+    """The syntax tree of a source as one text, equal on every Python version; empty for a source without code.
 
-    `ast.dump` is not used: its output differs between versions.
+    The output of `ast.dump` differs between versions, so it is not used.
     """
     tree = ast.parse(source)
     words: list[str] = []
@@ -103,7 +103,7 @@ def code_of(source: str) -> str:
 
 
 class _Word(str):
-    """A piece of the output, unlike a text that the source contains."""
+    """A piece of the output, in contrast to a string constant of the source."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ _NOTHING = "Module()"
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """The fields that hold something, without statements that do nothing by themselves."""
+    """The fields that are not empty, without import statements and docstrings."""
     for name, value in ast.iter_fields(node):
         kept = [part for part in value if not _is_silent(part)] if isinstance(value, list) else value
         if name not in _UNSEEN and kept is not None and kept != []:
@@ -120,7 +120,7 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
 
 
 def _is_silent(node: object) -> bool:
-    """Whether a statement is an import, or a text that stands alone (a docstring)."""
+    """Whether a statement is an import or a bare string (a docstring)."""
     alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return alone or isinstance(node, ast.Import | ast.ImportFrom)
 

@@ -1,38 +1,49 @@
-"""Scores of one arm's responses. Nothing is generated here, so a changed scorer costs no new generation."""
+"""Scores of one arm's responses. Scoring generates nothing, so a changed scorer costs no generation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import described
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.failures import LONGEST, recorded
 from mipo_bench.harness.evaluation.scorer_source import scorer_code
 from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.plugins.protocol_checks import checked_score
 from mipo_bench.harness.protocols import Arm
+from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import ExternalTask, Item, Response, Score, Task
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
 
-_NOTHING = Response("", 0, 0, "stop")
+_NO_RESPONSE = Response("", 0, 0, "stop")
 
 
-def score_arm(
-    task: Task,
-    arm: Arm,
-    items: Sequence[Item],
-    responses: Mapping[str, Response],
-    failed: Mapping[str, str],
-    model: str,
-) -> ArmRecord:
-    """Score every item; `responses` and `failed` are by item id, and each item is in one of them.
+@dataclass(frozen=True, slots=True)
+class ArmResponses:
+    """The responses of one arm, and the reasons why items have none; both by item id."""
 
-    What failed scores 0 and stays in the denominator, named with its stage and reason.
+    arm: Arm
+    responses: Mapping[str, Response]
+    failed: Mapping[str, str]
+    model_digest: str
+
+
+def stored_responses(answers: ArmAnswers, store: Store) -> ArmResponses:
+    """Read the responses of one arm from the store. Raises StorageError where one is gone."""
+    return ArmResponses(answers.arm, answers.responses(store), answers.failed, answers.model.digest)
+
+
+def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmRecord:
+    """Score every item; each has a response or a failure.
+
+    A failed item scores 0 and stays in the denominator. The record names its stage and the reason.
     """
-    failures = dict(failed)
-    answers = [responses.get(item.id, _NOTHING) for item in items]
+    arm, failures = answered.arm, dict(answered.failed)
+    answers = [answered.responses.get(item.id, _NO_RESPONSE) for item in items]
     scores = [_score(task, item, answer, failures) for item, answer in zip(items, answers, strict=True)]
     names = sorted({name for score in scores for name in score.parts})
     return ArmRecord(
@@ -43,7 +54,7 @@ def score_arm(
         train_seed=arm.train_seed,
         sample_seed=arm.sample_seed,
         noise=arm.aa_twin,
-        model_digest=model,
+        model_digest=answered.model_digest,
         scores=[score.value for score in scores],
         parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
         n_tokens=[answer.n_tokens for answer in answers],
@@ -68,7 +79,7 @@ def _score(task: Task, item: Item, response: Response, failures: dict[str, str])
 
 
 def describe_task(task: Task, reference: str, items: Sequence[Item]) -> TaskRecord:
-    """The task as it was evaluated, with the hashes by which items of two reports are matched."""
+    """The report's record of a task, with the hashes that match items of two reports."""
     users = [item.user_id for item in items]
     return TaskRecord(
         name=task.name,
@@ -100,6 +111,6 @@ def _prompt_hash(item: Item) -> str:
 
 
 def scorer_hash(task: Task) -> str:
-    """Hash of the task's version and of its code; of a task that another harness defines, also of its definition."""
-    foreign = [task.definition] if isinstance(task, ExternalTask) else []
-    return digest([task.name, task.version, *foreign, *scorer_code(task)])[:16]
+    """Hash of the task's version and code, and of the definition of a task from another harness."""
+    definition = [task.definition] if isinstance(task, ExternalTask) else []
+    return digest([task.name, task.version, *definition, *scorer_code(task)])[:16]

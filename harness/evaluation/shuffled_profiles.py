@@ -1,4 +1,4 @@
-"""Which other user's profile a user's responses are held against in the shuffled-profile control."""
+"""The shuffled-profile control: another user's profile for each user, against which the responses are scored."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.types import Item, Task
 
 _SHUFFLES = 50
-"""So often is a shuffle tried in which nobody meets their own profile again in another user."""
+"""Shuffles that are tried, to find one that gives nobody a profile equal to their own."""
 
 
 def other_user_of(items: Sequence[Item]) -> Mapping[str, Item]:
-    """Item -> an item of another user, whose profile takes the place of its own.
+    """Item -> an item of another user, whose profile replaces its own.
 
-    Users are shuffled once, the same way for every arm, so that nobody keeps their own profile. Empty where an item
-    lacks user or context, or where there are no two users with different profiles.
+    The shuffle of users is the same for every arm, and maps no user to itself. Empty where an item lacks a user or a
+    context, or where all users have the same profile.
     """
     by_user: dict[str, list[Item]] = {}
     for item in items:
@@ -27,8 +27,8 @@ def other_user_of(items: Sequence[Item]) -> Mapping[str, Item]:
     if len({group[0].context for group in by_user.values()}) < 2:
         return {}
     users, rng = sorted(by_user), random.Random(seed_of("strangers", *sorted(by_user)))
-    rounds = (_circle(rng.sample(users, len(users))) for _ in range(_SHUFFLES))
-    chosen = min(rounds, key=lambda other: sum(_alike(by_user[u], by_user[v]) for u, v in other.items()))
+    rounds = (_each_to_next(rng.sample(users, len(users))) for _ in range(_SHUFFLES))
+    chosen = min(rounds, key=lambda other: sum(_have_equal_profiles(by_user[u], by_user[v]) for u, v in other.items()))
     return {
         item.id: by_user[chosen[user]][n % len(by_user[chosen[user]])]
         for user, group in by_user.items()
@@ -36,12 +36,12 @@ def other_user_of(items: Sequence[Item]) -> Mapping[str, Item]:
     }
 
 
-def _circle(users: Sequence[str]) -> dict[str, str]:
-    """Each user -> the next one: a permutation without a fixed point."""
+def _each_to_next(users: Sequence[str]) -> dict[str, str]:
+    """Each user -> the next user: a permutation without a fixed point."""
     return dict(zip(users, (*users[1:], users[0]), strict=True))
 
 
-def _alike(one: Sequence[Item], other: Sequence[Item]) -> bool:
+def _have_equal_profiles(one: Sequence[Item], other: Sequence[Item]) -> bool:
     return one[0].context == other[0].context
 
 
@@ -51,11 +51,11 @@ def in_place_of(item: Item, other: Item) -> Item:
 
 
 def target_describes_user(task: Task, items: Sequence[Item]) -> bool:
-    """Whether the target describes the user, not the answer: only then can a rule score under another user's.
+    """Whether the target describes the user and not the answer, so that a rule can score under another user's target.
 
-    That is so in a personalized task in which all items of a user have one target.
+    This holds for a personalized task in which all items of a user have the same target.
     """
     targets: dict[str | None, set[str]] = {}
     for item in items:
         targets.setdefault(item.user_id, set()).add(item.target)
-    return task.suite == "personalized" and all(len(found) == 1 for found in targets.values())
+    return task.suite == "personalized" and all(len(own) == 1 for own in targets.values())

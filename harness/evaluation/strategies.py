@@ -1,4 +1,4 @@
-"""How an arm is answered: at once, step by step, against a contrast prompt, or by the best of several samples."""
+"""The ways to answer an arm: in one step, in several steps, against a contrast prompt, or best of several samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message
 
 @dataclass(frozen=True, slots=True)
 class ArmContext:
-    """One arm, what answers it, where its answers are kept, and how it is asked."""
+    """One arm with its baseline, its model, the store of its responses, and the settings."""
 
     task: TaskPlan
     baseline: Baseline
@@ -40,29 +40,29 @@ class ArmContext:
 
 
 def answer_arm(arm_context: ArmContext) -> ArmAnswers:
-    """Ask the arm and keep every response, those of intermediate steps too, in the store.
+    """Answer every item. The store keeps all responses, those of intermediate steps too.
 
-    Raises StageError where no prompt can be rendered, or none is answered.
+    Raises StageError where no prompt can be rendered, or the model answers none.
     """
     baseline = arm_context.baseline
     if isinstance(baseline, SteppedBaseline):
         return _in_steps(arm_context, baseline)
-    asked = render_arm(arm_context.task, baseline, arm_context.arm, arm_context.model)
+    rendered = render_arm(arm_context.task, baseline, arm_context.arm, arm_context.model)
     if not isinstance(baseline, ContrastedBaseline):
-        return _answered(arm_context, asked)
-    contrasts = _contrasts(arm_context, baseline, asked)
+        return _answered(arm_context, rendered)
+    contrasts = _contrasts(arm_context, baseline, rendered)
     if baseline.contrast_use == "decoding":
-        return _contrasted(arm_context, asked, contrasts)
+        return _contrasted(arm_context, rendered, contrasts)
     if baseline.contrast_use == "reranking":
-        return _best_of(arm_context, asked, contrasts)
-    return _best_option(arm_context, asked, contrasts)
+        return _best_of(arm_context, rendered, contrasts)
+    return _best_option(arm_context, rendered, contrasts)
 
 
-def _answered(arm_context: ArmContext, asked: ArmRequests) -> ArmAnswers:
-    """Answer what stands in the requests; items that are not answered leave them."""
-    requests = list(asked.requests.values())
-    asked.record_unanswered(answer(arm_context.model.generator, requests, arm_context.store, arm_context.meter))
-    return asked.answers()
+def _answered(arm_context: ArmContext, rendered: ArmRequests) -> ArmAnswers:
+    """Answer the requests; an item whose request fails moves to the failed ones."""
+    requests = list(rendered.requests.values())
+    rendered.record_unanswered(answer(arm_context.model.generator, requests, arm_context.store, arm_context.meter))
+    return rendered.answers()
 
 
 def _render(arm_context: ArmContext, messages: Sequence[Message], item: Item, context: str | None) -> Prompt:
@@ -70,56 +70,56 @@ def _render(arm_context: ArmContext, messages: Sequence[Message], item: Item, co
 
 
 def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
-    """Each step sees the responses of those before it; the last is scored.
+    """Several steps: each prompt contains the responses of the steps before it, and the last response is scored.
 
-    Only the last step asks for the options, and begins its response as the task wants it. An item whose prompt left no
-    room at one step stays at it.
+    Only the last step has the task's options and response prefix. An item whose prompt overflows the context window
+    takes no further step.
     """
     bare = replace(arm_context.task, items=tuple(replace(i, options=(), prefix="") for i in arm_context.task.items))
-    asked = replace(render_arm(bare, baseline, arm_context.arm, arm_context.model), task=arm_context.task)
-    earlier: dict[str, list[str]] = {item: [] for item in asked.requests}
+    rendered = replace(render_arm(bare, baseline, arm_context.arm, arm_context.model), task=arm_context.task)
+    earlier: dict[str, list[str]] = {item: [] for item in rendered.requests}
     for _ in range(1, baseline.steps):
-        found = _answered(arm_context, asked).responses(arm_context.store)
-        for item in list(asked.requests):
-            if found[item].finish != "overflow":
-                earlier[item].append(found[item].text)
-                _next_step(arm_context, baseline, asked, item, earlier[item])
-    return _answered(arm_context, asked)
+        responses = _answered(arm_context, rendered).responses(arm_context.store)
+        for item in list(rendered.requests):
+            if responses[item].finish != "overflow":
+                earlier[item].append(responses[item].text)
+                _next_step(arm_context, baseline, rendered, item, earlier[item])
+    return _answered(arm_context, rendered)
 
 
 def _next_step(
-    arm_context: ArmContext, baseline: SteppedBaseline, asked: ArmRequests, name: str, earlier: Sequence[str]
+    arm_context: ArmContext, baseline: SteppedBaseline, rendered: ArmRequests, name: str, earlier: Sequence[str]
 ) -> None:
     step, item = len(earlier), arm_context.items[name]
     last = step == baseline.steps - 1
     item = item if last else replace(item, options=(), prefix="")
     seen = baseline.uses_context and step < context_steps(baseline)
-    with recorded(partial(asked.record_failure, name)):
+    with recorded(partial(rendered.record_failure, name)):
         prompt = _render(arm_context, baseline.follow_up(item, earlier), item, item.context if seen else None)
         seed = seed_of("step", arm_context.arm.task, name, arm_context.arm.sample_seed, step)
-        asked.requests[name] = replace(asked.requests[name], prompt=prompt.text, seed=seed, options=item.options)
+        rendered.requests[name] = replace(rendered.requests[name], prompt=prompt.text, seed=seed, options=item.options)
 
 
-def _contrasts(arm_context: ArmContext, baseline: ContrastedBaseline, asked: ArmRequests) -> dict[str, str]:
-    """Item -> the rendered contrast prompt; an item for which there is none fails."""
-    found = {}
-    for name in list(asked.requests):
+def _contrasts(arm_context: ArmContext, baseline: ContrastedBaseline, rendered: ArmRequests) -> dict[str, str]:
+    """Item -> the rendered contrast prompt. An item whose contrast prompt fails moves to the failed ones."""
+    contrasts = {}
+    for name in list(rendered.requests):
         item = arm_context.items[name]
-        with recorded(partial(asked.record_failure, name)):
-            found[name] = _render(arm_context, baseline.contrast(item), item, None).text
-    return found
+        with recorded(partial(rendered.record_failure, name)):
+            contrasts[name] = _render(arm_context, baseline.contrast(item), item, None).text
+    return contrasts
 
 
-def _contrasted(arm_context: ArmContext, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
-    """Context-aware decoding (arXiv 2305.14739): every token is chosen against the contrast prompt."""
+def _contrasted(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
+    """Context-aware decoding (arXiv 2305.14739): the contrast prompt changes the probability of every token."""
     for name, contrast in contrasts.items():
         weight = arm_context.settings.cad.weight
-        asked.requests[name] = replace(asked.requests[name], contrast=contrast, contrast_weight=weight)
-    return _answered(arm_context, asked)
+        rendered.requests[name] = replace(rendered.requests[name], contrast=contrast, contrast_weight=weight)
+    return _answered(arm_context, rendered)
 
 
-def _best_of(arm_context: ArmContext, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
-    """Of several samples the one with the highest log p(y|prompt) - log p(y|contrast), in nats over all its tokens."""
+def _best_of(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
+    """Best of n: the sample with the highest log p(y|prompt) - log p(y|contrast), in nats over all its tokens."""
     settings, arm = arm_context.settings.best_of_n, arm_context.arm
     decoding = replace(arm_context.task.decoding, temperature=settings.temperature, top_p=settings.top_p)
     samples = {
@@ -127,7 +127,7 @@ def _best_of(arm_context: ArmContext, asked: ArmRequests, contrasts: Mapping[str
             replace(request, decoding=decoding, seed=seed_of("sample", arm.task, name, arm.sample_seed, n))
             for n in range(settings.samples)
         ]
-        for name, request in asked.requests.items()
+        for name, request in rendered.requests.items()
     }
     requests = [request for row in samples.values() for request in row]
     responses = iter(answer(arm_context.model.generator, requests, arm_context.store, arm_context.meter))
@@ -135,41 +135,41 @@ def _best_of(arm_context: ArmContext, asked: ArmRequests, contrasts: Mapping[str
     texts = {name: list(dict.fromkeys(r.text for r in row if _usable(r))) for name, row in drawn.items()}
     gains = _gains(arm_context, {n: (samples[n][0].prompt, contrasts[n], tuple(t)) for n, t in texts.items() if t})
     for name, row in drawn.items():
-        worth = [gains[name][texts[name].index(r.text)] if _usable(r) else -float("inf") for r in row]
-        asked.requests[name] = samples[name][worth.index(max(worth))]
-    return _answered(arm_context, asked)
+        values = [gains[name][texts[name].index(r.text)] if _usable(r) else -float("inf") for r in row]
+        rendered.requests[name] = samples[name][values.index(max(values))]
+    return _answered(arm_context, rendered)
 
 
 def _usable(response: Response) -> bool:
-    """Whether there is a text to compare: an empty one would have no information, and win where others have less."""
+    """Whether a sample takes part: an empty text has a gain of 0 and would win where all others are below 0."""
     return bool(response.text) and response.finish in ("stop", "length")
 
 
-def _best_option(arm_context: ArmContext, asked: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
-    """Domain-conditional mutual information (arXiv 2104.08315): nothing is generated.
+def _best_option(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:
+    """Domain-conditional mutual information (arXiv 2104.08315), without generation.
 
-    The response is the text of the option of the highest log p(option|prompt) - log p(option|contrast); these
-    differences stand where the options' log-probabilities do otherwise, for tasks that score by them.
+    The response is the option with the highest log p(option|prompt) - log p(option|contrast). These differences
+    replace the log-probabilities of the options, for tasks that score by them.
     """
-    options = {name: request.options for name, request in asked.requests.items()}
-    gains = _gains(arm_context, {n: (asked.requests[n].prompt, contrasts[n], o) for n, o in options.items()})
+    options = {name: request.options for name, request in rendered.requests.items()}
+    gains = _gains(arm_context, {n: (rendered.requests[n].prompt, contrasts[n], o) for n, o in options.items()})
     rows = {}
     for name, row in gains.items():
         chosen = options[name][row.index(max(row))]
-        texts = (asked.requests[name].prompt, contrasts[name], *options[name])
+        texts = (rendered.requests[name].prompt, contrasts[name], *options[name])
         key = digest(["best option", arm_context.model.generator.digest, *texts])
         rows[key] = Response(chosen, 0, 0, "stop", tuple(row))
-        asked.derived[name] = key
+        rendered.derived[name] = key
     arm_context.store.put_responses(list(rows.items()))
-    return asked.answers()
+    return rendered.answers()
 
 
-def _gains(arm_context: ArmContext, asked: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, list[float]]:
-    """For each item's (prompt, contrast prompt, texts): how many nats more probable each text is under the prompt."""
-    prompts = [LikelihoodRequest(p, texts) for own, other, texts in asked.values() for p in (own, other)]
-    found = likelihoods(arm_context.model.generator, prompts, arm_context.store, arm_context.meter)
-    rows = zip(found[::2], found[1::2], strict=True)
-    return {name: _differences(*row) for name, row in zip(asked, rows, strict=True)}
+def _gains(arm_context: ArmContext, texts_of: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, list[float]]:
+    """For each item's (prompt, contrast prompt, texts): log p(text|prompt) - log p(text|contrast), in nats."""
+    prompts = [LikelihoodRequest(p, texts) for own, other, texts in texts_of.values() for p in (own, other)]
+    values = likelihoods(arm_context.model.generator, prompts, arm_context.store, arm_context.meter)
+    rows = zip(values[::2], values[1::2], strict=True)
+    return {name: _differences(*row) for name, row in zip(texts_of, rows, strict=True)}
 
 
 def _differences(own: Sequence[Likelihood], other: Sequence[Likelihood]) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mipo_bench.harness.errors import ConfigError, DataError, ReportError
-from mipo_bench.harness.evaluation.scoring import describe_task, score_arm
+from mipo_bench.harness.evaluation.scoring import ArmResponses, describe_task, score_arm
 from mipo_bench.harness.history.find_report import ReportSearch, find_run
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import on_data
@@ -138,4 +138,4 @@ def _rescore(arm: ArmRecord, replay: StoredResponses, index: int, task: tuple[Ta
             f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {missing[0]!r}. Run it again."
         )
     identity = Arm(arm.task, arm.baseline, arm.recipe, arm.train_seed, arm.sample_seed, arm.noise)
-    return score_arm(plugin, identity, items, responses, failed, arm.model_digest)
+    return score_arm(plugin, items, ArmResponses(identity, responses, failed, arm.model_digest))

@@ -59,7 +59,8 @@ def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> Externa
     ordered = sorted(dict.fromkeys(arms.values()), key=lambda arm: arm.recipe is not None)
     responses = {response_id(arm, line.item): _response(line) for line, arm in arms.items()}
     counted = all(line.n_tokens is not None for line in lines)
-    return ExternalResponses(Plan(found, {}, {}, tuple(ordered)), responses, file_digest(file), counted)
+    plan = Plan(found, {}, {}, tuple(ordered), prompts_known=False)
+    return ExternalResponses(plan, responses, file_digest(file), counted)
 
 
 def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str]) -> list[ResponseLine]:

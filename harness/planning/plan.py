@@ -50,6 +50,8 @@ class Plan:
     baselines: Mapping[str, Baseline]
     recipes: Mapping[str, Recipe]
     arms: tuple[Arm, ...]
+    prompts_known: bool = True
+    """False for a responses file: its responses were produced elsewhere, under prompts that it does not contain."""
 
     def arms_of(self, task: str, *, trained: bool) -> list[Arm]:
         """The arms of a task, on the base model or on checkpoints."""

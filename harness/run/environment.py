@@ -1,4 +1,4 @@
-"""The process of a run: environment variables, threads, warnings."""
+"""Environment variables, threads and warnings of a run's process."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mipo_bench.harness.run.launch import Processes, choose_gpu, threads_each
 
 
 def prepare_process(config: RunConfig, processes: Processes) -> None:
-    """Set the environment variables from which torch and its libraries take the GPU and the number of threads.
+    """Set the environment variables from which torch and its libraries read the GPU and the number of threads.
 
-    A variable that is set already stays, apart from the GPU, which is this process's share of the visible ones.
+    Variables that are already set keep their value, except CUDA_VISIBLE_DEVICES: it becomes this process's GPU.
     """
     if config.device in ("auto", "cuda") and config.device_map is None:
         choose_gpu(processes, os.environ)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may round the same training otherwise
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait are slow beside others
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads slow down other processes
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def silence_libraries() -> None:
-    """Keep the libraries' progress bars and notices off the screen of a command."""
+    """Turn off the progress bars and warnings of libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

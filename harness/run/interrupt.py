@@ -1,4 +1,4 @@
-"""Ctrl-C: once stops cleanly, twice ends the process at once."""
+"""Ctrl-C: the first stops the run cleanly, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXIT_INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C stopped."""
+"""Exit code of a process that Ctrl-C stopped."""
 
 
 @contextmanager
 def ctrl_c_stops() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first Ctrl-C inside the block, and end the process at the next one.
+    """Raise KeyboardInterrupt at the first Ctrl-C inside the block, and end the process at the second.
 
-    The first is seen between two steps of Python; the second, by a thread of its own, also where Python is inside a
-    long computation or waits for a lock. What is in the store stays: nothing there depends on a clean end.
+    Python handles the first signal between two bytecode instructions. A thread handles the second, so that it also
+    works while Python is inside a long native call or waits for a lock. The store stays valid after either.
     """
 
-    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - as signal handlers are called
+    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
         raise KeyboardInterrupt
 
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    before = signal.signal(signal.SIGINT, stop)
-    wakeup = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_end_at_the_second, args=(heard,), daemon=True).start()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    previous_handler = signal.signal(signal.SIGINT, stop)
+    previous_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=_exit_at_second_interrupt, args=(read_end,), daemon=True).start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(wakeup)
-        signal.signal(signal.SIGINT, before)
-        os.close(told)
+        signal.set_wakeup_fd(previous_fd)
+        signal.signal(signal.SIGINT, previous_handler)
+        os.close(write_end)
 
 
-def _end_at_the_second(heard: int) -> None:
-    """Read the numbers of signals as they come, until the other end is closed."""
+def _exit_at_second_interrupt(read_end: int) -> None:
+    """Read signal numbers from the pipe until its write end is closed."""
     interrupts = 0
-    while signals := os.read(heard, 16):
+    while signals := os.read(read_end, 16):
         interrupts += signals.count(signal.SIGINT)
         if interrupts > 1:
             os._exit(EXIT_INTERRUPTED)
-    os.close(heard)
+    os.close(read_end)

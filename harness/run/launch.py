@@ -1,4 +1,4 @@
-"""Several processes of one run: which of them this one is. They share the store, not torch.distributed."""
+"""Rank of this process among the processes of one run. They share a store and do not use torch.distributed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The place of this process among those that were started together. Number 0 writes the report."""
+    """Rank of this process and number of processes, in all and on this machine. Rank 0 writes the report."""
 
     number: int = 0
     count: int = 1
@@ -26,12 +26,12 @@ class Processes:
 
     @property
     def is_worker(self) -> bool:
-        """Whether this process only computes."""
+        """Whether this process computes and leaves the report to rank 0."""
         return self.number > 0
 
 
 def pop_launcher_rank(environment: MutableMapping[str, str]) -> Processes:
-    """Read what `accelerate launch` or `torchrun` say, and remove it, so that trl starts no distributed training."""
+    """Read the variables of `accelerate launch` or `torchrun` and delete them, so that trl trains in one process."""
 
     def number(name: str, default: int) -> int:
         text = environment.get(name, "")
@@ -39,26 +39,26 @@ def pop_launcher_rank(environment: MutableMapping[str, str]) -> Processes:
 
     count = max(1, number("WORLD_SIZE", 1))
     rank = number("RANK", 0)
-    found = Processes(rank, count, number("LOCAL_RANK", rank), max(1, number("LOCAL_WORLD_SIZE", count)))
+    processes = Processes(rank, count, number("LOCAL_RANK", rank), max(1, number("LOCAL_WORLD_SIZE", count)))
     for name in [n for n in environment if n in _VARIABLES or n.startswith(_LAUNCHERS)]:
         del environment[name]
-    return found
+    return processes
 
 
 def as_environment(processes: Processes) -> dict[str, str]:
-    """The variables from which `pop_launcher_rank` reads this place."""
+    """The environment variables from which `pop_launcher_rank` reads these ranks."""
     named = {"RANK": processes.number, "WORLD_SIZE": processes.count}
     named |= {"LOCAL_RANK": processes.local_number, "LOCAL_WORLD_SIZE": processes.local_count}
     return {name: str(value) for name, value in named.items()}
 
 
 def choose_gpu(processes: Processes, environment: MutableMapping[str, str]) -> None:
-    """One process computes on one GPU; trl refuses to see more. Processes share GPUs where there are too few.
+    """Set `CUDA_VISIBLE_DEVICES` to one GPU, because trl must see exactly one. Several processes may share a GPU.
 
-    An empty `CUDA_VISIBLE_DEVICES` stays: it says that none is to be used.
+    An empty `CUDA_VISIBLE_DEVICES` stays empty: the user wants no GPU.
     """
-    said = environment.get("CUDA_VISIBLE_DEVICES")
-    gpus = [str(n) for n in range(_count_gpus())] if said is None else said.split(",")
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(n) for n in range(_count_gpus())] if visible is None else visible.split(",")
     environment["CUDA_VISIBLE_DEVICES"] = gpus[processes.local_number % len(gpus)] if gpus else "0"
 
 
@@ -67,10 +67,10 @@ def _count_gpus() -> int:
 
 
 def threads_each(processes: Processes, wanted: int, cores: int) -> int:
-    """CPU threads of one process: as many as wanted (0: its share of the cores)."""
+    """CPU threads of one process: `wanted`, or for 0 an equal share of the cores."""
     return wanted or max(1, cores // processes.local_count)
 
 
 def rank_of_this_process() -> Processes:
-    """`pop_launcher_rank` on the environment of this process."""
+    """Apply `pop_launcher_rank` to the environment of this process."""
     return pop_launcher_rank(os.environ)

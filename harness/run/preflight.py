@@ -1,4 +1,4 @@
-"""What a planned run needs, and whether it is there. Nothing is downloaded, trained or written."""
+"""Preflight (`mipo-bench doctor`): checks before a run. They download, train and write nothing."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from mipo_bench.harness.types import Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2
 _HUB_SECONDS = 5.0
-"""How long the hub may take to say whether it has a model."""
+"""Timeout of a request to the hub for the record of a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `fail` keeps the run from starting, `warn` does not."""
+    """The result of one check. `fail` prevents the run, `warn` does not."""
 
     what: str
     state: Literal["ok", "warn", "fail"]
@@ -42,10 +42,10 @@ class Finding:
 
 
 def examine(config: RunConfig) -> Iterator[Finding]:
-    """Look at packages, device, model, tasks with their data, disk and git, in this order."""
+    """Check packages, device, model, tasks with their data, disk and git, in this order."""
     yield from _packages()
     if not config.source.has_weights:
-        plan = yield from _elsewhere(config)
+        plan = yield from _external_source(config)
         yield from _disk(config, plan, None)
         yield _git(config)
         return
@@ -63,20 +63,20 @@ def examine(config: RunConfig) -> Iterator[Finding]:
     yield _git(config)
 
 
-def _elsewhere(config: RunConfig) -> Generator[Finding, None, Plan | None]:
-    """What a run needs whose answers come from a file or a server; generator-returns the plan, None without one."""
+def _external_source(config: RunConfig) -> Generator[Finding, None, Plan | None]:
+    """Check a responses file or a server. Returns the plan as the generator's value, None where there is no plan."""
     if config.source.kind == "responses":
         try:
             plan = plan_responses(config).plan
         except UserError as error:
             yield from (Finding("model", "fail", line) for line in str(error).splitlines())
             return None
-        yield Finding("model", "ok", f"{config.model} holds {len(plan.arms)} arms; no model is loaded")
+        yield Finding("model", "ok", f"{config.model} has responses of {len(plan.arms)} arms; the run loads no model")
         return plan
     try:
         check_backend(config)
         backend_maker(config)
-        yield Finding("model", "ok", f"backend {config.backend} for {config.model}: what can be checked is there")
+        yield Finding("model", "ok", f"backend {config.backend} for {config.model}: its checks pass")
     except UserError as error:
         yield Finding("model", "fail", str(error))
     return (yield from _tasks(config))
@@ -92,12 +92,12 @@ def _packages() -> Iterator[Finding]:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
             yield Finding("packages", "fail", f"{requirement.name} is not installed: pip install '{text}'")
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            yield Finding("packages", "fail", f"{requirement.name} {found} is not {requirement.specifier}")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield Finding("packages", "fail", f"{requirement.name} {installed} is not supported: pip install '{text}'")
 
 
 def _device(placement: Placement, config: RunConfig) -> Finding:
@@ -106,12 +106,12 @@ def _device(placement: Placement, config: RunConfig) -> Finding:
     name = torch.cuda.get_device_name(placement.device) if placement.device.startswith("cuda") else placement.device
     threads = "" if placement.device.startswith("cuda") else f", {config.threads or usable_cores()} threads"
     return Finding(
-        "device", "ok", f"{name}{threads}, {placement.dtype}, {placement.batch_size or 'as many'} prompts at once"
+        "device", "ok", f"{name}{threads}, {placement.dtype}, batch size {placement.batch_size or 'automatic'}"
     )
 
 
 def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:
-    """Where the model is; generator-returns its folder, None where it is not on this machine."""
+    """Check where the model is. Returns its folder as the generator's value, None where it is not on this machine."""
     try:
         if find_model_folder(config.model) is not None or _cached(config.model):
             folder = resolve_model(config.model)
@@ -133,23 +133,24 @@ def _cached(model: str) -> bool:
 def _remote(model: str) -> Finding:
     import huggingface_hub
 
-    get = f"hf download {model}"
+    command = f"hf download {model}"
     try:
         info = huggingface_hub.HfApi().model_info(model, files_metadata=True, timeout=_HUB_SECONDS)
-    except Exception as error:  # noqa: BLE001 - whatever the hub or the network answers, the model is not here
+    except Exception as error:  # noqa: BLE001 - for any error of hub or network the model is not here
         return Finding(
             "model",
             "fail",
-            f"{model} is not on this machine and the hub cannot be asked ({first_line(error)}). Where there is a"
-            f" network: {get}; then copy the Hugging Face cache here, or pass the folder.",
+            f"{model} is not on this machine and the hub cannot be reached ({first_line(error)}). On a machine with"
+            f" a network run `{command}`; then copy the Hugging Face cache here, or pass the model's folder.",
         )
     size = sum(f.size or 0 for f in info.siblings or () if f.rfilename.endswith(".safetensors"))
     gated = " It is gated: accept its terms on its page and log in with `hf auth login`." if info.gated else ""
-    return Finding("model", "warn", f"{model} will be downloaded ({size / 1e9:.1f} GB); to do it now: {get}.{gated}")
+    text = f"{model} will be downloaded ({size / 1e9:.1f} GB); to do it now: {command}.{gated}"
+    return Finding("model", "warn", text)
 
 
 def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
-    """What the plan needs; generator-returns the plan of those tasks whose data is here, None where there is none."""
+    """Check tasks, data and judge. Returns the plan of the tasks with data as the generator's value, or None."""
     try:
         plugins = load_plugins([include.path for include in config.include])
         chosen, problems = chosen_tasks(config, plugins)
@@ -170,7 +171,7 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
 
 
 def _judge(config: RunConfig, plan: Plan) -> Finding:
-    """Whether every judged task has a judge, and one behind a server can be reached."""
+    """Check that every judged task has a judge, and that a judge on a server can be reached."""
     check_judge(config, [task.task for task in plan.tasks])
     spec = config.judge.spec
     if spec and spec.kind == "server":
@@ -179,33 +180,34 @@ def _judge(config: RunConfig, plan: Plan) -> Finding:
 
 
 def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
-    """Whether data sets are here; generator-returns the tasks whose is not. Nothing is downloaded."""
+    """Check that data sets are on this machine. Returns the tasks without data as the generator's value."""
     absent = set()
     for task in tasks:
-        if found := data_state(task):
-            state, text = found
+        if state_and_text := data_state(task):
+            state, text = state_and_text
             absent |= set() if state == "ok" else {task.name}
             yield Finding("data", state, f"{task.name}: {text}")
     return absent
 
 
 def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:
-    """The run without some tasks, and without folders that no other task reads."""
+    """The configuration without some tasks, and without data folders that no other task reads."""
     names = [name for name in config.tasks or chosen if name not in absent]
     reading = {name for name in names if name in chosen and uses_data(chosen[name])}
     data = {name: f for name, f in config.data.items() if name in reading or (name == EVERY and reading)}
     return config.model_copy(update={"tasks": tuple(names), "data": data})
 
 
-def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
+def _guarded(what: str, check: Callable[[], Finding]) -> Iterator[Finding]:
+    """Run a check; a user error of it is a finding."""
     try:
-        yield look()
+        yield check()
     except UserError as error:
         yield Finding(what, "fail", str(error))
 
 
 def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
-    """Build the architecture without weights: its size, its window, and the attention that it will use."""
+    """Build the architecture without weights, to check its size, its context window and its attention."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -246,7 +248,7 @@ def _disk(
 
 
 def _checkpoint_bytes(folder: Path, placement: Placement) -> int:
-    """A checkpoint is kept in the number format that it answers in, whatever the base model's files hold."""
+    """Size of a checkpoint: the store keeps it in the number format of inference."""
     return parameters(folder) * (_FOUR_BYTES if placement.dtype == "float32" else _TWO_BYTES)
 
 
@@ -257,12 +259,12 @@ def _existing(folder: Path) -> Path:
 def _git(config: RunConfig) -> Finding:
     state = git_state(Path.cwd(), (config.out, config.store))
     if state is None:
-        return Finding("git", "warn", "no commit here: the report will name none, and `diff` by commit will not work")
+        return Finding("git", "warn", "no git commit here: the report names none, and `diff` cannot find it by commit")
     if state.dirty:
-        return Finding("git", "warn", f"commit {state.commit[:10]} with uncommitted changes: the report will say so")
+        return Finding("git", "warn", f"commit {state.commit[:10]} with uncommitted changes: the report records them")
     return Finding("git", "ok", f"commit {state.commit[:10]}, clean")
 
 
 def can_start(findings: Sequence[Finding]) -> bool:
-    """Whether nothing keeps the run from starting."""
+    """Whether no check failed."""
     return all(finding.state != "fail" for finding in findings)

@@ -1,4 +1,4 @@
-"""One run from its configuration to its sealed report. Everything that can be refused is refused before work begins."""
+"""One run from its configuration to its sealed report. Every check of the input comes before the first computation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from mipo_bench.harness.planning.from_responses import ExternalResponses, plan_r
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.run.environment import prepare_process
 from mipo_bench.harness.run.launch import Processes, rank_of_this_process
-from mipo_bench.harness.run.responses_run import ResponsesFileRun
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.answerers import ResponsesFileAnswerer
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.workers import with_workers, worker_count
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
@@ -32,10 +33,10 @@ from mipo_bench.reports.render.markdown import to_markdown
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that is planned and not begun.
+    """A planned run that has not begun.
 
-    `processes` is this process among those of the run; where `launched` is False, it starts the others itself, with
-    `environment`, the variables that it was started with.
+    `processes` is the rank of this process. Where `launched` is False, this process starts the workers, with
+    `environment`: the variables that it was started with.
     """
 
     config: RunConfig
@@ -48,19 +49,19 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The report, None in a worker; and the questions that the file of verdicts lacks, a JSON line each."""
+    """The report, or None in a worker process; and the questions that the verdict file lacks, one JSON line each."""
 
     report: Report | None
     to_judge: str = ""
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Plan the run and set up this process. Raises a UserError for anything that cannot be run."""
+    """Plan the run and set up this process. Raises a UserError for a configuration that cannot run."""
     environment = dict(os.environ)
-    found = rank_of_this_process()
+    rank = rank_of_this_process()
     count = worker_count(config)
-    launched = found.count > 1
-    processes = found if launched else Processes(0, count, 0, count)
+    launched = rank.count > 1
+    processes = rank if launched else Processes(0, count, 0, count)
     prepare_process(config, processes)
     given = plan_responses(config) if config.source.kind == "responses" else None
     if given is None:
@@ -71,7 +72,7 @@ def prepare(config: RunConfig) -> Prepared:
 
 
 def execute(prepared: Prepared, display: Display) -> Outcome:
-    """Compute whatever the store lacks, together with the other processes, and seal the report.
+    """Compute the responses that the store lacks, together with the other processes, and seal the report.
 
     Raises a UserError where the judge, the model or a folder cannot be used.
     """
@@ -82,7 +83,8 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
     with closing(open_for_run(config.store)) as store:
         if processes.count > 1 and not prepared.launched:
             display.say(
-                f"{processes.count} processes share the work; shown is that of the first (--set processes=1 for one)"
+                f"{processes.count} processes share the work, and the first one shows its progress"
+                " (--set processes=1 for one)"
             )
         with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
             run = start(store, display)
@@ -91,31 +93,34 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
 
 
 def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
-    """A function that makes the run once the store is open. Raises ModelError for a model that cannot be used."""
+    """A function that makes the run once the store is open. Raises ModelError where the model cannot be used."""
     config, plan, given = prepared.config, prepared.plan, prepared.given
     tasks = [task.task for task in plan.tasks]
     judges = load_judges(config, tasks)
     if given is not None:
         counted = config.model_copy(update={"seeds": given.seeds})
-        return lambda store, display: ResponsesFileRun(
-            counted, plan, store, ResponsesFileBackend(given), display, judges
-        )
+
+        def start_from_file(store: Store, display: Display) -> Run:
+            context = RunContext(counted, plan, store, ResponsesFileBackend(given), display)
+            return Run(context, judges, ResponsesFileAnswerer(context))
+
+        return start_from_file
     make = backend_maker(config)
-    return lambda store, display: Run(config, plan, store, make(store), display, judges)
+    return lambda store, display: Run(RunContext(config, plan, store, make(store), display), judges)
 
 
 def compute_report(run: Run, processes: Processes) -> Report | None:
-    """Compute, together with other processes on the store; the sealed report, which the store remembers.
+    """Compute the run together with other processes on the store. Returns the sealed report, which the store keeps.
 
-    None in a process that only helps.
+    Returns None in a worker process.
     """
-    store = run.store
+    store = run.context.store
     store.claims.processes = processes.count
     if processes.is_worker:
         run.compute_only()
         return None
     report = seal(run.execute())
-    keys = [done.keys for done in run.evaluated]
+    keys = [answers.keys for answers in run.reported]
     store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
     return report
 

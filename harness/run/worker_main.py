@@ -1,4 +1,4 @@
-"""The entry of a worker process, which shares the work of one run."""
+"""Entry point of a worker process, which shares the work of one run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from mipo_bench.harness.run.session import execute, prepare
 
 
 def config_from_line(line: bytes) -> RunConfig:
-    """What `config_to_line` wrote."""
+    """Parse the configuration that `config_to_line` wrote."""
     return RunConfig.model_validate(json.loads(line))
 
 
 def main() -> None:
-    """Compute the arms that no other process computes, and end."""
+    """Compute the arms that no other process computes, then exit."""
     config = config_from_line(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    threading.Thread(target=_exit_with_first_process, daemon=True).start()
     silence_libraries()
     with ctrl_c_stops():
         execute(prepare(config), SilentDisplay())
 
 
-def _end_with_the_first() -> None:
+def _exit_with_first_process() -> None:
+    """Wait until the first process closes this process's standard input, by its end at the latest; then exit."""
     sys.stdin.buffer.read()
     os._exit(1)
 

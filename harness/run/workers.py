@@ -1,4 +1,4 @@
-"""Further processes on this machine that share the work of one run; they end with it, however it ends."""
+"""Worker processes on this machine that share the work of one run. They end when the run ends, also after a crash."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
 from mipo_bench.harness.run.launch import Processes, as_environment
 
-_MOST = 4
-"""Processes that are started unless a number is given: each holds the libraries in memory."""
-_PATIENCE = 10.0
-"""Seconds that a helper may take to end by itself once the report is made."""
+_MAX_DEFAULT = 4
+"""Most processes where `processes` is 0: each loads the libraries into memory."""
+_EXIT_SECONDS = 10.0
+"""Seconds in which a worker must exit after the report is complete."""
 
 
 def worker_count(config: RunConfig) -> int:
-    """Processes of a run that no launcher has started."""
+    """Number of processes of a run that was started without a launcher."""
     if config.source.kind == "responses":
         return 1
-    return config.processes or min(usable_cores(), _MOST)
+    return config.processes or min(usable_cores(), _MAX_DEFAULT)
 
 
 @contextmanager
-def with_workers(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> Iterator[None]:
-    """Start all processes beside the first, with the environment that it was started with itself.
+def with_workers(config: RunConfig, first: Processes, environment: Mapping[str, str]) -> Iterator[None]:
+    """Start the worker processes with the environment in which the first process was started.
 
-    When the block is left by an error they are ended at once: nothing in the store depends on a clean end.
+    An error in the block ends the workers at once: the store stays valid whenever a process ends.
     """
-    helpers = [_start(config, Processes(n, place.count, n, place.count), environment) for n in range(1, place.count)]
-    patience = 0.0
+    workers = [_start(config, Processes(n, first.count, n, first.count), environment) for n in range(1, first.count)]
+    seconds = 0.0
     try:
         yield
-        patience = _PATIENCE
+        seconds = _EXIT_SECONDS
     finally:
-        for helper in helpers:
-            _end(helper, patience)
+        for worker in workers:
+            _end(worker, seconds)
 
 
-def _start(config: RunConfig, place: Processes, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A helper reads the configuration from its standard input, and lives until that is closed, at the longest."""
-    helper = subprocess.Popen(
+def _start(config: RunConfig, processes: Processes, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a worker. It reads the configuration from standard input, and exits at the latest when that is closed."""
+    worker = subprocess.Popen(
         [sys.executable, "-m", "mipo_bench.harness.run.worker_main"],
-        env={**environment, **as_environment(place)},
+        env={**environment, **as_environment(processes)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C reaches the first process alone, which ends the others
+        start_new_session=True,  # Ctrl-C reaches the first process only, which then ends the workers
     )
-    assert helper.stdin is not None
-    helper.stdin.write(config_to_line(config))
-    helper.stdin.flush()
-    return helper
+    assert worker.stdin is not None
+    worker.stdin.write(config_to_line(config))
+    worker.stdin.flush()
+    return worker
 
 
-def _end(helper: subprocess.Popen[bytes], patience: float) -> None:
+def _end(worker: subprocess.Popen[bytes], seconds: float) -> None:
     try:
-        helper.wait(patience)
+        worker.wait(seconds)
     except subprocess.TimeoutExpired:
-        helper.kill()
-        helper.wait()
+        worker.kill()
+        worker.wait()
 
 
 def config_to_line(config: RunConfig) -> bytes:
-    """The whole configuration in a line, the paths too that reports leave out."""
+    """The configuration as one line of JSON, with the paths that reports leave out."""
     values = config.model_dump(mode="json")
     values["include"] = [str(include.path) for include in config.include]
     values["data"] = {task: str(folder) for task, folder in config.data.items()}

@@ -29,7 +29,7 @@ FLOORS = {
         "harness.diagnostics",
     ),
     "doing": (
-        *("harness.run", "harness.testing", "harness.api", "harness.commands", "harness.cli"),
+        *("harness.run.stages", "harness.run", "harness.testing", "harness.api", "harness.commands", "harness.cli"),
         *("harness.__main__", "harness.embedded"),
     ),
 }

@@ -45,6 +45,7 @@ def run(items: int, engine: str) -> None:
     from mipo_bench.harness.generators.placement import Placement
     from mipo_bench.harness.planning.plan import make_plan
     from mipo_bench.harness.run.run import Run
+    from mipo_bench.harness.run.stages.context import RunContext
     from mipo_bench.harness.store.run_store import Store
     from mipo_bench.reports.records.report_file import seal, to_json
 
@@ -58,7 +59,7 @@ def run(items: int, engine: str) -> None:
         chosen: Backend = FakeEngine(lambda request: f"Answer: {request.seed % 50}", lambda request: "Answer: 1")
         if engine == "embedded":
             chosen = HFBackend(config, model_folder.embedded_folder(), Placement(batch_size=config.batch_size), store)
-        to_json(seal(Run(config, plan, store, chosen, SilentDisplay()).execute()))
+        to_json(seal(Run(RunContext(config, plan, store, chosen, SilentDisplay())).execute()))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

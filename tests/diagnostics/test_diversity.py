@@ -1,4 +1,4 @@
-"""Diversity at matched length, exact where it can be counted."""
+"""Diversity at equal length, with exact figures for texts that can be counted by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_distinct_n_counts_n_grams() -> None:
     assert distinct([["a"]], 2) == 0
 
 
-def test_self_bleu_is_one_for_copies_and_near_zero_for_strangers() -> None:
+def test_self_bleu_is_one_for_copies_and_near_zero_for_unrelated_texts() -> None:
     assert self_bleu([["a", "b", "c", "d", "e"]] * 3) == pytest.approx(1)
     assert self_bleu([[f"{n}{c}" for c in "abcdef"] for n in range(4)]) < 0.05
 
@@ -39,7 +39,7 @@ def test_a_narrow_vocabulary_shows_in_both_figures() -> None:
     assert found["narrow"].self_bleu > found["wide"].self_bleu + 0.1
 
 
-def test_an_arm_that_answers_in_a_word_does_not_cost_the_others_their_figures() -> None:
+def test_an_arm_of_one_word_responses_leaves_the_figures_of_the_others() -> None:
     found = diversity({"letters": ["B"] * 100, "texts": texts(0, 20)})
     assert set(found) == {"texts"}
     assert diversity({"letters": ["B"] * 100, "nothing": []}) == {}

@@ -1,4 +1,4 @@
-"""Guards: what is recorded on fake models, and which figures get which footnote."""
+"""Guards: their figures on fake models, and the footnote of each figure beyond its threshold."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
 from mipo_bench.reports.pages.report import report_page
@@ -26,24 +27,24 @@ from mipo_bench.reports.render.markdown import to_markdown
 
 
 def chatty(request: Request) -> str:
-    """Many different words."""
+    """A response of many distinct words."""
     return " ".join(f"w{(request.seed * (n + 3)) % 997}" for n in range(30)) + f" Answer: {request.seed % 50}"
 
 
 def parrot(request: Request) -> str:
-    """The same words to everybody, but for a number."""
+    """A response of the same words for every prompt, except for a number."""
     return "so it is as it was and will be " * 4 + f"{request.seed % 50}. Answer: 20"
 
 
 class Mute(FakeGenerator):
-    """A model that tells no probabilities."""
+    """A model without probabilities."""
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise ModelError("this model tells no probabilities.")
 
 
 class MuteEngine(FakeEngine):
-    """An engine whose base model is mute."""
+    """An engine whose base model gives no probabilities."""
 
     @property
     def base(self) -> Generator:
@@ -52,7 +53,7 @@ class MuteEngine(FakeEngine):
 
 def run(folder: Path, engine: FakeEngine, **options: Any) -> Report:
     config = load_config(None, [], {"limit": 30, "seeds": 2, "tasks": ["persona"], **options})
-    return Run(config, make_plan(config), Store(folder), engine, SilentDisplay()).execute()
+    return Run(RunContext(config, make_plan(config), Store(folder), engine, SilentDisplay())).execute()
 
 
 def test_every_report_has_guards_of_each_task(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def trained(**figures: Any) -> list[WordingRecord]:
         ),
     ],
 )
-def test_what_crosses_its_threshold_is_said_in_words(parts: dict[str, Any], words: str) -> None:
+def test_a_figure_beyond_its_threshold_has_a_footnote(parts: dict[str, Any], words: str) -> None:
     assert words in notes_of(**parts)
 
 
@@ -165,18 +166,18 @@ def test_what_crosses_its_threshold_is_said_in_words(parts: dict[str, Any], word
         {"overlap": [OverlapRecord(of="contexts", evaluation=200, training=100, same=0, near=2)]},
     ],
 )
-def test_what_does_not_cross_it_is_not(parts: dict[str, Any]) -> None:
+def test_a_figure_within_its_threshold_has_none(parts: dict[str, Any]) -> None:
     assert notes_of(**parts) == ""
 
 
 def test_a_trained_method_below_the_base_model_is_flagged_with_its_curve() -> None:
-    said = notes_of(made=Made(gains={"mipo-random": -0.4}))
-    assert "ends below the base model" in said
-    assert "Its training: loss .677 to .242 in 30 steps; loss " in said
+    notes = notes_of(made=Made(gains={"mipo-random": -0.4}))
+    assert "ends below the base model" in notes
+    assert "Its training: loss .677 to .242 in 30 steps; loss " in notes
     assert "ends below" not in notes_of(made=Made(gains={"mipo-random": 0.1}))
 
 
-def test_a_difference_that_may_be_chance_is_said_so() -> None:
+def test_the_footnote_names_a_difference_that_may_be_chance() -> None:
     assert "ends no higher than the base model" in notes_of(made=Made(gains={"mipo-random": -0.13}))
 
 
@@ -190,7 +191,7 @@ def test_a_baseline_that_ends_below_the_base_model_is_one_footnote() -> None:
 
 
 def drifted(nats: float) -> Report:
-    """A report whose chosen responses, of -100 nats, moved by so much in training."""
+    """A report in which training moved the chosen responses, of -100 nats, by the given number of nats."""
     report = Made().report()
     point = {"step": 1, "loss": 0.5, "reward_chosen": 0.1 * nats, "logp_chosen": -100 + nats}
     lineage = {"settings": {"beta": 0.1}, "curve": [point]}
@@ -205,7 +206,7 @@ def test_chosen_responses_that_are_pushed_down_are_flagged() -> None:
 
 
 def long_and_cut(report: Report) -> Report:
-    """The trained arms twice as long as the others, a tenth of them cut, a tenth without an answer."""
+    """A report whose trained arms are twice as long, with a tenth truncated and a tenth unparsed."""
     arms = [
         a.model_copy(
             update={"n_tokens": [2 * n for n in a.n_tokens], "truncated": ["x"] * 6, "unparsed": ["y"] * 6}

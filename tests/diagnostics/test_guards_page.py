@@ -1,4 +1,4 @@
-"""How mutual information and guards look in a report."""
+"""Mutual information and guards on the pages of a report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def measured(report: Report, method: str, seed: int | None, weights: Weights, me
 
 
 def informed(report: Report) -> InformationRecord:
-    """Information on the users' task, up by two nats in training and by one as the base model sees it."""
+    """Information on the users' task: training adds two nats under the trained model, and one under the base model."""
     task = report.tasks[1]
     cells = [measured(report, "profile", None, "own", 1.0)]
     for seed in (0, 1):
@@ -51,7 +51,7 @@ def informed(report: Report) -> InformationRecord:
 
 
 def guarded() -> GuardRecord:
-    """Everything that can be wrong."""
+    """Guards with every figure beyond its threshold."""
     figures = {"responses": 36, "matched": 30, "matched_words": 12, "distinct_1": 0.2, "measured": 36}
     usual = {"empty": 0, "distinct_2": 0.6, "self_bleu": 0.3, "perplexity": 2.5}
     worse = {"empty": 2, "distinct_2": 0.3, "self_bleu": 0.5, "perplexity": 7.5}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.analysis.information import InformationBlock, rank_correlation
 from mipo_bench.reports.pages.report import report_page
@@ -40,7 +42,7 @@ def attentive(request: Request) -> str:
 
 
 class Mute(FakeGenerator):
-    """A model that tells no probabilities."""
+    """A model without probabilities."""
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise ModelError("this model tells no probabilities.")
@@ -54,7 +56,7 @@ class Broken(FakeGenerator):
 
 
 class Panicking(FakeGenerator):
-    """A model whose library fails in a way that no program expects."""
+    """A model whose native library panics."""
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         raise PanicError("rust")
@@ -74,10 +76,10 @@ class Engine(FakeEngine):
 
 def run(folder: Path, engine: FakeEngine, *settings: str, **options: Any) -> Report:
     config = load_config(None, settings, {"limit": 24, "seeds": 2, "tasks": ["persona"], **options})
-    return Run(config, make_plan(config), Store(folder), engine, SilentDisplay()).execute()
+    return Run(RunContext(config, make_plan(config), Store(folder), engine, SilentDisplay())).execute()
 
 
-def test_a_model_that_learns_to_listen_gains_information(tmp_path: Path) -> None:
+def test_training_on_the_profile_gains_information(tmp_path: Path) -> None:
     report = run(tmp_path, FakeEngine(vague, attentive))
     [block] = report.information
     assert (block.task, block.over, block.reference) == ("persona", "contexts", "profile")
@@ -89,9 +91,9 @@ def test_a_model_that_learns_to_listen_gains_information(tmp_path: Path) -> None
         assert change.ci_low > 0
         assert change.n_clusters == 8
     assert {m.train_seed for m in block.measured} == {None, 0}  # one training seed unless more are wanted
-    said = [line for line in report_page(report).conclusions if "information of responses about the user" in line]
-    assert len(said) == 2
-    assert all("rises with" in line for line in said)
+    lines = [line for line in report_page(report).conclusions if "information of responses about the user" in line]
+    assert len(lines) == 2
+    assert all("rises with" in line for line in lines)
 
 
 def test_more_training_seeds_on_request(tmp_path: Path) -> None:
@@ -113,13 +115,20 @@ def test_an_unknown_arm_is_refused() -> None:
         make_plan(config)
 
 
-def test_it_can_be_turned_off_and_then_shows_nowhere(tmp_path: Path) -> None:
+def test_it_can_be_turned_off_and_is_then_on_no_page(tmp_path: Path) -> None:
     report = run(tmp_path, FakeEngine(vague, attentive), "information.arms=[]")
     assert report.information == []
     assert "information of responses" not in to_markdown(report)
 
 
-def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Path) -> None:
+def test_a_plan_with_unknown_prompts_measures_nothing(tmp_path: Path) -> None:
+    config = load_config(None, [], {"limit": 24, "seeds": 2, "tasks": ["persona"], "recipes": []})
+    plan = replace(make_plan(config), prompts_known=False)
+    context = RunContext(config, plan, Store(tmp_path), FakeEngine(vague, attentive), SilentDisplay())
+    assert Run(context).execute().information == []
+
+
+def test_a_model_without_probabilities_is_a_note_and_the_rest_goes_on(tmp_path: Path) -> None:
     report = run(tmp_path, Engine(Mute, vague, attentive))
     assert report.information == []
     assert not report.failures
@@ -128,7 +137,7 @@ def test_a_model_without_probabilities_is_noted_and_the_rest_stands(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("kind", "error"), [(Broken, "RuntimeError"), (Panicking, "PanicError")])
-def test_a_failure_is_a_hole_and_the_rest_stands(kind: type[FakeGenerator], error: str, tmp_path: Path) -> None:
+def test_a_failure_is_recorded_and_the_rest_goes_on(kind: type[FakeGenerator], error: str, tmp_path: Path) -> None:
     report = run(tmp_path, Engine(kind, vague, attentive))
     assert [(h.stage, h.error) for h in report.failures] == [("information", error), ("guards", error)]
     assert len(report.arms) > 4
@@ -205,7 +214,7 @@ def test_the_embedded_model_knows_whose_response_it_is(tmp_path: Path) -> None:
     config = config.model_copy(update={"baselines": ("profile",), "noise_floor": False, "threads": 1})
     store = Store(tmp_path)
     engine = HFBackend(config, model_folder.embedded_folder(), resolve_placement(config), store)
-    [block] = Run(config, make_plan(config), store, engine, SilentDisplay()).execute().information
+    [block] = Run(RunContext(config, make_plan(config), store, engine, SilentDisplay())).execute().information
     assert isinstance(block, InformationRecord)
     assert block.end
     [one, *_] = block.estimates

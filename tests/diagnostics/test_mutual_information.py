@@ -1,4 +1,4 @@
-"""Mutual information: exact where everything can be enumerated, and through the stages of a run."""
+"""Mutual information: exact values by enumeration, and values from the stages of a run."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ QUARTERS = {
     "dot": {"yes": 4},
     "eve": {"yes": 1, "no": 1, "well": 2},
 }
-"""p(y | user) in quarters: the world in which everything can be counted."""
+"""p(y | user) in quarters: a world that can be enumerated."""
 USERS = tuple(QUARTERS)
 TEXTS = ("yes", "no", "well")
 TINY = -50.0
-"""A finite stand-in for log 0, so that the bounds stay finite."""
+"""Log-probability in place of log 0, so that the bounds stay finite."""
 
 
 def logp(text: str, user: str) -> float:
@@ -47,7 +47,7 @@ def logp(text: str, user: str) -> float:
 
 
 def true_information() -> float:
-    """I(user; text) with all users alike."""
+    """I(user; text) for equally frequent users."""
     p = np.array([[QUARTERS[u].get(t, 0) / 4 for t in TEXTS] for u in USERS])
     marginal = p.mean(axis=0)
     ratio = np.divide(p, marginal, out=np.ones_like(p), where=p > 0)
@@ -104,7 +104,7 @@ def test_figures_are_nested_and_survive_tiny_probabilities() -> None:
 
 
 class World:
-    """Each user asks as many times as their distribution has quarters, and gets each of its answers so often."""
+    """Each user has four items, which get each text as often as its probability has quarters."""
 
     name = "world"
     suite: Suite = "personalized"
@@ -197,7 +197,7 @@ def test_the_stages_give_the_true_value_where_everybody_is_a_contrast(store: Sto
     assert everybody.mean() == pytest.approx(expectation(4)[0], abs=1e-4)
 
 
-def test_a_second_measurement_asks_nothing(store: Store) -> None:
+def test_a_second_measurement_computes_nothing(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
@@ -271,7 +271,7 @@ def test_the_end_counts_where_the_response_ended() -> None:
     assert with_end_of_turn(Response("so", 1, 1, "length"), "<end>") == "so"
 
 
-def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> None:
+def test_items_with_an_overflow_are_not_measured(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
@@ -284,7 +284,7 @@ def test_nothing_is_measured_of_what_the_model_had_no_room_for(store: Store) -> 
     assert measured.left_out == 1
 
 
-def test_an_empty_response_tells_nothing(store: Store) -> None:
+def test_an_empty_response_has_no_information(store: Store) -> None:
     task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None

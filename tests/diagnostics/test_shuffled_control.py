@@ -1,4 +1,4 @@
-"""The shuffled-profile control: who is held against whom, and what it tells apart."""
+"""The shuffled-profile control: the choice of the other user, and the effect on generic and personalized responses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Question, Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Demonstration, Item
 from mipo_bench.reports.records.report import Report
@@ -36,10 +37,10 @@ def test_nobody_keeps_their_own_profile() -> None:
 
 
 def test_the_item_keeps_its_request_and_takes_the_other_profile() -> None:
-    told = (Demonstration("r", "w"),)
-    one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d", demonstrations=told)
-    assert one.asked_by(two) == Item("a", "p", "t", "v", "d", demonstrations=told)
-    assert in_place_of(one, two) == Item("a", "p", "s", "v", "d", demonstrations=told)
+    shown = (Demonstration("r", "w"),)
+    one, two = Item("a", "p", "t", "u", "c"), Item("b", "q", "s", "v", "d", demonstrations=shown)
+    assert one.asked_by(two) == Item("a", "p", "t", "v", "d", demonstrations=shown)
+    assert in_place_of(one, two) == Item("a", "p", "s", "v", "d", demonstrations=shown)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +72,16 @@ def report_of(tmp_path: Path, task: Letters, base: object, judge: Recorder | Non
     engine = FakeEngine(base, base)  # type: ignore[arg-type]
     plan = plan_of(config, task)
     judges = {task.name: AssignedJudge(judge, "model")} if judge else {}
-    return Run(config, plan, Store(tmp_path / "store"), engine, SilentDisplay(), judges).execute()
+    return Run(RunContext(config, plan, Store(tmp_path / "store"), engine, SilentDisplay()), judges).execute()
 
 
 def wish(request: Request) -> str:
-    """Follows the profile where it is shown, and says nothing of use without it."""
+    """A model that follows the profile where it is shown, and gives a useless response without it."""
     return f"word {request.prompt.partition('Wants ')[2][:1]}" if "Wants" in request.prompt else "-"
 
 
 def flatter(request: Request) -> str:
-    """Says all letters to everybody without a profile: of use to each user, and to each other user as much."""
+    """A model that responds with all letters without a profile: equally useful to every user."""
     return "x" if "Wants" in request.prompt else "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -98,7 +99,7 @@ def test_generic_quality_survives_the_shuffle_and_personalization_does_not(tmp_p
 
 
 def letter_rule(question: Question) -> float:
-    """Judges by the profile in the question, which is another user's under the control."""
+    """A judge that reads the profile in the question, which is another user's under the control."""
     letter = str(question.item.context).partition("Wants ")[2][:1]
     first, second = (f" {letter}" in text or len(text) == 26 for text in (question.first, str(question.second)))
     return 0.5 if first == second else float(first > second)
@@ -108,7 +109,7 @@ def test_a_rule_scored_task_has_its_control_by_default(tmp_path: Path) -> None:
     config = load_config(None, [], {"tasks": ["persona"], "recipes": [], "limit": 12})
     engine = FakeEngine(lambda r: r.prompt, lambda r: r.prompt)
     plan = make_plan(config)
-    run = Run(config, plan, Store(tmp_path), engine, SilentDisplay())
+    run = Run(RunContext(config, plan, Store(tmp_path), engine, SilentDisplay()))
     report = run.execute()
     asked = engine.base_generator.asked
     assert {c.method for c in report.controls} == {"few-shot", "no-context", "profile-instruction"}
@@ -122,5 +123,5 @@ def test_a_rule_scored_task_has_its_control_by_default(tmp_path: Path) -> None:
 
 def test_tasks_without_users_have_no_control(tmp_path: Path) -> None:
     config = load_config(None, [], {"tasks": ["facts", "arithmetic"], "recipes": [], "limit": 4})
-    run = Run(config, make_plan(config), Store(tmp_path), FakeEngine(plain, plain), SilentDisplay())
+    run = Run(RunContext(config, make_plan(config), Store(tmp_path), FakeEngine(plain, plain), SilentDisplay()))
     assert not run.execute().controls

@@ -1,4 +1,4 @@
-"""Content keys and reuse: everything that can change an answer is in its key."""
+"""Content keys and reuse of answers: the key of an answer contains everything that can change it."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def requests(n: int) -> list[Request]:
     return [replace(REQUEST, prompt=f"p{i}", options=()) for i in range(n)]
 
 
-def test_answers_come_in_order_and_equal_requests_are_asked_once(tmp_path: Path) -> None:
+def test_answers_come_in_order_and_equal_requests_are_computed_once(tmp_path: Path) -> None:
     generator, asked = FakeGenerator("g", echo), requests(10)
     found = answer(generator, [*asked, *reversed(asked)], Store(tmp_path), Stage("s", "responses"))
     assert [r.text for r in found] == [echo(r) for r in (*asked, *reversed(asked))]
     assert len(generator.asked) == 10
 
 
-def test_only_what_the_store_lacks_is_asked_and_stored_answers_stand(tmp_path: Path) -> None:
+def test_only_answers_that_the_store_lacks_are_computed(tmp_path: Path) -> None:
     store, generator, asked = Store(tmp_path), FakeGenerator("g", echo), requests(8)
     store.put_responses([(response_key(generator, asked[0]), Response("old", 1, 1, "stop"))])
     stage = Stage("s", "responses")
@@ -81,7 +81,7 @@ def test_only_what_the_store_lacks_is_asked_and_stored_answers_stand(tmp_path: P
 
 
 def test_answers_are_stored_as_they_come(tmp_path: Path) -> None:
-    """Whatever ends the process loses at most the answers since the last transaction."""
+    """The end of the process loses at most the answers since the last transaction."""
     store, asked, answered = Store(tmp_path), requests(2 * FLUSH + 3), 0
 
     def fails_near_the_end(request: Request) -> str:
@@ -97,7 +97,7 @@ def test_answers_are_stored_as_they_come(tmp_path: Path) -> None:
     assert len(store.responses([response_key(generator, r) for r in asked])) == 2 * FLUSH
 
 
-def test_likelihoods_come_in_order_and_are_asked_once(tmp_path: Path) -> None:
+def test_likelihoods_come_in_order_and_are_computed_once(tmp_path: Path) -> None:
     store, generator = Store(tmp_path), FakeGenerator("g", echo)
     asked = [LikelihoodRequest("one two", ("two", "three")), LikelihoodRequest("x", ("three",))]
     found = likelihoods(generator, asked, store, Stage("s", "prompts"))
@@ -108,7 +108,7 @@ def test_likelihoods_come_in_order_and_are_asked_once(tmp_path: Path) -> None:
     assert likelihood_key(generator, "a", "b") != likelihood_key(generator, "ab", "")
 
 
-def test_pairs_are_what_was_sampled_under_the_right_prompts() -> None:
+def test_pairs_are_sampled_under_their_own_prompts() -> None:
     task, generator = PLUGINS.tasks["persona"], FakeGenerator("g", echo)
     items = task.items("train")[:6]
     source = PairSource(task, items, PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-missing"], Decoding(8, 1.0), 0)

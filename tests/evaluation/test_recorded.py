@@ -1,4 +1,4 @@
-"""A failed part is recorded and the rest goes on; what ends the run passes."""
+"""`recorded`: an error is recorded and the code after the block runs; errors that end the run pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_any_other_error_is_recorded_and_the_code_after_the_block_runs(error: Ba
 
 
 @pytest.mark.parametrize("error", [DataError("no file"), KeyboardInterrupt()])
-def test_what_the_user_must_repair_and_ctrl_c_pass(error: BaseException) -> None:
+def test_user_errors_and_ctrl_c_pass(error: BaseException) -> None:
     found: list[BaseException] = []
     with pytest.raises(type(error)), recorded(found.append):
         raise error

@@ -1,4 +1,4 @@
-"""A scorer's hash follows its code, wherever in a plugin that stands, and nothing else."""
+"""The hash of a scorer depends on its code, in every module of the plugin, and on nothing else."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_module_without_code_has_none(nothing: str) -> None:
 
 
 def test_the_text_is_the_same_on_every_python() -> None:
-    """The right value is written out, since another version of Python cannot be asked here."""
+    """The test has only one version of Python, so the expected value is written out."""
     assert code_of("def f(x: int = 1) -> str:\n    return f'{x!r}'\n") == (
         "Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='x',annotation=Name(id='int',))]"
         "defaults=[Constant(value=1,)])body=[Return(value=JoinedStr(values=[FormattedValue(value=Name(id='x',)"

@@ -1,4 +1,4 @@
-"""Baselines that ask more than once, or against a contrast prompt: what is asked, kept, chosen and scored."""
+"""Baselines with several steps or a contrast prompt: their requests, their stored answers and their choices."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_default_set_is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("task", ["persona", "arithmetic", "facts"])
-def test_every_baseline_runs_and_a_second_run_asks_nothing(tmp_path: Path, task: str) -> None:
+def test_every_baseline_runs_and_a_second_run_generates_nothing(tmp_path: Path, task: str) -> None:
     world = World(tmp_path, FakeEngine(guess, settle))
     config = settings(tasks=[task], baselines=["all"], recipes=[])
     first = world.run(config)
@@ -72,7 +72,7 @@ def test_every_baseline_runs_and_a_second_run_asks_nothing(tmp_path: Path, task:
 
 
 @pytest.mark.parametrize("name", sorted(STEPPED))
-def test_the_steps_show_the_context_and_what_was_said_before(tmp_path: Path, name: str) -> None:
+def test_the_steps_show_the_context_and_the_earlier_responses(tmp_path: Path, name: str) -> None:
     baseline = STEPPED[name]
     generator = FakeGenerator("g", lambda r: f"said-{sum(map(ord, r.prompt)) % 9973}")
     plan = plan_of("persona")
@@ -85,10 +85,10 @@ def test_the_steps_show_the_context_and_what_was_said_before(tmp_path: Path, nam
     by_step = [generator.asked[n : n + len(plan.items)] for n in range(0, len(generator.asked), len(plan.items))]
     shown = getattr(baseline, "context_steps", baseline.steps)
     for step, requests in enumerate(by_step):
-        said = {f"said-{sum(map(ord, r.prompt)) % 9973}" for r in by_step[step - 1]} if step else set()
+        earlier = {f"said-{sum(map(ord, r.prompt)) % 9973}" for r in by_step[step - 1]} if step else set()
         for item, request in zip(reversed(plan.items), requests, strict=True):
             assert (str(item.context) in request.prompt) == (step < shown)
-            assert not step or any(text in request.prompt for text in said)
+            assert not step or any(text in request.prompt for text in earlier)
     assert {r.text for r in responses.values()} == {f"said-{sum(map(ord, r.prompt)) % 9973}" for r in by_step[-1]}
     assert all(item.prompt in done.requests[item.id].prompt for item in plan.items)
 
@@ -170,7 +170,7 @@ def test_a_contrast_that_panics_is_a_counted_row(tmp_path: Path) -> None:
     assert done.failed == {plan.items[0].id: "prompt: PanicError: rust"}
 
 
-def test_an_item_that_has_no_room_stays_at_its_step(tmp_path: Path) -> None:
+def test_an_item_with_an_overflow_stays_at_its_step(tmp_path: Path) -> None:
     plan = plan_of("arithmetic")
     long = FakeGenerator("g", lambda r: "word " * 500 if r.prompt.count("<user>") == 1 else "Answer: 1", window=2000)
     done, responses = ask(SelfRefine(), plan, long, tmp_path)
@@ -195,7 +195,7 @@ def test_cad_decodes_against_the_same_item_without_context(tmp_path: Path) -> No
 
 
 def test_best_of_n_takes_the_sample_that_the_context_explains(tmp_path: Path) -> None:
-    """The fake finds words of the prompt likely: a sample that repeats the profile gains most from it."""
+    """The fake model gives words of the prompt a high probability, so a sample that repeats the profile gains most."""
     plan = plan_of("persona")
 
     def sample(request: Request) -> str:
@@ -215,8 +215,8 @@ def test_best_of_n_takes_the_sample_that_the_context_explains(tmp_path: Path) ->
         assert done.requests[item.id].decoding.temperature == 1.0
 
 
-def test_best_of_n_never_prefers_silence(tmp_path: Path) -> None:
-    """An empty sample differs by 0 nats; one that the profile makes less likely differs by less."""
+def test_best_of_n_never_prefers_an_empty_sample(tmp_path: Path) -> None:
+    """An empty sample gains 0 nats; a sample that the profile makes less likely gains less than 0."""
     plan = plan_of("persona")
     worse = FakeGenerator("g", lambda r: "" if r.seed % 2 else "word")
     _, responses = ask(CONTRASTED["best-of-n"], plan, worse, tmp_path, RunConfig(best_of_n=BestOfNConfig(samples=16)))
@@ -238,7 +238,7 @@ class Table(FakeGenerator):
 
 
 def test_domain_pmi_on_numbers_made_by_hand(tmp_path: Path) -> None:
-    """Likeliest is the first option; the second gains most from the question: -2 + 4 = 2 nats."""
+    """The first option is the most likely; the second gains most from the question: -2 + 4 = 2 nats."""
     plan, generator = plan_of("facts"), Table("g", lambda r: "never asked")
     done, responses = ask(CONTRASTED["domain-pmi"], plan, generator, tmp_path)
     assert generator.asked == []
@@ -266,7 +266,7 @@ def test_a_reference_asks_once(tmp_path: Path) -> None:
             make_plan(load_config(None, [], {"tasks": ["persona"], "reference": {"persona": name}}))
 
 
-def test_what_a_baseline_says_of_itself_is_checked() -> None:
+def test_the_attributes_of_a_baseline_are_checked() -> None:
     class Odd(RephraseAndRespond):
         steps = 0
         contrast_use = "guessing"
@@ -291,8 +291,8 @@ def test_a_model_that_cannot_be_asked_fails_the_arm(tmp_path: Path) -> None:
         ("best-of-n", "7b854db507cfee6cfd0706fa1b7d70cd2ce2274c5833636008ee6b5cec00030b"),
     ],
 )
-def test_stored_answers_are_found_again_whatever_the_settings_are_called(tmp_path: Path, name: str, key: str) -> None:
-    """The keys are those that were written when the settings were called `asking.*`."""
+def test_stored_answers_keep_their_keys_when_settings_are_renamed(tmp_path: Path, name: str, key: str) -> None:
+    """The expected keys are from the time when the settings were named `asking.*`."""
     plan = plan_of("persona", items=(Item("a", "Why?", "t", context="likes facts"),))
     config = RunConfig(cad=CadConfig(weight=0.25), best_of_n=BestOfNConfig(samples=3, temperature=0.8, top_p=0.7))
     done, _ = ask(CONTRASTED[name], plan, FakeGenerator("g", lambda r: f"a{r.seed % 7}"), tmp_path, config)

@@ -19,6 +19,7 @@ from mipo_bench.harness.history.rescore import StoredResponses, rescored
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.types import Response
@@ -50,7 +51,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
     with closing(Store(PLACES.store)) as store:
         for name, answer in (("a", guess), ("b", knowing)):
             engine = FakeEngine(answer, settle, model_digest=name)
-            started = Run(config, make_plan(config), store, engine, SilentDisplay())
+            started = Run(RunContext(config, make_plan(config), store, engine, SilentDisplay()))
             report = seal(started.execute())
             keys = [done.keys for done in started.evaluated]
             store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
@@ -70,7 +71,7 @@ def test_an_included_task_is_rescored_only_when_its_file_is_named(
     )
     config = settings(tasks=["mine"], include=[file], recipes=[])
     with closing(Store(PLACES.store)) as store:
-        started = Run(config, make_plan(config), store, FakeEngine(guess, settle), SilentDisplay())
+        started = Run(RunContext(config, make_plan(config), store, FakeEngine(guess, settle), SilentDisplay()))
         report = seal(started.execute())
         store.put_run(StoredRun(report.digest, report.created, to_json(report), [e.keys for e in started.evaluated]))
     assert report.config["include"][0]["name"] == "mine.py"

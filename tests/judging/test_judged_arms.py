@@ -21,6 +21,7 @@ from mipo_bench.harness.judging.bench import JudgedPair, TaskJudge, verdict_by_r
 from mipo_bench.harness.judging.judges import RuleJudge
 from mipo_bench.harness.protocols import Question, Request, Verdict
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item
 from mipo_bench.reports.render.markdown import to_markdown
@@ -136,14 +137,8 @@ def test_without_a_reference_no_arm_can_be_judged(court: Court) -> None:
     plan = plan_of(config, court.task)
     plan = replace(plan, arms=tuple(a for a in plan.arms if a.aa_twin or a.baseline != "profile"))
     judge, _ = scripted(longer_wins)
-    run = Run(
-        config,
-        plan,
-        court.store,
-        FakeEngine(words, follows),
-        SilentDisplay(),
-        {"letters": AssignedJudge(judge, "model")},
-    )
+    context = RunContext(config, plan, court.store, FakeEngine(words, follows), SilentDisplay())
+    run = Run(context, {"letters": AssignedJudge(judge, "model")})
     report = run.execute()
     assert not report.arms
     assert {h.stage for h in report.failures} == {"judging"}

@@ -18,6 +18,7 @@ from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.task_data import EVERY, folders, on_data
 from mipo_bench.harness.run.preflight import can_start, examine
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Task
 from mipo_bench.reports.pages.report import report_page
@@ -90,7 +91,7 @@ def test_a_task_that_reads_data_but_takes_no_folder_is_a_broken_plugin() -> None
 def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> None:
     config = settings("gsm8k", "prism", recipes=[])
     engine = FakeEngine(lambda _: "#### 30", lambda _: "")
-    report = seal(Run(config, make_plan(config), Store(tmp_path), engine, SilentDisplay()).execute())
+    report = seal(Run(RunContext(config, make_plan(config), Store(tmp_path), engine, SilentDisplay())).execute())
     data = report.tasks[0].data or {}
     assert data["dataset"] == "openai/gsm8k"
     assert data["left out: training items with an evaluation prompt"] == 1

@@ -1,4 +1,4 @@
-"""Parts that fail: each is recorded, counted and shown, and the rest of the run completes."""
+"""Failures of parts of a run: each is recorded, counted and shown, and the rest of the run completes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.session import exit_code
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, Message, Response, Score, Split
 from mipo_bench.reports.records.report import Report
@@ -47,7 +48,7 @@ def run(
     config = load_config(None, [], {"suite": "math", "limit": 8, "seeds": 2, "baselines": ["plain"]})
     with closing(Store(folder)) as store:
         plan, shown = change(make_plan(config)), display or SilentDisplay()
-        return Run(config, plan, store, engine or FakeEngine(guess, guess), shown).execute()
+        return Run(RunContext(config, plan, store, engine or FakeEngine(guess, guess), shown)).execute()
 
 
 def with_task(task: Any) -> Callable[[Plan], Plan]:
@@ -108,7 +109,7 @@ def test_ctrl_c_inside_a_scorer_stops_the_run(tmp_path: Path) -> None:
 
 
 class Fussy(Plain):
-    """Fails on one evaluation item; `answer` says how."""
+    """Fails on one evaluation item: the result of `answer` is its prompt."""
 
     def __init__(self, answer: Callable[[], Any]) -> None:
         self.answer = answer
@@ -143,7 +144,7 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
 
     display = SilentDisplay()
     report = run(tmp_path, change=change, display=display)
-    assert not any("all at once failed" in line for line in display.lines)
+    assert not any("joint stream failed" in line for line in display.lines)
     assert {(h.method, h.train_seed, h.stage, h.error) for h in report.failures} == {
         ("mipo-random", seed, "pairs", type(error).__name__) for seed in (0, 1)
     }
@@ -159,7 +160,9 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
         ({"context": "a\ud800"}, "half a character"),
     ],
 )
-def test_items_that_no_report_can_hold_are_refused_before_anything_runs(change: dict[str, str], reason: str) -> None:
+def test_items_that_do_not_fit_into_a_report_are_refused_before_anything_runs(
+    change: dict[str, str], reason: str
+) -> None:
     class Broken(Arithmetic):
         def items(self, split: Split) -> tuple[Item, ...]:
             first, *rest = super().items(split)
@@ -232,7 +235,7 @@ def test_keys_reach_neither_report_nor_store(tmp_path: Path, monkeypatch: pytest
         "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
     ],
 )
-def test_what_has_the_shape_of_a_key_is_redacted(text: str) -> None:
+def test_texts_in_the_form_of_a_key_are_redacted(text: str) -> None:
     assert "[key]" in redact(text)
     assert redact(redact(text)) == redact(text)
 

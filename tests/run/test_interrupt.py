@@ -1,4 +1,4 @@
-"""The second Ctrl-C ends a process wherever it is."""
+"""The second Ctrl-C ends a process also inside a long native call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_inside_a_long_call() -> None:
             time.sleep(0.5)  # the line comes just before the call
             process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=1)  # Python cannot see the first one in there
+                process.wait(timeout=1)  # Python handles no signal inside the call
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 130
         finally:

@@ -1,4 +1,4 @@
-"""`mipo-bench doctor`: what it looks at, and that its exit code says whether the run can start."""
+"""`mipo-bench doctor`: its checks, and its exit code, which is 0 where the run can start."""
 
 from __future__ import annotations
 
@@ -87,26 +87,26 @@ def test_judged_tasks_need_a_judge_that_can_be_reached(tmp_path: Path) -> None:
         return [f for f in found if f.what == "judge"]
 
     assert [(f.state, f.text) for f in judge()] == [("ok", "persona-judged: judged by rules, pairwise")]
-    lost = judge(judge={"name": "openai:judge@http://127.0.0.1:1/v1"})
-    assert [f.state for f in lost] == ["fail"]
-    assert "cannot be reached" in lost[0].text
+    unreachable = judge(judge={"name": "openai:judge@http://127.0.0.1:1/v1"})
+    assert [f.state for f in unreachable] == ["fail"]
+    assert "cannot be reached" in unreachable[0].text
 
 
-def test_a_server_is_looked_for_and_no_model_is_loaded(tmp_path: Path) -> None:
+def test_a_server_is_checked_without_loading_a_model(tmp_path: Path) -> None:
     with scripted(lambda *_: Reply(500)) as server:
         served = {"backend": "openai", "model": "m", "backend_args": {"base_url": server.url}, "tasks": ("arithmetic",)}
         found = findings(tmp_path, **served)
     assert can_start(found)
     assert "device" not in {f.what for f in found}
-    assert [f.text for f in found if f.what == "model"] == ["backend openai for m: what can be checked is there"]
-    gone = findings(tmp_path, **served)
-    assert failed(gone)[0].text.startswith(f"the server {server.url} cannot be reached")
+    assert [f.text for f in found if f.what == "model"] == ["backend openai for m: its checks pass"]
+    stopped = findings(tmp_path, **served)
+    assert failed(stopped)[0].text.startswith(f"the server {server.url} cannot be reached")
 
 
 def test_a_file_of_responses_is_read(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     file.write_text('{"item_id": "eval-0000", "arm": "plain", "response": "3"}\n')
     found = findings(tmp_path, model=str(file), tasks=("arithmetic",))
-    assert [f.text for f in found if f.what == "model"] == [f"{file} holds 1 arms; no model is loaded"]
+    assert [f.text for f in found if f.what == "model"] == [f"{file} has responses of 1 arms; the run loads no model"]
     file.write_text("{")
     assert failed(findings(tmp_path, model=str(file)))[0].text.startswith(f"{file}, line 1: not valid JSON")

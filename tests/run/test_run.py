@@ -1,4 +1,4 @@
-"""The stages of a run on fake models: what is asked, reused, recorded and left out."""
+"""The stages of a run on fake models: requests, reuse of stored responses, failures and the report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mipo_bench.harness.errors import ModelError, StorageError
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
@@ -43,7 +44,7 @@ def test_every_planned_arm_is_scored(world: World) -> None:
     assert len(report.checkpoints) == 8
 
 
-def test_a_second_run_asks_and_changes_nothing(world: World) -> None:
+def test_a_second_run_generates_and_changes_nothing(world: World) -> None:
     first = world.run()
     asked = len(world.engine.base_generator.asked)
     second = world.run()
@@ -77,11 +78,11 @@ def test_rejected_responses_of_other_prompts_are_generated_once(world: World) ->
 def test_no_evaluation_item_is_trained_on(world: World) -> None:
     world.run()
     for plan in make_plan(settings()).tasks:
-        held = {i.id for i in plan.items}
+        evaluated = {i.id for i in plan.items}
         sets = [data for name, data in world.engine.trainings if plan.task.name in name]
         trained = {p.item_id for data in sets if isinstance(data, PairSet) for p in data.pairs}
         assert trained
-        assert not trained & held
+        assert not trained & evaluated
 
 
 def test_identical_pairs_are_discarded_and_counted(tmp_path: Path) -> None:
@@ -94,14 +95,14 @@ def test_identical_pairs_are_discarded_and_counted(tmp_path: Path) -> None:
     assert sum(p["discarded"].get("identical", 0) for p in lineages) > 0
 
 
-def test_a_model_that_always_says_the_same_cannot_be_trained(tmp_path: Path) -> None:
+def test_a_model_with_one_response_for_all_prompts_cannot_be_trained(tmp_path: Path) -> None:
     report = World(tmp_path, FakeEngine(settle, settle)).run(settings(suite="math"))
     assert {(h.stage, h.error) for h in report.failures} == {("pairs", "PairsError")}
     assert "identical" in report.failures[0].message
     assert [c.warnings[0].code for c in report.comparisons if c.family == "primary"] == ["untestable"]
 
 
-def test_a_failed_training_is_a_hole_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_failed_training_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
     engine = FakeEngine(guess, settle, fail={("facts", "mipo-random", 0), ("facts", "mipo-random", 1)})
     engine.fail.add(("persona", "mipo-missing", 1))
     report = World(tmp_path, engine).run()
@@ -113,8 +114,8 @@ def test_a_failed_training_is_a_hole_and_the_rest_goes_on(tmp_path: Path) -> Non
     primary = {(c.task, c.method): c for c in report.comparisons if c.family == "primary"}
     assert primary["facts", "mipo-random"].delta is None
     assert primary["facts", "mipo-random"].p_adjusted is None
-    lost = {w.code for w in primary["persona", "mipo-missing"].warnings}
-    assert "missing_seeds" in lost
+    codes = {w.code for w in primary["persona", "mipo-missing"].warnings}
+    assert "missing_seeds" in codes
     done = primary["arithmetic", "mipo-random"]
     assert done.p_value is not None
     assert done.p_adjusted is not None
@@ -161,14 +162,14 @@ def test_the_report_names_where_it_comes_from(world: World) -> None:
     assert len(task.items) == len(task.prompt_hashes) == len(task.target_hashes) == 12
 
 
-def test_an_arm_whose_prompts_do_not_fit_is_a_hole_unless_it_is_allowed(tmp_path: Path) -> None:
-    """A prompt is never cut; what has no room is counted, and above a share the arm's figure would mean nothing."""
+def test_an_arm_with_too_many_overflows_is_a_failure_unless_they_are_allowed(tmp_path: Path) -> None:
+    """Prompts are never truncated. An overflow is a counted failure; an arm with too many has no meaningful score."""
     world = World(tmp_path, FakeEngine(guess, settle, window=600))
     options = {"tasks": ("persona",), "recipes": ()}
     strict = world.run(settings(**options))
-    long = {lost.method: lost.message for lost in strict.failures}
-    assert "few-shot" in long
-    assert "6 of 12 prompts" in long["few-shot"]
+    messages = {failure.method: failure.message for failure in strict.failures}
+    assert "few-shot" in messages
+    assert "6 of 12 prompts" in messages["few-shot"]
     lax = world.run(settings(**options, overflow=1.0))
     arm = next(a for a in lax.arms if a.method == "few-shot")
     assert not lax.failures
@@ -183,8 +184,8 @@ class BrokenCheckpoints(FakeEngine):
         def broken(request: Request) -> str:
             raise ModelError("cannot load the model")
 
-        found = super().trained(arm, pairs, on_step)
-        return replace(found, generator=FakeGenerator(found.digest, broken))
+        trained = super().trained(arm, pairs, on_step)
+        return replace(trained, generator=FakeGenerator(trained.digest, broken))
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None
     assert [a.method for a in report.arms if a.recipe] == []
 
 
-def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
+def test_the_base_model_answers_all_prompting_arms_in_one_stream(world: World) -> None:
     report = world.run(settings(recipes=[]))
     first, *rest = world.display.stages
     assert (first.name, first.done) == ("prompting arms and pairs of all tasks", 12 * len(report.arms))
@@ -203,8 +204,8 @@ def test_the_base_model_is_asked_in_one_stream(world: World) -> None:
     assert not any(stage.computed_anything for stage in rest if stage.unit == "responses")
 
 
-def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: Path) -> None:
-    """The first training is held by another process until the run waits for it, so that all others come before it."""
+def test_arms_that_another_process_has_claimed_come_last_and_change_nothing(tmp_path: Path) -> None:
+    """Another process claims the first training until the run waits for it, so that all others come first."""
     undisturbed = World(tmp_path / "quiet")
     quiet = undisturbed.run()
     world = World(tmp_path / "shared")
@@ -216,7 +217,7 @@ def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: 
             other.claims.leave()
 
     class Second(Claims):
-        """Comes a moment later than the other process to the trained arms, which are claimed one at a time."""
+        """Claims of a process that is a moment later than the other one at the trained arms."""
 
         late = False
 
@@ -230,12 +231,12 @@ def test_arms_that_another_process_holds_come_last_and_change_nothing(tmp_path: 
     world.display = Watcher()
     report = world.run()
     waiting = [line for line in world.display.lines if "waiting" in line]
-    assert waiting == [f"waiting for what others compute on this store (process {os.getpid()})"]
+    assert waiting == [f"waiting for arms that other processes compute (process {os.getpid()})"]
     assert world.engine.trainings[-1][0] == undisturbed.engine.trainings[0][0]
     assert report.model_dump(exclude={"created"}) == quiet.model_dump(exclude={"created"})
 
 
-def test_both_sides_of_all_pairs_are_asked_in_the_same_stream(world: World) -> None:
+def test_both_sides_of_all_pairs_are_in_the_same_stream(world: World) -> None:
     report = world.run()
     prompted = sum(a.recipe is None for a in report.arms)
     recipes, seeds, training_items = 4, 2, 24
@@ -247,7 +248,7 @@ def test_a_response_that_is_damaged_before_it_is_scored_is_one_message(tmp_path:
     engine = FakeEngine(guess, settle)
     with closing(Store(tmp_path)) as store:
         config = settings()
-        run = Run(config, make_plan(config), store, engine, SilentDisplay())
+        run = Run(RunContext(config, make_plan(config), store, engine, SilentDisplay()))
         run.execute()
         key = next(iter(run.evaluated[0].keys.values()))
         store.database.execute("DELETE FROM responses WHERE key = ?", (key,))

@@ -33,6 +33,7 @@ from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.launch import Processes
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.session import compute_report, write
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -132,7 +133,8 @@ def run_once(folder: Path, processes: Processes, mark: Mark, seeds: int = 2) -> 
     try:
         with ctrl_c_stops(), closing(open_for_run(config.store)) as store:
             marked: Any = MarkedStore(store, mark)
-            report = compute_report(Run(config, plan, marked, StoringEngine(store, mark), SilentDisplay()), processes)
+            context = RunContext(config, plan, marked, StoringEngine(store, mark), SilentDisplay())
+            report = compute_report(Run(context), processes)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if report is not None:

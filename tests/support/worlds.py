@@ -17,6 +17,7 @@ from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.protocols import Arm, Judge, Request
 from mipo_bench.harness.run.run import Run
+from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Decoding
 from mipo_bench.reports.records.report import Report
@@ -52,7 +53,7 @@ class World:
     def run(self, config: RunConfig | None = None, change: Callable[[Plan], Plan] = lambda p: p) -> Report:
         config = config or settings()
         plan = change(make_plan(config))
-        return Run(config, plan, self.store, self.engine, self.display).execute()
+        return Run(RunContext(config, plan, self.store, self.engine, self.display)).execute()
 
 
 def words(request: Request) -> str:
@@ -91,6 +92,6 @@ class Court:
         assigned = AssignedJudge(judge, kind)  # type: ignore[arg-type]
         plan = plan_of(config, self.task)
         engine = FakeEngine(words, follows)
-        run = Run(config, plan, self.store, engine, self.display, {self.task.name: assigned})
+        run = Run(RunContext(config, plan, self.store, engine, self.display), {self.task.name: assigned})
         self.jury = run.judged_arms
         return run.execute()

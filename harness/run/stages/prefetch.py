@@ -1,7 +1,7 @@
-"""What is sure to be asked of the base model, asked in one stream before the arms that need it.
+"""Prefetch: the base model answers all requests that are known from the start in one stream, before the first arm.
 
-Arms of a few hundred short prompts would each end with half-empty batches; together they keep the slots full. An answer
-depends on its own request alone, so nothing changes but the time: each arm finds its answers in the store.
+Arms of a few hundred short prompts would each end with half-empty batches; one stream keeps the batches full. A
+response depends on its own request alone, so only the time changes: each arm finds its responses in the store.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mipo_bench.harness.training.pairs import PairSource, pair_requests
 from mipo_bench.harness.types import ContrastedBaseline, SteppedBaseline
 
 CHUNK = 8192
-"""Requests that are held in memory at once."""
+"""Requests in memory at one time."""
 
 
 def prefetch_answers(requests: Iterable[Request], generator: Generator, store: Store, meter: Meter) -> None:
-    """Answer everything into the store. Gives up where a request fails: its arm asks again, and says what is wrong."""
+    """Answer all requests and store the responses. Stops at a failed request: its arm repeats it and reports it."""
     stream = iter(requests)
     while chunk := list(islice(stream, CHUNK)):
         if any(response.failed for response in answer(generator, chunk, store, meter)):
@@ -33,28 +33,28 @@ def prefetch_answers(requests: Iterable[Request], generator: Generator, store: S
 
 
 def prompting_requests(plan: Plan, model: AnsweringModel) -> Iterator[Request]:
-    """What the prompting arms of all tasks ask of the base model; an arm that cannot be asked is left to itself."""
+    """The requests of the prompting arms of all tasks. An arm whose prompts fail is left out: it reports the error."""
     for task in plan.tasks:
         for arm in plan.arms_of(task.task.name, trained=False):
             baseline = plan.baselines[arm.baseline]
             if isinstance(baseline, SteppedBaseline | ContrastedBaseline):
-                continue  # what it asks depends on answers, or is not what its messages say
-            asked: Iterable[Request] = ()
+                continue  # its requests depend on earlier responses or on a contrast prompt
+            requests: Iterable[Request] = ()
             with recorded(_left_to_its_arm):
-                asked = render_arm(task, baseline, arm, model).requests.values()
-            yield from asked
+                requests = render_arm(task, baseline, arm, model).requests.values()
+            yield from requests
 
 
 def pair_requests_of(sources: Iterable[PairSource], generator: Generator) -> Iterator[Request]:
-    """What the preference pairs of all trainings ask of the base model; what cannot be paired is left to its arm."""
+    """The requests of all preference pairs. A training whose pairs fail is left out: its arm reports the error."""
     for source in sources:
         if objective_of(source.recipe) == "grpo":
-            continue  # its responses come from the model in training
-        asked: Iterable[Request] = ()
+            continue  # GRPO samples from the model in training
+        requests: Iterable[Request] = ()
         with recorded(_left_to_its_arm):
-            asked = list(pair_requests(source, generator))
-        yield from asked
+            requests = list(pair_requests(source, generator))
+        yield from requests
 
 
 def _left_to_its_arm(error: BaseException) -> None:
-    """Record nothing here: the arm meets the same error, and its row of the report names it."""
+    """Record nothing: the arm itself meets the same error and reports it."""

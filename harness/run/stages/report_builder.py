@@ -1,0 +1,153 @@
+"""The report of a run: scores, comparisons, notes and measurements from the responses that the stages stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mipo_bench.harness.core.git import git_state
+from mipo_bench.harness.core.provenance import hardware, package_versions
+from mipo_bench.harness.diagnostics.guards import GuardResult, Guards
+from mipo_bench.harness.diagnostics.information import InformationResult, InformationStage
+from mipo_bench.harness.diagnostics.shuffled_control import shuffled_profile_scores
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
+from mipo_bench.harness.evaluation.scoring import describe_task, score_arm, stored_responses
+from mipo_bench.harness.judging.judged_arms import JudgedArms
+from mipo_bench.harness.planning.plan import Plan
+from mipo_bench.harness.plugins.optional import is_trained_baseline
+from mipo_bench.harness.run.stages.context import RunContext
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
+from mipo_bench.reports.analysis.shuffled_control import controls
+from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
+from mipo_bench.reports.records.report import (
+    ArmRecord,
+    CheckpointRecord,
+    ComparisonRecord,
+    FailureRecord,
+    ModelRecord,
+    Provenance,
+    Report,
+    TaskRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResults:
+    """The results of the stages before the report. `arms`, `checkpoints` and `failures` are in the report's order."""
+
+    arms: Sequence[ArmAnswers]
+    checkpoints: Sequence[CheckpointRecord]
+    failures: Sequence[FailureRecord]
+    first_pairs: Mapping[tuple[str, str], PairSet]
+    """(task, recipe) -> the preference pairs of the lowest training seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBuilder:
+    """Builds the report of a run. It generates no response, so a changed scorer costs no generation."""
+
+    context: RunContext
+    judged_arms: JudgedArms
+    results: RunResults
+
+    def build(self) -> Report:
+        """Score the arms, compare them and measure. Raises UserError where the store or the model cannot be used."""
+        context, results = self.context, self.results
+        arms = [self.judged_arms.score(answers.arm, self._without_judge(answers)) for answers in results.arms]
+        tasks = [self.judged_arms.with_judge_hash(task) for task in self._tasks()]
+        declared = _comparison_plan(context)
+        information, guards = self._measure(tasks, arms)
+        return Report(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=context.config.model_dump(mode="json", exclude={"store", "out"}),
+            config_hash=context.config.result_hash(),
+            provenance=_provenance(context),
+            model=_model(context),
+            average=context.config.average,
+            alpha=context.config.alpha,
+            tasks=tasks,
+            arms=arms,
+            checkpoints=list(results.checkpoints),
+            estimates=estimates(tasks, arms, declared),
+            comparisons=self._comparisons(tasks, arms, declared),
+            failures=[*results.failures, *information.failures, *guards.failures],
+            notes=[*self._notes(), *information.notes],
+            information=information.records,
+            guards=guards.records,
+            judges=self.judged_arms.records(tasks, arms),
+            controls=controls(tasks, shuffled_profile_scores(results.arms, arms, self.judged_arms), declared),
+        )
+
+    def measure(self) -> None:
+        """Compute the measurements alone, whose likelihoods stay in the store. They need no judge."""
+        self._measure(self._tasks(), [self._without_judge(answers) for answers in self.results.arms])
+
+    def _tasks(self) -> list[TaskRecord]:
+        return [describe_task(task.task, task.reference, task.items) for task in self.context.plan.tasks]
+
+    def _without_judge(self, answers: ArmAnswers) -> ArmRecord:
+        """The scores of one arm by the task's scorer alone."""
+        return score_arm(answers.task.task, answers.task.items, stored_responses(answers, self.context.store))
+
+    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[InformationResult, GuardResult]:
+        """Mutual information and guards, which ask the models for likelihoods."""
+        context, results = self.context, self.results
+        stage = InformationStage(context.config, context.plan, context.store, context.display)
+        information = stage.measure(results.arms, tasks, arms)
+        guards = Guards(context.store, context.display, context.backend.base, results.first_pairs)
+        return information, guards.compute(context.plan.tasks, results.arms)
+
+    def _comparisons(
+        self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: ComparisonPlan
+    ) -> list[ComparisonRecord]:
+        return with_below_base_warnings(
+            comparisons(tasks, arms, declared),
+            tasks,
+            self.results.checkpoints,
+            declared.trained_baselines,
+            declared.alpha,
+        )
+
+    def _notes(self) -> list[str]:
+        """Notes on damaged rows and on the models' answers, also on answers that an earlier run stored."""
+        backend, store = self.context.backend, self.context.store
+        damaged = [f"{name} was damaged and has been computed again" for name in store.damaged]
+        generators = [backend.base, *(answers.model.generator for answers in self.results.arms)]
+        stored = [note for name in dict.fromkeys(g.digest for g in generators) for note in store.notes(name)]
+        return [*damaged, *dict.fromkeys([*backend.notes, *stored])]
+
+
+def _comparison_plan(context: RunContext) -> ComparisonPlan:
+    """The comparisons that are declared before any score is known."""
+    config, plan = context.config, context.plan
+    methods = dict.fromkeys((arm.task, arm.method, arm.recipe is not None) for arm in plan.arms)
+    return ComparisonPlan(config.average, config.alpha, tuple(methods), config.seeds, _trained_baselines(plan))
+
+
+def _trained_baselines(plan: Plan) -> frozenset[str]:
+    return frozenset(name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe))
+
+
+def _provenance(context: RunContext) -> Provenance:
+    git = git_state(Path.cwd(), (context.config.out, context.config.store))
+    return Provenance(
+        commit=git.commit if git else None,
+        dirty=git.dirty if git else False,
+        diff_hash=git.diff_hash if git else None,
+        versions=package_versions(),
+        hardware=hardware(context.backend.device),
+    )
+
+
+def _model(context: RunContext) -> ModelRecord:
+    backend = context.backend
+    return ModelRecord(
+        name=context.config.model,
+        digest=backend.model_digest,
+        device=backend.device,
+        dtype=backend.dtype,
+        backend=backend.name,
+    )

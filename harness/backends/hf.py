@@ -21,8 +21,7 @@ from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.planning.grid import recipe_name, settings_of
 from mipo_bench.harness.protocols import Arm, Generator
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training import train
-from mipo_bench.harness.training.job import NOT_READ, Training
+from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, UNUSED_SETTINGS, Training
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Objective
 
@@ -34,8 +33,8 @@ def checkpoint_key(training: Training, environment: Sequence[str]) -> str:
     """The content key of a checkpoint. `environment` is device, dtype and library versions."""
     names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
     objective = training.data.objective
-    settings = training.settings.model_dump_json(exclude=NOT_READ[objective])
-    return digest(["checkpoint", train.TRAINING_VERSION, *names, settings, *_objective_name(objective), *environment])
+    settings = training.settings.model_dump_json(exclude=UNUSED_SETTINGS[objective])
+    return digest(["checkpoint", TRAINING_VERSION, *names, settings, *_objective_name(objective), *environment])
 
 
 def _objective_name(objective: Objective) -> tuple[str, ...]:
@@ -77,12 +76,14 @@ class HFBackend:
         key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
 
         def make(folder: Path) -> None:
+            from mipo_bench.harness.training.train import train
+
             if self.device.startswith("cuda"):
                 self._unload(self.folder)
-            train.train(training, folder, on_step)
+            train(training, folder, on_step)
 
         found = self.store.checkpoints.get_or_write(key, make)
-        lineage = json.loads((found.folder / train.LINEAGE).read_text(encoding="utf-8"))
+        lineage = json.loads((found.folder / LINEAGE).read_text(encoding="utf-8"))
         self.notes += [f"{arm.task} {arm.recipe}: {note}" for note in _notes(lineage, training.settings.batch_size)]
         return TrainedCheckpoint(self._generator(found.folder, found.digest), found.digest, lineage)
 

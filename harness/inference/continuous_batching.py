@@ -26,7 +26,7 @@ StopCheck = Callable[[Request, Sequence[int]], FinishReason | None]
 class RunningSequence:
     """A response while it is generated. `rows` are its slots: the prompt's, and the contrast's after it."""
 
-    request: TokenizedRequest
+    tokenized: TokenizedRequest
     rows: list[int]
     draws: Draws
     tokens: list[int] = field(default_factory=list)
@@ -35,7 +35,7 @@ class RunningSequence:
     @property
     def columns(self) -> list[int]:
         """The column of its newest token in each of its slots."""
-        return [len(prompt) + len(self.tokens) - 1 for prompt in self.request.prompts]
+        return [len(prompt) + len(self.tokens) - 1 for prompt in self.tokenized.prompts]
 
 
 class RequestQueue:
@@ -103,9 +103,9 @@ class ContinuousBatch:
     def _admit(self) -> list[RunningSequence]:
         new, logits = list[RunningSequence](), list[list[torch.Tensor]]()
         while 0 < self.queue.slots <= len(self.free):
-            request, prompts = self.queue.take()
-            draws = Draws(request.request.seed, request.request.decoding)
-            sequence = RunningSequence(request, [self.free.pop() for _ in prompts], draws)
+            tokenized, prompts = self.queue.take()
+            draws = Draws(tokenized.request.seed, tokenized.request.decoding)
+            sequence = RunningSequence(tokenized, [self.free.pop() for _ in prompts], draws)
             for row, prompt in zip(sequence.rows, prompts, strict=True):
                 self.slots.insert(row, prompt)
             new.append(sequence)
@@ -127,11 +127,11 @@ class ContinuousBatch:
 
     def _append_tokens(self, sequences: Sequence[RunningSequence], logits: torch.Tensor) -> list[RunningSequence]:
         """Append a token to each of these responses; those that end there leave their slots."""
-        decodings = [s.request.request.decoding for s in sequences]
+        decodings = [s.tokenized.request.decoding for s in sequences]
         draws = [s.draws.at(len(s.tokens)) for s in sequences]
         for sequence, token in zip(sequences, sample_tokens(logits, decodings, draws), strict=True):
             sequence.tokens.append(token)
-            sequence.finish = self.stop_check(sequence.request.request, sequence.tokens)
+            sequence.finish = self.stop_check(sequence.tokenized.request, sequence.tokens)
         ended = [s for s in sequences if s.finish]
         if ended:
             self.running = [s for s in self.running if not s.finish]
@@ -146,8 +146,8 @@ def contrastive_logits(
 
     Both are (responses, vocabulary).
     """
-    rows = [i for i, s in enumerate(sequences) if s.request.contrast is not None]
+    rows = [i for i, s in enumerate(sequences) if s.tokenized.contrast is not None]
     if rows:
-        a = logits.new_tensor([sequences[i].request.request.contrast_weight for i in rows]).unsqueeze(1)
+        a = logits.new_tensor([sequences[i].tokenized.request.contrast_weight for i in rows]).unsqueeze(1)
         logits[rows] = (1 + a) * logits[rows] - a * contrast[rows]
     return logits

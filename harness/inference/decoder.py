@@ -8,7 +8,7 @@ An architecture that allows no slots (see `probe`) is answered one request at a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -32,6 +32,14 @@ _WITH_OPTIONS = 64
 """Responses that wait for each other, so that the likelihoods of their options are computed together."""
 _LIKELIHOOD_CHUNK = 1024
 """Prompts that are ordered by length, and held in tokens, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """Tokens of a request's longest prompt, and columns of its slots."""
+
+    longest: int
+    columns: int
 
 
 class Decoder:
@@ -65,21 +73,21 @@ class Decoder:
 
     def _responses(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """The responses without the likelihoods of their options."""
-        sizes: dict[int, tuple[int, int]] = {}  # tokens of the longest prompt, columns of the slots
+        sizes: dict[int, _Size] = {}
         for position, request in enumerate(requests):
             tokenized = self._tokenized(position, request)
             if self._is_sampled(tokenized):
-                sizes[position] = tokenized.longest, tokenized.columns
+                sizes[position] = _Size(tokenized.longest, tokenized.columns)
             else:
                 yield position, self._unsampled(request)
-        order = sorted(sizes, key=lambda i: (-sizes[i][0], requests[i].prompt, i))
+        order = sorted(sizes, key=lambda i: (-sizes[i].longest, requests[i].prompt, i))
         if not order:
             return
         if self.slot_support.resizable and self.budget is None:
-            yield from self._sampled([(i, requests[i]) for i in order], max(sizes[i][1] for i in order))
+            yield from self._sampled([(i, requests[i]) for i in order], max(sizes[i].columns for i in order))
             return
-        order.sort(key=lambda i: -sizes[i][1])
-        for columns, group in groupby(order, key=lambda i: sizes[i][1]):
+        order.sort(key=lambda i: -sizes[i].columns)
+        for columns, group in groupby(order, key=lambda i: sizes[i].columns):
             yield from self._sampled([(i, requests[i]) for i in group], columns)
 
     def _with_options(
@@ -163,7 +171,7 @@ class Decoder:
         rows = max(self.slots, 1 + contrasted)
         slots = SlotBatch(self.forward, rows, columns, resizable=support.resizable, cuda_graph=support.cuda_graph)
         for done in ContinuousBatch(slots, requests, finish_reason).run():
-            yield done.request.position, self.codec.response(done.request, done.tokens, done.finish or "length")
+            yield done.tokenized.position, self.codec.response(done.tokenized, done.tokens, done.finish or "length")
 
     def _halve_slots(self, reason: str) -> None:
         """Go on with half the slots. Raises ModelError where one is too many.

@@ -65,7 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def only_new_garbage() -> Iterator[None]:
+def gc_frozen() -> Iterator[None]:
     """Leave all objects made so far out of garbage collection: the libraries hold so many that each pass takes long."""
     gc.freeze()
     try:

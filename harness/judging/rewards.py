@@ -5,7 +5,6 @@ Training uses them for objectives that learn from rewards, such as RLVR.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from mipo_bench.harness.config.schema import JudgeConfig
@@ -14,7 +13,7 @@ from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.judging.judges import generator_judge
 from mipo_bench.harness.plugins.optional import is_judged, reward_kind
 from mipo_bench.harness.protocols import Generator, Judge, Question
-from mipo_bench.harness.training.pairs import Reward
+from mipo_bench.harness.training.pairs import Ratings, Reward
 from mipo_bench.harness.types import Decoding, Item, Recipe, Response, Task
 
 RUBRIC = "The response answers the request, and answers it in the way that this very user likes."
@@ -36,25 +35,25 @@ def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig
 def score_reward(task: Task) -> Reward:
     """The reward that is the task's own score, in [0, 1]."""
 
-    def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
+    def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
         responses = (Response(text, 0, len(text.split()), "stop") for text in texts)
-        return [float(task.score(item, response).value) for item, response in zip(items, responses, strict=True)]
+        scores = (task.score(item, response).value for item, response in zip(items, responses, strict=True))
+        return Ratings(tuple(map(float, scores)))
 
-    return Reward("score", digest(["score", task.name, task.version, scorer_hash(task)]), of)
+    return Reward("score", digest(["score", task.name, task.version, scorer_hash(task)]), rate)
 
 
 def judge_reward(task: Task, judge: Judge) -> Reward:
     """The reward (rating - 1) / 4 from ratings of 1 to 5. An unreadable rating has reward 0 and is counted."""
-    counts = Counter[str]()
 
-    def of(items: Sequence[Item], texts: Sequence[str]) -> list[float]:
+    def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
         questions = [Question(item, _rubric(task, item), text) for item, text in zip(items, texts, strict=True)]
         found = {position: verdict.value for position, verdict in judge.decide(questions)}
-        counts["ratings"] += len(questions)
-        counts["unread"] += sum(found.get(n) is None for n in range(len(questions)))
-        return [found.get(n) or 0.0 for n in range(len(questions))]
+        values = [found.get(n) for n in range(len(questions))]
+        counts = {"ratings": len(values), "unread": values.count(None)}
+        return Ratings(tuple(value or 0.0 for value in values), counts)
 
-    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), of, counts)
+    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), rate)
 
 
 def _rubric(task: Task, item: Item) -> str:

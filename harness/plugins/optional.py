@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Literal, TypeGuard, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import Baseline, JudgedTask, Objective, Recipe, SteppedBaseline, Task
+from mipo_bench.harness.types import Baseline, Item, JudgedTask, Objective, Recipe, Similarity, SteppedBaseline, Task
 
 
 def runs_by_default(plugin: Task | Baseline | Recipe) -> bool:
@@ -70,6 +72,19 @@ def context_steps(baseline: SteppedBaseline) -> int:
 def objective_of(recipe: Recipe) -> Objective:
     """The training objective of the recipe, by default DPO."""
     found: Objective = getattr(recipe, "objective", "dpo")
+    return found
+
+
+def shares_pairs_of(recipe: Recipe) -> str:
+    """The name of the recipe whose random draws this one repeats: its own unless it names another."""
+    found: str = getattr(recipe, "shares_pairs_of", recipe.name)
+    return found
+
+
+def several_contrasts(recipe: Recipe) -> Callable[[Sequence[Item], Random, int, Similarity], list[list[Item]]] | None:
+    """The recipe's method that gives several contrasts for each item; None where it has none."""
+    found: Callable[[Sequence[Item], Random, int, Similarity], list[list[Item]]] | None
+    found = getattr(recipe, "several_contrasts", None)
     return found
 
 

@@ -1,21 +1,29 @@
 """Contrastive objectives without a reference model: SAMI and InfoNCE.
 
-Both hold a response against what the same words are worth under other prompts. With the n prompts of an item (its own
-first, then those of its rejected responses) and the n responses sampled under them:
+Both compare the log-probability of a response under its own prompt with that under other prompts. With the n prompts of
+an item (its own first, then those of its rejected responses) and the n responses sampled under them:
 
     SAMI (Fränken et al. 2024, arXiv 2404.13314): L_ij is the mean log-probability of response j's tokens under prompt
     i; the loss is half the sum of the row-wise and the column-wise cross-entropy of L with the diagonal as labels.
 
     InfoNCE: l_i is the summed log-probability of the item's own response under prompt i, divided by a temperature; the
     loss is the cross-entropy of l with the item's own prompt as label.
+
+`prepare` is the place to start; `ContrastiveLoss` holds the formulas.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import torch
+from peft import get_peft_model
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainingArguments
 
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import render, template_variables
@@ -23,18 +31,16 @@ from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
+    PROMPT_DIFFERS,
     add_checks_callback,
-    chat,
     check_response,
     load_for_training,
     lora_config,
+    message_dicts,
     require_examples,
     trainer_arguments,
 )
 from mipo_bench.harness.types import Message, Objective
-
-if TYPE_CHECKING:
-    import torch
 
 _TOLERANCE = 0.01
 """Between the first loss and the same computed one sequence at a time."""
@@ -55,14 +61,11 @@ class Group:
 
 def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """A trainer on the groups that fit into `max_length` whole."""
-    from peft import get_peft_model
-    from transformers import TrainingArguments
-
     model, tokenizer = load_for_training(training)
     groups = [g for g in _groups(training, tokenizer) if g.longest <= training.settings.max_length]
     require_examples(groups, training, "item")
     adapter = lora_config(training)
-    trainer = _trainer_class()(
+    trainer = ContrastiveTrainer(
         model=get_peft_model(model, adapter) if adapter else model,
         args=TrainingArguments(
             **trainer_arguments(training, scratch, len(groups)),
@@ -73,19 +76,19 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         data_collator=lambda batch: {"groups": batch},
         processing_class=tokenizer,
     )
-    trainer.loss = Loss(training.data.objective, training.settings.temperature)
-    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
+    trainer.loss = ContrastiveLoss(training.data.objective, training.settings.temperature)
+    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected_loss))
     return Prepared(trainer, len(groups))
 
 
 def check_first(loss: float, expected: float) -> None:
     """Raise TrainingError where padding or batching has changed the first loss."""
-    if abs(loss - expected) > _TOLERANCE:
+    if not abs(loss - expected) <= _TOLERANCE:  # nan is refused too
         raise TrainingError(f"the first loss is {loss:.4f}, but computed one sequence at a time it is {expected:.4f}")
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class ContrastiveLoss:
     """The loss of one group from the log-probabilities of its responses."""
 
     objective: Objective
@@ -93,9 +96,6 @@ class Loss:
 
     def __call__(self, sums: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """A scalar in nats; `sums` and `lengths` are (prompts, responses): log-probability and number of tokens."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
         scores = self.scores(sums, lengths)
         if self.objective == "infonce":
             return cross_entropy(scores.T, torch.zeros(1, dtype=torch.long, device=sums.device))
@@ -103,14 +103,12 @@ class Loss:
         return (cross_entropy(scores, own) + cross_entropy(scores.T, own)) / 2
 
     def scores(self, sums: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """What is contrasted, (prompts, responses)."""
+        """The scores that are contrasted, (prompts, responses)."""
         return sums / self.temperature if self.objective == "infonce" else sums / lengths
 
 
 def log_probabilities(model: Any, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> torch.Tensor:
     """The summed log-probability in nats of each response after its prompt, (sequences,)."""
-    import torch
-
     width, tail = max(len(p) + len(r) for p, r in sequences), max(len(r) for _, r in sequences)
     rows = [[0] * (width - len(p) - len(r)) + [*p, *r] for p, r in sequences]
     device = next(model.parameters()).device
@@ -127,10 +125,8 @@ def log_probabilities(model: Any, sequences: Sequence[tuple[Sequence[int], Seque
     return (taken * read).sum(-1)
 
 
-def group_tensors(model: Any, groups: Sequence[Group]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def group_logprobs(model: Any, groups: Sequence[Group]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """For each group, log-probabilities and numbers of tokens, both (prompts, responses), from a single forward."""
-    import torch
-
     sequences = [(p, r) for g in groups for p, row in zip(g.prompts, g.responses, strict=True) for r in row]
     sums = log_probabilities(model, sequences)
     found, start = [], 0
@@ -143,44 +139,40 @@ def group_tensors(model: Any, groups: Sequence[Group]) -> list[tuple[torch.Tenso
     return found
 
 
-def _trainer_class() -> Any:
-    import torch
-    from transformers import Trainer
+class ContrastiveTrainer(Trainer):
+    """transformers' Trainer with the mean loss of a batch's groups."""
 
-    class Contrastive(Trainer):
-        """transformers' Trainer with the mean loss of a batch's groups."""
+    loss: ContrastiveLoss
+    expected_loss: float = math.nan
+    """The first batch's loss, computed one sequence at a time."""
+    margins: Mapping[str, float] | None = None
+    """See `_margins`, of the newest batch."""
 
-        loss: Loss
-        expected: float | None = None
-        seen: Mapping[str, float] | None = None
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        """The mean over the groups; the first batch is also computed one sequence at a time."""
+        groups = inputs["groups"]
+        if math.isnan(self.expected_loss):
+            self.expected_loss = self._one_by_one(model, groups)
+        found = group_logprobs(model, groups)
+        self.margins = _margins([self.loss.scores(*tensors).detach() for tensors in found])
+        return torch.stack([self.loss(*tensors) for tensors in found]).mean()
 
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
-            """The mean over the groups; the first batch is also computed one sequence at a time."""
-            groups = inputs["groups"]
-            if self.expected is None:
-                self.expected = self._one_by_one(model, groups)
-            found = group_tensors(model, groups)
-            self.seen = _seen([self.loss.scores(*tensors).detach() for tensors in found])
-            return torch.stack([self.loss(*tensors) for tensors in found]).mean()
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the margins to the Trainer's own figures."""
+        super().log({**logs, **(self.margins or {})} if "loss" in logs else logs, *args, **kwargs)
 
-        def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-            """The Trainer's figures, and how far an item's own prompt is ahead of the others."""
-            super().log({**logs, **(self.seen or {})} if "loss" in logs else logs, *args, **kwargs)
-
-        @torch.no_grad()
-        def _one_by_one(self, model: Any, groups: Sequence[Group]) -> float:
-            losses = []
-            for group in groups:
-                rows = zip(group.prompts, group.responses, strict=True)
-                sums = torch.stack([torch.cat([log_probabilities(model, [(p, r)]) for r in row]) for p, row in rows])
-                lengths = torch.tensor([[len(r) for r in row] for row in group.responses], device=sums.device)
-                losses.append(self.loss(sums, lengths))
-            return float(torch.stack(losses).mean())
-
-    return Contrastive
+    @torch.no_grad()
+    def _one_by_one(self, model: Any, groups: Sequence[Group]) -> float:
+        losses = []
+        for group in groups:
+            rows = zip(group.prompts, group.responses, strict=True)
+            sums = torch.stack([torch.cat([log_probabilities(model, [(p, r)]) for r in row]) for p, row in rows])
+            lengths = torch.tensor([[len(r) for r in row] for row in group.responses], device=sums.device)
+            losses.append(self.loss(sums, lengths))
+        return float(torch.stack(losses).mean())
 
 
-def _seen(scores: Sequence[torch.Tensor]) -> dict[str, float]:
+def _margins(scores: Sequence[torch.Tensor]) -> dict[str, float]:
     """Share of groups whose own response fits its own prompt best, and its mean lead over the other prompts."""
     best = [float(s[:, 0].argmax() == 0) for s in scores]
     lead = [float(s[0, 0] - s[1:, 0].mean()) for s in scores]
@@ -206,15 +198,15 @@ def _group(pairs: Sequence[Pair], training: Training, tokenizer: Any) -> Group:
 def _encoded(
     messages: Sequence[Message], responses: Sequence[str], training: Training, tokenizer: Any
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Token ids of the prompt as it is evaluated, and of each response with what ends the turn after it."""
+    """Token ids of the prompt as it is evaluated, and of each response with the tokens that end its turn."""
     settings = training.placement.chat
     prompt = render(tokenizer, messages, None, settings).text
     found = []
     for response in responses:
-        whole = [*chat(messages), {"role": "assistant", "content": response}]
+        whole = [*message_dicts(messages), {"role": "assistant", "content": response}]
         text = str(tokenizer.apply_chat_template(whole, tokenize=False, **template_variables(settings)))
         if not text.startswith(prompt):
-            raise TrainingError("the chat template renders the prompt of a finished chat otherwise than an open one")
+            raise TrainingError(PROMPT_DIFFERS)
         ids = tuple(tokenizer.encode(text[len(prompt) :], add_special_tokens=False))
         check_response(tokenizer, response, ids, "sampled")
         found.append(ids)

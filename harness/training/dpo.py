@@ -1,10 +1,17 @@
-"""Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290) with trl."""
+"""Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290) with trl.
+
+`prepare` builds trl's DPOTrainer and checks that it trains on the very texts that are evaluated; `check_loss` holds the
+first loss against log 2.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+import datasets
+from trl import DPOConfig, DPOTrainer
 
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
@@ -14,13 +21,13 @@ from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
-    chat,
     check_finite,
     check_prompt,
     check_response,
+    count_tokens,
     load_for_training,
     lora_config,
-    n_tokens,
+    message_dicts,
     require_examples,
     trainer_arguments,
 )
@@ -32,9 +39,6 @@ _TOLERANCE = 0.5
 
 def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
-    import datasets
-    from trl import DPOConfig, DPOTrainer
-
     model, tokenizer = load_for_training(training)
     settings = training.settings
     rows = [_row(pair, training.placement.chat) for pair in _fitting(training, tokenizer)]
@@ -58,7 +62,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
 
 
 def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
-    """Raise TrainingError for a loss that is no number, or a first sigmoid loss other than log 2."""
+    """Raise TrainingError for a loss that is not finite, or a first sigmoid loss other than log 2."""
     check_finite(step, loss)
     if step == 1 and settings.loss == "sigmoid" and abs(loss - math.log(2)) > _TOLERANCE * settings.beta:
         raise TrainingError(
@@ -68,9 +72,9 @@ def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
 
 def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
     return {
-        "prompt": chat(pair.prompt),
-        "chosen": chat([Message("assistant", pair.chosen)]),
-        "rejected": chat([Message("assistant", pair.rejected)]),
+        "prompt": message_dicts(pair.prompt),
+        "chosen": message_dicts([Message("assistant", pair.chosen)]),
+        "rejected": message_dicts([Message("assistant", pair.rejected)]),
         "chat_template_kwargs": template_variables(settings),
     }
 
@@ -80,7 +84,7 @@ def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
     pairs = cast("PairSet", training.data).pairs
     rows = [_row(pair, training.placement.chat) for pair in pairs]
     chats = [row["prompt"] + row[side] for row in rows for side in ("chosen", "rejected")]
-    counts = iter(n_tokens(tokenizer, chats, training.placement.chat))
+    counts = iter(count_tokens(tokenizer, chats, training.placement.chat))
     longest = training.settings.max_length
     fitting = [pair for pair, *sides in zip(pairs, counts, counts, strict=True) if max(sides) <= longest]
     require_examples(fitting, training, "pair")
@@ -88,9 +92,9 @@ def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
 
 
 def _check_texts(tokenized: Any, rows: Sequence[Mapping[str, Any]], tokenizer: Any, settings: ChatConfig) -> None:
-    """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
-    for ours, theirs in zip(rows, tokenized, strict=True):
-        messages = tuple(Message(m["role"], m["content"]) for m in ours["prompt"])
-        check_prompt(tokenizer, messages, theirs["prompt_ids"], settings)
+    """Check that trl trains on the prompt as it is evaluated, followed by the response as it was sampled."""
+    for row, ids in zip(rows, tokenized, strict=True):
+        messages = tuple(Message(m["role"], m["content"]) for m in row["prompt"])
+        check_prompt(tokenizer, messages, ids["prompt_ids"], settings)
         for side in ("chosen", "rejected"):
-            check_response(tokenizer, ours[side][0]["content"], theirs[f"{side}_ids"], side)
+            check_response(tokenizer, row[side][0]["content"], ids[f"{side}_ids"], side)

@@ -1,18 +1,28 @@
-"""What is trained, and what a trainer of any objective comes with."""
+"""The records around a training: `Training` says what is trained and how, `Prepared` is a trainer that is ready.
+
+Light code imports this module, so nothing here needs torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Objective
 
-NOT_READ: Mapping[Objective, set[str]] = {
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+TRAINING_VERSION = 2
+"""Goes up whenever the same examples and settings can train to other weights: it is part of the checkpoints' keys."""
+LINEAGE = "lineage.json"
+"""The file in a checkpoint that says how it was made."""
+UNUSED_SETTINGS: Mapping[Objective, set[str]] = {
     "dpo": {"temperature", "generations", "kl"},
     "sft": {"beta", "loss", "temperature", "generations", "kl"},
     "sami": {"beta", "loss", "temperature", "generations", "kl"},
@@ -21,12 +31,12 @@ NOT_READ: Mapping[Objective, set[str]] = {
 }
 """The settings that an objective does not read: changing them costs no new training."""
 OnStep = Callable[[int, int], None]
-"""Called with the step and the number of steps."""
+"""Called after each step with its number and the number of all steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: where it starts, on what, how."""
+    """One training: the weights that it starts from, its examples and settings, and how it fits into memory."""
 
     base: Path
     base_digest: str
@@ -37,14 +47,14 @@ class Training:
     settings: TrainConfig
     placement: Placement
     gradient_accumulation_steps: int = 1
-    """Into how many parts the batch of a step is split, their gradients added up, because memory is short."""
+    """The parts that the batch of a step is split into where memory is short; their gradients are added up."""
     activation_checkpointing: bool = False
     """Whether activations are computed again for the gradient in place of kept, because memory is short."""
     deterministic: bool = True
-    """Whether a GPU may use only what gives the same bits each time; some architectures need what does not."""
+    """Whether a GPU may use only deterministic algorithms; some architectures need others."""
 
 
-def _accept(logs: Sequence[Mapping[str, float]]) -> None:
+def _accept(log: Sequence[Mapping[str, float]]) -> None:
     """Nothing to check."""
 
 
@@ -52,11 +62,13 @@ def _accept(logs: Sequence[Mapping[str, float]]) -> None:
 class Prepared:
     """A trainer that is ready.
 
-    `used` is the number of examples that it trains on, `left_out` counts others by reason (too long ones need no
-    mention), and `check` looks at the finished training's log, raising TrainingError.
+    `used` is the number of examples that it trains on, and `left_out` counts others by reason, except those that are
+    too long. `check` gets the log of the finished training and raises TrainingError. `reward_counts` gives the sums of
+    `Ratings.counts` so far.
     """
 
-    trainer: Any
+    trainer: Trainer
     used: int
     left_out: Mapping[str, int] = field(default_factory=dict)
     check: Callable[[Sequence[Mapping[str, float]]], None] = _accept
+    reward_counts: Callable[[], Mapping[str, int]] = dict

@@ -1,4 +1,7 @@
-"""The memory that full fine-tuning takes, before it starts."""
+"""The memory that a training takes, estimated before it starts.
+
+Light code imports this module, so torch is imported inside the function.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def training_bytes(parameters: int, method: Literal["full", "lora"]) -> int:
-    """What weights, gradients and Adam's two moments take in float32; of LoRA the frozen weights alone."""
+    """Bytes of weights, gradients and Adam's two moments in float32; of LoRA the frozen weights alone."""
     return parameters * (4 if method == "lora" else 16)
 
 

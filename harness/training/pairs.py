@@ -1,4 +1,7 @@
-"""Preference pairs from the base model alone (MIPO, arXiv 2603.19294)."""
+"""Preference pairs from the base model alone (MIPO, arXiv 2603.19294), and the prompts of objectives that sample anew.
+
+`make_pairs` samples and filters the pairs of one training. Nothing here needs torch.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import PairsError
 from mipo_bench.harness.generators.chat_template import prompt_of
-from mipo_bench.harness.plugins.optional import objective_of
+from mipo_bench.harness.plugins.optional import objective_of, several_contrasts, shares_pairs_of
 from mipo_bench.harness.protocols import Generator, Pair, Prompt, Request
 from mipo_bench.harness.types import Baseline, Decoding, Item, Message, Objective, Recipe, Response, Similarity, Task
 
@@ -20,9 +23,9 @@ MIN_PAIRS = 2
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """The pairs of one training, and what they are trained with.
+    """The pairs of one training, and its objective.
 
-    `discarded` counts what was left out by reason; `digest` is over what the objective reads of the content.
+    `discarded` counts the pairs that were left out by reason; `digest` covers the content that the objective reads.
     """
 
     pairs: tuple[Pair, ...]
@@ -32,16 +35,20 @@ class PairSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Reward:
-    """What a response to a training item is worth: `rate` items and responses. `digest` identifies it.
+class Ratings:
+    """The rewards of some responses, in their order. `counts` is for the lineage, which sums it over a training."""
 
-    `counts` is filled while it is asked: what the lineage must say of it.
-    """
+    values: tuple[float, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward for responses to training items. `rate` takes items and their responses; `digest` identifies it."""
 
     name: str
     digest: str
-    rate: Callable[[Sequence[Item], Sequence[str]], list[float]]
-    counts: Mapping[str, int] = field(default_factory=dict)
+    rate: Callable[[Sequence[Item], Sequence[str]], Ratings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class PromptSet:
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """What is trained on: training items of a task, prompted by its reference baseline.
+    """The source of training examples: training items of a task, prompted by its reference baseline.
 
     An item is contrasted with `negatives` others that are `similarity` to it (see `RunConfig.pairs`).
     """
@@ -100,7 +107,7 @@ def make_pairs(
 
 
 def pair_requests(source: PairSource, generator: Generator) -> Iterator[Request]:
-    """What `make_pairs` asks: the chosen sides, then the rejected ones."""
+    """The requests of `make_pairs`: the chosen sides, then the rejected ones."""
     for item in (*source.items, *(contrast for row in _contrasts(source) for contrast in row)):
         yield _request(source, item, prompt_of(source.baseline, item, generator))
 
@@ -112,18 +119,24 @@ def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> Pr
     return PromptSet(prompts, source.decoding, reward, content, objective_of(source.recipe))
 
 
+def example_count(data: PairSet | PromptSet) -> int:
+    """How many examples there are to train on: pairs for DPO, else items."""
+    if isinstance(data, PromptSet):
+        return len(data.prompts)
+    return len(data.pairs) if data.objective == "dpo" else len({pair.item_id for pair in data.pairs})
+
+
 def _contrasts(source: PairSource) -> list[list[Item]]:
     """For each item, the items under whose prompts its rejected responses are sampled.
 
     A recipe may name another one whose draws it repeats, so that both train on the same pairs.
     """
     recipe = source.recipe
-    drawn_as = getattr(recipe, "shares_pairs_of", recipe.name)
-    rng = random.Random(seed_of("contrasts", source.task.name, drawn_as, source.seed))
-    graded = getattr(recipe, "several_contrasts", None)
-    if graded is None or (source.negatives, source.similarity) == (1, "random"):
+    rng = random.Random(seed_of("contrasts", source.task.name, shares_pairs_of(recipe), source.seed))
+    several = several_contrasts(recipe)
+    if several is None or (source.negatives, source.similarity) == (1, "random"):
         return [[contrast] for contrast in recipe.contrasts(source.items, rng)]
-    found: list[list[Item]] = graded(source.items, rng, source.negatives, source.similarity)
+    found: list[list[Item]] = several(source.items, rng, source.negatives, source.similarity)
     return found
 
 

@@ -1,9 +1,17 @@
-"""Supervised fine-tuning with trl: the mean negative log-likelihood of the chosen responses' tokens."""
+"""Supervised fine-tuning with trl: the mean negative log-likelihood of the chosen responses' tokens.
+
+`prepare` builds a trainer whose first loss is held against `mean_nll`, a direct computation on the same batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+import datasets
+import torch
+from trl import SFTConfig, SFTTrainer
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import TrainingError
@@ -13,12 +21,12 @@ from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
-    chat,
     check_prompt,
     check_response,
+    count_tokens,
     load_for_training,
     lora_config,
-    n_tokens,
+    message_dicts,
     require_examples,
     trainer_arguments,
 )
@@ -30,14 +38,11 @@ _TOLERANCE = 0.02
 
 def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's SFTTrainer on each pair's chosen response after its prompt."""
-    import datasets
-    from trl import SFTConfig
-
     model, tokenizer = load_for_training(training)
     settings, variables = training.settings, training.placement.chat
     pairs = _fitting(training, tokenizer)
     rows = [_row(pair, variables) for pair in pairs]
-    trainer = _trainer_class()(
+    trainer = CheckedSFTTrainer(
         model=model,
         args=SFTConfig(
             **trainer_arguments(training, scratch, len(rows)),
@@ -49,23 +54,21 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         processing_class=tokenizer,
         peft_config=lora_config(training),
     )
-    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected))
+    add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected_loss))
     _check_texts(trainer.train_dataset, pairs, tokenizer, variables)
     return Prepared(trainer, len(rows))
 
 
 def check_first(loss: float, expected: float) -> None:
-    """Raise TrainingError where the first loss is not the mean negative log-likelihood that its batch has."""
-    if abs(loss - expected) > _TOLERANCE * max(expected, 1.0):
+    """Raise TrainingError where the first loss is not the mean negative log-likelihood of its batch."""
+    if not abs(loss - expected) <= _TOLERANCE * max(expected, 1.0):  # nan is refused too
         raise TrainingError(
             f"the first loss is {loss:.4f}, but the responses' mean negative log-likelihood is {expected:.4f}"
         )
 
 
-def mean_nll(model: Any, batch: Any) -> float:
+def mean_nll(model: Any, batch: Mapping[str, torch.Tensor]) -> float:
     """Mean negative log-likelihood in nats of the tokens whose label counts, straight from the logits."""
-    import torch
-
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         labels = batch["labels"][:, 1:]
@@ -73,43 +76,39 @@ def mean_nll(model: Any, batch: Any) -> float:
         return float(-taken.squeeze(-1)[labels >= 0].mean())
 
 
-def _trainer_class() -> Any:
-    from trl import SFTTrainer
+class CheckedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
+    """Computes the loss of the first batch a second time, without trl's own code."""
 
-    class FirstBatchKept(SFTTrainer):  # type: ignore[misc]  # trl has no types
-        """Computes the loss of the first batch a second time, without trl's own code."""
+    expected_loss: float = math.nan
+    """The first batch's loss by `mean_nll`."""
 
-        expected: float | None = None
-
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            """As in trl."""
-            if self.expected is None:
-                self.expected = mean_nll(model, inputs)
-            return super().compute_loss(model, inputs, *args, **kwargs)
-
-    return FirstBatchKept
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in trl."""
+        if math.isnan(self.expected_loss):
+            self.expected_loss = mean_nll(model, inputs)
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
 
 def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:
     return {
-        "prompt": chat(pair.prompt),
-        "completion": chat([Message("assistant", pair.chosen)]),
+        "prompt": message_dicts(pair.prompt),
+        "completion": message_dicts([Message("assistant", pair.chosen)]),
         "chat_template_kwargs": template_variables(settings),
     }
 
 
 def _fitting(training: Training, tokenizer: Any) -> list[Pair]:
-    """One pair of each chosen response (it stands in several where an item has several negatives), if it fits."""
+    """One pair of each chosen response, if it fits. An item with several negatives has several pairs."""
     pairs = list({pair.item_id: pair for pair in cast("PairSet", training.data).pairs}.values())
-    chats = [[*chat(pair.prompt), *chat([Message("assistant", pair.chosen)])] for pair in pairs]
-    counts = n_tokens(tokenizer, chats, training.placement.chat)
+    chats = [[*message_dicts(pair.prompt), *message_dicts([Message("assistant", pair.chosen)])] for pair in pairs]
+    counts = count_tokens(tokenizer, chats, training.placement.chat)
     fitting = [pair for pair, count in zip(pairs, counts, strict=True) if count <= training.settings.max_length]
     require_examples(fitting, training, "response")
     return fitting
 
 
 def _check_texts(tokenized: Any, pairs: Sequence[Pair], tokenizer: Any, settings: ChatConfig) -> None:
-    """What trl trains on must be the prompt as it is evaluated, followed by the response as it was sampled."""
+    """Check that trl trains on the prompt as it is evaluated, followed by the response as it was sampled."""
     for pair, row in zip(pairs, tokenized, strict=True):
         labels = list(row["labels"])
         start = next((n for n, label in enumerate(labels) if label >= 0), len(labels))

@@ -1,4 +1,8 @@
-"""Train, and write down how. What each objective needs of trl and peft is in `training`."""
+"""Trains one checkpoint and writes its lineage.
+
+`train` is the entry point; it starts again with less memory, or without deterministic algorithms, where it must. The
+trainers come from `dpo`, `sft`, `contrastive` and `grpo`.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
 
 from mipo_bench.harness.errors import StorageError, TrainingError
-from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory, only_new_garbage
+from mipo_bench.harness.inference.memory import first_line, free_memory, gc_frozen, is_out_of_memory
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
-from mipo_bench.harness.training.job import OnStep, Prepared, Training
-from mipo_bench.harness.training.pairs import PairSet, PromptSet
+from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
+from mipo_bench.harness.training.pairs import PairSet, example_count
 from mipo_bench.harness.training.trainer_setup import deterministic_algorithms
 from mipo_bench.harness.types import Objective
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-TRAINING_VERSION = 2
-"""Goes up whenever the same examples and settings can train to other weights."""
-LINEAGE = "lineage.json"
+Prepare = Callable[[Training, str, OnStep], Prepared]
+"""Prepares a trainer, given a folder for scratch files."""
 PAIRS = "pairs.jsonl"
-_NONDETERMINISTIC = "does not have a deterministic implementation"
-"""What torch says of a computation that no GPU repeats bit for bit."""
-_PREPARE: Mapping[Objective, Callable[[Training, str, OnStep], Prepared]] = {
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
+"""torch's message about a computation that no GPU repeats bit for bit."""
+_PREPARE: Mapping[Objective, Prepare] = {
     "dpo": dpo.prepare,
     "sft": sft.prepare,
     "sami": contrastive.prepare,
     "infonce": contrastive.prepare,
     "grpo": grpo.prepare,
 }
-_CURVE = {
+_CURVE_NAMES = {
     "loss": "loss",
     "rewards/margins": "margin",
     "rewards/accuracies": "accuracy",
@@ -54,38 +58,34 @@ _CURVE = {
     "grad_norm": "grad_norm",
     "learning_rate": "lr",
 }
+"""Name in the trainer's log -> name in the lineage's curve."""
 
 
-def train(
-    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared] | None = None
-) -> None:
+def train(training: Training, out: Path, on_step: OnStep, prepare: Prepare | None = None) -> None:
     """Train and write an ordinary Hugging Face folder with `lineage.json` and `pairs.jsonl` beside the weights.
 
     `on_step` is called with the step and the number of steps. Examples longer than `max_length` are left out and
-    counted. Raises TrainingError where the first loss is not what the objective starts from (log 2 for sigmoid DPO),
-    where a loss is not a number, where another text would be trained on than is evaluated, or where nothing is left.
+    counted. Raises TrainingError where the first loss is not the one that the objective starts from (log 2 for sigmoid
+    DPO), where a loss is not finite, where another text would be trained on than is evaluated, or where no example is
+    left; StorageError where the disk is full.
 
-    Where memory runs out it starts again: on a GPU with activations that are computed twice in place of kept, then, for
-    DPO, with the batch of each step in more parts, which leaves its mean loss as it is; the lineage says so, and where
-    the model needs what a GPU does not repeat bit for bit. `prepare` takes the place of the objective's own. Raises
-    StorageError where the disk is full.
+    Where memory runs out it starts again: on a GPU with activation checkpointing, then, for DPO, with more steps of
+    gradient accumulation, which leave the mean loss of a batch as it is. Where a model needs an algorithm that is not
+    deterministic, it starts again without that demand. The lineage says so. `prepare` replaces the objective's own.
     """
     prepare = prepare or _PREPARE[training.data.objective]
-    with only_new_garbage():
+    with gc_frozen():
         _train_with_retries(training, out, on_step, prepare)
 
 
-def _train_with_retries(
-    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared]
-) -> None:
-    """As asked, or as memory and the GPU allow."""
+def _train_with_retries(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> None:
     while True:
         try:
             return _train(training, out, on_step, prepare)
         except Exception as error:
             if is_out_of_memory(error):
                 training = with_less_memory(training, error)
-            elif training.deterministic and _NONDETERMINISTIC in str(error):
+            elif training.deterministic and _NOT_DETERMINISTIC in str(error):
                 training = replace(training, deterministic=False)
             else:
                 raise
@@ -93,25 +93,24 @@ def _train_with_retries(
 
 
 def with_less_memory(training: Training, error: Exception) -> Training:
-    """The same training in less memory: activations computed twice, then the batch in more parts.
+    """The same training in less memory: with activation checkpointing, then with more gradient accumulation.
 
-    Parts divide the batch, at least twice as many as before. Raises TrainingError where there are none.
+    The steps of gradient accumulation divide the batch, and at least double. Raises TrainingError, from `error`, where
+    neither is left.
     """
     if not training.activation_checkpointing and training.placement.device.startswith("cuda"):
         return replace(training, activation_checkpointing=True)
     batch = training.settings.batch_size
-    found = [n for n in range(2 * training.gradient_accumulation_steps, batch + 1) if batch % n == 0]
-    if not found or training.data.objective != "dpo":
-        said = str(error).partition("\n")[0]
+    steps = [n for n in range(2 * training.gradient_accumulation_steps, batch + 1) if batch % n == 0]
+    if not steps or training.data.objective != "dpo":
         raise TrainingError(
-            f"out of memory ({said}). Take --set train.method=lora, a smaller train.max_length, or a smaller model."
+            f"out of memory ({first_line(error)}). Take --set train.method=lora, a smaller train.max_length, or a"
+            " smaller model."
         ) from error
-    return replace(training, gradient_accumulation_steps=found[0])
+    return replace(training, gradient_accumulation_steps=steps[0])
 
 
-def _train(
-    training: Training, out: Path, on_step: OnStep, prepare: Callable[[Training, str, OnStep], Prepared]
-) -> None:
+def _train(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
@@ -122,7 +121,7 @@ def _train(
     if training.settings.method == "lora":
         model = model.merge_and_unload()
     _check_weights(model)
-    with saved_whole(out):
+    with storage_errors(out):
         _save(model, trainer.processing_class, training, out)
         curve = [_point(row) for row in trainer.state.log_history if "loss" in row]
         lineage = _lineage(training, curve, prepared)
@@ -135,17 +134,15 @@ def _train(
 
 
 def _check_weights(model: PreTrainedModel) -> None:
-    """Raise TrainingError for weights that are no numbers: the last step's loss was computed before they moved."""
+    """Raise TrainingError for weights that are not finite: the loss of the last step was computed before its update."""
     broken = [name for name, weights in model.named_parameters() if not weights.isfinite().all()]
     if broken:
         raise TrainingError(f"the weights are no numbers after the last step ({broken[0]}); lower train.lr")
 
 
 @contextmanager
-def saved_whole(folder: Path) -> Iterator[None]:
-    """Raise StorageError where the disk refuses a file: safetensors has an error of its own for that."""
-    from safetensors import SafetensorError
-
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Raise StorageError where the disk refuses a file; safetensors has an error of its own for that."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -155,13 +152,11 @@ def saved_whole(folder: Path) -> Iterator[None]:
 
 
 def _point(row: Mapping[str, float]) -> dict[str, float]:
-    return {"step": row["step"]} | {ours: row[theirs] for theirs, ours in _CURVE.items() if theirs in row}
+    return {"step": row["step"]} | {name: row[logged] for logged, name in _CURVE_NAMES.items() if logged in row}
 
 
 def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path) -> None:
     """Save in the number format that the checkpoint is evaluated in."""
-    import torch
-
     model.to(getattr(torch, training.placement.dtype)).save_pretrained(out)
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(out)
@@ -171,7 +166,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
     data = training.data
     unpaired = data.discarded if isinstance(data, PairSet) else {}
     discarded = {**unpaired, **{reason: n for reason, n in prepared.left_out.items() if n}}
-    too_long = examples_of(data) - prepared.used - sum(prepared.left_out.values())
+    too_long = example_count(data) - prepared.used - sum(prepared.left_out.values())
     return {
         "code": TRAINING_VERSION,
         "objective": data.objective,
@@ -186,15 +181,8 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
             "digest": data.digest,
             "used": prepared.used,
             "too_long": too_long,
-            "discarded": discarded,
+            "discarded": {reason: n for reason, n in discarded.items() if n},
         },
-        **({} if isinstance(data, PairSet) else {"reward": {"name": data.reward.name, **data.reward.counts}}),
+        **({} if isinstance(data, PairSet) else {"reward": {"name": data.reward.name, **prepared.reward_counts()}}),
         "curve": list(curve),
     }
-
-
-def examples_of(data: PairSet | PromptSet) -> int:
-    """How many examples there are to train on: pairs for DPO, else items."""
-    if isinstance(data, PromptSet):
-        return len(data.prompts)
-    return len(data.pairs) if data.objective == "dpo" else len({pair.item_id for pair in data.pairs})

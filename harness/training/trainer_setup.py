@@ -1,4 +1,8 @@
-"""What the trainers of all objectives share: weights to start from, arguments, LoRA, the watch on the loss."""
+"""The parts that the trainers of all objectives share: weights to start from, arguments, LoRA, checks of the loss.
+
+Each objective's module (`dpo`, `sft`, `contrastive`, `grpo`) builds its trainer from these functions; `dpo.prepare` is
+the one to read first. `trainer_arguments` is the only place that knows the names of transformers' shared arguments.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+import transformers
+from peft import LoraConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import render, template_variables
 from mipo_bench.harness.training.job import OnStep, Training
 from mipo_bench.harness.types import Message
 
-FirstLoss = Callable[[float], None]
-"""Raises TrainingError where the loss of the first step is not what the objective starts from."""
+CheckFirstLoss = Callable[[float], None]
+"""Raises TrainingError where the loss of the first step is not the one that the objective starts from."""
+PROMPT_DIFFERS = "the chat template renders the prompt of a finished chat otherwise than an open one"
 
 
-def load_for_training(training: Training) -> tuple[Any, Any]:
-    """The model and its tokenizer, and the random numbers of the seed."""
-    import torch
-    import transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def load_for_training(training: Training) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Seed torch, and load the model in float32 with its tokenizer."""
     transformers.utils.logging.disable_progress_bar()
     if training.placement.threads:
         torch.set_num_threads(training.placement.threads)
@@ -38,16 +55,14 @@ def load_for_training(training: Training) -> tuple[Any, Any]:
     )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    for module in model.modules():  # a loss must not depend on chance: first losses are checked
+    for module in model.modules():  # first losses are checked, so they must not be random
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return model, tokenizer
 
 
 def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:
-    """The arguments of transformers' Trainer that every objective is trained with, so that only the loss differs."""
-    import torch
-
+    """The arguments of transformers' Trainer that all objectives share, so that only the loss differs."""
     settings = training.settings
     steps = math.ceil(examples / settings.batch_size) * settings.epochs
     gpu = training.placement.device.startswith("cuda")
@@ -79,9 +94,7 @@ def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[s
 
 @contextmanager
 def deterministic_algorithms(training: Training) -> Iterator[None]:
-    """On a GPU, gradients are summed in an order that is the same each time; on a CPU they are so anyway."""
-    import torch
-
+    """On a GPU, let torch sum gradients in the same order each time; on a CPU it does so anyway."""
     before = torch.are_deterministic_algorithms_enabled()
     if training.deterministic and training.placement.device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses to multiply
@@ -95,9 +108,7 @@ def deterministic_algorithms(training: Training) -> Iterator[None]:
 
 
 def lora_config(training: Training) -> Any:
-    """The adapter's configuration; None where all weights are trained."""
-    from peft import LoraConfig
-
+    """The adapter's configuration for peft; None where all weights are trained."""
     if training.settings.method == "full":
         return None
     rank = training.settings.lora_rank
@@ -105,33 +116,44 @@ def lora_config(training: Training) -> Any:
 
 
 def check_finite(step: int, loss: float) -> None:
-    """Raise TrainingError for a loss that is no number."""
+    """Raise TrainingError for a loss that is not finite."""
     if not math.isfinite(loss):
         raise TrainingError(f"the loss is {loss} at step {step}; lower train.lr")
 
 
-def add_checks_callback(trainer: Any, on_step: OnStep, check_first: FirstLoss) -> None:
-    """Report each step of the trainer; end a training that starts from a wrong loss or whose loss is no number."""
-    from transformers import PrinterCallback, TrainerCallback
+class ChecksCallback(TrainerCallback):
+    """Checks the logged loss of every step, and reports the step."""
 
-    class Watcher(TrainerCallback):
-        """Sees what is logged, at every step."""
+    def __init__(self, on_step: OnStep, check_first: CheckFirstLoss) -> None:
+        """`check_first` gets the loss of step 1."""
+        self.report_step, self.check_first = on_step, check_first
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
-            loss = (logs or {}).get("loss")
-            if loss is None:
-                return
-            check_finite(state.global_step, loss)
-            if state.global_step == 1:
-                check_first(loss)
-            on_step(state.global_step, state.max_steps)
+    def on_log(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the interface's signature
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        logs: Mapping[str, float] | None = None,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """Raises TrainingError for a first loss that is wrong and for any loss that is not finite."""
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        check_finite(state.global_step, loss)
+        if state.global_step == 1:
+            self.check_first(loss)
+        self.report_step(state.global_step, state.max_steps)
 
+
+def add_checks_callback(trainer: Trainer, on_step: OnStep, check_first: CheckFirstLoss) -> None:
+    """Let `ChecksCallback` take the place of the callback that prints the log."""
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Watcher())
+    trainer.add_callback(ChecksCallback(on_step, check_first))
 
 
-def chat(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """The messages as the libraries take them."""
+def message_dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as transformers and trl take them."""
     return [{"role": m.role, "content": m.content} for m in messages]
 
 
@@ -139,7 +161,7 @@ def check_prompt(tokenizer: Any, messages: Sequence[Message], ids: Sequence[int]
     """Raise TrainingError where the prompt of a training example is not the prompt that is evaluated."""
     prompt = tokenizer.encode(render(tokenizer, messages, None, settings).text, add_special_tokens=False)
     if list(ids) != prompt:
-        raise TrainingError("the chat template renders the prompt of a finished chat otherwise than an open one")
+        raise TrainingError(PROMPT_DIFFERS)
 
 
 def check_response(tokenizer: Any, text: str, ids: Sequence[int], side: str) -> None:
@@ -153,14 +175,14 @@ def check_response(tokenizer: Any, text: str, ids: Sequence[int], side: str) -> 
         raise TrainingError(f"the chat template adds text before the {side} response, which was never sampled")
 
 
-def n_tokens(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], settings: ChatConfig) -> list[int]:
+def count_tokens(tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], settings: ChatConfig) -> list[int]:
     """Tokens of each finished chat."""
     variables = template_variables(settings)
     texts = [tokenizer.apply_chat_template(messages, tokenize=False, **variables) for messages in chats]
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
-def require_examples(fitting: Sequence[Any], training: Training, what: str) -> None:
-    """Raise TrainingError where nothing fits into `train.max_length`."""
+def require_examples(fitting: Sequence[Any], training: Training, kind: str) -> None:
+    """Raise TrainingError where no example of this kind fits into `train.max_length`."""
     if not fitting:
-        raise TrainingError(f"no {what} fits into train.max_length = {training.settings.max_length} tokens")
+        raise TrainingError(f"no {kind} fits into train.max_length = {training.settings.max_length} tokens")

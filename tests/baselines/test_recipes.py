@@ -23,7 +23,7 @@ from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Question, Request, Verdict
-from mipo_bench.harness.training.pairs import PairSet, PromptSet
+from mipo_bench.harness.training.pairs import PairSet, PromptSet, Ratings
 from mipo_bench.harness.types import Item, Similarity
 
 MIPO = ("mipo-missing", "mipo-random")
@@ -76,7 +76,7 @@ def test_grpo_gets_prompts_and_the_tasks_score(tmp_path: Path) -> None:
     assert isinstance(data, PromptSet)
     (item, messages), *_ = data.prompts
     assert messages[-1].content == item.prompt
-    assert data.reward.rate([item, item], [f"Answer: {item.target}", "nothing"]) == [1.0, 0.0]
+    assert data.reward.rate([item, item], [f"Answer: {item.target}", "nothing"]) == Ratings((1.0, 0.0))
     assert data.decoding.temperature == 1.0
     assert not report.failures
 
@@ -158,11 +158,11 @@ class Rater:
             yield n, Verdict(None if len(question.first) == 1 else min(1.0, len(question.first) / 8))
 
 
-def test_ratings_are_rewards_and_unread_ones_are_told() -> None:
+def test_ratings_are_rewards_and_unread_ones_are_counted() -> None:
     rater = Rater()
     reward = judge_reward(load_plugins().tasks["persona"], rater)
-    assert reward.rate(ITEMS[:3], ["12345678", "x", "1234"]) == [1.0, 0.0, 0.5]
-    assert reward.counts == {"ratings": 3, "unread": 1}
+    ratings = reward.rate(ITEMS[:3], ["12345678", "x", "1234"])
+    assert ratings == Ratings((1.0, 0.0, 0.5), {"ratings": 3, "unread": 1})
     assert [(q.item.id, q.second, q.rubric) for q in rater.asked] == [(i.id, None, RUBRIC) for i in ITEMS[:3]]
 
 
@@ -175,7 +175,7 @@ def test_rlaif_is_rated_by_the_base_model_itself(tmp_path: Path) -> None:
     data = data_of(world, "persona", "rlaif")
     assert isinstance(data, PromptSet)
     item = data.prompts[0][0]
-    values = data.reward.rate([item, item, item], ["a", "ab", "abc"])
+    values = data.reward.rate([item, item, item], ["a", "ab", "abc"]).values
     assert sorted(set(values)) == sorted(values)
     assert set(values) <= {0, 0.25, 0.5, 0.75, 1}
     assert "careful judge" in world.engine.base_generator.asked[-1].prompt

@@ -186,7 +186,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     sides: dict[str, Callable[[Path, Clock], None]] = {
         "trl": lambda out, clock: _plain_training(folder, rows, settings, out, clock, options.device),
         "mipo-bench": lambda out, clock: train(job, out, clock.tick),
-        "mipo-bench, not repeatable": lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
+        "mipo-bench, not deterministic": lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
     }
     print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
     steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}

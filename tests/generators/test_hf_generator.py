@@ -174,7 +174,7 @@ def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:
     assert built["recipe"] == json.loads(json.dumps(asdict(BuildSettings())))
 
 
-def test_what_can_move_a_rounding_is_part_of_the_identity() -> None:
+def test_settings_that_change_rounding_are_part_of_the_keys() -> None:
     base = Placement("cpu", "float32", threads=1)
     others = [
         Placement("cpu", "float32", threads=2),

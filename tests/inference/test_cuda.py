@@ -62,7 +62,7 @@ def test_an_answer_depends_on_its_own_request_alone(dtype: str, batch_size: int)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "mistral", "gpt_neox"])
-def test_so_it_does_with_every_architecture_and_decoding(architecture: str, tmp_path: Path) -> None:
+def test_answers_are_independent_with_every_architecture_and_decoding(architecture: str, tmp_path: Path) -> None:
     generator = HFGenerator(make_model(architecture, tmp_path), architecture, placement("float32"))
     check_independence(generator, mixed_requests(60))
     assert generator.decoder.slot_support.cuda_graph
@@ -147,13 +147,16 @@ def peak_of(work: Callable[[], object]) -> tuple[int, int]:
     return before, torch.cuda.max_memory_allocated()
 
 
-def test_a_training_without_enough_memory_recomputes_and_then_splits_its_batches(tmp_path: Path) -> None:
-    def trained(name: str, *, recompute: bool = False) -> Path:
-        train(replace(training(), activation_checkpointing=recompute), tmp_path / name, lambda step, total: None)
+def test_without_enough_memory_a_training_checkpoints_activations_then_accumulates_gradients(
+    tmp_path: Path,
+) -> None:
+    def trained(name: str, *, checkpointing: bool = False) -> Path:
+        job = replace(training(), activation_checkpointing=checkpointing)
+        train(job, tmp_path / name, lambda step, total: None)
         return tmp_path / name
 
     _, kept = peak_of(lambda: trained("kept"))
-    before, recomputed = peak_of(lambda: trained("recomputed", recompute=True))
+    before, recomputed = peak_of(lambda: trained("recomputed", checkpointing=True))
     assert recomputed < kept
     parts = []
     for share in (0.7, 0.5, 0.35):

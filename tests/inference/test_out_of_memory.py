@@ -106,7 +106,7 @@ def test_memory_that_shrinks_on_the_way_loses_no_answer() -> None:
     assert cast("Any", generator.model).refused > 0
 
 
-def test_where_a_single_prompt_is_too_much_the_message_says_what_to_do() -> None:
+def test_a_single_prompt_that_is_too_large_is_an_error_with_a_remedy() -> None:
     for generator in (cramped(0), cramped(16, tokens=3)):
         with pytest.raises(ModelError, match=r"single prompt at a time .*dtype=bfloat16"):
             answers(generator)
@@ -145,7 +145,7 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
     assert (decoder.slots, len(decoder.notes)) == (4, 2)
 
 
-def test_what_a_training_takes_is_held_against_the_memory() -> None:
+def test_the_memory_of_a_training_is_estimated() -> None:
     assert training_bytes(1_543_714_304, "full") > 24e9
     assert training_bytes(1_543_714_304, "lora") < 7e9
     assert parameters(model_folder.embedded_folder()) == 984_192

@@ -32,7 +32,7 @@ def test_a_nucleus_with_more_tokens_than_are_sorted_first_is_sampled_whole() -> 
     assert int((found > 0).sum()) == 180
 
 
-def test_of_ties_at_the_border_of_a_nucleus_the_first_are_in_it() -> None:
+def test_the_first_of_equal_tokens_at_the_border_belong_to_a_nucleus() -> None:
     probs = torch.tensor([[0.2, 0.1, 0.4, 0.1, 0.1, 0.1], [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]])
     assert (nucleus(probs, [0.75, 0.5]) > 0).tolist() == [[True, True, True, True, False, False], [True] + [False] * 5]
 

@@ -106,7 +106,7 @@ def test_a_response_ends_before_its_stop_string(embedded: HFGenerator) -> None:
         assert (cut.finish, cut.n_tokens < whole.n_tokens) == ("stop", True)
 
 
-def test_where_no_token_is_wanted_only_options_are_computed(embedded: HFGenerator) -> None:
+def test_without_new_tokens_only_options_are_computed(embedded: HFGenerator) -> None:
     asked = [r for r in chats(embedded, 12) if r.options]
     full = answers(embedded, asked)
     bare = answers(embedded, [Request(r.prompt, r.seed, Decoding(0, 0.0), r.options) for r in asked])

@@ -23,6 +23,8 @@ CASES: dict[str, tuple[Callable[[Any], object], object, dict[str, object], objec
     "context_steps": (optional.context_steps, 2, {"context_steps": 1}, 1),
     "objective": (optional.objective_of, "dpo", {"objective": "grpo"}, "grpo"),
     "reward": (optional.reward_kind, "score", {"reward": "judge"}, "judge"),
+    "shares_pairs_of": (optional.shares_pairs_of, "p", {"shares_pairs_of": "q"}, "q"),
+    "several_contrasts": (optional.several_contrasts, None, {"several_contrasts": max}, max),
     "is_trained_baseline": (optional.is_trained_baseline, False, {"is_trained_baseline": True}, True),
 }
 

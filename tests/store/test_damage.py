@@ -192,11 +192,11 @@ import resource, sys
 from pathlib import Path
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.train import saved_whole
+from mipo_bench.harness.training.train import storage_errors
 from mipo_bench.harness.types import Response
 
 def write(folder):
-    with saved_whole(folder):
+    with storage_errors(folder):
         (folder / "weights").write_bytes(b"x" * 300_000)
 
 store = Store(Path(sys.argv[1]))

@@ -99,11 +99,9 @@ class FakeEngine:
         self.trainings.append((json.dumps(key), data))
         on_step(1, 1)
         name = "/".join(map(str, key))
-        if isinstance(data, PairSet):
-            counts = {"used": len(data.pairs), "discarded": dict(data.discarded)}
-        else:
-            counts = {"used": len(data.prompts), "discarded": {}}
-        lineage = {"pairs": counts, "curve": []}
+        used = len(data.pairs if isinstance(data, PairSet) else data.prompts)
+        discarded = dict(data.discarded) if isinstance(data, PairSet) else {}
+        lineage = {"pairs": {"used": used, "discarded": discarded}, "curve": []}
         return TrainedCheckpoint(FakeGenerator(name, self.trained_answer), name, lineage)
 
     def unload(self) -> None:

@@ -37,8 +37,7 @@ from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
-from mipo_bench.harness.training.pairs import PairSet, PromptSet
-from mipo_bench.harness.training.train import examples_of
+from mipo_bench.harness.training.pairs import PairSet, PromptSet, example_count
 from mipo_bench.harness.types import Item, Response, Score, Task
 
 GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"
@@ -86,7 +85,7 @@ class StoringEngine(FakeEngine):
                 on_step(step + 1, STEPS)
 
         found = self.store.checkpoints.get_or_write(digest(["fake", arm, data.digest]), write_model)
-        lineage = {"pairs": {"used": examples_of(data), "digest": data.digest}, "curve": []}
+        lineage = {"pairs": {"used": example_count(data), "digest": data.digest}, "curve": []}
         return TrainedCheckpoint(SlowGenerator(found.digest, self.mark), found.digest, lineage)
 
 

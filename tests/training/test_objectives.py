@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import LikelihoodRequest, Pair
 from mipo_bench.harness.training import contrastive, grpo, sft
 from mipo_bench.harness.training.job import Training
-from mipo_bench.harness.training.pairs import PairSet, PromptSet, Reward
+from mipo_bench.harness.training.pairs import PairSet, PromptSet, Ratings, Reward
 from mipo_bench.harness.training.train import train
-from mipo_bench.harness.types import Decoding, Message, Objective
+from mipo_bench.harness.types import Decoding, Item, Message, Objective
 
 pytestmark = pytest.mark.training
 FOLDER = model_folder.embedded_folder()
@@ -143,18 +144,18 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     seen: list[float] = []
     score = score_reward(TASK)
 
-    def of(items: object, texts: object) -> list[float]:
-        found = score.rate(items, texts)  # type: ignore[arg-type]
-        seen.extend(found)
-        return found
+    def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
+        found = score.rate(items, texts)
+        seen.extend(found.values)
+        return Ratings(found.values, {"ratings": len(texts)})
 
-    loss = first_loss(prompts(replace(score, rate=of)), tmp_path, batch_size=4, generations=3, lr=1e-4)
+    loss = first_loss(prompts(replace(score, rate=rate)), tmp_path, batch_size=4, generations=3, lr=1e-4)
     assert loss == pytest.approx(0, abs=1e-3)
     assert len(seen) == len(ITEMS) * 3
     lineage = json.loads((tmp_path / "lineage.json").read_text())
     assert [point["step"] for point in lineage["curve"]] == [1, 2]
     assert lineage["curve"][0]["reward"] == pytest.approx(sum(seen[:12]) / 12, abs=1e-4)
-    assert (lineage["reward"], lineage["pairs"]["used"]) == ({"name": "score"}, 8)
+    assert (lineage["reward"], lineage["pairs"]["used"]) == ({"name": "score", "ratings": 24}, 8)
     assert changed(tmp_path) == weights(FOLDER).keys()
 
 
@@ -179,7 +180,7 @@ def test_a_last_batch_that_is_not_full_is_counted(tmp_path: Path) -> None:
 
 def test_grpo_raises_what_is_rewarded(tmp_path: Path) -> None:
     """Short answers are worth more: after some steps the answers are shorter."""
-    short = Reward("short", "short", lambda items, texts: [1 / (1 + len(t.split())) for t in texts])
+    short = Reward("short", "short", lambda items, texts: Ratings(tuple(1 / (1 + len(t.split())) for t in texts)))
     job = training(prompts(short), batch_size=4, generations=8, lr=1e-3, epochs=8.0, kl=0.0)
     train(job, tmp_path, lambda step, total: None)
     curve = json.loads((tmp_path / "lineage.json").read_text())["curve"]
@@ -188,8 +189,9 @@ def test_grpo_raises_what_is_rewarded(tmp_path: Path) -> None:
 
 
 def test_rewards_that_never_differ_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    one = Reward("one", "one", lambda items, texts: Ratings((1.0,) * len(texts)))
     with pytest.raises(TrainingError, match="rewarded alike"):
-        train(training(prompts(Reward("one", "one", lambda items, texts: [1.0] * len(texts)))), tmp_path, print)
+        train(training(prompts(one)), tmp_path, print)
     assert not list(tmp_path.iterdir())
 
 
@@ -213,6 +215,9 @@ def test_wrong_first_losses_are_refused() -> None:
         sft.check_first(2.0, 2.2)
     with pytest.raises(TrainingError, match="one sequence at a time"):
         contrastive.check_first(0.6, 0.7)
+    for check in (sft.check_first, contrastive.check_first):
+        with pytest.raises(TrainingError, match="nan"):
+            check(0.6, math.nan)
     with pytest.raises(TrainingError, match="not 0"):
         grpo.check_first(0.3)
 

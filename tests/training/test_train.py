@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from mipo_bench.harness.training import dpo
 from mipo_bench.harness.training.dpo import check_loss
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.training.train import saved_whole, train, with_less_memory
+from mipo_bench.harness.training.train import storage_errors, train, with_less_memory
 from mipo_bench.harness.types import Decoding
 
 pytestmark = pytest.mark.training
@@ -112,7 +113,7 @@ def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:
     assert [p["chosen"] for p in pairs] == [p.chosen for p in pair_set().pairs]
 
 
-def test_what_is_trained_on_is_the_prompt_that_is_evaluated(trained: Path) -> None:
+def test_the_trained_prompt_is_the_prompt_that_is_evaluated(trained: Path) -> None:
     """trl's rendering of a pair must begin with the harness's rendering of the prompt, and end the turn."""
     from mipo_bench.harness.generators.chat_template import render
 
@@ -209,13 +210,13 @@ def cramped(rows: int, refused: list[int]) -> Callable[[Training, str, OnStep], 
 
     def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
         prepared = dpo.prepare(job, scratch, on_step)
-        prepared.trainer.model.register_forward_pre_hook(check, with_kwargs=True)
+        cast("torch.nn.Module", prepared.trainer.model).register_forward_pre_hook(check, with_kwargs=True)
         return prepared
 
     return prepare
 
 
-def test_out_of_memory_splits_the_batch_and_trains_the_same(trained: Path, tmp_path: Path) -> None:
+def test_out_of_memory_accumulates_gradients_and_trains_the_same(trained: Path, tmp_path: Path) -> None:
     refused: list[int] = []
     train(training(), tmp_path, lambda step, total: None, cramped(4, refused))
     assert refused == [16, 8]
@@ -229,20 +230,20 @@ def test_out_of_memory_splits_the_batch_and_trains_the_same(trained: Path, tmp_p
     assert all(torch.allclose(after[name], expected[name], atol=2e-4) for name in expected)
 
 
-def test_where_one_pair_is_too_much_the_message_says_what_to_do(tmp_path: Path) -> None:
+def test_a_single_pair_that_is_too_large_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     refused: list[int] = []
     with pytest.raises(TrainingError, match=r"out of memory .*train\.method=lora"):
         train(training(), tmp_path, lambda step, total: None, cramped(1, refused))
     assert refused == [16, 8, 4, 2]
 
 
-def test_what_no_gpu_repeats_is_trained_all_the_same_and_nothing_of_it_stays_in_memory(tmp_path: Path) -> None:
+def test_without_a_deterministic_algorithm_it_trains_again_and_the_first_try_leaves_memory(tmp_path: Path) -> None:
     tried, models_made = list[bool](), list[weakref.ref[torch.nn.Module]]()
 
     def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
         tried.append(job.deterministic)
         prepared = dpo.prepare(job, scratch, on_step)
-        models_made.append(weakref.ref(prepared.trainer.model))
+        models_made.append(weakref.ref(cast("torch.nn.Module", prepared.trainer.model)))
         if job.deterministic:
             raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
         return prepared
@@ -275,11 +276,11 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_refused(tmp_path: P
 
 def test_a_full_disk_is_told_from_a_training_that_fails(tmp_path: Path) -> None:
     for error in (OSError(28, "No space left on device"), SafetensorError("I/O error: File too large")):
-        with pytest.raises(StorageError, match="Make room on its disk"), saved_whole(tmp_path):
+        with pytest.raises(StorageError, match="Make room on its disk"), storage_errors(tmp_path):
             raise error
     with closing(Store(tmp_path)) as store, pytest.raises(ConnectionResetError):
         store.checkpoints.put("key", raise_reset)
-    with pytest.raises(KeyError), saved_whole(tmp_path):
+    with pytest.raises(KeyError), storage_errors(tmp_path):
         raise KeyError
 
 
@@ -287,12 +288,11 @@ def raise_reset(folder: Path) -> None:
     raise ConnectionResetError
 
 
-def test_short_of_memory_activations_are_recomputed_before_batches_are_split() -> None:
+def test_activation_checkpointing_comes_before_gradient_accumulation() -> None:
     base, error = training(), torch.OutOfMemoryError("CUDA out of memory")
     gpu = replace(base, placement=replace(base.placement, device="cuda"))
     first = with_less_memory(gpu, error)
     assert (first.activation_checkpointing, first.gradient_accumulation_steps) == (True, 1)
-    assert [
-        (t.activation_checkpointing, t.gradient_accumulation_steps)
-        for t in (with_less_memory(first, error), with_less_memory(base, error))
-    ] == [(True, 2), (False, 2)]
+    second, on_cpu = with_less_memory(first, error), with_less_memory(base, error)
+    assert (second.activation_checkpointing, second.gradient_accumulation_steps) == (True, 2)
+    assert (on_cpu.activation_checkpointing, on_cpu.gradient_accumulation_steps) == (False, 2)

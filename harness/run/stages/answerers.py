@@ -50,7 +50,7 @@ class ArmAnswerer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ModelAnswerer:
     """Answers prompting arms with the base model, and each trained arm with the checkpoint that it trains first."""
 

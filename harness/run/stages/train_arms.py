@@ -20,7 +20,7 @@ from mipo_bench.harness.types import Decoding
 from mipo_bench.reports.records.report import CheckpointRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ArmTrainer:
     """Trains the checkpoints of a run, one for each trained arm."""
 

@@ -13,7 +13,8 @@ from mipo_bench.harness.backends.base import Backend
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.backends.lm_eval import LMEvalBackend
 from mipo_bench.harness.backends.remote import RemoteBackend, chat_server
-from mipo_bench.harness.config.schema import OPENAI, OWN, RunConfig
+from mipo_bench.harness.config.answer_source import OPENAI, OWN
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
 from mipo_bench.harness.generators.placement import resolve_placement

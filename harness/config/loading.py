@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 from yaml.composer import ComposerError
 
+from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
-from mipo_bench.harness.config.schema import OWN, AnswerSource, ConfigSection, RunConfig
+from mipo_bench.harness.config.schema import ConfigSection, RunConfig
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.errors import PluginError
@@ -191,35 +191,6 @@ class ChatConfig(ConfigSection):
     """Put the system text at the beginning of the first user turn, even if the template accepts a system turn."""
     template: Mapping[str, Any] = {}
     """Further variables for the template, such as `enable_thinking: false` for Qwen3."""
-
-
-OWN = "transformers"
-OPENAI = "openai"
-TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sglang")
-"""Backends that load a model folder, and so can run a trained checkpoint; all others only run prompting arms."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerSource:
-    """The source of a run's answers: the harness's own engine, one of lm-eval's, a chat server, or a responses file.
-
-    `has_weights` says that the base model's weights are on this machine: it can be trained, and compared with the
-    weights of a judge.
-    """
-
-    kind: Literal["own", "lm-eval", "openai", "responses"]
-    has_weights: bool
-
-    @classmethod
-    def of(cls, model: str, backend: str) -> AnswerSource:
-        """The source that `--model` and `--backend` together describe."""
-        if model.endswith(".jsonl"):
-            return cls("responses", has_weights=False)
-        if backend == OWN:
-            return cls("own", has_weights=True)
-        if backend == OPENAI:
-            return cls("openai", has_weights=False)
-        return cls("lm-eval", has_weights=backend in TRAINING_BACKENDS)
 
 
 class RunConfig(ConfigSection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ FLOORS = {
 ORDER = [room for rooms in FLOORS.values() for room in rooms]
 """A module may import modules of its own room, and of the rooms before it in this list."""
 SOURCES = sorted(f for part in PARTS for f in (ROOT / part).rglob("*.py"))
+WITH_TESTS = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 MODULES = {".".join(f.relative_to(ROOT).with_suffix("").parts): f for f in SOURCES if f.name != "__init__.py"}
 
 
@@ -129,8 +131,20 @@ def test_nothing_imports_the_script_that_makes_the_embedded_model() -> None:
 
 
 def test_no_folder_has_more_than_twelve_modules() -> None:
-    folders = [f.parent for f in SOURCES if f.name != "__init__.py"]
-    assert max(folders.count(folder) for folder in set(folders)) <= 12
+    folders = Counter(f.parent.relative_to(ROOT).as_posix() for f in WITH_TESTS if f.name != "__init__.py")
+    assert {folder: count for folder, count in folders.items() if count > 12} == {}
+
+
+def test_no_file_is_over_300_lines_and_no_function_over_60() -> None:
+    sources = {f.relative_to(ROOT).as_posix(): f.read_text() for f in WITH_TESTS}
+    assert {name: text.count("\n") for name, text in sources.items() if text.count("\n") > 300} == {}
+    assert [found for name, text in sources.items() for found in long_functions(name, text)] == []
+
+
+def long_functions(name: str, text: str) -> list[str]:
+    """The functions of more than 60 lines, nested ones included, as `file: function`. Decorators are not counted."""
+    functions = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [f"{name}: {f.name}" for f in functions if f.end_lineno and f.end_lineno - f.lineno >= 60]
 
 
 def test_every_init_is_empty() -> None:
@@ -162,3 +176,5 @@ def test_the_rules_can_fail(tmp_path: Path) -> None:
     assert not may_import("harness.store.claims", "harness.run.run")
     assert not may_import("tasks.answers", "harness.store.claims")
     assert may_import("harness.run.run", "harness.store.claims")
+    allowed, long = ("def f():\n" + "    x = 1\n" * lines for lines in (59, 60))
+    assert (long_functions("a.py", allowed), long_functions("a.py", long)) == ([], ["a.py: f"])

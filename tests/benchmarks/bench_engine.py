@@ -38,6 +38,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from plain_trl import train_plainly
+
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
@@ -231,55 +233,13 @@ def training(options: argparse.Namespace) -> None:
             engine = HFBackend(config, FOLDER, Placement(threads=options.threads), store)
             engine.trained(arm, PairSet(rows, {}, "bench"), lambda step, total: None)
 
+    def theirs(some: Sequence[Pair] = rows) -> None:
+        with tempfile.TemporaryDirectory() as out:
+            train_plainly(FOLDER, some, config.train, Path(out))
+
     print(f"{len(rows)} pairs, batches of {config.train.batch_size}")
-    _plain_training(rows[: 2 * config.train.batch_size], config)  # imports
-    show("training", *alternate(lambda: _plain_training(rows, config), ours, options.repeat))
-
-
-def _plain_training(rows: Sequence[Pair], config: RunConfig) -> None:
-    """A training by a short script around trl."""
-    import datasets
-    from transformers import AutoTokenizer
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
-    from trl import DPOConfig, DPOTrainer
-
-    chats = [
-        {
-            "prompt": [{"role": m.role, "content": m.content} for m in row.prompt],
-            "chosen": [{"role": "assistant", "content": row.chosen}],
-            "rejected": [{"role": "assistant", "content": row.rejected}],
-        }
-        for row in rows
-    ]
-    settings = config.train
-    with tempfile.TemporaryDirectory() as out:
-        arguments = DPOConfig(
-            output_dir=out,
-            beta=settings.beta,
-            learning_rate=settings.lr,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch_size,
-            max_length=settings.max_length,
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr_rate": 0.1},
-            adam_beta2=0.95,
-            precompute_ref_log_probs=True,
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            save_strategy="no",
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-        )
-        trainer = DPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(FOLDER, dtype="float32"),
-            args=arguments,
-            train_dataset=datasets.Dataset.from_list(chats),
-            processing_class=AutoTokenizer.from_pretrained(FOLDER),
-        )
-        trainer.train()
-        trainer.save_model(out)
+    theirs(rows[: 2 * config.train.batch_size])  # imports
+    show("training", *alternate(theirs, ours, options.repeat))
 
 
 def main() -> None:

@@ -34,6 +34,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from plain_trl import train_plainly
+
 from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
@@ -184,7 +186,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     data = PairSet(rows, {}, "random")
     job = Training(folder, "base", "bench", "mipo-random", 0, data, settings, Placement(options.device, "float32"))
     sides: dict[str, Callable[[Path, Clock], None]] = {
-        "trl": lambda out, clock: _plain_training(folder, rows, settings, out, clock, options.device),
+        "trl": lambda out, clock: _train_watched(folder, rows, settings, out, clock, options.device),
         "mipo-bench": lambda out, clock: train(job, out, clock.tick),
         "mipo-bench, not deterministic": lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
     }
@@ -233,14 +235,11 @@ class Clock:
         return (self.at[-1][0] - self.at[0][0]) / self.total
 
 
-def _plain_training(
+def _train_watched(
     folder: Path, rows: Sequence[Pair], settings: TrainConfig, out: Path, clock: Clock, device: str
 ) -> None:
-    """A training by a short script around trl."""
-    import datasets
-    from transformers import AutoTokenizer, TrainerCallback
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
-    from trl import DPOConfig, DPOTrainer
+    """A plain training whose steps the clock records."""
+    from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
         """Records the time at which a step was logged."""
@@ -249,42 +248,7 @@ def _plain_training(
             if "loss" in (logs or {}):
                 clock.tick(state.global_step, state.max_steps)
 
-    chats = [
-        {
-            "prompt": [{"role": m.role, "content": m.content} for m in row.prompt],
-            "chosen": [{"role": "assistant", "content": row.chosen}],
-            "rejected": [{"role": "assistant", "content": row.rejected}],
-        }
-        for row in rows
-    ]
-    arguments = DPOConfig(
-        output_dir=str(out),
-        beta=settings.beta,
-        learning_rate=settings.lr,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        max_length=settings.max_length,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": 0.1},
-        adam_beta2=0.95,
-        precompute_ref_log_probs=True,
-        gradient_checkpointing=False,
-        bf16=device == "cuda",
-        use_cpu=device == "cpu",
-        save_strategy="no",
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-    )
-    trainer = DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
-        args=arguments,
-        train_dataset=datasets.Dataset.from_list(chats),
-        processing_class=AutoTokenizer.from_pretrained(folder),
-        callbacks=[Watch()],
-    )
-    trainer.train()
-    trainer.save_model(str(out))
+    train_plainly(folder, rows, settings, out, device, [Watch()])
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from killable_runs import GENERATE, PAIRS, STAGES, STEPS, TRAIN, Process, Server
-from seeds import random_of
+from real_runs import random_of
 
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 from mipo_bench.harness.store.run_store import Store

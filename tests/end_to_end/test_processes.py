@@ -13,8 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from real_runs import ENVIRONMENT, SMALL, comparable, mipo
-from seeds import random_of
+from real_runs import ENVIRONMENT, SMALL, comparable, mipo, random_of
 
 from mipo_bench.harness.store.claims import live_owners
 from mipo_bench.reports.records.report_file import load_report

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_requests import answers, chats, check_independence, mixed_requests
-from real_models import make_model
+from real_models import answers, chats, check_independence, make_model, mixed_requests
 from real_runs import comparable, mipo
 
 from mipo_bench.harness.config.schema import TrainConfig

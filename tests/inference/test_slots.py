@@ -8,8 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from made_requests import answers, chats, check_independence, mixed_requests
-from real_models import make_model
+from real_models import answers, chats, check_independence, make_model, mixed_requests
 from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 

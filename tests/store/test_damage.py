@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from golden_files import run
-from made_stores import RUNS, checkpoint_key, made_store, write_model
+from made_reports import RUNS, checkpoint_key, made_store, write_model
 
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store import verify
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "rows: cannot write to the run store" in done.stdout
-    assert "What was stored before is kept: make room on its disk" in done.stdout
+    assert "All earlier results are kept: make room on its disk" in done.stdout
     assert "checkpoint: cannot write the checkpoint" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

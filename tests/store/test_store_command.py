@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from golden_files import check_golden, run
-from made_stores import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
+from made_reports import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
 
 from mipo_bench.harness.core.file_locks import Lock, startup_lock
 from mipo_bench.harness.core.hashing import digest

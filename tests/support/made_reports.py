@@ -1,12 +1,19 @@
-"""Reports with random but repeatable numbers, for tests of code that reads reports."""
+"""Reports with random but repeatable numbers, changes of them, and a run store with two such runs."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.protocols import Likelihood
+from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.runs import StoredRun
+from mipo_bench.harness.types import Response
 from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.records.report import (
     ArmRecord,
@@ -17,7 +24,7 @@ from mipo_bench.reports.records.report import (
     Report,
     TaskRecord,
 )
-from mipo_bench.reports.records.report_file import seal
+from mipo_bench.reports.records.report_file import seal, to_json
 
 PROMPTED = {"math": ("few-shot", "plain"), "personalized": ("no-context", "profile")}
 RATES = {"few-shot": 0.5, "plain": 0.6, "no-context": 0.3, "profile": 0.45, "mipo-random": 0.7}
@@ -151,3 +158,78 @@ def _curve(rng: random.Random) -> list[dict[str, float]]:
         {"step": n, "loss": 0.693 * 0.96**n + 0.02 * rng.random(), "margin": 0.05 * n + 0.1 * rng.random()}
         for n in range(1, 31)
     ]
+
+
+BASE = Made()
+WORSE = Made(seed=1, gains={"plain": -0.25, "mipo-random": -0.1})
+
+
+def with_tasks(report: Report, change: Callable[[TaskRecord], TaskRecord]) -> Report:
+    return seal(report.model_copy(update={"tasks": [change(task) for task in report.tasks]}))
+
+
+def first_items_changed(report: Report) -> Report:
+    """A report with two changed prompts, one changed target, one change of both, and another id of the last item."""
+
+    def change(task: TaskRecord) -> TaskRecord:
+        prompts = ["new", "new", *task.prompt_hashes[2:]]
+        targets = [task.target_hashes[0], "new", "new", *task.target_hashes[3:]]
+        items = [*task.items[:-1], f"{task.name}-new"]
+        return task.model_copy(update={"prompt_hashes": prompts, "target_hashes": targets, "items": items})
+
+    return with_tasks(report, change)
+
+
+def moved_users(report: Report) -> Report:
+    def change(task: TaskRecord) -> TaskRecord:
+        return task.model_copy(update={"users": [*task.users[1:], task.users[0]] if task.users else None})
+
+    return with_tasks(report, change)
+
+
+def without(report: Report, method: str) -> Report:
+    return seal(report.model_copy(update={"arms": [arm for arm in report.arms if arm.method != method]}))
+
+
+HOSTILE = "\x1b[31mred\x07 \u202egnp.exe =1+1"
+RUNS = (Made(n_math=6, suites=("math",)), Made(n_math=6, suites=("math",), seed=1, created="2026-02-03T04:05:06+00:00"))
+MODEL = {"model.safetensors": b"weights", "config.json": b"{}"}
+
+
+def checkpoint_key(run: int) -> str:
+    return digest(["checkpoint", run])
+
+
+def write_model(folder: Path) -> None:
+    for name, content in MODEL.items():
+        (folder / name).write_bytes(content)
+
+
+def keys_of(report: Report, run: int) -> list[dict[str, str]]:
+    """The content keys of a run's responses, per arm. Both runs share the responses of the first arm."""
+    return [
+        {item: digest([item, arm.method, arm.train_seed, run if n else "both"]) for item in report.tasks[0].items}
+        for n, arm in enumerate(report.arms)
+    ]
+
+
+def made_store(folder: Path) -> Path:
+    """Write two runs. Only the first uses a pair's response and a likelihood; no run uses the leftovers."""
+    for number, made in enumerate(RUNS):
+        with closing(Store(folder)) as store:
+            report = made.report()
+            keys = keys_of(report, number)
+            rows = {key: Response(f"{item} {HOSTILE}", 7, 3, "stop") for arm in keys for item, key in arm.items()}
+            store.put_responses(rows.items())
+            store.checkpoints.put(checkpoint_key(number), write_model)
+            if not number:
+                store.put_responses([(digest(["pair"]), Response("sampled", 7, 3, "stop", (-0.5, -1.5)))])
+                store.put_likelihoods([(digest(["likelihood"]), Likelihood(-3.5, 4, greedy=True))])
+            store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
+    with closing(Store(folder)) as store:
+        store.put_responses([(digest(["nobody"]), Response("left over", 7, 2, "stop"))])
+        store.checkpoints.put(digest(["nobody"]), write_model)
+    scratch = folder / "checkpoints" / "new-1-abc-xyz"
+    scratch.mkdir()
+    (scratch / "half").write_bytes(b"half")
+    return folder

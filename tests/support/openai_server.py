@@ -1,4 +1,4 @@
-"""A chat-completions server on localhost whose replies and failures follow a script."""
+"""A chat-completions server on localhost whose replies and failures follow a script, and backends that ask it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from mipo_bench.harness.backends.remote import RemoteBackend
+from mipo_bench.harness.config.schema import RunConfig
 
 
 @dataclass(frozen=True)
@@ -129,3 +132,20 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
             """Write no log."""
 
     return Handler
+
+
+BACKENDS = ["openai", "local-chat-completions"]
+
+
+def address(url: str, backend: str) -> str:
+    return url if backend == "openai" else f"{url}/chat/completions"
+
+
+def engine(url: str, backend: str = "openai", **arguments: Any) -> RemoteBackend:
+    quick = {"timeout": 1, "max_retries": 2, "retry_pause": 0.01, "num_concurrent": 2}
+    backend_args = {"base_url": address(url, backend), **quick, **arguments}
+    return RemoteBackend(RunConfig(model="m", backend=backend, backend_args=backend_args, recipes=()))
+
+
+def last(body: dict[str, Any]) -> str:
+    return str(body["messages"][-1]["content"])

@@ -1,8 +1,9 @@
-"""`mipo-bench` in a process of its own, on the real embedded model."""
+"""`mipo-bench` in a process of its own, on the real embedded model, and random draws of tests that can be repeated."""
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,13 @@ def comparable(report: Report) -> dict[str, object]:
     found = report.model_dump(exclude={"digest", "created", "provenance"})
     del found["config"]["processes"]
     return found
+
+
+VARIABLE = "MIPO_BENCH_TEST_SEED"
+SEED = int(os.environ.get(VARIABLE) or random.SystemRandom().randrange(10**6))
+
+
+def random_of(name: str) -> random.Random:
+    """A random generator for one test. It prints the seed, which pytest shows if the test fails."""
+    print(f"Random seed {SEED}. To repeat this test with the same draws: {VARIABLE}={SEED} pytest ...")
+    return random.Random(f"{SEED} {name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval_files import choice_task, generate_task
+from task_files import choice_task, generate_task
 
 from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.generators.hf_generator import HFGenerator

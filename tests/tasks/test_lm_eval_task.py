@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeGenerator
-from lm_eval_files import CHOICE, GENERATE, choice_task, generate_task, write_task
+from task_files import CHOICE, GENERATE, choice_task, generate_task, write_task
 
 from mipo_bench.baselines.prompting.few_shot import FewShot
 from mipo_bench.baselines.prompting.plain import Plain
@@ -219,7 +219,7 @@ def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.startswith("PluginError lm-eval:")
-    assert "its data (nobody/no-such-data) are neither in the Hugging Face cache nor within reach" in done.stdout
+    assert "its data (nobody/no-such-data) are in no Hugging Face cache and cannot be downloaded" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""lm-eval task files on local data, made from the embedded tasks."""
+"""Files with tasks: lm-eval's, on local data made from the embedded tasks, and Python files of plugins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.types import Split
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 from mipo_bench.tasks.embedded.facts import LETTERS, Facts
@@ -89,3 +91,53 @@ GENERATE: dict[str, Any] = {
     "metric_list": [{"metric": "exact_match", **_MEAN, "regexes_to_ignore": ["(?s).*Answer: "]}],
     "metadata": {"version": 2.0},
 }
+
+TASK = """
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+
+class Sums(Arithmetic):
+    name = "{name}"
+    default = {default}
+
+TASKS = [Sums]
+"""
+FAMILY = """
+from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+
+class Member(Arithmetic):
+    def __init__(self, rest):
+        self.name = {name}
+        self.version = int(rest)
+
+def version(rest):
+    return Member(rest)
+
+TASK_FAMILIES = {{"sums": version}}
+"""
+BASELINE = """
+from mipo_bench.baselines.prompting.plain import Plain
+from mipo_bench.baselines.recipes.mipo_random import MipoRandom
+
+class Loud(Plain):
+    name = "loud"
+
+class Other(MipoRandom):
+    name = "other"
+
+BASELINES = [Loud]
+RECIPES = (Other,)
+"""
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def task_file(path: Path, name: str = "sums", *, default: bool = True) -> Path:
+    return write(path, TASK.format(name=name, default=default))
+
+
+def config(*include: Path, **options: object) -> RunConfig:
+    return load_config(None, [], {"include": list(include), **options})

@@ -13,7 +13,7 @@ from mipo_bench.harness.types import Message, Response
 
 
 class ResponsesFileGenerator:
-    """Looks up the response of a request in the file. The request's prompt is the `key` of arm and item."""
+    """Looks up the response of a request in the file. The request's prompt is the `response_id` of arm and item."""
 
     notes: Sequence[str] = ()
     end_of_turn_token = ""

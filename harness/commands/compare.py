@@ -21,6 +21,7 @@ def compare(
     average: Annotated[
         Literal["micro", "macro"], typer.Option(help="Units of equal weight: items (micro) or users (macro).")
     ] = "micro",
+    weight: Annotated[str | None, typer.Option(hidden=True)] = None,
     missing: Annotated[
         Literal["error", "drop", "zero"], typer.Option(help="Treatment of items without a score.")
     ] = "error",
@@ -46,6 +47,8 @@ def compare(
     from mipo_bench.reports.score_files.compare import Settings, compare_with_base
     from mipo_bench.reports.score_files.read import MetricChoice
 
+    if weight is not None:
+        raise typer.BadParameter("--weight is --average now")
     if as_json and format_ not in ("terminal", "json"):
         raise typer.BadParameter(f"--json is --format json, and excludes --format {format_}")
     settings = Settings(average, missing, margin, alpha, seed)

@@ -24,14 +24,14 @@ class JudgeSpec:
     @classmethod
     def parse(cls, text: str) -> JudgeSpec:
         """Read `rules`, `file:PATH`, `openai:MODEL@URL`, or a model's folder or id. Raises ValueError otherwise."""
-        kind, _, rest = text.partition(":")
+        kind, colon, rest = text.partition(":")
         if text == "rules":
             return cls("rules")
-        if kind == "file":
+        if colon and kind == "file":
             if not rest.strip():
                 raise ValueError("write it as file:PATH, the file of verdicts")
             return cls("file", path=Path(rest))
-        if kind == "openai":
+        if colon and kind == "openai":
             model, _, url = rest.rpartition("@")
             if not model or not url:
                 raise ValueError("write it as openai:MODEL@URL, such as openai:my-judge@http://localhost:8000/v1")

@@ -104,15 +104,19 @@ class GitState:
 
 
 def git_state(folder: Path, written: Sequence[Path] = ()) -> GitState | None:
-    """State of the git checkout around `folder`; None outside of one, before its first commit, or without git.
+    """State of the git checkout around `folder`; None outside of one, before its first commit, or where git fails.
 
     Changes in `written`, the folders that runs write to, do not make a checkout dirty: they cannot change a result.
     """
     try:
-        repository = find_repository(folder)
-        commit = _git(folder, "rev-parse", "HEAD") if repository else None
-    except ReportError:  # a run needs no git; only a comparison of revisions does
+        return _state(folder, written)
+    except (ReportError, OSError):  # a run needs no git; only a comparison of revisions does
         return None
+
+
+def _state(folder: Path, written: Sequence[Path]) -> GitState | None:
+    repository = find_repository(folder)
+    commit = _git(folder, "rev-parse", "HEAD") if repository else None
     if repository is None or commit is None:
         return None
     root = repository.root

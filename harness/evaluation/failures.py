@@ -9,7 +9,7 @@ from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import UserError, described
 from mipo_bench.reports.records.report import FailureRecord
 
-LONGEST = 500
+MAX_FAILURE_TEXT = 500
 """Most characters of a failure's message."""
 ENDS_THE_RUN: tuple[type[BaseException], ...] = (UserError, KeyboardInterrupt)
 """Errors that end the whole run: those that the user must repair, and Ctrl-C."""
@@ -34,7 +34,7 @@ def recorded(
 def failure_record(task: str, method: str, train_seed: int | None, stage: str, error: BaseException) -> FailureRecord:
     """The record of a failure. Secret keys in the error's text are redacted."""
     kind = type(error).__name__
-    message = redact(described(error)).removeprefix(f"{kind}: ")[:LONGEST]
+    message = redact(described(error)).removeprefix(f"{kind}: ")[:MAX_FAILURE_TEXT]
     return FailureRecord(task=task, method=method, train_seed=train_seed, stage=stage, error=kind, message=message)
 
 

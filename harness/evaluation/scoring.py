@@ -10,7 +10,7 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import described
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
-from mipo_bench.harness.evaluation.failures import LONGEST, recorded
+from mipo_bench.harness.evaluation.failures import MAX_FAILURE_TEXT, recorded
 from mipo_bench.harness.evaluation.scorer_source import scorer_code
 from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.plugins.protocol_checks import checked_score
@@ -60,7 +60,7 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
         unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
-        failed={item: redact(reason)[:LONGEST] for item, reason in failures.items()},
+        failed={item: redact(reason)[:MAX_FAILURE_TEXT] for item, reason in failures.items()},
     )
 
 

@@ -15,11 +15,11 @@ from itertools import groupby
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.inference.continuous_batching import ContinuousBatch
 from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.likelihoods import LikelihoodScorer
-from mipo_bench.harness.inference.memory import MAX_SLOTS, Budget, first_line, free_memory, is_out_of_memory
+from mipo_bench.harness.inference.memory import MAX_SLOTS, Budget, free_memory, is_out_of_memory
 from mipo_bench.harness.inference.one_by_one import generate_single
 from mipo_bench.harness.inference.probe import PROBE_COLUMNS, PROBE_ROWS, SlotProbe, SlotSupport
 from mipo_bench.harness.inference.shapes import in_parts

@@ -81,8 +81,3 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of its message; those of torch are long."""
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 from mipo_bench.harness.inference.likelihoods import LikelihoodScorer, likelihood
-from mipo_bench.harness.inference.memory import first_line, is_out_of_memory
+from mipo_bench.harness.inference.memory import is_out_of_memory
 from mipo_bench.harness.inference.shapes import width_for
 from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.protocols import Likelihood

@@ -28,16 +28,16 @@ def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
     )
     members = plural(len(family), "primary comparison")
     yield (
-        f"  assumed: item differences have a standard deviation of {SD:g}, as if a quarter of 0/1 scores change;"
-        f" half of it halves the figures; {members} at alpha {config.alpha:g} by Holm; a range goes from independent"
-        " items to users whose items all change alike; variation between training seeds adds to it"
+        f"  assumed: the difference of an item has a standard deviation of {SD:g}, as if a quarter of 0/1 scores change"
+        f" (with half of it, the figures halve), and {members} at alpha {config.alpha:g} (Holm). A range: from"
+        " independent items to users whose items all change together. Differences between training seeds come on top."
     )
 
 
 def _primary(plan: Plan) -> set[tuple[str, str]]:
     """(task, recipe) of the primary comparisons, declared before the run. Trained baselines are not among them."""
-    rivals = {name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe)}
-    return {(a.task, a.recipe) for a in plan.arms if a.recipe is not None and a.recipe not in rivals}
+    trained_baselines = {name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe)}
+    return {(a.task, a.recipe) for a in plan.arms if a.recipe is not None and a.recipe not in trained_baselines}
 
 
 def _smallest(plan: TaskPlan, config: RunConfig, family: int) -> str:

@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from mipo_bench.harness.errors import StorageError, TrainingError
-from mipo_bench.harness.inference.memory import first_line, free_memory, gc_frozen, is_out_of_memory
+from mipo_bench.harness.errors import StorageError, TrainingError, first_line
+from mipo_bench.harness.inference.memory import free_memory, gc_frozen, is_out_of_memory
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet, example_count

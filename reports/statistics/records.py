@@ -128,6 +128,11 @@ class Estimate:
     alpha: float
     warnings: tuple[Caveat, ...] = ()
 
+    @property
+    def weight(self) -> Average:
+        """The earlier name of `average`, for code that was written for version 0.1."""
+        return self.average
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -171,6 +176,11 @@ class Comparison:
     p_noninferiority: float | None
     min_attainable_p: float | None
     warnings: tuple[Caveat, ...] = ()
+
+    @property
+    def weight(self) -> Average:
+        """The earlier name of `average`, for code that was written for version 0.1."""
+        return self.average
 
 
 def name_items(names: Sequence[str], limit: int = 5) -> str:

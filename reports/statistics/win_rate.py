@@ -46,6 +46,11 @@ class WinRate:
     alpha: float
     warnings: tuple[Caveat, ...] = ()
 
+    @property
+    def weight(self) -> Average:
+        """The earlier name of `average`, for code that was written for version 0.1."""
+        return self.average
+
 
 def win_rate(
     order1: Sequence[str],

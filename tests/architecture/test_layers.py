@@ -30,8 +30,8 @@ FLOORS = {
         "harness.diagnostics",
     ),
     "doing": (
-        *("harness.run.stages", "harness.run", "harness.testing", "harness.api", "harness.commands", "harness.cli"),
-        *("harness.__main__", "harness.embedded"),
+        *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),
+        *("harness.commands", "harness.cli", "harness.__main__", "harness.embedded"),
     ),
 }
 ORDER = [room for rooms in FLOORS.values() for room in rooms]

@@ -66,6 +66,18 @@ def test_score_files_are_compared_as_by_the_command(tmp_path: Path, capsys: pyte
     assert [row["p_holm"] for row in printed] == [entry.p_holm for entry in found]
 
 
+def test_the_earlier_name_of_the_average_still_reads_it_and_the_option_names_the_new_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "base.jsonl"
+    file.write_text("".join(f'{{"item_id": "i{n}", "score": {n % 2}}}\n' for n in range(4)))
+    [entry] = compare(file, file)
+    assert entry.comparison.weight == entry.comparison.average == "micro"
+    refused = command(f"compare {file} {file} --weight macro", capsys)
+    assert refused.code == 2
+    assert "--weight is --average now" in refused.err
+
+
 def test_errors_are_those_of_the_command(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no_such_task"):
         run(tasks=["no_such_task"], store=tmp_path / "store")

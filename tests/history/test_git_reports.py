@@ -270,3 +270,12 @@ def test_what_runs_write_does_not_make_a_checkout_dirty(repository: Path) -> Non
     changed = git_state(Path.cwd(), written)
     assert changed
     assert changed.dirty
+
+
+def test_a_git_that_does_not_work_costs_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of the checkout is read at the end of a run, when the report is made."""
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\n")
+    git.chmod(0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(tmp_path) is None

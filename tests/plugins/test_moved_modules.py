@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.plugins.moved_modules import _MOVED
+from mipo_bench.harness.plugins.moved_modules import _MOVED, _RENAMED
 from mipo_bench.harness.plugins.registry import load_plugins
 
 
@@ -17,7 +17,17 @@ def test_the_new_modules_are_there(new: str) -> None:
     import_module(f"mipo_bench.{new}")
 
 
-@pytest.mark.parametrize("old", sorted(set(_MOVED) - {"harness.plugins"}))
+@pytest.mark.parametrize("new", sorted(_RENAMED.values()))
+def test_the_new_names_are_there(new: str) -> None:
+    module, _, name = new.rpartition(".")
+    assert hasattr(import_module(f"mipo_bench.{module}"), name)
+
+
+PACKAGES = {"harness.config", "harness.plugins", "harness.store"}
+"""Modules whose names are those of packages now."""
+
+
+@pytest.mark.parametrize("old", sorted(set(_MOVED) - PACKAGES))
 def test_the_old_modules_are_gone(old: str) -> None:
     with pytest.raises(ModuleNotFoundError):
         import_module(f"mipo_bench.{old}")
@@ -32,7 +42,9 @@ def test_the_old_modules_are_gone(old: str) -> None:
             "from mipo_bench.harness.plugins import load_plugins",
             "mipo_bench.harness.plugins is mipo_bench.harness.testing now",
         ),
-        ("from mipo_bench.harness.types import Request", "are in mipo_bench.harness.protocols now"),
+        ("from mipo_bench.harness.types import Request", "Request is mipo_bench.harness.protocols.Request now"),
+        ("from mipo_bench.harness.types import ForeignTask", "is mipo_bench.harness.types.ExternalTask now"),
+        ("import mipo_bench.harness.check_task", "is mipo_bench.harness.testing now: import answer, failures and"),
     ],
 )
 def test_an_old_import_names_the_new_module(line: str, told: str, tmp_path: Path) -> None:
@@ -45,3 +57,10 @@ def test_another_missing_module_is_no_matter_of_ours(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("import no_such_module\nTASKS = []\n")
     with pytest.raises(PluginError, match=r"No module named 'no_such_module' \(other.py, line 1\)"):
         load_plugins([tmp_path / "other.py"])
+
+
+def test_a_name_that_never_was_there_is_no_matter_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "typo.py").write_text("from mipo_bench.harness.types import Itme\nTASKS = []\n")
+    with pytest.raises(PluginError) as caught:
+        load_plugins([tmp_path / "typo.py"])
+    assert " now" not in str(caught.value)

@@ -111,7 +111,7 @@ class HFBackend:
         if folder != self.folder:
             self._unload()
         if placement.device.startswith("cuda"):
-            free_memory()  # a failed training may have left some in use
+            free_memory()  # a failed training may have left GPU memory in use
         return load_model(folder, placement)
 
     def unload(self) -> None:

@@ -100,7 +100,7 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
 
 
 def _defaults(values: Mapping[str, Any], preset: str | None) -> Mapping[str, Any]:
-    """The values beneath the user's own: the defaults for the model, and the preset on top of them."""
+    """The values that a user's own settings override: the model's defaults, and the preset, which overrides these."""
     usual = EMBEDDED_DEFAULTS if values.get("model", "embedded") == "embedded" else {}
     return _merged(usual, PRESETS[preset]) if preset else usual
 

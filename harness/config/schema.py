@@ -90,7 +90,7 @@ class TrainConfig(ConfigSection):
     loss: Literal["sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
     """trl's `loss_type`."""
     temperature: Positive = 100.0
-    """Divisor of InfoNCE's log-probabilities."""
+    """Temperature of InfoNCE: log-probabilities are divided by it."""
     generations: Annotated[int, Field(ge=2, strict=True)] = 4
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001

@@ -21,7 +21,7 @@ class Lock:
         while True:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            if _same(self._file, path):  # else another process has deleted it as a dead one's
+            if _same(self._file, path):  # else another process took it for the lock of a dead process and deleted it
                 return
             os.close(self._file)
 

@@ -176,7 +176,7 @@ class Decoder:
     def _halve_slots(self, reason: str) -> None:
         """Go on with half the slots. Raises ModelError where one is too many.
 
-        It is called when the error is gone: that held the frames which held the memory.
+        Call it after the exception is gone: its traceback keeps the frames alive, and these keep the memory in use.
         """
         if self.slots == 1:
             raise _too_large(reason)

@@ -49,7 +49,7 @@ class Training:
     gradient_accumulation_steps: int = 1
     """The parts that the batch of a step is split into where memory is short; their gradients are added up."""
     activation_checkpointing: bool = False
-    """Whether activations are computed again for the gradient in place of kept, because memory is short."""
+    """Whether activations are recomputed for the gradient instead of being kept, because memory is short."""
     deterministic: bool = True
     """Whether a GPU may use only deterministic algorithms; some architectures need others."""
 

@@ -39,8 +39,8 @@ def test_a_range_for_users_with_several_items_and_one_figure_without() -> None:
 
 
 def test_the_family_shares_alpha_and_trained_baselines_are_not_in_it() -> None:
-    assert "; 1 primary comparison at alpha 0.05 by Holm" in said()[1]
-    assert "; 2 primary comparisons at alpha 0.05 by Holm" in said(recipes=("mipo-random", "mipo-missing"))[1]
+    assert "and 1 primary comparison at alpha 0.05 (Holm)" in said()[1]
+    assert "and 2 primary comparisons at alpha 0.05 (Holm)" in said(recipes=("mipo-random", "mipo-missing"))[1]
     assert said(recipes=("mipo-random", "sft-self")) == said()
     two, one = said(recipes=("mipo-random", "mipo-missing"))[0], said()[0]
     assert "takes 785 independent items" in one

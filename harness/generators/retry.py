@@ -83,8 +83,11 @@ def _retry_after(error: BaseException, now: float) -> float:
     try:
         return float(value)
     except ValueError:
-        pass
+        return _seconds_until(value, now)
+
+
+def _seconds_until(date: str, now: float) -> float:
     try:
-        return parsedate_to_datetime(value).timestamp() - now
+        return parsedate_to_datetime(date).timestamp() - now
     except (ValueError, TypeError):
         return 0.0

@@ -18,6 +18,10 @@ OBJECTIVES: tuple[Objective, ...] = ("dpo", "sft", "sami", "infonce", "grpo")
 Similarity = Literal["random", "near", "far"]
 ContrastUse = Literal["decoding", "reranking", "options"]
 CONTRAST_USES: tuple[ContrastUse, ...] = ("decoding", "reranking", "options")
+Way = Literal["mark", "phrase", "alone", "name", "last number", "none"]
+WAYS: tuple[Way, ...] = ("mark", "phrase", "alone", "name", "last number", "none")
+"""How an answer was found: behind a mark such as "Answer:", behind a phrase such as "the answer is", as a letter that
+stands alone, by the name of an option, as the last number, or not at all."""
 SUITES: tuple[Suite, ...] = ("personalized", "math", "choice")
 
 
@@ -90,15 +94,32 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How the answer of a response was found.
+
+    `value` is a number in plain digits or the letter of an option, None if no answer was found. `way` is the kind of
+    evidence, which the report counts; `rule` is the title of the rule in `docs/answers.md`. `invented_turn` says that
+    the model went on with a next question of its own, which was left out.
+    """
+
+    value: str | None
+    way: Way
+    rule: str
+    invented_turn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The score of one response, in [0, 1]; `parts` are further figures in [0, 1] that the report shows beside it.
 
-    `parsed` is False if no answer could be parsed from the response; the score is then 0.
+    `parsed` is False if no answer could be parsed from the response; the score is then 0. `reading` says how the answer
+    was found, for tasks that read one.
     """
 
     value: float
     parts: Mapping[str, float] = field(default_factory=dict)
     parsed: bool = True
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from mipo_bench.harness.commands.compare import compare
 from mipo_bench.harness.commands.diff import diff
 from mipo_bench.harness.commands.history import history
 from mipo_bench.harness.commands.options import IncludeOption, takes_settings
+from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.show import show
 from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redact
@@ -44,6 +45,7 @@ app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)
+app.command("read-answer")(read_answer)
 app.command()(show)
 app.add_typer(store_app)
 

@@ -196,7 +196,8 @@ class JudgedTask(Task, Protocol):
 class ExternalTask(Task, Protocol):
     """A task that another harness defines. Its own `decoding` takes precedence over the run's decoding settings.
 
-    `definition` is the part of its definition that scores depend on, as text.
+    `definition` is the part of its definition that scores depend on, as text. The optional method
+    `filtered(item, response)` gives the text that each of its filters reads from a response, by the filter's name.
     """
 
     decoding: Decoding

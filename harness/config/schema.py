@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.judge_spec import JudgeSpec
@@ -16,10 +16,13 @@ from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+ThoughtTags = tuple[tuple[Tag, Tag], ...]
 
 
 class ConfigSection(BaseModel):
@@ -236,6 +239,8 @@ class RunConfig(ConfigSection):
     grid: GridConfig = GridConfig()
     judge: JudgeConfig = JudgeConfig()
     chat: ChatConfig = ChatConfig()
+    thought_tags: ThoughtTags | None = None
+    """Tags around thoughts in responses and verdicts, as [begin, end]; None: those of public models (answers.md)."""
     information: InformationConfig = InformationConfig()
     store: Path = DEFAULT_STORE
     """Folder of the run store."""
@@ -266,6 +271,11 @@ class RunConfig(ConfigSection):
     def source(self) -> AnswerSource:
         """The source of the run's answers."""
         return AnswerSource.of(self.model, self.backend)
+
+    @property
+    def tags_around_thoughts(self) -> ThoughtTags:
+        """The tags around thoughts, which are no part of an answer."""
+        return THOUGHT_TAGS if self.thought_tags is None else self.thought_tags
 
     def result_hash(self) -> str:
         """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""

@@ -15,6 +15,7 @@ from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Generator, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, Response
+from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ class ArmAnswers:
                 " during the run. Run the same command again: it computes them again."
             )
         return {item: stored[key] for item, key in keys.items()}
+
+    def without_thoughts(self, responses: Mapping[str, Response]) -> dict[str, Answer]:
+        """Item -> the part of its response after its thoughts, which the prompt may have opened."""
+        prompts = {item: request.prompt for item, request in self.requests.items() if item not in self.derived}
+        tags = self.task.thought_tags
+        return {item: without_thoughts(r.text, prompts.get(item, ""), tags) for item, r in responses.items()}
 
 
 @dataclass(slots=True)

@@ -72,6 +72,7 @@ def _render(arm_context: ArmContext, messages: Sequence[Message], item: Item, co
 def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
     """Several steps: each prompt contains the responses of the steps before it, and the last response is scored.
 
+    The prompts contain no thoughts.
     Only the last step has the task's options and response prefix. An item whose prompt overflows the context window
     takes no further step.
     """
@@ -79,10 +80,12 @@ def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
     rendered = replace(render_arm(bare, baseline, arm_context.arm, arm_context.model), task=arm_context.task)
     earlier: dict[str, list[str]] = {item: [] for item in rendered.requests}
     for _ in range(1, baseline.steps):
-        responses = _answered(arm_context, rendered).responses(arm_context.store)
+        answered = _answered(arm_context, rendered)
+        responses = answered.responses(arm_context.store)
+        answers = answered.without_thoughts(responses)
         for item in list(rendered.requests):
             if responses[item].finish != "overflow":
-                earlier[item].append(responses[item].text)
+                earlier[item].append(answers[item].text)
                 _next_step(arm_context, baseline, rendered, item, earlier[item])
     return _answered(arm_context, rendered)
 

@@ -7,7 +7,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from mipo_bench.harness.errors import ConfigError, DataError, ReportError
+from pydantic import TypeAdapter, ValidationError
+
+from mipo_bench.harness.config.schema import ThoughtTags
+from mipo_bench.harness.errors import ConfigError, DataError, ReportError, first_line
 from mipo_bench.harness.evaluation.scoring import ArmResponses, describe_task, score_arm
 from mipo_bench.harness.history.find_report import ReportSearch, find_run
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
@@ -19,6 +22,7 @@ from mipo_bench.reports.diff.records import ArmDiff, Side
 from mipo_bench.reports.pages.page import Quote
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, run_id, seal
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, Answer, ThoughtTag, without_thoughts
 
 
 class StoredResponses:
@@ -99,7 +103,8 @@ def rescored(side: Side, search: ReportSearch) -> Side:
     plugins = load_plugins(search.include)
     tasks = {record.name: _installed(record, side.label, plugins, search.data) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
-    records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1]) for r in side.report.tasks]
+    tags = _thought_tags(side.report)
+    records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1], tags) for r in side.report.tasks]
     report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
     return replace(side, report=report, label=f"{side.label}, rescored")
 
@@ -138,4 +143,25 @@ def _rescore(arm: ArmRecord, replay: StoredResponses, index: int, task: tuple[Ta
             f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {missing[0]!r}. Run it again."
         )
     identity = Arm(arm.task, arm.baseline, arm.recipe, arm.train_seed, arm.sample_seed, arm.noise)
-    return score_arm(plugin, items, ArmResponses(identity, responses, failed, arm.model_digest))
+    answers = _without_thoughts(responses, arm, _thought_tags(replay.report))
+    return score_arm(plugin, items, ArmResponses(identity, responses, answers, failed, arm.model_digest))
+
+
+def _thought_tags(report: Report) -> Sequence[ThoughtTag]:
+    """The tags of the run's configuration; the default ones for a report that is older than the setting."""
+    named = report.config.get("thought_tags")
+    try:
+        return THOUGHT_TAGS if named is None else TypeAdapter(ThoughtTags).validate_python(named)
+    except ValidationError as error:
+        raise ReportError(f"--rescore: thought_tags in the report's configuration: {first_line(error)}") from error
+
+
+def _without_thoughts(
+    responses: Mapping[str, Response], arm: ArmRecord, tags: Sequence[ThoughtTag]
+) -> dict[str, Answer]:
+    """Item -> answer. The store has no prompts, so the record tells which thoughts a prompt opened and a limit cut."""
+    cut = set(arm.reading.thoughts_cut) if arm.reading else set()
+    return {
+        item: Answer("", "cut") if item in cut else without_thoughts(response.text, tags=tags)
+        for item, response in responses.items()
+    }

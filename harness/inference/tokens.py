@@ -13,6 +13,7 @@ from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.inference.shapes import columns_for, width_for
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.types import Decoding, Response
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,6 +64,7 @@ class TextCodec:
         self.eos_ids = _eos_ids(model, tokenizer)
         bos = self.tokenizer.bos_token_id
         self.bos_id = int(self.tokenizer.eos_token_id if bos is None else bos)
+        self.thought_tags = _special_thought_tags(self.tokenizer)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -94,9 +96,18 @@ class TextCodec:
     def response(self, tokenized: TokenizedRequest, tokens: Sequence[int], finish: FinishReason) -> Response:
         """The response in generated tokens, without the token that ended it."""
         kept = tokens[:-1] if tokens[-1] in self.eos_ids else tokens
-        whole = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        whole = self._decode(kept)
         text = finished_text(whole, tokenized.request.decoding)
         return Response(text, len(tokenized.prompt), len(kept), finish)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens without special tokens. Tags around thoughts stay: they show where the answer begins."""
+        text, start = "", 0
+        for place in [n for n, token in enumerate(tokens) if token in self.thought_tags]:
+            text += self.tokenizer.decode(tokens[start:place], skip_special_tokens=True)
+            text += self.thought_tags[tokens[place]]
+            start = place + 1
+        return f"{text}{self.tokenizer.decode(tokens[start:], skip_special_tokens=True)}"
 
 
 def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list[int]]:
@@ -118,6 +129,13 @@ def finished_text(text: str, decoding: Decoding) -> str:
         if stop:
             text = text.split(stop, maxsplit=1)[0]
     return storable(text if decoding.verbatim else text.strip())
+
+
+def _special_thought_tags(tokenizer: Any) -> dict[int, str]:
+    """Id -> text of the tags around thoughts that are special tokens, as `[THINK]` is for Magistral."""
+    tags = {tag for pair in THOUGHT_TAGS for tag in pair}
+    added = tokenizer.added_tokens_decoder.items()
+    return {token: entry.content for token, entry in added if entry.special and entry.content in tags}
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -76,7 +76,10 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, AssignedJ
         return {}
     spec = config.judge.spec
     if spec is None or spec.kind == "rules":
-        found = {t.name: AssignedJudge(RuleJudge(t, digest(["judge-rules", scorer_hash(t)])), "rules") for t in judged}
+        tags = config.tags_around_thoughts
+        found = {
+            t.name: AssignedJudge(RuleJudge(t, digest(["judge-rules", scorer_hash(t, tags)])), "rules") for t in judged
+        }
     else:
         shared = load_judge(spec, config)
         found = {task.name: shared for task in judged}
@@ -87,7 +90,7 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
     """The judge that `--judge` names. Raises ConfigError (also for `rules`, which need a task) or ModelError."""
     if spec.kind == "rules":
         raise ConfigError("--judge rules: rules belong to a task, and no task is given. Name another judge.")
-    settings = config.judge
+    settings, tags = config.judge, config.tags_around_thoughts
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if spec.kind == "file":
         return AssignedJudge(file_judge(spec.path), "file")
@@ -97,7 +100,7 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
         notes = _related(config.model, server.model, None, None)
         key = f"{server.model} at {server.url}"  # in the keys of stored verdicts: another text would make them invalid
         remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
-        return AssignedJudge(generator_judge(server.model, remote, decoding), "server", notes)
+        return AssignedJudge(generator_judge(server.model, remote, decoding, tags), "server", notes)
     folder = resolve_model(spec.model)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
@@ -106,7 +109,7 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
         folder, digest(["judge", GENERATION_VERSION, weights, *where.generation_key, *libraries]), where
     )
     notes = _related(config.model, spec.model, _folder_of(config), folder)
-    return AssignedJudge(generator_judge(spec.model, local, decoding), "model", notes, local.unload)
+    return AssignedJudge(generator_judge(spec.model, local, decoding, tags), "model", notes, local.unload)
 
 
 def _own_placement(config: RunConfig) -> Placement:

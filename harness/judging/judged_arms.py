@@ -148,10 +148,11 @@ class JudgedArms:
         return self.config.judge.shuffled
 
     def _texts(self, done: ArmAnswers) -> dict[str, str]:
-        """Item id -> response; empty if the arm failed on the item."""
+        """Item id -> response without thoughts; empty if the arm failed on the item."""
         responses = done.responses(self.store)
+        answers = done.without_thoughts(responses)
         answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}
-        return {item.id: responses[item.id].text if item.id in answered else "" for item in done.task.items}
+        return {item.id: answers[item.id].text if item.id in answered else "" for item in done.task.items}
 
 
 def _is_reference(arm: ArmRecord, task: TaskRecord) -> bool:

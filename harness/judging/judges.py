@@ -14,6 +14,7 @@ from mipo_bench.harness.errors import ServerError
 from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION, judge_messages, read_verdict
 from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Response, Task
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag, without_thoughts
 
 RETRY_TEMPERATURE = 0.1
 """Temperature of a greedy judge's second try: greedy decoding would repeat the first answer."""
@@ -60,6 +61,7 @@ class ModelJudge:
     decoding: Decoding
     control: tuple[str, ...] = ()
     """The tokenizer's control tokens, which judged texts must not contain."""
+    thought_tags: Sequence[ThoughtTag] = THOUGHT_TAGS
 
     def decide(self, questions: Sequence[Question]) -> Iterator[tuple[int, Verdict]]:
         """See `Judge`. Raises ServerError if a server stops answering, after the verdicts that it gave before."""
@@ -80,7 +82,8 @@ class ModelJudge:
             if response.finish == "failed":
                 raise ServerError(response.text)
             i, text = positions[n], response.text
-            yield i, Verdict(read_verdict(text, rating=questions[i].second is None), text, tries)
+            answer = without_thoughts(text, requests[n].prompt, self.thought_tags).text
+            yield i, Verdict(read_verdict(answer, rating=questions[i].second is None), text, tries)
 
     def _request(self, question: Question, tries: int) -> Request:
         messages = judge_messages(question, self.control)
@@ -91,8 +94,10 @@ class ModelJudge:
         return Request(self.generator.render(messages, None).text, seed, decoding)
 
 
-def generator_judge(name: str, generator: Generator, decoding: Decoding) -> ModelJudge:
+def generator_judge(
+    name: str, generator: Generator, decoding: Decoding, tags: Sequence[ThoughtTag] = THOUGHT_TAGS
+) -> ModelJudge:
     """A judge on any generator. Its digest covers everything except the question that can change a verdict."""
-    settings = (decoding.temperature, decoding.top_p, decoding.max_new_tokens)
+    settings = (decoding.temperature, decoding.top_p, decoding.max_new_tokens, *sorted(map(str, tags)))
     key = digest(["judge", JUDGE_PROMPT_VERSION, generator.digest, *settings])
-    return ModelJudge(name, key, generator, decoding, tuple(generator.control_tokens))
+    return ModelJudge(name, key, generator, decoding, tuple(generator.control_tokens), tags)

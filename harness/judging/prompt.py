@@ -14,7 +14,7 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.types import Message
 
-JUDGE_PROMPT_VERSION = 1
+JUDGE_PROMPT_VERSION = 2
 """Raise it with every change of the prompt or of the parser: it is part of the digest of every judge."""
 
 _SYSTEM = """You are a careful judge of responses to a user's request. {task}
@@ -88,12 +88,8 @@ def without_control_tokens(text: str, control: Sequence[str] = ()) -> str:
 
 
 def read_verdict(text: str, *, rating: bool) -> float | None:
-    """The verdict as `Verdict.value`; None unless the text holds exactly one line of the expected kind.
-
-    The answer of a reasoning model begins after `</think>`; the text before that is ignored.
-    """
-    answer = text.rpartition("</think>")[2]
-    found = (_RATING if rating else _VERDICT).findall(answer)
-    if len(found) != 1 or len(_ANY_LINE.findall(answer)) != 1:
+    """The verdict as `Verdict.value`; None unless the text, which has no thoughts, holds one line of the right kind."""
+    found = (_RATING if rating else _VERDICT).findall(text)
+    if len(found) != 1 or len(_ANY_LINE.findall(text)) != 1:
         return None
     return (int(found[0]) - 1) / 4 if rating else _VERDICTS[found[0].lower()]

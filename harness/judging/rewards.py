@@ -15,24 +15,25 @@ from mipo_bench.harness.plugins.optional import is_judged, reward_kind
 from mipo_bench.harness.protocols import Generator, Judge, Question
 from mipo_bench.harness.training.pairs import Ratings, Reward
 from mipo_bench.harness.types import Decoding, Item, Recipe, Response, Task
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 RUBRIC = "The response answers the request, and answers it in the way that this very user likes."
 """The rubric for tasks that have none."""
 
 
-def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig) -> Reward:
+def reward_of(recipe: Recipe, task: Task, base: Generator, settings: JudgeConfig, tags: Sequence[ThoughtTag]) -> Reward:
     """The reward that the recipe asks for: the task's score, or ratings by the frozen base model.
 
     The rater is the base model and not the run's judge: a gain of a model that was trained on its evaluator's verdicts
     would show nothing.
     """
     if reward_kind(recipe) == "score":
-        return score_reward(task)
+        return score_reward(task, tags)
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
-    return judge_reward(task, generator_judge("base model", base, decoding))
+    return judge_reward(task, generator_judge("base model", base, decoding, tags), tags)
 
 
-def score_reward(task: Task) -> Reward:
+def score_reward(task: Task, tags: Sequence[ThoughtTag] = THOUGHT_TAGS) -> Reward:
     """The reward that is the task's own score, in [0, 1]."""
 
     def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
@@ -40,10 +41,10 @@ def score_reward(task: Task) -> Reward:
         scores = (task.score(item, response).value for item, response in zip(items, responses, strict=True))
         return Ratings(tuple(map(float, scores)))
 
-    return Reward("score", digest(["score", task.name, task.version, scorer_hash(task)]), rate)
+    return Reward("score", digest(["score", task.name, task.version, scorer_hash(task, tags)]), rate, tags)
 
 
-def judge_reward(task: Task, judge: Judge) -> Reward:
+def judge_reward(task: Task, judge: Judge, tags: Sequence[ThoughtTag] = THOUGHT_TAGS) -> Reward:
     """The reward (rating - 1) / 4 from ratings of 1 to 5. An unreadable rating has reward 0 and is counted."""
 
     def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
@@ -53,7 +54,7 @@ def judge_reward(task: Task, judge: Judge) -> Reward:
         counts = {"ratings": len(values), "unread": values.count(None)}
         return Ratings(tuple(value or 0.0 for value in values), counts)
 
-    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest]), rate)
+    return Reward(f"judge: {judge.name}", digest(["judge", task.name, task.version, judge.digest, tags]), rate, tags)
 
 
 def _rubric(task: Task, item: Item) -> str:

@@ -24,6 +24,7 @@ from mipo_bench.harness.types import (
     SteppedBaseline,
     Task,
 )
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 ALL = "all"
 """Name for every baseline or recipe that applies, including those that do not run by default."""
@@ -40,6 +41,7 @@ class TaskPlan:
     baselines: tuple[str, ...]
     recipes: tuple[str, ...]
     decoding: Decoding
+    thought_tags: Sequence[ThoughtTag] = THOUGHT_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,14 @@ def _task_plan(
     chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)
     return TaskPlan(
-        task, items[: config.limit], training[:limit], reference, chosen, methods, decoding_of(task, config)
+        task,
+        items[: config.limit],
+        training[:limit],
+        reference,
+        chosen,
+        methods,
+        decoding_of(task, config),
+        config.tags_around_thoughts,
     )
 
 

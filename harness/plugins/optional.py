@@ -8,7 +8,17 @@ from random import Random
 from typing import Literal, TypeGuard, cast
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import Baseline, Item, JudgedTask, Objective, Recipe, Similarity, SteppedBaseline, Task
+from mipo_bench.harness.types import (
+    Baseline,
+    Item,
+    JudgedTask,
+    Objective,
+    Recipe,
+    Response,
+    Similarity,
+    SteppedBaseline,
+    Task,
+)
 
 
 def runs_by_default(plugin: Task | Baseline | Recipe) -> bool:
@@ -61,6 +71,12 @@ def data_used(task: Task) -> dict[str, str | int] | None:
     """Figures and texts about the data that the task has read, for the report; None if it has no `data_used`."""
     method = getattr(task, "data_used", None)
     return dict(method()) if method else None
+
+
+def filtered(task: Task, item: Item, response: Response) -> dict[str, str]:
+    """Filter -> the text that it reads from a response; empty for a task that has no `filtered`."""
+    method = getattr(task, "filtered", None)
+    return dict(method(item, response)) if method else {}
 
 
 def context_steps(baseline: SteppedBaseline) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from mipo_bench.harness.core.text import on_one_line
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.moved_modules import moved
-from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, Score, Task
+from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, WAYS, Reading, Score, Task
 
 PluginKind = Literal["task", "baseline", "recipe"]
 PLUGIN_KINDS: tuple[PluginKind, ...] = ("task", "baseline", "recipe")
@@ -42,7 +42,7 @@ OPTIONAL_ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
     "recipe": {"default": bool, "is_trained_baseline": bool, "objective": str, "reward": str, "shares_pairs_of": str},
 }
 OPTIONAL_METHODS: Mapping[PluginKind, Mapping[str, int]] = {
-    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1},
+    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1, "filtered": 2},
     "baseline": {"follow_up": 2, "contrast": 1},
     "recipe": {"several_contrasts": 4},
 }
@@ -221,7 +221,7 @@ def _article(noun: str) -> str:
 
 
 def checked_score(score: Score) -> Score:
-    """The score unchanged. Raises TypeError if it is not a Score, ValueError if a figure is not in [0, 1]."""
+    """The score unchanged. Raises TypeError if it is not a Score, ValueError for another figure or reading."""
     if not isinstance(score, Score):
         raise TypeError(f"a {type(score).__name__} is not a Score")
     for name, value in (("value", score.value), *score.parts.items()):
@@ -229,4 +229,7 @@ def checked_score(score: Score) -> Score:
             raise TypeError(f"the part {name!r} does not have a text as its name")
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{name} = {value!r} is not between 0 and 1")
+    reading = score.reading
+    if reading is not None and not (isinstance(reading, Reading) and reading.way in WAYS):
+        raise ValueError(f"the reading {shown(reading)} is not a Reading with a way of {', '.join(WAYS)}")
     return score

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import datasets
@@ -15,7 +16,7 @@ import datasets
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
-from mipo_bench.harness.training.pairs import PromptSet
+from mipo_bench.harness.training.pairs import PromptSet, Reward
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
     check_prompt,
@@ -26,6 +27,7 @@ from mipo_bench.harness.training.trainer_setup import (
     trainer_arguments,
 )
 from mipo_bench.harness.types import Item, Message
+from mipo_bench.tasks.reading.thoughts import without_thoughts
 
 _TOLERANCE = 0.05
 
@@ -40,8 +42,9 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     batch, counts = min(settings.batch_size, len(fitting)), Counter[str]()
 
     def rewards(completions: Sequence[Any], item: Sequence[int], **_: Any) -> list[float]:
-        texts = [completion[0]["content"].strip() for completion in completions]
-        ratings = reward.rate([fitting[n][0] for n in item], texts)
+        ratings = reward.rate(
+            [fitting[n].item for n in item], _answers(completions, [fitting[n] for n in item], reward)
+        )
         counts.update(ratings.counts)
         return list(ratings.values)
 
@@ -50,7 +53,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         reward_funcs=rewards,
         args=GRPOConfig(**_grpo_arguments(training, scratch, len(fitting), batch)),
         train_dataset=datasets.Dataset.from_list(
-            [{"prompt": message_dicts(messages), "item": n} for n, (_, messages) in enumerate(fitting)]
+            [{"prompt": message_dicts(example.messages), "item": n} for n, example in enumerate(fitting)]
         ),
         processing_class=tokenizer,
         peft_config=lora_config(training),
@@ -59,6 +62,24 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     rest = len(fitting) % batch
     left_out = {"last batch not full": rest}
     return Prepared(trainer, len(fitting) - rest, left_out, check_rewards, lambda: dict(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A training item with its chat, and the prompt that the chat template makes of it."""
+
+    item: Item
+    messages: tuple[Message, ...]
+    prompt: str
+
+
+def _answers(completions: Sequence[Any], examples: Sequence[_Example], reward: Reward) -> list[str]:
+    """The completions without thoughts, which a prompt may have opened."""
+    texts = (completion[0]["content"].strip() for completion in completions)
+    return [
+        without_thoughts(text, example.prompt, reward.thought_tags).text
+        for text, example in zip(texts, examples, strict=True)
+    ]
 
 
 def check_first(loss: float) -> None:
@@ -90,7 +111,7 @@ def _grpo_arguments(training: Training, scratch: str, prompts: int, batch: int) 
     }
 
 
-def _fitting(training: Training, tokenizer: Any) -> list[tuple[Item, tuple[Message, ...]]]:
+def _fitting(training: Training, tokenizer: Any) -> list[_Example]:
     data = cast("PromptSet", training.data)
     variables = template_variables(training.placement.chat)
     fitting = []
@@ -100,6 +121,6 @@ def _fitting(training: Training, tokenizer: Any) -> list[tuple[Item, tuple[Messa
         )
         check_prompt(tokenizer, messages, ids, training.placement.chat)
         if len(ids) + data.decoding.max_new_tokens <= training.settings.max_length:
-            fitting.append((item, messages))
+            fitting.append(_Example(item, messages, tokenizer.decode(ids)))
     require_examples(fitting, training, "prompt with a response")
     return fitting

@@ -17,6 +17,7 @@ from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.plugins.optional import objective_of, several_contrasts, shares_pairs_of
 from mipo_bench.harness.protocols import Generator, Pair, Prompt, Request
 from mipo_bench.harness.types import Baseline, Decoding, Item, Message, Objective, Recipe, Response, Similarity, Task
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 MIN_PAIRS = 2
 
@@ -44,11 +45,15 @@ class Ratings:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """A reward for responses to training items. `rate` takes items and their responses; `digest` identifies it."""
+    """A reward for responses to training items. `rate` takes items and their responses; `digest` identifies it.
+
+    The responses that it takes have no thoughts, which stand between `thought_tags`.
+    """
 
     name: str
     digest: str
     rate: Callable[[Sequence[Item], Sequence[str]], Ratings]
+    thought_tags: Sequence[ThoughtTag] = THOUGHT_TAGS
 
 
 @dataclass(frozen=True, slots=True)

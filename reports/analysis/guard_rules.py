@@ -6,10 +6,11 @@ docs/guards.md lists the rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from mipo_bench.reports.analysis.training_curve import Drift
+from mipo_bench.reports.analysis.ways import Findings, distance, distance_by_chance
 from mipo_bench.reports.numbers import unsigned
 from mipo_bench.reports.records.guards import MarginRecord, OverlapRecord, WordingRecord
 from mipo_bench.reports.records.report import ArmRecord
@@ -25,6 +26,15 @@ EMPTY = 0.01
 """Share of responses without text."""
 UNPARSED = 0.05
 """Share of responses without a readable answer: above it, the score measures form as much as content."""
+MARKED = 1 - UNPARSED
+"""Share of answers behind a mark, the form that tasks ask for: where all arms reach it, the ways are not shown."""
+WAYS = 0.05
+"""Distance between the ways in which the answers of two arms were found, if chance does not explain it: the same share
+as of answers that cannot be read. A smaller share of answers in another form can move a score by less."""
+THOUGHTS_CUT = CUT
+"""Share of responses that end inside their thoughts: they are cut too, and have no answer."""
+INVENTED = 0.05
+"""Share of responses that go on with a question of their own: the model does not end its turns."""
 DISTINCT = 0.8
 """Ratio of distinct-2 to the reference's: below it, a fifth of the distinct word pairs is lost."""
 SELF_BLEU = 0.1
@@ -50,6 +60,35 @@ def response_warnings(wording: WordingRecord, arms: Sequence[ArmRecord]) -> Iter
         yield f"no answer could be read in {unparsed:.0%} of the responses: the score measures form as much as content"
     if wording.responses and wording.empty > EMPTY * wording.responses:
         yield f"{wording.empty} of {wording.responses} responses are empty"
+
+
+def reading_warnings(found: Findings) -> Iterable[str]:
+    """Thoughts that were cut, and invented turns."""
+    if found.thoughts_cut > THOUGHTS_CUT * found.responses:
+        yield (
+            f"{found.thoughts_cut / found.responses:.0%} of the responses end inside their thoughts and have no answer:"
+            " raise decoding.max_new_tokens, or switch thoughts off in chat.template"
+        )
+    if found.invented_turns > INVENTED * found.responses:
+        yield (
+            f"in {found.invented_turns / found.responses:.0%} of the responses the model goes on with a question of its"
+            " own, which is left out: see the chat template and the end tokens"
+        )
+
+
+def way_warnings(found: Findings, bases: Mapping[str, Findings]) -> Iterable[str]:
+    """Answers that were found in other ways than those of the arms that this one is compared with."""
+    others = [name for name, base in bases.items() if ways_differ(found, base)]
+    if others:
+        yield (
+            f"answers were found in other ways than those of {', '.join(others)}: part of a difference between them may"
+            " be one of form, not of content"
+        )
+
+
+def ways_differ(a: Findings, b: Findings) -> bool:
+    """Whether answers were found in ways that differ by more than `WAYS`, and by more than chance."""
+    return distance(a, b) > max(WAYS, distance_by_chance(a, b))
 
 
 def wording_warnings(after: WordingRecord, before: WordingRecord | None, length_ratio: float | None) -> Iterable[str]:

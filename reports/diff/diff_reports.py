@@ -12,6 +12,9 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from mipo_bench.harness.errors import NotComparableError
+from mipo_bench.harness.types import WAYS
+from mipo_bench.reports.analysis.guard_rules import ways_differ
+from mipo_bench.reports.analysis.ways import findings
 from mipo_bench.reports.diff.environment import environment_notes
 from mipo_bench.reports.diff.matching import Matching, match_items
 from mipo_bench.reports.diff.records import ArmDiff, DiffOptions, ItemChange, ReportDiff, Side, TaskDiff
@@ -131,7 +134,7 @@ def _arm(
         comparison=found,
         regressed=tuple(sorted((c for c in changes if c.b < c.a), key=lambda c: c.b - c.a)),
         improved=tuple(sorted((c for c in changes if c.b > c.a), key=lambda c: c.a - c.b)),
-        warnings=(*caveats, *_left_out(left, right, seeds), *_failures(*kept)),
+        warnings=(*caveats, *_left_out(left, right, seeds), *_failures(*kept), *_ways(*kept)),
     )
 
 
@@ -168,6 +171,15 @@ def _left_out(left: Sequence[ArmRecord], right: Sequence[ArmRecord], seeds: set[
 def _failures(left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> list[str]:
     counts = [(side, sum(len(arm.failed) for arm in arms)) for side, arms in (("A", left), ("B", right))]
     return [f"{plural(count, 'response')} of {side} failed and scored 0" for side, count in counts if count]
+
+
+def _ways(left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> Iterable[str]:
+    """A warning where the answers of the two sides were found in different ways."""
+    a, b = findings(left), findings(right)
+    if a and b and ways_differ(a, b):
+        ways = [way for way in WAYS if a.share(way) != b.share(way)]
+        shares = ", ".join(f"{way} {a.share(way):.0%} -> {b.share(way):.0%}" for way in ways)
+        yield f"answers were found in other ways, A -> B: {shares}; part of the difference may be one of form"
 
 
 def _changes(matching: Matching, left: Sequence[ArmRecord], right: Sequence[ArmRecord]) -> list[ItemChange]:

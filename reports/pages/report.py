@@ -13,6 +13,7 @@ from mipo_bench.reports.pages.information import information_conclusions, inform
 from mipo_bench.reports.pages.judges import head_warnings, judge_tables
 from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.pages.trainings import trainings
+from mipo_bench.reports.pages.ways import ways_table
 from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
 
 _LEFT_OUT = "left out: "
@@ -93,6 +94,9 @@ def _task_tables(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable
     if trained:
         yield trained
     yield from information_tables(report, task.name, notes)
+    ways = ways_table(report, task.name, notes)
+    if ways:
+        yield ways
     yield from guard_tables(report, task.name, notes)
 
 

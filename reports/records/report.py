@@ -16,9 +16,10 @@ from mipo_bench.reports.records.guards import GuardRecord
 from mipo_bench.reports.records.information import InformationRecord
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
-`information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`."""
+`information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
+2.1 added an arm's `reading`."""
 
 
 class TaskRecord(Record):
@@ -47,6 +48,21 @@ class TaskRecord(Record):
         return self
 
 
+class ReadingRecord(Record):
+    """How the answers of one arm were found.
+
+    `ways` counts responses by way (`harness.types.WAYS`), without ways that never occurred; it is empty for a task that
+    reads no answers. `invented_turns` counts responses in which the model went on with a next question of its own, and
+    `thoughts` those whose thoughts were left out.
+    """
+
+    ways: dict[str, Annotated[int, Field(ge=0)]] = Field(default={})
+    invented_turns: Annotated[int, Field(ge=0)] = 0
+    thoughts: Annotated[int, Field(ge=0)] = 0
+    thoughts_cut: list[str] = Field(default=[])
+    """Items with a response whose thoughts do not end: it has no answer."""
+
+
 class ArmRecord(Record):
     """The scores of one arm with one training seed, in the order of the task's items."""
 
@@ -67,6 +83,8 @@ class ArmRecord(Record):
     """Items with a response without a readable answer; they score 0."""
     failed: dict[str, str]
     """Item that failed -> stage and error type; it scores 0."""
+    reading: ReadingRecord | None = None
+    """None in a report of an older schema."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -106,6 +106,14 @@ class Metrics:
         value = figures.pop((self.headline, self.filters[0]))
         return Score(value, {self._label(*key): figure for key, figure in figures.items()}, parsed=not invalid)
 
+    def filtered(self, doc: Mapping[str, Any], response: Response) -> dict[str, str]:
+        """Filter -> the text that it reads from a generated response; several texts as a list."""
+        (instance,) = _instances(self._task, doc)
+        instance.resps = [response.text]
+        for each in self._task._filters:
+            each.apply([instance])
+        return {name: str(instance.filtered_resps[name]) for name in self.filters}
+
     def _figures(self, doc: Mapping[str, Any], resps: Sequence[Any]) -> tuple[dict[tuple[str, str], float], bool]:
         """(metric, filter) -> value; and whether the first filter found no answer."""
         instances = _instances(self._task, doc)

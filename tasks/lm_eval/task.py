@@ -76,6 +76,10 @@ class LMEvalTask:
         """The result of lm-eval's `process_results` for the response, after each of the task's filters."""
         return self._metrics.score(self._doc(item), item, response)
 
+    def filtered(self, item: Item, response: Response) -> Mapping[str, str]:
+        """Filter -> the text that it reads from a generated response; empty for a task that scores options."""
+        return self._metrics.filtered(self._doc(item), response) if self._generates else {}
+
     def gold(self, item: Item) -> str:
         """The target."""
         return item.target

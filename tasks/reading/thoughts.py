@@ -39,7 +39,12 @@ class Answer:
 
 
 def without_thoughts(response: str, prompt: str = "", tags: Sequence[ThoughtTag] = THOUGHT_TAGS) -> Answer:
-    """The answer of a response. `prompt` is the rendered prompt: a chat template can open the thoughts at its end."""
+    """The answer of a response. `prompt` is the rendered prompt: a chat template can open the thoughts at its end.
+
+    A response without text has no thoughts, and without `tags` no response has any.
+    """
+    if not tags or not response.strip():
+        return Answer(response)
     begins, ends = _pattern(tuple(tag[0] for tag in tags)), _pattern(tuple(tag[1] for tag in tags))
     closed = list(ends.finditer(response))
     answer = response[closed[-1].end() :] if closed else response

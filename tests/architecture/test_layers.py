@@ -34,7 +34,7 @@ FLOORS = {
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),
-        *("harness.commands", "harness.cli", "harness.__main__", "harness.embedded"),
+        *("harness.commands", "harness.commands.reading", "harness.cli", "harness.__main__", "harness.embedded"),
     ),
 }
 ORDER = [room for rooms in FLOORS.values() for room in rooms]

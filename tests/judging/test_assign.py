@@ -22,6 +22,7 @@ from mipo_bench.harness.judging.assign import check_judge, load_judge, load_judg
 from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION
 from mipo_bench.tasks.embedded.persona import Persona
 from mipo_bench.tasks.embedded.persona_judged import PersonaJudged
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
 
 class Opinion(Letters):
@@ -104,6 +105,7 @@ def test_a_file_of_verdicts_and_a_server_are_judges(tmp_path: Path) -> None:
         0.1,
         0.9,
         256,
+        *sorted(map(str, THOUGHT_TAGS)),
     ]  # stored verdicts depend on it
     assert found.judge.digest == digest(key)
     with pytest.raises(ModelError, match="cannot be reached"):

@@ -78,7 +78,7 @@ def test_golden(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_golden_files_all_belong_to_a_format() -> None:
     formats = {f"report.{ending}" for ending in ENDINGS.values()}
-    assert {path.name for path in (GOLDEN / "show").iterdir()} == {"guards.txt", *formats}
+    assert {path.name for path in (GOLDEN / "show").iterdir()} == {"guards.txt", "ways.txt", *formats}
 
 
 def test_the_terminal_form_fits_80_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

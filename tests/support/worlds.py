@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fakes import FakeEngine, SilentDisplay
+from fakes import Answerer, FakeEngine, SilentDisplay
 from made_judges import Letters
 
 from mipo_bench.harness.config.loading import load_config
@@ -80,18 +80,19 @@ def replace_config(config: RunConfig, **changes: object) -> RunConfig:
 
 
 class Court:
-    """A store, and runs of the letters task with any judge."""
+    """A store, and runs of the letters task with any judge; `answer` is the base model."""
 
-    def __init__(self, folder: Path, task: Letters | None = None) -> None:
+    def __init__(self, folder: Path, task: Letters | None = None, answer: Answerer = words) -> None:
         self.store = Store(folder)
         self.task = task or Letters()
+        self.answer = answer
 
     def run(self, judge: Judge, kind: str = "model", settings: Sequence[str] = ("judge.retest=4",)) -> Report:
         config = load_config(None, settings, {"recipes": []})
         self.display = SilentDisplay()
         assigned = AssignedJudge(judge, kind)  # type: ignore[arg-type]
         plan = plan_of(config, self.task)
-        engine = FakeEngine(words, follows)
+        engine = FakeEngine(self.answer, follows)
         run = Run(RunContext(config, plan, self.store, engine, self.display), {self.task.name: assigned})
         self.jury = run.judged_arms
         return run.execute()

@@ -159,6 +159,19 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     assert changed(tmp_path) == weights(FOLDER).keys()
 
 
+def test_rewards_of_grpo_are_of_answers_without_thoughts(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def rate(items: Sequence[Item], texts: Sequence[str]) -> Ratings:
+        seen.extend(texts)
+        return Ratings(tuple(1 / (1 + len(text)) for text in texts))
+
+    data = prompts(Reward("short", "short", rate, thought_tags=(("#", "e"),)))
+    train(training(data, batch_size=4, generations=2), tmp_path, lambda step, total: None)
+    assert any(seen)
+    assert not any("e" in text for text in seen)  # nearly every sampled response has this letter
+
+
 def test_grpo_with_lora_and_fewer_prompts_than_a_batch(tmp_path: Path) -> None:
     data = prompts(score_reward(TASK))
     data = replace(data, prompts=data.prompts[:3])

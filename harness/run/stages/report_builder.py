@@ -86,7 +86,7 @@ class ReportBuilder:
         self._measure(self._tasks(), [self._without_judge(answers) for answers in self.results.arms])
 
     def _tasks(self) -> list[TaskRecord]:
-        return [describe_task(task.task, task.reference, task.items) for task in self.context.plan.tasks]
+        return [describe_task(t.task, t.reference, t.items, t.thought_tags) for t in self.context.plan.tasks]
 
     def _without_judge(self, answers: ArmAnswers) -> ArmRecord:
         """The scores of one arm by the task's scorer alone."""

@@ -47,7 +47,8 @@ class ArmTrainer:
     def _training_data(self, task: TaskPlan, arm: Arm, stage: Stage) -> PairSet | PromptSet:
         context, source, base = self.context, pair_source(self.context, task, arm), self.context.backend.base
         if objective_of(source.recipe) == "grpo":
-            return make_prompts(source, base, reward_of(source.recipe, task.task, base, context.config.judge))
+            reward = reward_of(source.recipe, task.task, base, context.config.judge, task.thought_tags)
+            return make_prompts(source, base, reward)
         return make_pairs(source, base, lambda requests: answer(base, requests, context.store, stage))
 
     def _keep_first(self, arm: Arm, pairs: PairSet) -> None:

@@ -37,4 +37,5 @@ def test_a_prompt_that_opens_thoughts_makes_an_unclosed_response_one_without_an_
 def test_the_tags_can_be_named() -> None:
     tags = (("<<plan>>", "<</plan>>"),)
     assert without_thoughts("<<plan>>15<</plan>>18", tags=tags) == Answer("18", "closed")
+    assert without_thoughts("<think>15</think>18", "<think>", tags=()) == Answer("<think>15</think>18")
     assert without_thoughts("<<plan>>15<</plan>>18") == Answer("<<plan>>15<</plan>>18")

@@ -1,0 +1,42 @@
+"""Generated tokens become texts: special tokens are dropped, tags around thoughts are kept."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.inference.tokens import TextCodec, TokenizedRequest
+from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.types import Decoding
+from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
+
+REQUEST = TokenizedRequest(0, Request("How many?", 0, Decoding(64, 0.0)), (1, 2))
+
+
+def codec_with(*special: str) -> TextCodec:
+    tokenizer: Any = AutoTokenizer.from_pretrained(embedded_folder())
+    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
+    model: Any = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    return TextCodec(model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "answer"),
+    [
+        ("[THINK]Maybe 15.[/THINK]It is 18.", "[THINK]Maybe 15.[/THINK]It is 18.", Answer("It is 18.", "closed")),
+        ("[THINK]Maybe 15", "[THINK]Maybe 15", Answer("", "cut")),
+        ("Maybe 15.[/THINK]18[OTHER]", "Maybe 15.[/THINK]18", Answer("18", "closed")),
+        ("[OTHER]It is 18.", "It is 18.", Answer("It is 18.")),
+        ("", "", Answer("")),
+    ],
+)
+def test_tags_around_thoughts_stay_where_they_are_special_tokens(text: str, kept: str, answer: Answer) -> None:
+    codec = codec_with("[THINK]", "[/THINK]", "[OTHER]")
+    eos = next(iter(codec.eos_ids))
+    response = codec.response(REQUEST, [*codec.encode(text), eos], "stop")
+    assert response.text == kept
+    assert without_thoughts(response.text) == answer

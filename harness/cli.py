@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mipo_bench.harness.commands.check_task import check_task, new_task
-from mipo_bench.harness.commands.compare import compare
-from mipo_bench.harness.commands.diff import diff
-from mipo_bench.harness.commands.history import history
 from mipo_bench.harness.commands.options import IncludeOption, takes_settings
 from mipo_bench.harness.commands.reading.read_answer import read_answer
-from mipo_bench.harness.commands.show import show
+from mipo_bench.harness.commands.results.compare import compare
+from mipo_bench.harness.commands.results.diff import diff
+from mipo_bench.harness.commands.results.history import history
+from mipo_bench.harness.commands.results.show import show
 from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.core.text import without_control_characters
@@ -59,6 +59,24 @@ def run(
     from mipo_bench.harness.commands import run
 
     return run.run(config, dry_run=dry_run)
+
+
+@app.command("export-prompts")
+@takes_settings
+def export_prompts(
+    config: RunConfig,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The file to write (JSON Lines), or - for the standard output.")
+    ],
+) -> int:
+    """Write the prompts of a run for another program to answer: item, arm and chat, one JSON object per line.
+
+    A line with the answer added as "response" (and, where known, "finish") is a line of RESPONSES.jsonl, which
+    `mipo-bench run --model RESPONSES.jsonl` scores. A model that is named renders each chat as "prompt" too.
+    """
+    from mipo_bench.harness.commands.export_prompts import run_export
+
+    return run_export(config, file)
 
 
 @app.command()

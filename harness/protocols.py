@@ -23,6 +23,10 @@ class Pair:
     contrast: tuple[Message, ...] = ()
 
 
+AA_TWIN = " (A/A)"
+"""The end of the name of an arm that is the A/A twin of another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One way of answering a task: a prompting baseline, on the base model or on a trained checkpoint.
@@ -42,7 +46,7 @@ class Arm:
     def method(self) -> str:
         """The name of the arm in the report, without seeds."""
         name = self.recipe or self.baseline
-        return f"{name} (A/A)" if self.aa_twin else name
+        return name + AA_TWIN if self.aa_twin else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ Suite = Literal["personalized", "math", "choice"]
 Objective = Literal["dpo", "sft", "sami", "infonce", "grpo"]
 OBJECTIVES: tuple[Objective, ...] = ("dpo", "sft", "sami", "infonce", "grpo")
 Similarity = Literal["random", "near", "far"]
+FinishReason = Literal["stop", "length", "unknown", "overflow", "failed", "refused"]
 ContrastUse = Literal["decoding", "reranking", "options"]
 CONTRAST_USES: tuple[ContrastUse, ...] = ("decoding", "reranking", "options")
 Way = Literal["mark", "phrase", "alone", "name", "last number", "none"]
@@ -75,8 +76,9 @@ class Response:
     """A model's response to one rendered prompt.
 
     `n_prompt` and `n_tokens` count tokens. `finish` is the finish reason: `stop` (the model ended its turn),
-    `length` (the token limit cut it), `overflow` (the prompt fills the model's window: nothing was generated), `failed`
-    (no answer came) or `refused` (a server rejected this request); with the last two, `text` gives the cause.
+    `length` (the token limit cut it), `unknown` (one of these two: the program that answered does not say which),
+    `overflow` (the prompt fills the model's window: nothing was generated), `failed` (no answer came) or `refused` (a
+    server rejected this request); with the last two, `text` gives the cause.
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats of each option as the
     continuation of the prompt.
     """
@@ -84,13 +86,18 @@ class Response:
     text: str
     n_prompt: int
     n_tokens: int
-    finish: Literal["stop", "length", "overflow", "failed", "refused"]
+    finish: FinishReason
     option_logprobs: tuple[float, ...] | None = None
 
     @property
     def failed(self) -> bool:
         """Whether there is no answer. It is not stored, and the next run sends the request again."""
         return self.finish in ("failed", "refused")
+
+    @property
+    def generated(self) -> bool:
+        """Whether the model generated this text: its prompt fit into the window, and an answer came."""
+        return self.finish in ("stop", "length", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

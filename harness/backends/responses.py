@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.planning.from_responses import ExternalResponses
+from mipo_bench.harness.exchange.from_responses import ExternalResponses
 from mipo_bench.harness.protocols import Arm, Generator, Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Message, Response
@@ -20,7 +20,7 @@ class ResponsesFileGenerator:
     control_tokens: Sequence[str] = ()
 
     def __init__(self, given: ExternalResponses) -> None:
-        """The digest is the file's, so a file with other responses counts as another model."""
+        """The digest is that of the responses: a file with others counts as another model."""
         self.external = given
         self.digest = given.digest
 
@@ -51,7 +51,11 @@ class ResponsesFileBackend:
         self.model_digest = given.digest
         self._generator = ResponsesFileGenerator(given)
         counted = [] if given.counted else ["lengths are in words for responses without n_tokens in the file"]
-        self.notes = [*counted, "another program generated the responses: their prompts and decoding are unknown"]
+        self.notes = [
+            *given.notes,
+            *counted,
+            "another program generated the responses: their prompts and decoding are unknown",
+        ]
 
     @property
     def base(self) -> Generator:

@@ -92,8 +92,13 @@ def export(
     folder: StoreOption = DEFAULT_STORE,
     *,
     run: Annotated[str, typer.Option(help="The beginning of a run's id (all runs).")] = "",
+    task: Annotated[str | None, typer.Option(help="One task (all tasks).")] = None,
+    arm: Annotated[str | None, typer.Option(help="One arm by its name in the report (all arms).")] = None,
 ) -> None:
-    """Write stored responses with their run, task, arm and item to a file."""
+    """Write stored responses with their run, task, arm, item and score to a file.
+
+    `run --model` reads the file of one run as RESPONSES.jsonl; `compare` reads the file of one arm of a task.
+    """
     from mipo_bench.harness.errors import ReportError
     from mipo_bench.harness.store import export
 
@@ -102,7 +107,7 @@ def export(
         if not runs:
             known = ", ".join(r.id[:12] for r in store.runs()) or "none"
             raise ReportError(f"the store {folder} has no run {run!r}. Runs: {known}.")
-        done = export.export(store, runs, file)
+        done = export.export(store, runs, file, export.ArmChoice(task, arm))
     _say([f"wrote {done.written:,} responses to {file}"])
     if done.missing:
         _say([f"{done.missing:,} responses are no longer in the store; the same `mipo-bench run` computes them again"])

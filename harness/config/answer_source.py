@@ -11,6 +11,10 @@ TRAINING_BACKENDS = ("transformers", "hf", "hf-auto", "huggingface", "vllm", "sg
 """Backends that load a model folder, and so can run a trained checkpoint; all others only run prompting arms."""
 
 
+RESPONSES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz")
+"""Endings of the names of files of responses, in small letters."""
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerSource:
     """The source of a run's answers: the harness's own engine, one of lm-eval's, a chat server, or a responses file.
@@ -25,7 +29,7 @@ class AnswerSource:
     @classmethod
     def of(cls, model: str, backend: str) -> AnswerSource:
         """The source that `--model` and `--backend` together describe."""
-        if model.endswith(".jsonl"):
+        if model.lower().endswith(RESPONSES):
             return cls("responses", has_weights=False)
         if backend == OWN:
             return cls("own", has_weights=True)

@@ -57,6 +57,8 @@ def whole_or_not_at_all(path: Path, advice: str = "", *, parents: bool = False) 
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         os.close(descriptor)
         scratch = Path(name)

@@ -18,6 +18,13 @@ def all_storable(item: Item) -> bool:
     return storable(whole) == whole
 
 
+def id_text(value: object) -> str | None:
+    """An id as text, given as a text or as a whole number, which pandas may write as 3.0; None for any other value."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
 def on_one_line(text: str) -> str:
     """The text as one line, control characters as escapes; for a value that a message quotes."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))

@@ -67,6 +67,7 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
         parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
+        finish_unknown=sum(answer.finish == "unknown" for answer in answers),
         unparsed=[i.id for i, score in zip(items, scores, strict=True) if not score.parsed],
         failed={item: redact(reason)[:MAX_FAILURE_TEXT] for item, reason in failures.items()},
         reading=_reading([item.id for item in items], read, scores),

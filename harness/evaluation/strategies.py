@@ -145,7 +145,7 @@ def _best_of(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[
 
 def _usable(response: Response) -> bool:
     """Whether a sample takes part: an empty text has a gain of 0 and would win where all others are below 0."""
-    return bool(response.text) and response.finish in ("stop", "length")
+    return bool(response.text) and response.generated
 
 
 def _best_option(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:

@@ -43,13 +43,15 @@ class ItemVerdict:
     """The result for one `JudgedPair`, from the judged arm's side.
 
     `score` is the arm's score on the item, in [0, 1]; `parts` are further figures by name. `orders` holds the verdicts
-    in both orders, None unless a judge was asked. `undecided` counts answers without a verdict.
+    in both orders, None unless a judge was asked. `asked` counts the questions that no rule decided, `undecided` those
+    of them without a verdict.
     """
 
     score: float
     parts: Mapping[str, float]
     orders: BothOrders | None = None
     undecided: int = 0
+    asked: int = 0
 
     @property
     def by_order(self) -> tuple[float | None, float | None]:
@@ -188,7 +190,12 @@ def _paired(case: JudgedPair, shown_first: Verdict, shown_second: Verdict) -> It
     alike = first is not None and first == second
     parts = {"strict": score if alike else TIE, "agree": float(alike)}
     orders = BothOrders(_cluster(case.item), first, second) if shown_first.tries else None
-    return ItemVerdict(score, parts, orders, (first is None) + (second is None))
+    return ItemVerdict(score, parts, orders, (first is None) + (second is None), _asked(shown_first, shown_second))
+
+
+def _asked(*verdicts: Verdict) -> int:
+    """The number of verdicts that a judge was asked for; one by rule took no try."""
+    return sum(verdict.tries > 0 for verdict in verdicts)
 
 
 def _compared(own: Verdict, other: Verdict) -> ItemVerdict:
@@ -197,12 +204,12 @@ def _compared(own: Verdict, other: Verdict) -> ItemVerdict:
     The part `paper` is the paper's scoring (arXiv 2603.19294), which counts a tie as a win. The part `rating` is 1/2,
     the middle rating, if the arm's rating could not be read.
     """
-    undecided = (own.value is None) + (other.value is None)
+    counts = (own.value is None) + (other.value is None), _asked(own, other)
     parts = {"rating": TIE if own.value is None else own.value}
     if own.value is None or other.value is None:
-        return ItemVerdict(TIE, {**parts, "paper": TIE}, None, undecided)
+        return ItemVerdict(TIE, {**parts, "paper": TIE}, None, *counts)
     score = TIE if own.value == other.value else float(own.value > other.value)
-    return ItemVerdict(score, {**parts, "paper": float(own.value >= other.value)}, None, undecided)
+    return ItemVerdict(score, {**parts, "paper": float(own.value >= other.value)}, None, *counts)
 
 
 def _cluster(item: Item) -> str:

@@ -84,6 +84,13 @@ class JudgedArms:
         scores = [f.score for f in found]
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
 
+    def without_verdicts(self) -> frozenset[tuple[str, str]]:
+        """(task, method) of the methods on which the judge was asked for verdicts and gave none."""
+        found: dict[tuple[str, str], list[ItemVerdict]] = {}
+        for arm, verdicts in self.verdicts.items():
+            found.setdefault((arm.task, arm.method), []).extend(v for v in verdicts if v.asked)
+        return frozenset(name for name, asked in found.items() if asked and all(v.undecided == v.asked for v in asked))
+
     def unanswered(self) -> list[Question]:
         """The questions for which a file of verdicts has no verdict."""
         files = [bench for task, bench in self._task_judges.items() if self.judges[task].kind == "file"]
@@ -151,7 +158,7 @@ class JudgedArms:
         """Item id -> response without thoughts; empty if the arm failed on the item."""
         responses = done.responses(self.store)
         answers = done.without_thoughts(responses)
-        answered = {item for item, response in responses.items() if response.finish in ("stop", "length")}
+        answered = {item for item, response in responses.items() if response.generated}
         return {item.id: answers[item.id].text if item.id in answered else "" for item in done.task.items}
 
 

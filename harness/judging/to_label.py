@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.protocols import Question
 
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""Characters that JSON may hold as they are, but at which programs that label the file may break its lines."""
 TO_JUDGE = "to-judge.jsonl"
 """Name of the file beside the report with the comparisons that a file of verdicts lacks."""
 
@@ -27,4 +29,4 @@ def unjudged(questions: Iterable[Question]) -> str:
         row: dict[str, object] = {"prompt": q.item.prompt, "context": q.item.context, "rubric": q.rubric}
         row |= dict(zip("ab", shown, strict=False))
         lines[place] = row | ({"rating": None} if q.second is None else {"label": None})
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values())
+    return "".join(json.dumps(line, ensure_ascii=False).translate(_LINE_ENDS) + "\n" for line in lines.values())

@@ -12,6 +12,7 @@ from pathlib import Path
 from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
+from mipo_bench.harness.core.text import id_text
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.judging.bench import TIE, ItemVerdict, JudgedPair, TaskJudge
@@ -69,10 +70,12 @@ def labels_in(path: Path, limit: int | None) -> Labels:
     cases, values = [], []
     for number, row in read_rows(path):
         found = labelled(path, number, row)
-        user, rubric = row.get("user"), row.get("rubric", RUBRIC)
-        if not isinstance(rubric, str) or not isinstance(user or "", str):
+        user, rubric = row.get("user"), row.get("rubric")
+        rubric = RUBRIC if rubric is None else rubric
+        name = None if user is None else id_text(user)
+        if not isinstance(rubric, str) or (user is not None and name is None):
             raise ConfigError(f'{path}, line {number}: "user" and "rubric" must be texts if they are given.')
-        item = Item(f"line {number}", found.prompt, "", user, found.context)
+        item = Item(f"line {number}", found.prompt, "", name, found.context)
         cases.append(JudgedPair(item, rubric, found.a, found.b))
         values.append(found.value)
     if not cases:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
@@ -52,9 +53,10 @@ def file_judge(path: Path) -> FileJudge:
     """Read a file of verdicts. Raises ConfigError for a bad line and for a line that contradicts another."""
     verdicts: dict[tuple[str, ...], float] = {}
     for number, row in read_rows(path):
-        if _is_unfilled(row):
+        name = _given(row)
+        if name is None:
             continue
-        if "rating" in row:
+        if name == "rating":
             found = {_place(row["prompt"], row.get("context"), row["a"], None): (_rating(path, number, row) - 1) / 4}
         else:
             label = labelled(path, number, row)
@@ -68,43 +70,54 @@ def file_judge(path: Path) -> FileJudge:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers. Raises ConfigError."""
+    """The objects of a JSONL file with their line numbers; NaN, pandas' missing value, is null. Raises ConfigError."""
     try:
         data = path.read_bytes()
+    except IsADirectoryError as error:
+        raise ConfigError(f"the file of verdicts {path} is a folder: name the file in it.") from error
     except OSError as error:
         raise ConfigError(f"cannot read the file of verdicts {path}: {error}") from error
     for line in json_lines(io.BytesIO(data)):
         number = line.number
         try:
-            row = line.value()
+            value = line.value()
         except JsonLineError as error:
             raise ConfigError(f"{path}, line {number} is not JSON: {error}") from error
-        texts = ("prompt", "a") if isinstance(row, dict) and "rating" in row else ("prompt", "a", "b")
-        wrong = not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts)
-        if wrong or not isinstance(row.get("context") or "", str):
+        row = _without_nan(value) if isinstance(value, dict) else {}
+        texts = ("prompt", "a", "b") if _given(row) == "label" else ("prompt", "a")
+        if not all(isinstance(row.get(name), str) for name in texts) or not isinstance(row.get("context") or "", str):
             raise ConfigError(
                 f'{path}, line {number}: a line must be an object with the texts "prompt", "context" (optional), '
                 '"a", "b" and "label", or "prompt", "context", "a" and "rating".'
             )
+        if row.get("label") is not None and row.get("rating") is not None:
+            raise ConfigError(f"{path}, line {number}: it has a label and a rating; keep the one that is meant.")
         yield number, row
 
 
-def _is_unfilled(row: Mapping[str, Any]) -> bool:
-    """Whether the verdict is still null."""
-    name = "rating" if "rating" in row else "label"
-    return name in row and row[name] is None
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()}
+
+
+def _given(row: Mapping[str, Any]) -> Literal["label", "rating"] | None:
+    """The field of the row that holds its verdict; None while label and rating are null or empty."""
+    given = [name for name in ("label", "rating") if row.get(name) not in (None, "")]
+    return None if not given and ("label" in row or "rating" in row) else "rating" if given == ["rating"] else "label"
 
 
 def labelled(path: Path, number: int, row: Mapping[str, Any]) -> Labelled:
     """The comparison in a row. Raises ConfigError for an unknown label."""
-    label = str(row.get("label")).strip().lower()
-    if label not in LABELS:
-        raise ConfigError(f"{path}, line {number}: label is {row.get('label')!r}; allowed are a, b and tie.")
-    return Labelled(row["prompt"], row.get("context"), row["a"], row["b"], LABELS[label])
+    label = row.get("label")
+    if not isinstance(label, str) or label.strip().lower() not in LABELS:
+        unclear = "" if not isinstance(label, int | float) else " (a number could be a place or a score)"
+        raise ConfigError(f"{path}, line {number}: label is {label!r}; allowed are a, b and tie{unclear}.")
+    return Labelled(row["prompt"], row.get("context"), row["a"], row["b"], LABELS[label.strip().lower()])
 
 
 def _rating(path: Path, number: int, row: Mapping[str, Any]) -> int:
     rating = row["rating"]
+    if isinstance(rating, str) and rating.strip().isdecimal():
+        rating = int(rating)
     if isinstance(rating, bool) or rating not in (1, 2, 3, 4, 5):
         raise ConfigError(f"{path}, line {number}: rating is {rating!r}; allowed are whole numbers from 1 to 5.")
     return int(rating)

@@ -15,11 +15,11 @@ from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
 from mipo_bench.harness.errors import ModelError, UserError, first_line
+from mipo_bench.harness.exchange.from_responses import plan_responses
 from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
-from mipo_bench.harness.planning.from_responses import plan_responses
 from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins

@@ -13,9 +13,9 @@ from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import Display
+from mipo_bench.harness.exchange.from_responses import ExternalResponses, plan_responses
 from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
-from mipo_bench.harness.planning.from_responses import ExternalResponses, plan_responses
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.run.environment import prepare_process
 from mipo_bench.harness.run.launch import Processes, rank_of_this_process

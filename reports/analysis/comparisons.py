@@ -36,6 +36,8 @@ class ComparisonPlan:
     seeds: int
     trained_baselines: frozenset[str] = frozenset()
     """The trained methods that serve as baselines."""
+    without_verdicts: frozenset[tuple[str, str]] = frozenset()
+    """(task, method) of the methods on which the judge gave no verdict: their scores are ties of no meaning."""
 
 
 def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
@@ -80,8 +82,18 @@ def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: Com
         truncated=sum(len(arm.truncated) for arm in group),
         unparsed=sum(len(arm.unparsed) for arm in group),
         failed=sum(len(arm.failed) for arm in group),
-        warnings=_caveats(e.warnings),
+        warnings=[*_caveats(e.warnings), *_unknown_finish(group)],
+        finish_unknown=sum(arm.finish_unknown for arm in group),
     )
+
+
+def _unknown_finish(group: Sequence[ArmRecord]) -> list[CaveatRecord]:
+    """The warning that some responses may have been cut without a trace."""
+    count, of = sum(arm.finish_unknown for arm in group), sum(len(arm.scores) for arm in group)
+    if not count:
+        return []
+    message = f"the finish reason of {count} of {of} responses is not known: some of them may have been cut"
+    return [CaveatRecord(code="finish_unknown", message=message)]
 
 
 def comparisons(
@@ -123,6 +135,10 @@ def _comparison(
         missing = planned.base if not base else planned.method
         note = CaveatRecord(code="untestable", message=f"{missing} could not be completed")
         return planned.model_copy(update={"warnings": [note]})
+    for name in (planned.base, planned.method):
+        if (task.name, name) in comparison_plan.without_verdicts:
+            note = CaveatRecord(code="untestable", message=f"the judge gave no verdict on {name}")
+            return planned.model_copy(update={"warnings": [note]})
     base, method = _same_seeds(base, method)
     if not base:
         note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")

@@ -62,13 +62,18 @@ def _wording_row(w: WordingRecord, arms: Sequence[ArmRecord], ratio: float | Non
     return (
         f"{w.method}{marks}",
         "-" if ratio is None else f"{ratio:.2f}",
-        f"{share_of(arms, 'truncated'):.0%}",
+        "-" if _cut_is_unknown(arms) else f"{share_of(arms, 'truncated'):.0%}",
         f"{share_of(arms, 'unparsed'):.0%}",
         f"{w.empty / w.responses:.0%}" if w.responses else "-",
         unsigned(w.distinct_2),
         unsigned(w.self_bleu),
         "-" if w.perplexity is None else f"{w.perplexity:.2f}",
     )
+
+
+def _cut_is_unknown(arms: Sequence[ArmRecord]) -> bool:
+    """Whether no response is known to be cut, and some may have been."""
+    return any(arm.finish_unknown for arm in arms) and not any(arm.truncated for arm in arms)
 
 
 def _trainings(report: Report, record: GuardRecord, notes: Footnotes) -> Table | None:

@@ -109,7 +109,7 @@ def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Table:
             interval(e.ci_low, e.ci_high, unsigned),
             f"{unsigned(e.seed_sd)} ({e.n_seeds})" if e.n_seeds else "",
             f"{e.mean_tokens:.0f}",
-            str(e.truncated),
+            "-" if e.finish_unknown and not e.truncated else str(e.truncated),
             str(e.unparsed),
             str(e.failed),
         )

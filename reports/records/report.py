@@ -19,7 +19,7 @@ from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 SCHEMA_VERSION = "2.1"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
 `information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
-2.1 added an arm's `reading`."""
+2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates."""
 
 
 class TaskRecord(Record):
@@ -85,6 +85,8 @@ class ArmRecord(Record):
     """Item that failed -> stage and error type; it scores 0."""
     reading: ReadingRecord | None = None
     """None in a report of an older schema."""
+    finish_unknown: int = 0
+    """Number of responses without a known finish reason: some of them may have been cut at the token limit."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -164,6 +166,7 @@ class EstimateRecord(Record):
     unparsed: int
     failed: int
     warnings: list[CaveatRecord]
+    finish_unknown: int = 0
 
 
 Family = Literal["primary", "exploratory", "noise"]

@@ -29,12 +29,13 @@ FLOORS = {
     ),
     "machines": ("harness.store", "harness.inference", "harness.generators", "harness.training"),
     "measuring": (
-        *("harness.planning", "harness.backends", "harness.evaluation", "harness.history", "harness.judging"),
-        "harness.diagnostics",
+        *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.history"),
+        *("harness.judging", "harness.diagnostics"),
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),
-        *("harness.commands", "harness.commands.reading", "harness.cli", "harness.__main__", "harness.embedded"),
+        *("harness.commands", "harness.commands.results", "harness.commands.reading"),
+        *("harness.cli", "harness.__main__", "harness.embedded"),
     ),
 }
 ORDER = [room for rooms in FLOORS.values() for room in rooms]

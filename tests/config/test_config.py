@@ -267,6 +267,9 @@ def test_the_presets_use_the_present_names() -> None:
         ("gpt", "local-completions", "lm-eval", False),
         ("gpt", "openai", "openai", False),
         ("answers.jsonl", "transformers", "responses", False),
+        ("Answers.JSONL", "transformers", "responses", False),
+        ("logs/outputs.json", "transformers", "responses", False),
+        ("answers.jsonl.gz", "transformers", "responses", False),
     ],
 )
 def test_the_source_of_the_answers(model: str, backend: str, kind: str, has_weights: bool) -> None:

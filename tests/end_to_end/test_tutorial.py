@@ -1,6 +1,6 @@
-"""The tutorial is executed: its files are written, its commands run, and their output is compared with the page.
+"""The tutorials are executed: their files are written, their commands run, and the output is compared with the page.
 
-The tutorial shortens output. The lines shown must come in this order; other lines may be between them. `...` in a line
+A tutorial shortens output. The lines shown must come in this order; other lines may be between them. `...` in a line
 matches any text, and figures in the output of `run` are ignored.
 """
 
@@ -17,8 +17,16 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from mipo_bench.reports.records.report_file import load_report
+
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-COMMANDS = {"mipo-bench": ["-m", "mipo_bench.harness.cli"], "pytest": ["-m", "pytest", "-p", "no:cacheprovider"]}
+OWN_ENGINE = ROOT / "docs" / "tutorial-own-engine.md"
+COMMANDS = {
+    "mipo-bench": ["-m", "mipo_bench.harness.cli"],
+    "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
+    "python": [],
+}
+SHOWN_ONLY = ("toml", "json")
 MODEL = ("model", "training")
 """The info strings of blocks whose commands generate with the embedded model, or train it."""
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -33,10 +41,8 @@ class Block:
     text: str
 
 
-def blocks() -> list[Block]:
-    found = re.findall(
-        r"^```(\w+) ?([^\n]*)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+def blocks(page: Path = TUTORIAL) -> list[Block]:
+    found = re.findall(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [Block(*parts) for parts in found]
 
 
@@ -50,7 +56,7 @@ def follow(block: Block, folder: Path) -> None:
         command, _, output = block.text.removeprefix("$ ").partition("\n")
         check(command, output, int(block.about.removeprefix("exit ")) if block.about.startswith("exit") else 0, folder)
     else:
-        assert block.language == "toml", f"no rule for {block.language}"
+        assert block.language in SHOWN_ONLY, f"no rule for {block.language}"
 
 
 def apply(block: Block, file: Path) -> None:
@@ -103,6 +109,14 @@ def test_what_the_tutorial_shows_of_the_model_before_and_after_training(tmp_path
         if block.language != "console" or block.about in MODEL:
             follow(block, tmp_path)
     assert (tmp_path / "mipo-bench-report" / "report.json").exists()
+
+
+def test_another_engine_answers_the_prompts(tmp_path: Path) -> None:
+    for block in blocks(OWN_ENGINE):
+        follow(block, tmp_path)
+    report = load_report(tmp_path / "mipo-bench-report")
+    assert {(arm.method, arm.finish_unknown) for arm in report.arms} == {("plain", 0), ("few-shot", 0)}
+    assert 0 < sum(report.arms[0].scores) < len(report.arms[0].scores)
 
 
 def test_the_tutorial_has_what_it_is_for() -> None:

@@ -80,7 +80,7 @@ def test_a_judge_that_never_decides_is_counted_and_never_stored(court: Court) ->
     assert record.retries == record.calls
     assert len(model.asked) == 2 * record.calls
     assert all(score == 0.5 for arm in report.arms for score in arm.scores)
-    assert {c.p_value for c in report.comparisons} == {1.0}
+    assert {(c.p_value, *(w.code for w in c.warnings)) for c in report.comparisons} == {(None, "untestable")}
     assert sum(a.undecided for a in record.arms) == record.unread
     assert "verdicts could not be read and count as ties" in to_markdown(report).partition("##")[0]
     consistency = record.consistency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from made_judges import Letters, blocks, mumbles, obeys, outside, scripted
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.judges import RuleJudge
 from mipo_bench.harness.judging.prompt import judge_messages, read_verdict, separator_for, without_control_tokens
+from mipo_bench.harness.judging.validation import labels_in
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.protocols import Judge, Question, Request, Verdict
 from mipo_bench.harness.types import Item, Response, Score
@@ -184,6 +186,10 @@ def test_a_file_answers_in_both_orders_and_says_what_it_lacks(tmp_path: Path) ->
         ([{"prompt": "p", "a": "x", "b": "y", "label": "A wins"}], "label is 'A wins'; allowed are a, b and tie"),
         ([{"prompt": "p", "a": "x", "rating": 9}], "rating is 9; allowed are whole numbers from 1 to 5"),
         ([{"prompt": "p", "a": "x", "rating": True}], "rating is True"),
+        ([{"prompt": "p", "a": "x", "rating": 4.5}], "rating is 4.5"),
+        ([{"prompt": "p", "a": "x", "b": "y", "label": True}], "label is True; allowed are a, b and tie .a number cou"),
+        ([{"prompt": "p", "a": "x", "b": "y", "label": 1}], "label is 1; allowed are a, b and tie .a number could be"),
+        ([{"prompt": "p", "a": "x", "b": "y", "label": "a", "rating": 3}], "it has a label and a rating"),
         ([{"prompt": "p", "a": "x", "b": "y", "label": w} for w in "ab"], "line 2: another line gives another verdict"),
     ],
 )
@@ -192,6 +198,37 @@ def test_a_bad_file_of_verdicts_is_refused_with_its_line(tmp_path: Path, rows: l
         file_judge(file_of(tmp_path, *rows))
 
 
+def test_what_spreadsheets_and_pandas_write_is_read(tmp_path: Path) -> None:
+    """A byte order mark, CRLF, NaN for a missing value, whole numbers with a point, columns that a row does not use."""
+    row = {"prompt": ITEM.prompt, "context": ITEM.context, "a": "one\u2028line", "b": "two\x85", "label": "B "}
+    rows = [
+        {**row, "rating": float("nan")},
+        {"prompt": ITEM.prompt, "context": ITEM.context, "a": "one", "b": None, "label": None, "rating": 4.0},
+        {"prompt": ITEM.prompt, "context": ITEM.context, "a": "six", "rating": "5"},
+        {**row, "a": "four", "label": ""},
+        {"prompt": ITEM.prompt, "context": float("nan"), "a": "one", "rating": 1},
+    ]
+    file = tmp_path / "verdicts.jsonl"
+    lines = [json.dumps(line, ensure_ascii=False) for line in rows]
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    asked = [("one\u2028line", "two\x85"), ("one", None), ("six", None), ("four", "two\x85")]
+    questions = [Question(ITEM, "any", *sides) for sides in asked]
+    judge = file_judge(file)
+    assert [v.value for v in verdicts(judge, questions)] == [0.0, 0.75, 1.0, None]
+    bare = Question(replace(ITEM, context=None), "any", "one")
+    assert [v.value for v in verdicts(judge, [bare])] == [0.0]
+
+
+def test_users_of_labels_may_be_whole_numbers(tmp_path: Path) -> None:
+    row: dict[str, object] = {"prompt": "p", "a": "x", "b": "y", "label": "a", "rubric": None}
+    rows = [row | {"user": user} for user in (3, 3.0, "3", None, float("nan"))]
+    assert labels_in(file_of(tmp_path, *rows), None).clusters == ["3", "3", "3", "line 4", "line 5"]
+    with pytest.raises(ConfigError, match='line 1: "user" and "rubric" must be texts'):
+        labels_in(file_of(tmp_path, row | {"user": True}), None)
+
+
 def test_a_missing_file_of_verdicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder: name the file in it"):
+        file_judge(tmp_path)
     with pytest.raises(ConfigError, match="cannot read the file of verdicts"):
         file_judge(tmp_path / "none.jsonl")

@@ -70,6 +70,11 @@ def test_people_judge_what_a_file_lacks(tmp_path: Path) -> None:
     first = court.run(file_judge(verdicts), "file")
     record = first.judges[0]
     assert record.unread == record.calls == 48
+    assert {(c.p_value, c.p_adjusted, c.delta) for c in first.comparisons} == {(None, None, None)}
+    assert {w.message for c in first.comparisons for w in c.warnings} == {
+        "the judge gave no verdict on no-context",
+        "the judge gave no verdict on profile (A/A)",
+    }
     assert len(court.jury.unanswered()) == 48
     rows = [json.loads(line) for line in unjudged(court.jury.unanswered()).splitlines()]
     assert len(rows) == 24  # each pair once, although it was asked in both orders
@@ -91,6 +96,15 @@ def test_lines_to_label_keep_their_order_and_say_what_is_judged() -> None:
     alone = json.loads(unjudged([Question(item, "rubric", "one")]))
     assert alone == {"prompt": "prompt", "context": "context", "rubric": "rubric", "a": "one", "rating": None}
     assert unjudged([]) == ""
+
+
+def test_no_text_breaks_a_line_to_label() -> None:
+    """Not even in a program that takes other characters than a newline for the end of a line."""
+    texts = ("first\u2028second\x85third\u2029\x0b\x1c\n", "höher")
+    written = unjudged([Question(Item("i", "prompt", "", "u", "context"), "rubric", *texts)])
+    assert len(written.splitlines()) == 1
+    assert "höher" in written
+    assert {json.loads(written)["a"], json.loads(written)["b"]} == {*texts}
 
 
 def test_ratings_from_end_to_end(tmp_path: Path) -> None:

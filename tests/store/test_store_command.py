@@ -54,6 +54,7 @@ COMMANDS = {
     "gc-dry-run": "store gc --store store --keep 1 --dry-run",
     "export": "store export out.jsonl --store store --run {run}",
     "export-unknown-run": "store export out.jsonl --store store --run ffff",
+    "export-unknown-arm": "store export out.jsonl --store store --task arithmetic --arm plane",
     "export-unknown-format": "store export out.csv --store store",
     "no-store": "store ls --store absent",
 }
@@ -146,7 +147,7 @@ def test_both_export_formats_hold_the_same(folder: Path, capsys: pytest.CaptureF
     assert len(rows) == sum(len(r.arms) * 6 for r in reports)
     first = rows[0]
     arm, task = reports[0].arms[0], reports[0].tasks[0]
-    assert (first["run"], first["item"], first["method"]) == (reports[0].digest, task.items[0], arm.method)
+    assert (first["run"], first["item_id"], first["arm"]) == (reports[0].digest, task.items[0], arm.method)
     assert first["score"] == arm.scores[0]
     assert first["response"] == f"{task.items[0]} {HOSTILE}"
 

@@ -17,7 +17,7 @@ from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
-from mipo_bench.harness.planning.from_responses import response_id
+from mipo_bench.harness.exchange.from_responses import response_id
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.stages.arm_stages import ArmStages

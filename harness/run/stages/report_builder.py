@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class ReportBuilder:
         context, results = self.context, self.results
         arms = [self.judged_arms.score(answers.arm, self._without_judge(answers)) for answers in results.arms]
         tasks = [self.judged_arms.with_judge_hash(task) for task in self._tasks()]
-        declared = _comparison_plan(context)
+        declared = replace(_comparison_plan(context), without_verdicts=self.judged_arms.without_verdicts())
         information, guards = self._measure(tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.core.hashing import digest, file_digest
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.errors import ModelError, unknown
-from mipo_bench.harness.generators.responses_file import ResponseLine, read_responses, refuse
+from mipo_bench.harness.exchange.match_documents import with_items
+from mipo_bench.harness.exchange.responses_file import ResponseLine, read_responses, refuse
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.plugins.registry import Plugins
-from mipo_bench.harness.protocols import Arm
+from mipo_bench.harness.protocols import AA_TWIN, Arm
 from mipo_bench.harness.types import Response
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExternalResponses:
-    """The plan of a run on a responses file, the responses by `response_id`, and the digest of the file."""
+    """The plan of a run on a responses file, the responses by `response_id`, and the notes on the file."""
 
     plan: Plan
     responses: Mapping[str, Response]
-    digest: str
     counted: bool
     """Whether the file has the number of tokens of every response."""
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all responses: a file with other responses counts as another model."""
+        given = sorted(self.responses.items())
+        parts = ((name, r.text, r.n_tokens, r.finish, r.option_logprobs) for name, r in given)
+        return digest(["responses", *(part for row in parts for part in row)])
 
     @property
     def seeds(self) -> int:
@@ -37,7 +46,8 @@ class ExternalResponses:
 
 def response_id(arm: Arm, item: str) -> str:
     """The id of one response of the file: a digest of its arm and item."""
-    return digest([arm.task, arm.recipe, arm.baseline, arm.train_seed, item])
+    twin = [AA_TWIN] if arm.aa_twin else []
+    return digest([arm.task, arm.recipe, arm.baseline, arm.train_seed, item, *twin])
 
 
 def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> ExternalResponses:
@@ -47,20 +57,21 @@ def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> Externa
     task or item, an item that occurs twice in an arm, and a task whose reference is missing.
     """
     file = Path(config.model)
-    lines = read_responses(file)
-    tasks = config.tasks or tuple(dict.fromkeys(line.task for line in lines if line.task is not None))
+    read = read_responses(file)
+    tasks = config.tasks or tuple(dict.fromkeys(line.task for line in read.lines if line.task is not None))
     usual = {"tasks": tasks, "recipes": (), "baselines": (), "reference": {}}
     plan = make_plan(config.model_copy(update=usual), plugins)
-    lines = _with_tasks(file, lines, [t.task.name for t in plan.tasks])
-    found = tuple(_task_plan(file, planned, lines, config) for planned in plan.tasks)
-    references = {planned.task.name: planned.reference for planned in found}
+    planned = [replace(p, reference=config.reference.get(p.task.name, p.reference)) for p in plan.tasks]
+    lines = with_items(file, _with_tasks(file, read.lines, [p.task.name for p in planned]), planned)
+    found = tuple(_task_plan(file, p, lines) for p in planned)
+    references = {p.task.name: p.reference for p in found}
     arms = {line: _arm(line, references) for line in lines}
     refuse(file, _misfits(arms, found))
     ordered = sorted(dict.fromkeys(arms.values()), key=lambda arm: arm.recipe is not None)
     responses = {response_id(arm, line.item): _response(line) for line, arm in arms.items()}
     counted = all(line.n_tokens is not None for line in lines)
     plan = Plan(found, {}, {}, tuple(ordered), prompts_known=False)
-    return ExternalResponses(plan, responses, file_digest(file), counted)
+    return ExternalResponses(plan, responses, counted, tuple(read.notes(file)))
 
 
 def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str]) -> list[ResponseLine]:
@@ -80,32 +91,33 @@ def _with_tasks(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[str])
     return [replace(line, task=line.task or tasks[0]) for line in lines]
 
 
-def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[ResponseLine], config: RunConfig) -> TaskPlan:
+def _task_plan(file: Path, planned: TaskPlan, lines: Sequence[ResponseLine]) -> TaskPlan:
     """The task with its arms in the file. Raises ModelError if the reference is not one of them."""
     name = planned.task.name
     own = [line for line in lines if line.task == name]
     prompted = list(dict.fromkeys(line.arm for line in own if line.train_seed is None))
+    prompted = [arm for arm in prompted if not arm.endswith(AA_TWIN)]
     trained = list(dict.fromkeys(line.arm for line in own if line.train_seed is not None))
-    reference = config.reference.get(name, planned.task.reference)
+    reference = planned.reference
     if reference not in prompted:
         raise ModelError(
             f"{file} has no arm {reference!r} without a train_seed for task {name!r}: the reference that others"
             f" are compared with. It has {', '.join(prompted) or 'none'}; add the arm, or choose another reference with"
             f" --set reference.{name}=ARM."
         )
-    return replace(planned, training_items=(), reference=reference, baselines=tuple(prompted), recipes=tuple(trained))
+    return replace(planned, training_items=(), baselines=tuple(prompted), recipes=tuple(trained))
 
 
 def _arm(line: ResponseLine, references: Mapping[str, str]) -> Arm:
     task = str(line.task)
     if line.train_seed is None:
-        return Arm(task, line.arm)
+        return Arm(task, line.arm.removesuffix(AA_TWIN), aa_twin=line.arm.endswith(AA_TWIN))
     return Arm(task, references[task], recipe=line.arm, train_seed=line.train_seed)
 
 
 def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Iterator[str]:
     """A problem for each unknown item, repeated item, and arm that has a train_seed in some lines only."""
-    items = {p.task.name: {item.id for item in p.task.items("eval")} for p in plans}
+    items = {p.task.name: {item.id: item for item in p.task.items("eval")} for p in plans}
     both = {(p.task.name, arm) for p in plans for arm in {*p.baselines} & {*p.recipes}}
     first: dict[str, int] = {}
     for line, arm in arms.items():
@@ -114,10 +126,14 @@ def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Ite
             yield f"{line.number}: task {arm.task!r} has no evaluation item {line.item!r}."
         elif earlier != line.number:
             yield f"{line.number}: arm {line.arm!r} answers item {line.item!r} again, first in line {earlier}."
+        elif line.option_logprobs is not None and len(line.option_logprobs) != len(items[arm.task][line.item].options):
+            given, options = len(line.option_logprobs), len(items[arm.task][line.item].options)
+            yield f"{line.number}: option_logprobs has {given} numbers; item {line.item!r} has {options} options."
         elif (arm.task, line.arm) in both:
             yield f"{line.number}: arm {line.arm!r} has a train_seed here, but not in other lines."
 
 
 def _response(line: ResponseLine) -> Response:
     words = len(line.response.split())
-    return Response(storable(line.response), 0, words if line.n_tokens is None else line.n_tokens, "stop")
+    n_tokens = words if line.n_tokens is None else line.n_tokens
+    return Response(storable(line.response), 0, n_tokens, line.finish, line.option_logprobs)

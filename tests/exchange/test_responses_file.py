@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mipo_bench.harness.cli import main
-from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.responses_file import read_responses
+from mipo_bench.harness.exchange.responses_file import read_responses
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import load_report
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
@@ -119,7 +119,25 @@ def test_stored_responses_can_be_read_and_scored_again(
         ([{"item_id": "nowhere", "arm": "plain", "response": ""}], "line 9: task 'arithmetic' has no evaluation item"),
         (rows("plain", 1)[:1], "line 9: arm 'plain' answers item 'eval-0000' again, first in line 1"),
         (rows("plain", 1, train_seed=0)[1:2], "line 9: arm 'plain' has a train_seed here, but not in other lines"),
-        ([{"item_id": 3, "arm": "plain", "response": "x"}], "line 9: item_id = '3' is not a text."),
+        ([{"item_id": 3, "arm": "plain", "response": "x"}], "task 'arithmetic' has no evaluation item '3'."),
+        ([{"item_id": 3.0, "arm": "plain", "response": "x"}], "task 'arithmetic' has no evaluation item '3'."),
+        ([{"item_id": 3.5, "arm": "plain", "response": "x"}], "line 9: item_id is a number, not a text: '3.5'."),
+        ([{"item_id": True, "arm": "plain", "response": "x"}], "line 9: item_id is a truth value, not a text"),
+        ([{"item_id": "a", "arm": "plain", "response": None}], "line 9: response is null: leave the line out"),
+        ([{"item_id": "a", "arm": "plain", "response": nan}], "line 9: response is NaN, as pandas writes a missing"),
+        ([{"item_id": nan, "arm": "plain", "response": ""}], "line 9: item_id is NaN, as pandas writes a missing"),
+        ([{"item_id": "a", "arm": "plain", "response": ["x"]}], "line 9: response is a list, not a text"),
+        ([{"item_id": "a", "arm": "plain", "response": 18}], "line 9: response is a number, not a text: '18'."),
+        ([{"item_id": "a", "arm": "plain", "messages": []}], "add the answer of your program."),
+        ([{"item_id": "a", "arm": "b", "response": "x", "finish": 1}], "finish is a number, not a text"),
+        ([{"item_id": "a", "arm": "b", "response": "x", "train_seed": 0.5}], "'0.5' is not a whole number."),
+        ([{"item_id": "a", "arm": "b", "response": "x", "n_tokens": inf}], "'inf' is not a whole number."),
+        ([{"item_id": "a", "arm": "b", "response": "x", "option_logprobs": [1, inf]}], "not a list of finite numbers."),
+        ([{"item_id": "a", "arm": "b", "response": "x", "option_logprobs": 1}], "not a list of finite numbers."),
+        (
+            [{"item_id": "eval-0000", "arm": "b", "response": "x", "option_logprobs": [-1]}],
+            "option_logprobs has 1 numbers; item 'eval-0000' has 0 options.",
+        ),
         ([{"item_id": "a", "arm": "plain"}], "line 9: field 'response' is missing."),
         ([{"item_id": "a", "arm": " ", "response": "x"}], "line 9: arm is empty."),
         (
@@ -145,36 +163,6 @@ def test_bad_lines_are_named_with_file_and_line(
     assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "has no responses"),
-        ("{", "line 1: not valid JSON"),
-        ("[" * 5000, "line 1: not valid JSON"),
-        ("[1]\n3\n", "line 2: expected a JSON object, found a int"),
-        ("\xff\xfe", "line 1: not valid JSON"),
-    ],
-)
-def test_broken_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "answers.jsonl"
-    file.write_text(text)
-    with pytest.raises(ModelError, match=message):
-        read_responses(file)
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="not UTF-8"):
-        read_responses(file)
-    with pytest.raises(ModelError, match="cannot read the responses"):
-        read_responses(tmp_path)
-
-
-def test_many_problems_are_cut_and_counted(tmp_path: Path) -> None:
-    file = write(tmp_path / "answers.jsonl", [{"item_id": "a"}] * 30)
-    with pytest.raises(ModelError) as caught:
-        read_responses(file)
-    assert str(caught.value).count("\n") == 20
-    assert str(caught.value).endswith(f"and 10 more problems in {file}")
-
-
 def test_the_reference_and_the_tasks_must_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +174,80 @@ def test_the_reference_and_the_tasks_must_be_there(
     assert "line 1: field 'task' is missing; this run has 3 tasks." in capsys.readouterr().err
     assert called("run", "--model", "absent.jsonl") == 2
     assert "cannot read the responses absent.jsonl" in capsys.readouterr().err
+
+
+def test_a_finish_reason_of_any_engine_is_read_and_others_are_named(run: Callable[..., Report]) -> None:
+    given = ["stop", "EOS", "end_turn", "stop-sequence", "MAX_TOKENS", "length", "content_filter", None]
+    lines = [row | {"finish": finish} for row, finish in zip(rows("plain", 8), given, strict=True)]
+    report = run(lines, "--task", "arithmetic")
+    arm = report.arms[0]
+    assert arm.truncated == [ITEMS[4].id, ITEMS[5].id]
+    assert arm.finish_unknown == 2
+    assert "finish reasons of answers.jsonl that are read as not known: content_filter" in report.notes
+
+
+def test_no_response_is_said_to_be_uncut_without_a_finish_reason(
+    run: Callable[..., Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = [row | {"finish": "stop"} for row in rows("other", 8)]
+    report = run([*rows("plain", 8), *silent], "--task", "arithmetic")
+    out = capsys.readouterr().out
+    cells = {
+        line.split()[0]: line.split() for line in reversed(out.splitlines()) if line.startswith(("plain ", "other "))
+    }
+    assert (cells["plain"][-3], cells["other"][-3]) == ("-", "0")
+    guards = {line.split()[0]: line.split()[2] for line in out.splitlines() if line.startswith(("plain ", "other "))}
+    assert guards == {"plain": "-", "other": "0%"}
+    assert "the finish reason of 8 of 8 responses is not known: some of them may have been cut" in " ".join(out.split())
+    assert [e.finish_unknown for e in report.estimates] == [8, 0]
+
+
+def test_other_fields_are_named_in_one_note(run: Callable[..., Report]) -> None:
+    lines = [row | {"latency": 0.3, "model": "m", "engine": n} for n, row in enumerate(rows("plain", 8))]
+    report = run(lines, "--task", "arithmetic")
+    assert [note for note in report.notes if "not used" in note] == [
+        "fields of answers.jsonl that are not used: engine, latency, model"
+    ]
+
+
+def test_what_pandas_makes_of_numbers_is_read(run: Callable[..., Report]) -> None:
+    lines = [row | {"train_seed": nan, "n_tokens": 3.0} for row in rows("plain", 8)]
+    lines += [row | {"train_seed": 0.0, "n_tokens": 3.0} for row in rows("mine", 8)]
+    report = run(lines, "--task", "arithmetic")
+    assert [(a.method, a.train_seed, set(a.n_tokens)) for a in report.arms] == [("plain", None, {3}), ("mine", 0, {3})]
+
+
+def test_lines_end_at_newlines_alone(run: Callable[..., Report], tmp_path: Path) -> None:
+    lines = [
+        json.dumps(row | {"response": f"a\u2028b\x85 {row['response']}"}, ensure_ascii=False)
+        for row in rows("plain", 8)
+    ]
+    (tmp_path / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    read = read_responses(tmp_path / "bom.jsonl").lines
+    assert [(line.number, line.response[:4]) for line in read] == [(n, "a\u2028b\x85") for n in range(1, 9)]
+    assert sum(run([json.loads(line) for line in lines], "--task", "arithmetic").arms[0].scores) == 8
+
+
+def test_a_twin_in_the_file_is_the_noise_floor(run: Callable[..., Report]) -> None:
+    report = run([*rows("plain", 8), *rows("plain (A/A)", 6)], "--task", "arithmetic")
+    assert [(a.method, a.noise, sum(a.scores)) for a in report.arms] == [("plain", False, 8), ("plain (A/A)", True, 6)]
+    assert [(c.family, c.delta) for c in report.comparisons] == [("noise", -0.25)]
+
+
+def test_log_probabilities_of_options_are_read(run: Callable[..., Report]) -> None:
+    task = Facts()
+    items = task.items("eval")[:8]
+    lines = [
+        {
+            "item_id": item.id,
+            "arm": "plain",
+            "response": task.gold(item),
+            "option_logprobs": [-1.0 if letter == item.target else -2 for letter in "ABCD"],
+        }
+        for item in items
+    ]
+    report = run(lines, "--task", "facts")
+    assert report.arms[0].parts["acc"] == [1.0] * 8
 
 
 def test_a_dry_run_lists_the_arms_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,12 +140,15 @@ class Likelihood:
 
 
 class Generator(Protocol):
-    """A model that answers requests. `digest` identifies everything in it that can change an answer.
+    """A model that answers requests.
 
     An answer depends on its own request alone, not on other requests or their order.
     """
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Identifies everything in it that can change an answer."""
+        ...
 
     @property
     def notes(self) -> Sequence[str]:

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mipo_bench.harness.backends.base import Backend
@@ -17,7 +18,7 @@ from mipo_bench.harness.config.answer_source import OPENAI, OWN
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
-from mipo_bench.harness.generators.placement import resolve_placement
+from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.memory import check_training_fits
 
@@ -40,8 +41,12 @@ def check_backend(config: RunConfig) -> None:
         raise ConfigError(f"--backend {config.backend} needs --model NAME, the model's name there.")
 
 
-def backend_maker(config: RunConfig) -> Callable[[Store], Backend]:
-    """A function that makes the backend from the open store.
+Examine = Callable[[Path, Placement], None]
+"""Looks at a model on this machine before it is used. Raises ModelError."""
+
+
+def backend_maker(config: RunConfig, examine: Examine = lambda *_: None) -> Callable[[Store], Backend]:
+    """A function that makes the backend from the open store. A model on this machine is passed to `examine` first.
 
     Raises ModelError for a model that cannot be used, and for a server that cannot be reached.
     """
@@ -49,11 +54,13 @@ def backend_maker(config: RunConfig) -> Callable[[Store], Backend]:
     if source.kind == "own":
         folder, placement = resolve_model(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
+        examine(folder, placement)
         return lambda store: HFBackend(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if source.has_weights:
         folder, placement = resolve_model(config.model), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
+        examine(folder, placement)
         return lambda store: LMEvalBackend(config, folder, placement, store)
     address = config.backend_args.get("base_url")
     if source.kind == "openai":

@@ -10,7 +10,8 @@ from mipo_bench.harness.config.loading import preset_notes
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.core.text import without_control_characters
-from mipo_bench.harness.run.preflight import Finding, can_start, examine
+from mipo_bench.harness.run.preflight import can_start, examine
+from mipo_bench.harness.startup.findings import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.py", "tokenizer.model", "merges.txt", "vocab.txt")
+MODEL_FILES = (
+    *("*.safetensors", "*.json", "*.jinja", "additional_chat_templates/*.jinja", "*.py"),
+    *("tokenizer.model", "merges.txt", "vocab.txt"),
+)
 """Files of a model folder that decide its answers; of the JSON files, those in `_ORIGIN_FILES` do not."""
 _LARGE = 64 * 1024 * 1024
 """Size in bytes from which a process remembers the digest of a file."""

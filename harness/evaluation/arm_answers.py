@@ -88,9 +88,9 @@ class ArmRequests:
     failed: dict[str, str] = field(default_factory=dict)
     derived: dict[str, str] = field(default_factory=dict)
 
-    def record_failure(self, item: str, error: BaseException) -> None:
-        """Record an error in an item's prompt, and remove its request."""
-        self.failed[item] = f"prompt: {described(error)}"
+    def record_failure(self, item: str, error: BaseException, stage: str = "prompt") -> None:
+        """Record an error of an item, by default in its prompt, and remove its request."""
+        self.failed[item] = f"{stage}: {described(error)}"
         self.requests.pop(item, None)
 
     def record_unanswered(self, answers: Sequence[Response]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Generic, TypeVar
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
+from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.work_sharing import shares
@@ -18,6 +20,10 @@ from mipo_bench.harness.types import Response
 T = TypeVar("T")
 FLUSH = 64
 """Answers per transaction, and so the most that are lost when the process is killed."""
+
+
+_ROUNDING = 1e-4
+"""How far above 0 a log-probability may be: those of some engines are rounded."""
 
 
 def response_key(generator: Generator, request: Request) -> str:
@@ -45,14 +51,14 @@ def likelihood_key(generator: Generator, prompt: str, text: str) -> str:
 def answer(generator: Generator, requests: Sequence[Request], store: Store, meter: Meter) -> list[Response]:
     """Responses to all requests, in order. Equal requests are computed once, here or by another process on the store.
 
-    Failed responses are not stored.
+    Failed responses are not stored. A response whose log-probabilities of options are none is a failed response.
     """
     keys = [response_key(generator, r) for r in requests]
     by_key = dict(sorted(zip(keys, requests, strict=True), key=lambda pair: -len(pair[1].prompt)))
 
     def compute(names: Sequence[str]) -> Iterator[tuple[str, Response, int]]:
         for position, response in generator.generate([by_key[name] for name in names]):
-            yield names[position], response, response.n_tokens
+            yield names[position], _checked(response, by_key[names[position]]), response.n_tokens
 
     def put(rows: Sequence[tuple[str, Response]]) -> None:
         _keep_notes(generator, store)
@@ -65,32 +71,70 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
     return [known[key] for key in keys]
 
 
+def _checked(response: Response, request: Request) -> Response:
+    """The response, or a failed one where its log-probabilities of the options cannot be right."""
+    values = response.option_logprobs
+    if values is None:
+        return response
+    reason = _wrong(values)
+    if len(values) != len(request.options):
+        reason = f"{len(values)} log-probabilities of {len(request.options)} options"
+    return Response(f"the model gave {reason}", 0, 0, "failed") if reason else response
+
+
+def _wrong(logprobs: Sequence[float]) -> str | None:
+    """Why these cannot be log-probabilities of texts: the first that is NaN, infinite or above 0; None if none is."""
+    wrong = (x for x in logprobs if not math.isfinite(x) or x > _ROUNDING)
+    return next((f"the log-probability {x}, which is no finite number of at most 0" for x in wrong), None)
+
+
+Row = tuple[Likelihood, ...]
+
+
 def likelihoods(
     generator: Generator, requests: Sequence[LikelihoodRequest], store: Store, meter: Meter
 ) -> list[tuple[Likelihood, ...]]:
     """The likelihood of every text after its prompt, in order; `meter` counts prompts.
 
-    The texts of one prompt are computed together: where the store lacks one, all are computed.
+    Raises StageError if a figure of the model is no log-probability.
+    """
+    rows = likelihoods_or_reasons(generator, requests, store, meter)
+    for row in rows:
+        if isinstance(row, str):
+            raise StageError(row)
+    return [row for row in rows if not isinstance(row, str)]
+
+
+def likelihoods_or_reasons(
+    generator: Generator, requests: Sequence[LikelihoodRequest], store: Store, meter: Meter
+) -> list[tuple[Likelihood, ...] | str]:
+    """As `likelihoods`, with a reason in place of a row that has a figure which is no log-probability.
+
+    The texts of one prompt are computed together: where the store lacks one, all are computed. Such rows are not
+    stored.
     """
     keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in requests]
     names = [digest(row) for row in keys]
     times = Counter(names)
     places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(requests[pair[0]].prompt))}
 
-    def stored(wanted: Sequence[str]) -> dict[str, tuple[Likelihood, ...]]:
+    def stored(wanted: Sequence[str]) -> dict[str, Row | str]:
         rows = {name: keys[places[name]] for name in wanted}
         known = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
         return {name: tuple(known[k] for k in row) for name, row in rows.items() if all(k in known for k in row)}
 
-    def compute(wanted: Sequence[str]) -> Iterator[tuple[str, tuple[Likelihood, ...], int]]:
+    def compute(wanted: Sequence[str]) -> Iterator[tuple[str, Row | str, int]]:
         for position, row in generator.likelihoods([requests[places[name]] for name in wanted]):
-            yield wanted[position], row, sum(x.n_tokens for x in row)
+            reason = _wrong([x.logprob for x in row])
+            yield wanted[position], f"the model gave {reason}" if reason else row, sum(x.n_tokens for x in row)
 
-    def put(rows: Sequence[tuple[str, tuple[Likelihood, ...]]]) -> None:
+    def put(rows: Sequence[tuple[str, Row | str]]) -> None:
         _keep_notes(generator, store)
-        store.put_likelihoods(pair for name, row in rows for pair in zip(keys[places[name]], row, strict=True))
+        right = ((name, row) for name, row in rows if not isinstance(row, str))
+        store.put_likelihoods(pair for name, row in right for pair in zip(keys[places[name]], row, strict=True))
 
-    known = _complete({name: times[name] for name in places}, CachedComputation(stored, compute, put), store, meter)
+    work = CachedComputation(stored, compute, put)
+    known = _complete({name: times[name] for name in places}, work, store, meter)
     return [known[name] for name in names]
 
 

@@ -10,8 +10,9 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
+from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmRequests, render_arm
-from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
+from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods_or_reasons
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.generators.chat_template import framed
 from mipo_bench.harness.planning.plan import TaskPlan
@@ -136,8 +137,12 @@ def _best_of(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[
     responses = iter(answer(arm_context.model.generator, requests, arm_context.store, arm_context.meter))
     drawn = {name: [next(responses) for _ in row] for name, row in samples.items()}
     texts = {name: list(dict.fromkeys(r.text for r in row if _usable(r))) for name, row in drawn.items()}
-    gains = _gains(arm_context, {n: (samples[n][0].prompt, contrasts[n], tuple(t)) for n, t in texts.items() if t})
+    gains = _gains(
+        arm_context, rendered, {n: (samples[n][0].prompt, contrasts[n], tuple(t)) for n, t in texts.items() if t}
+    )
     for name, row in drawn.items():
+        if name in rendered.failed:
+            continue
         values = [gains[name][texts[name].index(r.text)] if _usable(r) else -float("inf") for r in row]
         rendered.requests[name] = samples[name][values.index(max(values))]
     return _answered(arm_context, rendered)
@@ -155,7 +160,9 @@ def _best_option(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapp
     replace the log-probabilities of the options, for tasks that score by them.
     """
     options = {name: request.options for name, request in rendered.requests.items()}
-    gains = _gains(arm_context, {n: (rendered.requests[n].prompt, contrasts[n], o) for n, o in options.items()})
+    gains = _gains(
+        arm_context, rendered, {n: (rendered.requests[n].prompt, contrasts[n], o) for n, o in options.items()}
+    )
     rows = {}
     for name, row in gains.items():
         chosen = options[name][row.index(max(row))]
@@ -167,12 +174,25 @@ def _best_option(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapp
     return rendered.answers()
 
 
-def _gains(arm_context: ArmContext, texts_of: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, list[float]]:
-    """For each item's (prompt, contrast prompt, texts): log p(text|prompt) - log p(text|contrast), in nats."""
+def _gains(
+    arm_context: ArmContext, rendered: ArmRequests, texts_of: Mapping[str, tuple[str, str, tuple[str, ...]]]
+) -> dict[str, list[float]]:
+    """For each item's (prompt, contrast prompt, texts): log p(text|prompt) - log p(text|contrast), in nats.
+
+    An item for which the model gives no log-probability moves to the failed ones. Raises StageError if all do.
+    """
     prompts = [LikelihoodRequest(p, texts) for own, other, texts in texts_of.values() for p in (own, other)]
-    values = likelihoods(arm_context.model.generator, prompts, arm_context.store, arm_context.meter)
-    rows = zip(values[::2], values[1::2], strict=True)
-    return {name: _differences(*row) for name, row in zip(texts_of, rows, strict=True)}
+    rows = likelihoods_or_reasons(arm_context.model.generator, prompts, arm_context.store, arm_context.meter)
+    gains = {}
+    for name, own, other in zip(texts_of, rows[::2], rows[1::2], strict=True):
+        if isinstance(own, str) or isinstance(other, str):
+            reason = own if isinstance(own, str) else str(other)
+            rendered.record_failure(name, StageError(reason), "likelihood")
+        else:
+            gains[name] = _differences(own, other)
+    if texts_of and not gains:
+        raise StageError(f"no item has usable log-probabilities: {next(iter(rendered.failed.values()))}")
+    return gains
 
 
 def _differences(own: Sequence[Likelihood], other: Sequence[Likelihood]) -> list[float]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.errors import ContextLostError, StageError
+from mipo_bench.harness.errors import ContextLostError, StageError, first_line
 from mipo_bench.harness.protocols import Generator, Prompt
 from mipo_bench.harness.types import Baseline, Item, Message, Response
 
 DEFAULT_CHAT = ChatConfig()
+FIXED_DATE = datetime(2024, 7, 26)
+"""The date that chat templates print in place of today's, because prompts must not change with the day."""
 _RESPONSE = "the-response"
 _MIN_SYSTEM_WORDS = 3
 """A system text has at least this many words; fewer are markup of the template."""
@@ -29,23 +32,22 @@ def framed(messages: Sequence[Message], item: Item) -> tuple[Message, ...]:
 def template_variables(chat: ChatConfig) -> dict[str, Any]:
     """The variables of the chat template, besides the turns.
 
-    `date_string` is fixed, because Llama 3's templates print today's date by default and prompts must not depend on it.
+    `date_string` is the variable of Llama 3's templates for the date. For `strftime_now` see `tokenizer.fix_date`.
     """
-    return {"date_string": "26 Jul 2024", **chat.template}
+    return {"date_string": FIXED_DATE.strftime("%d %b %Y"), **chat.template}
 
 
 def render(tokenizer: Any, messages: Sequence[Message], context: str | None, chat: ChatConfig = DEFAULT_CHAT) -> Prompt:
     """Render a chat with the generation prompt. If the last turn is the assistant's, it is left open instead.
 
     Some templates reject a system turn or silently drop it. They get the system text at the head of the first user
-    turn. Raises ContextLostError if the context, or the system text, is still absent after that.
+    turn. Raises ContextLostError if the context, or the system text, is still absent after that, and
+    if the template rejects the chat.
     """
     required = [t.strip() for t in (context, *(m.content for m in messages if m.role == "system")) if t]
-    prompt = None if chat.system_in_user else _apply(tokenizer, messages, chat)
+    prompt = None if chat.system_in_user else _accepted(tokenizer, messages, chat)
     if prompt is None or not all(text in prompt.text for text in required):
-        prompt = _apply(tokenizer, system_into_user(messages), chat)
-    if prompt is None:
-        raise ContextLostError("the chat template rejects the prompt, with and without a system turn")
+        prompt = apply_template(tokenizer, system_into_user(messages), chat)
     for text in required:
         if text not in prompt.text:
             raise ContextLostError(f"the chat template dropped the user's context {text[:60]!r}")
@@ -61,7 +63,7 @@ def own_system_text(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str | No
     if chat.system_in_user:
         return None
     user, system = Message("user", "THE-REQUEST"), Message("system", "THE-CONTEXT")
-    bare, full = (_apply(tokenizer, turns, chat) for turns in ([user], [system, user]))
+    bare, full = (_accepted(tokenizer, turns, chat) for turns in ([user], [system, user]))
     if bare is None or full is None or system.content not in full.text:
         return None
     words_with_system = set(full.text.split())
@@ -69,18 +71,33 @@ def own_system_text(tokenizer: Any, chat: ChatConfig = DEFAULT_CHAT) -> str | No
     return " ".join(words) if len(words) >= _MIN_SYSTEM_WORDS else None
 
 
-def _apply(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Prompt | None:
-    """The rendered chat; None if the template rejects it."""
-    from jinja2 import TemplateError
-
-    turns = [{"role": m.role, "content": m.content} for m in messages]
+def apply_template(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig = DEFAULT_CHAT) -> Prompt:
+    """The chat rendered as it is. Raises ContextLostError with the template's reason if it rejects the chat."""
     has_prefix = messages[-1].role == "assistant"
-    ending = {"add_generation_prompt": not has_prefix, "continue_final_message": has_prefix}
+    text = _rendered(tokenizer, messages, chat, add_generation_prompt=not has_prefix, continue_final_message=has_prefix)
+    return Prompt(tuple(messages), text)
+
+
+def finished_chat(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig = DEFAULT_CHAT) -> str:
+    """The text of a chat that ends with a whole response, as trainings read it. Raises ContextLostError as above."""
+    return _rendered(tokenizer, messages, chat)
+
+
+def _rendered(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig, **ending: bool) -> str:
+    turns = [{"role": m.role, "content": m.content} for m in messages]
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, **ending, **template_variables(chat))
-    except TemplateError:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, **ending, **template_variables(chat)))
+    except Exception as error:  # a template is a program of its own, which may raise anything
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ContextLostError(f"the chat template rejects the chat: {reason}") from error
+
+
+def _accepted(tokenizer: Any, messages: Sequence[Message], chat: ChatConfig) -> Prompt | None:
+    """The rendered chat; None if the template rejects it."""
+    try:
+        return apply_template(tokenizer, messages, chat)
+    except ContextLostError:
         return None
-    return Prompt(tuple(messages), str(text))
 
 
 def system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:

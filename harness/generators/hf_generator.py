@@ -11,9 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mipo_bench.harness.errors import ModelError
+from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
 from mipo_bench.harness.generators.placement import Placement
+from mipo_bench.harness.generators.tokenizer import load_tokenizer, missing_end_token
 from mipo_bench.harness.inference.memory import budget, free_memory
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
@@ -49,7 +51,7 @@ def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
             move: Any = model.to  # its wrapper's type is wrong in transformers
             move(placement.device)
     except Exception as error:
-        raise ModelError(f"cannot load the model {folder}: {error}") from error
+        raise ModelError(f"cannot load the model {folder}: {first_line(error)}") from error
     model.eval()
     return cast("PreTrainedModel", model)
 
@@ -60,34 +62,35 @@ class HFGenerator:
     def __init__(
         self,
         folder: Path,
-        digest: str,
+        key: str,
         placement: Placement,
         notes: list[str] | None = None,
         load: Callable[[Path, Placement], PreTrainedModel] | None = None,
     ) -> None:
-        """`digest` identifies everything that can change an answer. Notes for the report are added to `notes`.
+        """`key` identifies everything that can change an answer. Notes for the report are added to `notes`.
 
         `load` replaces `load_model`.
         """
         self.folder = folder
-        self.digest = digest
+        self._key = key
         self.placement = placement
         self.notes = [] if notes is None else notes
         self._load = load or load_model
 
     @cached_property
+    def digest(self) -> str:
+        """See `Generator`. An end token that the model's files do not name changes its answers, and so the digest."""
+        return digest([self._key, "ends at", self.missing_end_token]) if self.missing_end_token else self._key
+
+    @cached_property
+    def missing_end_token(self) -> str:
+        """See `tokenizer.missing_end_token`."""
+        return missing_end_token(self.tokenizer, self.folder, self.placement)
+
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer, padding on the left."""
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.folder, padding_side="left", trust_remote_code=self.placement.trust_remote_code
-            )
-        except Exception as error:
-            raise ModelError(f"cannot load the tokenizer of {self.folder}: {error}") from error
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer = load_tokenizer(self.folder, self.placement)
         if system_text := own_system_text(tokenizer, self.placement.chat):
             self.notes.append(
                 "where a prompt has no system turn, the model's chat template writes one of its own"
@@ -137,4 +140,6 @@ class HFGenerator:
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _UNLIMITED
         max_total_tokens = min(window, self.placement.max_length or _UNLIMITED)
         slots = self.placement.batch_size or budget(self.model)
-        return Decoder(self.model, self.tokenizer, slots, max_total_tokens, self.notes)
+        tokenizer: Any = self.tokenizer  # its types promise a list where one number comes back
+        ends = [int(tokenizer.convert_tokens_to_ids(self.missing_end_token))] if self.missing_end_token else []
+        return Decoder(self.model, self.tokenizer, slots, max_total_tokens, self.notes, ends)

@@ -15,6 +15,7 @@ from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.core.redaction import redact_environment
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.retry import RetryPolicy
+from mipo_bench.harness.generators.tokenizer import fix_date
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.tokens import encode_pair
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Request
@@ -81,6 +82,7 @@ class LMEvalModel:
                 f"backend {self.traits.name!r} has no chat template: name a tokenizer that has one with"
                 " --set backend_args.tokenizer=FOLDER_OR_ID."
             )
+        fix_date(found)
         return found
 
     def unload(self) -> None:

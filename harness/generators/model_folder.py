@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from mipo_bench.harness.core.hashing import MODEL_FILES
 from mipo_bench.harness.errors import ModelError, first_line
 
 EMBEDDED_MODEL = "embedded"
+_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 
 
 def embedded_folder() -> Path:
@@ -27,6 +31,8 @@ def find_model_folder(model: str) -> Path | None:
         return embedded_folder()
     if Path(model).is_dir():
         return Path(model)
+    if model.endswith(".gguf"):
+        raise ModelError(gguf_message(Path(model)))
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(
             f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a model id such as"
@@ -74,26 +80,114 @@ def _download(model: str) -> Path:
         ) from error
 
 
+def vocabulary_size(folder: Path) -> int:
+    """The number of tokens that have an embedding; where config.json does not say it, as many as there can be."""
+    return next((size for c in _configs(folder) if isinstance(size := c.get("vocab_size"), int)), sys.maxsize)
+
+
+def configured_ends(folder: Path) -> set[int]:
+    """The end tokens that the model's files name: generation_config.json where it can be read, else config.json."""
+    generation = _readable(folder / "generation_config.json")
+    named = [c.get("eos_token_id") for c in ([generation] if generation else _configs(folder))]
+    ids: Any = next((value for value in named if value is not None), [])
+    return {token for token in (ids if isinstance(ids, list) else [ids]) if isinstance(token, int)}
+
+
+def has_dated_template(folder: Path) -> bool:
+    """Whether a chat template of the model prints today's date."""
+    files = [folder / "tokenizer_config.json", *folder.glob("chat_template.*"), *folder.glob("*/*.jinja")]
+    return any(
+        "strftime_now(" in file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file()
+    )
+
+
+def _configs(folder: Path) -> list[Mapping[str, Any]]:
+    """The settings of config.json, then those of its language model where it has other parts too."""
+    config = _readable(folder / "config.json")
+    text = config.get("text_config")
+    return [config, *([text] if isinstance(text, dict) else [])]
+
+
+def _readable(file: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is none, or if it cannot be read (transformers then ignores it too)."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _check(folder: Path, model: str) -> None:
-    """Raise ModelError unless the folder has an instruct model in safetensors format with tokenizer and template."""
+    """Raise ModelError unless the folder has an instruct model in safetensors format with tokenizer and template.
+
+    The message names everything that is missing, a line each.
+    """
+    if reason := _other_format(folder, model):
+        raise ModelError(reason)
     config = _json(folder / "config.json", model)
+    if problems := [f"model {model!r}{problem}" for problem in _problems(folder, config, model)]:
+        raise ModelError("\n".join(problems))
+
+
+def _other_format(folder: Path, model: str) -> str | None:
+    """The message for a folder that is no model of transformers, but something known: an adapter, a GGUF file."""
+    adapter = folder / "adapter_config.json"
+    if adapter.exists() and not (folder / "config.json").exists():
+        base = _readable(adapter).get("base_model_name_or_path") or "its base model"
+        return (
+            f"model {model!r} is an adapter of PEFT for {base}, without the base's weights. Merge the two:"
+            f" `AutoPeftModelForCausalLM.from_pretrained({model!r}).merge_and_unload().save_pretrained(FOLDER)`, save"
+            " the tokenizer beside it, and give --model FOLDER."
+        )
+    if not list(folder.glob("*.safetensors")) and (found := sorted(folder.glob("*.gguf"))):
+        return gguf_message(found[0])
+    return None
+
+
+def gguf_message(file: Path) -> str:
+    """The message for a model in llama.cpp's format."""
+    return (
+        f"{file} is a model in llama.cpp's format (GGUF), which is not loaded here. Serve it (`llama-server -m {file}"
+        " --port 8080`), and run with --backend openai --model NAME --set backend_args.base_url=http://localhost:8080/v1;"
+        " or give the folder of the original model in safetensors."
+    )
+
+
+def _problems(folder: Path, config: Mapping[str, Any], model: str) -> Iterator[str]:
+    """What is missing in the folder of a model, each as the end of a sentence."""
     if not config.get("model_type"):
-        raise ModelError(f"model {model!r}: {folder / 'config.json'} names no model_type.")
+        yield f": {folder / 'config.json'} names no model_type."
+    elif config.get("is_encoder_decoder") is True:
+        yield (
+            f" is an encoder-decoder ({config['model_type']}). Only causal language models can be run: take a chat"
+            " model such as Qwen/Qwen2.5-1.5B-Instruct."
+        )
     if not list(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"model {model!r} has no *.safetensors weights in {folder}. Other formats can run code when loaded; convert"
+        yield (
+            f" has no *.safetensors weights in {folder}. Other formats can run code when loaded; convert"
             " it with save_pretrained first."
         )
+    elif lost := _lost_shards(folder):
+        more = f" and {len(lost) - 1} more files" if len(lost) > 1 else ""
+        yield f" lacks weights: {folder / lost[0]}{more}, named in its index, is missing. Download or copy it again."
     if not (folder / "tokenizer_config.json").exists():
-        raise ModelError(
-            f"model {model!r} has no tokenizer (tokenizer_config.json) in {folder}. Save it beside the model."
-        )
+        yield f" has no tokenizer (tokenizer_config.json) in {folder}. Save it beside the model."
+        return
     inline = _json(folder / "tokenizer_config.json", model).get("chat_template")
-    if not inline and not (folder / "chat_template.jinja").exists() and not (folder / "chat_template.json").exists():
-        raise ModelError(
-            f"model {model!r} has no chat template in {folder}: it is not an instruct model, or its tokenizer was saved"
+    if not inline and not any((folder / name).exists() for name in _TEMPLATES):
+        yield (
+            f" has no chat template in {folder}: it is not an instruct model, or its tokenizer was saved"
             " without one. Take the -Instruct version, or set tokenizer.chat_template and save it."
         )
+
+
+def _lost_shards(folder: Path) -> list[str]:
+    """The weight files that the index names and that are not there, unless one file holds all weights."""
+    if (folder / "model.safetensors").exists():
+        return []
+    index = _readable(folder / "model.safetensors.index.json").get("weight_map")
+    named = sorted({str(file) for file in index.values()}) if isinstance(index, dict) else []
+    return [name for name in named if not (folder / name).exists()]
 
 
 def _json(file: Path, model: str) -> dict[str, object]:

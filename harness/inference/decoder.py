@@ -52,17 +52,19 @@ class Decoder:
         slots: int | Budget,
         max_total_tokens: int,
         notes: list[str],
+        further_ends: Sequence[int] = (),
     ) -> None:
         """The number of slots may be left to a memory budget: then it follows from their columns.
 
         `max_total_tokens` limits prompt and response together; remarks for the report are added to `notes`.
+        `further_ends` are end tokens besides those of the model's files.
         """
         self.model, self.max_total_tokens, self.notes = model, max_total_tokens, notes
         self.budget = slots if isinstance(slots, Budget) else None
         self.slots = min(PROBE_ROWS, slots.slots(PROBE_COLUMNS)) if isinstance(slots, Budget) else slots
         self.max_slots = MAX_SLOTS if self.budget else self.slots
         """The most slots that memory holds, as far as is known."""
-        self.codec = TextCodec(model, tokenizer)
+        self.codec = TextCodec(model, tokenizer, further_ends)
         self.forward = Forward(model, self.max_slots, notes)
         self.scorer = LikelihoodScorer(self.forward)
 

@@ -33,7 +33,7 @@ def generate_single(model: PreTrainedModel, codec: TextCodec, tokenized: Tokeniz
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=tokenized.request.decoding.max_new_tokens,
-        eos_token_id=sorted(codec.eos_ids),
+        eos_token_id=sorted(codec.eos_ids) or None,
         pad_token_id=codec.tokenizer.pad_token_id,
         **_NEUTRAL,
     )

@@ -58,12 +58,18 @@ class TokenizedRequest:
 class TextCodec:
     """The tokenizer of a model, with the tokens that begin a text and end a response."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """End tokens are the tokenizer's and those of the model's generation_config.json."""
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, further_ends: Sequence[int] = ()
+    ) -> None:
+        """End tokens are the tokenizer's, those of the model's generation_config.json, and `further_ends`.
+
+        The token that begins a text is the tokenizer's BOS, else an end token; 0 where the model knows neither.
+        """
         self.tokenizer: Any = tokenizer  # its types promise lists of strings and more where one string comes back
-        self.eos_ids = _eos_ids(model, tokenizer)
-        bos = self.tokenizer.bos_token_id
-        self.bos_id = int(self.tokenizer.eos_token_id if bos is None else bos)
+        self.eos_ids = _eos_ids(model, tokenizer) | {*further_ends}
+        beginnings = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.eos_ids), 0)
+        size = model.config.get_text_config().vocab_size
+        self.bos_id = int(next(token for token in beginnings if token is not None and token < size))
         self.thought_tags = _special_thought_tags(self.tokenizer)
 
     def encode(self, text: str) -> tuple[int, ...]:

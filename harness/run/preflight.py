@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
 
 from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
@@ -24,21 +22,14 @@ from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
+from mipo_bench.harness.startup.check import examine_start
+from mipo_bench.harness.startup.findings import Finding
 from mipo_bench.harness.training.memory import check_training_fits
 from mipo_bench.harness.types import Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2
 _HUB_SECONDS = 5.0
 """Timeout of a request to the hub for the record of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `fail` prevents the run, `warn` does not."""
-
-    what: str
-    state: Literal["ok", "warn", "fail"]
-    text: str
 
 
 def examine(config: RunConfig) -> Iterator[Finding]:
@@ -59,6 +50,7 @@ def examine(config: RunConfig) -> Iterator[Finding]:
     plan = yield from _tasks(config)
     if folder and placement:
         yield from _guarded("model", lambda: _loads(folder, placement, config))
+        yield from examine_start(folder, placement, config, plan)
     yield from _disk(config, plan, folder, placement)
     yield _git(config)
 
@@ -217,7 +209,7 @@ def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(settings, **options)
     except Exception as error:
-        raise ModelError(f"the model in {folder} cannot be built: {error}") from error
+        raise ModelError(f"the model in {folder} cannot be built: {first_line(error)}") from error
     size = sum(p.numel() for p in model.parameters())
     check_training_fits(size, config, placement.device)
     window = getattr(settings, "max_position_embeddings", None)

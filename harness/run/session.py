@@ -23,6 +23,7 @@ from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.stages.answerers import ResponsesFileAnswerer
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.workers import with_workers, worker_count
+from mipo_bench.harness.startup.check import check_start
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -105,8 +106,17 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
             return Run(context, judges, ResponsesFileAnswerer(context))
 
         return start_from_file
-    make = backend_maker(config)
-    return lambda store, display: Run(RunContext(config, plan, store, make(store), display), judges)
+    notes: list[str] = []
+    make = backend_maker(config, lambda folder, where: notes.extend(check_start(folder, where, config, plan)))
+
+    def start_from_model(store: Store, display: Display) -> Run:
+        backend = make(store)
+        backend.notes += notes
+        for note in notes:
+            display.say(f"note: {note}")
+        return Run(RunContext(config, plan, store, backend, display), judges)
+
+    return start_from_model
 
 
 def compute_report(run: Run, processes: Processes) -> Report | None:

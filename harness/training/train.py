@@ -23,7 +23,7 @@ from mipo_bench.harness.inference.memory import free_memory, gc_frozen, is_out_o
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet, example_count
-from mipo_bench.harness.training.trainer_setup import deterministic_algorithms
+from mipo_bench.harness.training.trainer_setup import check_savable, deterministic_algorithms
 from mipo_bench.harness.types import Objective
 
 Prepare = Callable[[Training, str, OnStep], Prepared]
@@ -114,6 +114,7 @@ def _train(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> 
     with tempfile.TemporaryDirectory() as scratch:
         prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
+        check_savable(trainer.model, trainer.processing_class, scratch)
         with deterministic_algorithms(training):
             trainer.train()
     prepared.check(trainer.state.log_history)

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ import transformers
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -29,8 +30,9 @@ from transformers import (
 )
 
 from mipo_bench.harness.config.schema import ChatConfig
-from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.errors import TrainingError, first_line
 from mipo_bench.harness.generators.chat_template import render, template_variables
+from mipo_bench.harness.generators.tokenizer import load_tokenizer
 from mipo_bench.harness.training.job import OnStep, Training
 from mipo_bench.harness.types import Message
 
@@ -50,15 +52,42 @@ def load_for_training(training: Training) -> tuple[PreTrainedModel, PreTrainedTo
         dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
         **training.placement.load_kwargs,
     )
-    tokenizer = AutoTokenizer.from_pretrained(
-        training.base, trust_remote_code=training.placement.trust_remote_code, padding_side="right"
-    )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model.generation_config = savable(model.generation_config)
+    tokenizer = load_tokenizer(training.base, training.placement, padding_side="right")
     for module in model.modules():  # first losses are checked, so they must not be random
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return model, tokenizer
+
+
+def savable(settings: GenerationConfig) -> GenerationConfig:
+    """The settings of a generation_config.json; without those of sampling if transformers refuses to save them.
+
+    It refuses contradictions, such as a temperature without `do_sample`. The harness reads the end tokens only.
+    """
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        ids = {name: getattr(settings, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        return GenerationConfig(**ids)
+    return settings
+
+
+def check_savable(model: Any, tokenizer: Any, scratch: str) -> None:
+    """Save all files of a checkpoint but its weights into a scratch folder: a finished training must not be lost.
+
+    Raises TrainingError where one of them cannot be saved.
+    """
+    folder = Path(scratch) / "files"
+    try:
+        for part in (model.config, model.generation_config, tokenizer):
+            part.save_pretrained(folder)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise TrainingError(
+            f"a checkpoint of this model could not be saved, so it is not trained: {reason}. Repair the files beside"
+            " the weights of the base model."
+        ) from error
 
 
 def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ FLOORS = {
     "machines": ("harness.store", "harness.inference", "harness.generators", "harness.training"),
     "measuring": (
         *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.history"),
-        *("harness.judging", "harness.diagnostics"),
+        *("harness.judging", "harness.diagnostics", "harness.startup"),
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),

@@ -12,7 +12,8 @@ from mipo_bench.harness.cli import main
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.generators.model_folder import embedded_folder
-from mipo_bench.harness.run.preflight import Finding, can_start, examine
+from mipo_bench.harness.run.preflight import can_start, examine
+from mipo_bench.harness.startup.findings import Finding
 
 
 def findings(folder: Path, **options: object) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from transformers import (
     MistralConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
@@ -60,16 +63,66 @@ def make_model(architecture: str, folder: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
     model.save_pretrained(folder)
-    vocabulary = {token: n for n, token in enumerate([*SPECIAL, *BYTES])}
-    core = Tokenizer(BPE(vocab=vocabulary, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
     names = {"bos_token": "<s>", "eos_token": "</s>"}
     if architecture not in WITHOUT_PAD:
         names["pad_token"] = "<s>"
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, additional_special_tokens=SPECIAL[2:], **names)
-    tokenizer.chat_template = REFUSES_SYSTEM if architecture == "gemma2" else CHATML
+    save_tokenizer(folder, SPECIAL, names, REFUSES_SYSTEM if architecture == "gemma2" else CHATML)
+    return folder
+
+
+def save_tokenizer(folder: Path, special: list[str], names: dict[str, str], template: str | dict[str, str]) -> None:
+    """Save a byte-level tokenizer: the special tokens come first, those beyond the first five last."""
+    vocabulary = {token: n for n, token in enumerate([*special[:5], *BYTES, *special[5:]])}
+    core = Tokenizer(BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, additional_special_tokens=special[2:], **names)
+    tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
+
+
+TURNS = ["<s>", "</s>", "<|turn|>", "<|end|>", "<|pad|>"]
+"""The special tokens of `make_chat_model`; a model has no embedding for further ones."""
+ASKED = "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+TURN = "<|turn|>{{ m.role }}\n{{ m.content }}<|end|>\n"
+PLAIN = "{% for m in messages %}" + TURN + "{% endfor %}" + ASKED
+THINKS_UNLESS_OFF = (
+    "{% for m in messages %}{% if m.role == 'assistant' and loop.last %}<|turn|>assistant\n<think>\n\n</think>\n\n"
+    "{{ m.content }}<|end|>\n{% else %}" + TURN + "{% endif %}{% endfor %}" + ASKED + "{% if add_generation_prompt"
+    " and enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+)
+"""In the manner of Qwen3: the last response of a finished chat gets a block of thoughts."""
+DROPS_THOUGHTS = (
+    "{% for m in messages %}<|turn|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|end|>\n{% endfor %}"
+    + ASKED.replace("assistant\n", "assistant\n<think>\n")
+)
+"""In the manner of DeepSeek-R1: the prompt opens the thoughts, and finished chats lose them."""
+ENDS = {"bos_token_id": 0, "eos_token_id": [1, 3]}
+NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<|pad|>"}
+
+
+def make_chat_model(
+    folder: Path,
+    template: str | dict[str, str] = PLAIN,
+    *,
+    names: dict[str, str] | None = None,
+    generation: dict[str, Any] | None = None,
+    further: tuple[str, ...] = (),
+    **config: Any,
+) -> Path:
+    """Save a random model whose template ends turns with `<|end|>`. `generation` is its generation_config.json."""
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(Qwen2Config(**{**SHAPE, **GROUPED, **config})).save_pretrained(folder)
+    (folder / "generation_config.json").write_text(json.dumps(ENDS if generation is None else generation))
+    save_tokenizer(folder, [*TURNS, *further], NAMED if names is None else names, template)
+    return folder
+
+
+def make_encoder_decoder(folder: Path) -> Path:
+    """Save a random T5."""
+    shape = {"vocab_size": SHAPE["vocab_size"], "d_model": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1, "d_kv": 8}
+    T5ForConditionalGeneration(T5Config(**shape)).save_pretrained(folder)
+    save_tokenizer(folder, TURNS, NAMED, PLAIN)
     return folder
 
 

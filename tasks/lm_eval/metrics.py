@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.types import Item, Response, Score
+from mipo_bench.tasks.reading.letters import read_name
 
 _BINARY = {"acc", "acc_norm", "acc_bytes", "exact_match"}
 """Metrics that are 0 or 1 for every item."""
@@ -91,20 +91,20 @@ class Metrics:
 
         If the options' log-probabilities are unknown, the option that the text names counts as the likeliest.
         """
-        parsed = True
         resps: list[Any] = [response.text]
+        reading = None
         if item.options:
-            chosen = named_option(response.text, item.options) if response.option_logprobs is None else None
-            parsed = response.option_logprobs is not None or chosen is not None
-            logprobs = response.option_logprobs or [
-                0.0 if n == chosen else _NOT_CHOSEN for n in range(len(item.options))
-            ]
+            logprobs = response.option_logprobs
+            if logprobs is None:
+                reading = read_name(response.text, item.options)
+                if reading.value is None:
+                    return Score(0.0, {}, parsed=False, reading=reading)
+                logprobs = tuple(0.0 if option == reading.value else _NOT_CHOSEN for option in item.options)
             resps = [(logprob, False) for logprob in logprobs]
-        if not parsed:
-            return Score(0.0, {}, parsed=False)
         figures, invalid = self._figures(doc, resps)
         value = figures.pop((self.headline, self.filters[0]))
-        return Score(value, {self._label(*key): figure for key, figure in figures.items()}, parsed=not invalid)
+        parts = {self._label(*key): figure for key, figure in figures.items()}
+        return Score(value, parts, parsed=not invalid, reading=reading)
 
     def filtered(self, doc: Mapping[str, Any], response: Response) -> dict[str, str]:
         """Filter -> the text that it reads from a generated response; several texts as a list."""
@@ -150,27 +150,6 @@ class Metrics:
 
     def _label(self, metric: str, filter_name: str) -> str:
         return metric if len(self.filters) == 1 else f"{metric} ({filter_name})"
-
-
-def named_option(text: str, options: Sequence[str]) -> int | None:
-    """The index of the option that a generated answer chooses; None if it chooses none.
-
-    Four rules apply in this order: the option is the whole answer; the answer begins with it ("B." or "(B)"); it is the
-    only option after the last "answer"; it is the only option in the text.
-    """
-    cleaned = [option.strip() for option in options]
-    answer = text.strip().strip("*().: \n")
-    whole = [n for n, option in enumerate(cleaned) if option.casefold() == answer.casefold()]
-    if len(whole) == 1:
-        return whole[0]
-    words = [re.compile(rf"(?<!\w){re.escape(option)}(?!\w)") for option in cleaned]
-    begins = [n for n, option in enumerate(cleaned) if re.match(rf"\(?{re.escape(option)}(?:[).:]|\s*$)", text.strip())]
-    _, marked, after = text.rpartition("nswer")
-    for hits in (begins, [n for n, w in enumerate(words) if marked and w.search(after)]):
-        if len(hits) == 1:
-            return hits[0]
-    anywhere = [n for n, w in enumerate(words) if w.search(text)]
-    return anywhere[0] if len(anywhere) == 1 else None
 
 
 def _instances(task: Any, doc: Mapping[str, Any]) -> list[Any]:

@@ -15,19 +15,20 @@ from mipo_bench.harness.types import Way
 
 _MOST_MARKS = 20
 """Most marks of a rank that are tried, from the last."""
-_TAIL = 300
+_TAIL = 400
 """Most characters behind a mark that are read."""
-_NOUN = r"(?:\banswer\b|答案|答え|정답|\bantwort\b|\bréponse\b|\brespuesta\b|\brisposta\b|\bresposta\b|\bответ\b)"
+_NOUN = r"(?:\banswer\b|答案|答え|정답|\bantwort\b|\bréponse\b|\brespuesta\b|\brisposta\b|\bresposta\b)"
 _DETAIL = r"(?:\s?\([^()\n]{0,60}\))?(?:\s(?:to|in|for|of|as)\s[^.:=\n]{0,60}?)?(?:\s?\([^()\n]{0,60}\))?"
-_VERB = (
-    r"(?:is|was|are|equals|becomes|comes (?:out )?to|turns out to be|(?:would|should|must|will|has to|can only) be|是|为|為)"
-)
+_BE = r"(?:would|should|must|will|has to|can only) be"
+_VERB = rf"(?:is|was|are|equals|becomes|comes (?:out )?to|turns out to be|{_BE}|是|为|為)"
 _FORMAL = re.compile(
     r"\\(?:boxed|fbox)\s?(?P<brace>\{)|\\boxed\s(?P<word>[^\s{]+)|<answer>(?P<tag>(?:(?!</?answer>)[\s\S]){0,300})"
     r"|####(?P<hashes>[^#\n][^\n]*|\n[^\n]*)|[\"'](?:final[_ ])?answer[\"']\s?:\s?(?P<json>[^\n]*)",
     re.IGNORECASE,
 )
-_COLON = re.compile(rf"{_NOUN}{_DETAIL}\s?(?:{_VERB}\s?)?[:=]|^\W*(?:final|correct) answer\W*$", re.I | re.M)
+_COLON = re.compile(
+    rf"{_NOUN}{_DETAIL}\s?(?:{_VERB}\s?)?[:=]|^[^\w\n]{0, 20}(?:final|correct) answer[^\w\n]{0, 20}$", re.I | re.M
+)
 _PHRASE = re.compile(rf"{_NOUN}{_DETAIL},?\s?{_VERB}\b", re.I)
 
 
@@ -52,9 +53,7 @@ def marks(text: str, *, more_colons: re.Pattern[str] | None = None) -> Iterator[
     colons.sort(key=lambda found: found.end())
     yield from (Mark("mark", "Answer:", _behind(text, m.end())) for m in islice(reversed(colons), _MOST_MARKS))
     phrases = list(_PHRASE.finditer(text))
-    yield from (
-        Mark("phrase", "the answer is", _behind(text, m.end())) for m in islice(reversed(phrases), _MOST_MARKS)
-    )
+    yield from (Mark("phrase", "the answer is", _behind(text, m.end())) for m in islice(reversed(phrases), _MOST_MARKS))
 
 
 def _formal(text: str, found: re.Match[str]) -> Mark:

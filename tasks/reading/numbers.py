@@ -17,12 +17,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from mipo_bench.harness.types import Reading
+from mipo_bench.tasks.reading.answer_text import answer_text
 from mipo_bench.tasks.reading.marks import Mark, marks
-from mipo_bench.tasks.reading.plain import plain
-from mipo_bench.tasks.reading.thoughts import without_thoughts
-from mipo_bench.tasks.reading.turns import first_turn
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,30})(?:\.\d+)?|\.\d+"
+_DIGITS = r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,309})(?:\.\d+)?|\.\d+"
 _CURRENCY = r"(?:US|A|C)?[$\u20ac\u00a3\u00a5\u20b9]|Rs\.? ?|USD ?|EUR ?"
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 VALUE = re.compile(
@@ -39,7 +37,11 @@ _NEXT = re.compile(r"[ $]*(?:[^\W\d]{1,20}[ .]*){0,2}[ $]*(?:or|and|to|,|/|&|;|-
 _UNREAD = re.compile(r"\\(?:sqrt|pi|frac|log|ln|sin|cos|infty|pm)|[\u03c0\u221a\u221e]")
 _SHORT_ANSWER = re.compile(r"^ ?A ?:", re.MULTILINE)
 _CHECK = re.compile(r"^ ?(?:check|verification|to verify|let'?s (?:check|verify)|proof|note)\b", re.I)
+_UNIT = re.compile(r"[ $]*(?:[a-z\u00b0/]+\.?(?: [a-z]+){0,2})?[ $.!]*")
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*", re.I)
+_SUM = re.compile(r" ?[a-z$%]{0,12} ?[-+*/x\u00d7\u00f7=][\w.,$%+\-*/\u00d7\u00f7()= ]*", re.IGNORECASE)
+_LONGEST_SUM = 120
+_LARGEST, _LARGEST_BASE = 10**308, 10**6
 _LONGEST_LINE = 2000
 """Most characters of a line, from its end, in which the last number is looked for."""
 
@@ -61,10 +63,10 @@ class _Value:
 
 def read_number(response: str) -> Reading:
     """The number that a response gives as its answer, in plain digits, and how it was found. Never raises."""
-    turn = first_turn(without_thoughts(response).text)
-    text = _arithmetic(plain(turn.text))
+    answer = answer_text(response)
+    text = _arithmetic(answer.text)
     found = _alone(text) or _marked(text) or _last(text) or Reading(None, "none", "no answer")
-    return Reading(found.value, found.way, found.rule, turn.invented)
+    return Reading(found.value, found.way, found.rule, answer.invented_turn)
 
 
 def final_number(response: str) -> float | None:
@@ -99,8 +101,10 @@ def _alone(text: str) -> Reading | None:
 
 
 def _marked(text: str) -> Reading | None:
-    """The value behind the best mark that has one. Several different values behind it are no answer."""
+    """The value behind the best mark that has one. Several different values, and roots, are no answer."""
     for mark in marks(text, more_colons=_SHORT_ANSWER):
+        if mark.rule == r"\boxed" and _UNREAD.search(mark.tail):
+            return Reading(None, "none", mark.rule)
         values = _answers(mark)
         if values:
             same = all(values[0].same(other) for other in values[1:])
@@ -118,7 +122,7 @@ def _answers(mark: Mark) -> list[_Value]:
         return []
     tail = _in_digits(tail)
     values = list(_values(tail))
-    if not values or _UNREAD.search(tail[max(0, values[0].start - 8) : values[0].end + 8]):
+    if not values:
         return []
     result = _result(tail, values)
     return [result] if result else _alternatives(tail, values)
@@ -137,15 +141,11 @@ def _alternatives(tail: str, values: list[_Value]) -> list[_Value]:
 
 def _result(tail: str, values: list[_Value]) -> _Value | None:
     """The result of a sum "5 + 5 = 10" that begins with the first value; None if it begins no sum."""
-    sum_ = re.compile(r"[^.!?;(]{0,12}?(?:[\d.,$%+\-*/x\u00d7\u00f7() ]|\b[a-z]{1,12}\b)*?=", re.I)
-    head = tail[: tail.rfind("=", values[0].end, values[0].end + 120) + 1]
-    if not head or not sum_.fullmatch(head[values[0].end :]) and not re.fullmatch(
-        r"[\d.,$%+\-*/x\u00d7\u00f7()= a-z]*", head[values[0].end :], re.I
-    ):
+    start = values[0].end
+    end = tail.rfind("=", start, start + _LONGEST_SUM) + 1
+    if not end or not _SUM.fullmatch(tail[start:end]) or len(re.findall(r"[a-z]{2,}", tail[start:end], re.I)) > 4:
         return None
-    if not re.match(r" ?[a-z$%]{0,12} ?[-+*/x\u00d7\u00f7=]", tail[values[0].end :], re.I):
-        return None
-    return next((value for value in values if value.start >= len(head)), None)
+    return next((value for value in values if value.start >= end), None)
 
 
 def _whole(text: str) -> _Value | None:
@@ -154,7 +154,11 @@ def _whole(text: str) -> _Value | None:
     value = next(_values(text), None)
     before = text[: value.start].strip(" $~\u2248=:") if value else text
     before = before.removeprefix("-").strip()
-    if value is None or before or not re.fullmatch(r"[ $]*(?:[a-z\u00b0/]+\.?(?: [a-z]+){0,2})?[ $.!]*", text[value.end :]):
+    if (
+        value is None
+        or before
+        or not re.fullmatch(r"[ $]*(?:[a-z\u00b0/]+\.?(?: [a-z]+){0,2})?[ $.!]*", text[value.end :])
+    ):
         return None
     return value
 
@@ -181,7 +185,7 @@ def _values(text: str) -> Iterator[_Value]:
 
 
 def _number(found: re.Match[str], text: str) -> Fraction | None:
-    """The number of a match; None for a division by zero and for digits inside a word such as "h2o"."""
+    """The number of a match; None for a division by zero, for digits in a word such as "h2o", and from 10^308 on."""
     if re.match(r"[^\W\d_]", text[max(0, found.start("digits") - 1) : found.start("digits")]) and not found["sign"]:
         return None
     number = _plain_number(found["digits"])
@@ -193,9 +197,12 @@ def _number(found: re.Match[str], text: str) -> Fraction | None:
             return None
         number /= under
     number *= Fraction(10) ** int(found["ten"] or found["exponent"] or 0)
-    number = number ** int(found["power"]) if found["power"] else number
+    if found["power"]:
+        number = number ** int(found["power"]) if number < _LARGEST_BASE else Fraction(_LARGEST)
     number += Fraction(1, 2) if found["half"] else 0
     number *= 10 ** _SCALES[found["scale"].lower()] if found["scale"] else 1
+    if number >= _LARGEST:
+        return None
     return -number if _is_negative(found, text) else number
 
 
@@ -237,6 +244,6 @@ def _words_to_digits(text: str) -> str:
 
 def _digits(value: _Value) -> str:
     """The value in plain digits, as targets are written; fractions as the nearest decimal."""
-    if value.number.denominator == 1 and abs(value.number) < 10**300:
+    if value.number.denominator == 1:
         return str(value.number.numerator)
-    return number_text(float(value.number)) if abs(value.number) < 10**300 else str(value.number.numerator)[:300]
+    return number_text(float(value.number))

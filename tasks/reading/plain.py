@@ -21,7 +21,7 @@ _STARS = re.compile(r"(?<!\d)\*{2,}|\*{2,}(?!\d)|(?<![\w*])\*(?=[^\s*])([^*\n]+)
 _UNDERSCORES = re.compile(r"(?<![^\W_])_{1,3}(?=[^\s_])([^_\n]+)(?<=\S)_{1,3}(?![^\W_])")
 _BREAK, _TAG = re.compile(r"<br\s*/?>", re.I), re.compile(r"</?(?:b|strong|i|em|u|p|span|code|center|mark)>", re.I)
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
-_FRACTION = re.compile("(?<=[0-9\uff10-\uff19])?([\u00bc-\u00be\u2150-\u215e\u2189])")
+_FRACTION = re.compile("([\u00bc-\u00be\u2150-\u215e\u2189])")
 _SUPERSCRIPT = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 _SIGNS = str.maketrans("\u2212\u2013\u2010\u2011\u2044\u2018\u2019\u201c\u201d\u3002", "----/''\"\".")
 
@@ -33,13 +33,13 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
     text = _CALCULATOR.sub("", _TAG.sub("", _BREAK.sub("\n", text)))
     text = _latex(text) if "\\" in text or "{" in text else text
-    text = text.replace("`", "").strip(" \t\r\n*_~")
-    text = _UNDERSCORES.sub(r"\1", _STARS.sub(lambda found: found[1] or "", text))
+    text = _UNDERSCORES.sub(r"\1", _STARS.sub(lambda found: found[1] or "", text.replace("`", "")))
+    text = text.strip(" \t\r\n*_~")
     return re.sub(r"[^\S\n]+", " ", re.sub(r"\r\n?|[\u2028\u2029\x85\v\f]", "\n", text))
 
 
 def _latex(text: str) -> str:
-    """The text without LaTeX's blanks, text commands, and escapes; "{,}" and "\\!" leave nothing."""
+    """The text without LaTeX's blanks, text commands and escapes."""
     text = _LATEX_BLANK.sub(_blank, text)
     for _ in range(2):  # \textbf{\text{B}}
         text = _TEXT_COMMAND.sub(r"\1", text)

@@ -20,7 +20,8 @@ REQUEST = TokenizedRequest(0, Request("How many?", 0, Decoding(64, 0.0)), (1, 2)
 def codec_with(*special: str) -> TextCodec:
     tokenizer: Any = AutoTokenizer.from_pretrained(embedded_folder())
     tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
-    model: Any = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=len(tokenizer)))
+    model: Any = SimpleNamespace(config=config, generation_config=SimpleNamespace(eos_token_id=None))
     return TextCodec(model, tokenizer)
 
 

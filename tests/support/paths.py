@@ -6,6 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
+CASES = TESTS / "cases"
+"""Inputs with right values."""
 DATA = TESTS / "data"
 """Extracts of public data sets, one folder each."""
 GOLDEN = TESTS / "golden"

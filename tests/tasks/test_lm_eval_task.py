@@ -22,8 +22,8 @@ from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import decoding_of, make_plan
 from mipo_bench.harness.types import Decoding, ExternalTask, Item, Response
 from mipo_bench.tasks.lm_eval.index import find_task_file
-from mipo_bench.tasks.lm_eval.metrics import named_option
 from mipo_bench.tasks.lm_eval.task import LMEvalTask
+from mipo_bench.tasks.reading.letters import read_name
 
 
 def said(text: str, logprobs: tuple[float, ...] | None = None) -> Response:
@@ -238,7 +238,7 @@ def test_data_out_of_reach_are_named_with_the_remedy(tmp_path: Path) -> None:
     ],
 )
 def test_a_generated_answer_names_an_option(text: str, options: tuple[str, ...], index: int | None) -> None:
-    assert named_option(text, options) == index
+    assert read_name(text, options).value == (None if index is None else options[index])
 
 
 @pytest.mark.training

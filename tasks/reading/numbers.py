@@ -11,6 +11,7 @@ The rules, in their order, are in docs/answers.md.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -41,7 +42,7 @@ _UNIT = re.compile(r"[ $]*(?:[a-z\u00b0/]+\.?(?: [a-z]+){0,2})?[ $.!]*")
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*", re.I)
 _SUM = re.compile(r" ?[a-z$%]{0,12} ?[-+*/x\u00d7\u00f7=][\w.,$%+\-*/\u00d7\u00f7()= ]*", re.IGNORECASE)
 _LONGEST_SUM = 120
-_LARGEST, _LARGEST_BASE = 10**308, 10**6
+_LARGEST, _LARGEST_BASE = int(sys.float_info.max), 10**6
 _LONGEST_LINE = 2000
 """Most characters of a line, from its end, in which the last number is looked for."""
 
@@ -185,7 +186,7 @@ def _values(text: str) -> Iterator[_Value]:
 
 
 def _number(found: re.Match[str], text: str) -> Fraction | None:
-    """The number of a match; None for a division by zero, for digits in a word such as "h2o", and from 10^308 on."""
+    """The number of a match; None for a division by zero, for digits in a word such as "h2o", and beyond what a float holds."""
     if re.match(r"[^\W\d_]", text[max(0, found.start("digits") - 1) : found.start("digits")]) and not found["sign"]:
         return None
     number = _plain_number(found["digits"])
@@ -198,10 +199,10 @@ def _number(found: re.Match[str], text: str) -> Fraction | None:
         number /= under
     number *= Fraction(10) ** int(found["ten"] or found["exponent"] or 0)
     if found["power"]:
-        number = number ** int(found["power"]) if number < _LARGEST_BASE else Fraction(_LARGEST)
+        number = number ** int(found["power"]) if number < _LARGEST_BASE else Fraction(_LARGEST + 1)
     number += Fraction(1, 2) if found["half"] else 0
     number *= 10 ** _SCALES[found["scale"].lower()] if found["scale"] else 1
-    if number >= _LARGEST:
+    if number > _LARGEST:
         return None
     return -number if _is_negative(found, text) else number
 

@@ -6,6 +6,7 @@ MipoBenchError
 │   ├── PluginError        a task, baseline or recipe that cannot be loaded
 │   ├── ModelError         a model that cannot be loaded or prompted
 │   ├── DataError          a data set that is missing, incomplete or malformed
+│   │   └── NoTrainingError    a data set that can be evaluated, but has no training split
 │   ├── ReportError        a report that cannot be read or found
 │   ├── NotComparableError two reports that have nothing to test in common, exit 4 under a gate
 │   └── StorageError       a folder or store that cannot be written
@@ -44,6 +45,14 @@ class ModelError(UserError):
 
 class DataError(UserError):
     """A data set is missing, incomplete or malformed."""
+
+
+class NoTrainingError(DataError):
+    """A task has evaluation items, but its data lacks the `split` to train on."""
+
+    def __init__(self, message: str, split: str) -> None:
+        super().__init__(message)
+        self.split = split
 
 
 class ReportError(UserError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import IncludeOption
+from mipo_bench.harness.commands.options import DataOption, IncludeOption
 from mipo_bench.harness.core.redaction import redact
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SHOWN = 5
 def check_task(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A task, or a file with tasks: all of them.")],
     include: IncludeOption = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the task's data set, or a Hugging Face cache.")] = None,
+    data: DataOption = None,
 ) -> None:
     """Check a task without a model, in seconds.
 
@@ -42,18 +42,19 @@ def check_task(
     from mipo_bench.harness.plugins.check_task import check_task as checks_of
     from mipo_bench.harness.plugins.registry import load_plugins
     from mipo_bench.harness.plugins.second_process import in_second_process
-    from mipo_bench.harness.plugins.task_data import EVERY, data_problems, on_data
+    from mipo_bench.harness.plugins.task_data import EVERY, data_problems, given_folders, on_data
 
     as_file = _is_path(name)
     paths = [*([Path(name)] if as_file else []), *(include or [])]
     plugins = load_plugins(paths)
     tasks = _tasks_of(Path(name), plugins) if as_file else [plugins.task(name)]
-    folders = {EVERY: data} if data else {}
+    folders = given_folders(data or ())
     if problems := data_problems(folders, tasks):
         raise ConfigError("\n".join(problems))
     failed = 0
     for task in (on_data(task, folders) for task in tasks):
-        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, data)))
+        folder = folders.get(task.name, folders.get(EVERY))
+        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, folder)))
     raise typer.Exit(1 if failed else 0)
 
 

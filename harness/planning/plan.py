@@ -114,7 +114,7 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
     unused -= {ALL}
     if unused:
         tasks = ", ".join(p.task.name for p in plans)
-        bare = [p.task.name for p in plans if not p.training_items]
+        bare = [p.task.name for p in plans if config.recipes and not p.training_items]
         untrained = f" Without training items, and so without recipes: {', '.join(bare)}." if bare else ""
         raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
 
@@ -146,7 +146,8 @@ def _guarded(
 def _task_plan(
     task: Task, config: RunConfig, baselines: Mapping[str, Baseline], recipes: Mapping[str, Recipe]
 ) -> TaskPlan:
-    items, training = tuple(task.items("eval")), tuple(task.items("train"))
+    items = tuple(task.items("eval"))
+    training = tuple(task.items("train")) if config.recipes != () else ()  # a data set may lack what no recipe needs
     if not items:
         raise ConfigError(f"task {task.name!r} has no evaluation items.")
     for split in (items, training):

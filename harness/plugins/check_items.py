@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Final
 
 from mipo_bench.harness.core.text import all_storable
-from mipo_bench.harness.errors import DataError, PluginError
+from mipo_bench.harness.errors import DataError, NoTrainingError, PluginError
 from mipo_bench.harness.plugins.protocol_checks import reason, shown
 from mipo_bench.harness.plugins.second_process import Fingerprints, fingerprints
 from mipo_bench.harness.types import Demonstration, Item, Split, Task
@@ -53,8 +53,12 @@ def read_items(task: Task) -> tuple[Items | None, CheckResult]:
     """The items, None if they cannot be used, and the result of the check."""
     problems: list[str] = []
     splits: dict[Split, Sequence[Item]] = {}
+    lacking = ""
     for split in SPLITS:
-        found = call_plugin(f"items({split!r})", partial(task.items, split), problems)
+        try:
+            found = call_plugin(f"items({split!r})", partial(task.items, split), problems)
+        except NoTrainingError as error:
+            found, lacking = (), f"the data has no {error.split!r} split; "
         if found is RAISED:
             continue
         if not isinstance(found, Sequence):
@@ -72,8 +76,15 @@ def read_items(task: Task) -> tuple[Items | None, CheckResult]:
     if len({item.user_id is None for item in items.all}) > 1:
         some = next(item for item in items.all if item.user_id is None)
         problems.append(f"item {some.id!r} has no user_id, but others have one")
-    training = f"{len(splits['train'])} for training" if splits["train"] else "none for training (run --recipes none)"
-    return items, CheckResult("items", f"{len(splits['eval'])} for evaluation, {training}; ids unique", tuple(problems))
+    training = (
+        f"{len(splits['train'])} for training"
+        if splits["train"]
+        else f"none for training ({lacking}run --recipes none)"
+    )
+    equal = sum(len(set(item.options)) < len(item.options) for item in items.all)
+    noted = f"; {equal} with two equal options" if equal else ""
+    done = f"{len(splits['eval'])} for evaluation, {training}; ids unique{noted}"
+    return items, CheckResult("items", done, tuple(problems))
 
 
 def _item_problem(label: str, item: Any, task: Task) -> str | None:
@@ -109,7 +120,7 @@ def _sequence_problems(item: Item) -> Iterator[str]:
     options, turns = item.options, item.demonstrations
     if not isinstance(options, tuple) or not all(isinstance(o, str) and o for o in options):
         yield f"options {shown(options)} is not a tuple of texts"
-    elif len(options) == 1 or len(set(options)) < len(options):
+    elif len(set(options)) == 1:
         yield f"options {shown(options)} must be several and different"
     if not isinstance(turns, tuple) or not all(isinstance(t, Demonstration) and t.prompt and t.response for t in turns):
         yield f"demonstrations {shown(turns)} is not a tuple of Demonstrations with texts"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import NoTrainingError, PluginError
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.types import Item, Task
@@ -26,8 +26,13 @@ Fingerprints = list[tuple[str, str]]
 
 
 def fingerprints(task: Task) -> dict[str, Fingerprints]:
-    """Split -> fingerprint of each item."""
-    return {split: [(item.id, _digest(item)) for item in task.items(split)] for split in ("train", "eval")}
+    """Split -> fingerprint of each item. A data set may lack the split to train on."""
+    try:
+        training = task.items("train")
+    except NoTrainingError:
+        training = ()
+    splits = {"train": training, "eval": task.items("eval")}
+    return {split: [(item.id, _digest(item)) for item in items] for split, items in splits.items()}
 
 
 def in_second_process(task: str, include: Sequence[Path], data: Path | None = None) -> dict[str, Fingerprints]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mipo_bench.harness.errors import DataError, first_line
 from mipo_bench.tasks.data.formats import READERS, read_rows
-from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files
+from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files, found_in
 from mipo_bench.tasks.data.rows import DataRow
 
 _HUB_TIMEOUT = 20.0
@@ -22,6 +22,10 @@ _HUB_TIMEOUT = 20.0
 
 class NotHereError(DataError):
     """The data is not on this machine, and downloading is disabled."""
+
+
+class NoSplitError(DataError):
+    """The user's folder has no file of a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,11 @@ class DataSource:
     folder: Path | None = None
     download: bool = True
 
-    def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
-        """All rows of a part, in order. A part that is not `needed` may be absent from the user's folder: no rows.
+    def rows(self, part: Part) -> tuple[DataRow, ...]:
+        """All rows of a part, in order.
 
-        Raises DataError, which names the data set, the problem, and the way to get the data.
+        Raises DataError, which names the data set, the problem, and the way to get the data; NoSplitError if the user's
+        folder has no file of the part.
         """
         if self.folder is None:
             cached = self._cached(part)
@@ -44,10 +49,11 @@ class DataSource:
                 raise NotHereError(f"{self.data.id} is in no Hugging Face cache here.")
             return cached or _download(self.data, part, self.task)
         files = self._files(self.folder, part)
-        if not files and needed:
-            raise DataError(
+        if not files:
+            raise NoSplitError(
                 f"{self.folder} has no {part.split!r} split of {self.data.id} for task {self.task!r}. Looked for"
-                f" {expected(self.data, part, self.task)}. {how_to_get(self.data, self.task)}"
+                f" {expected(self.data, part, self.task)}. Found: {found_in(self.folder)}."
+                f" {how_to_get(self.data, self.task)}"
             )
         return _read(files, part)
 
@@ -88,7 +94,7 @@ def how_to_get(data: DataSet, task: str) -> str:
 
 
 def _read(files: Sequence[Path], part: Part) -> tuple[DataRow, ...]:
-    return tuple(row for file in files for row in read_rows(file, part.kept))
+    return tuple(row for file in files for row in read_rows(file, part.wanted))
 
 
 def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:

@@ -1,7 +1,7 @@
 """Find the files of a data set in the user's folder or in a Hugging Face cache.
 
 These names are found for the configuration `main` and the split `test` of `openai/gsm8k`. Any ending in
-`formats.READERS` is accepted.
+`formats.READERS` is accepted, in capital letters and with `.gz` too.
 
     main/test.jsonl  main-test.csv  test.jsonl             files written by hand
     main/test-00000-of-00001.parquet                       `hf download --local-dir`
@@ -10,20 +10,23 @@ These names are found for the configuration `main` and the split `test` of `open
     openai___gsm8k/main/0.0.0/<revision>/gsm8k-test.arrow  cache of `datasets`
 
 The files may be in the folder itself, or in a sub-folder named after the task or the data set. If a data set has
-several configurations, a name without the configuration (`test.jsonl`) is accepted only in the task's own sub-folder.
+several configurations, a name without the configuration (`test.jsonl`) is accepted only in a folder that is named after
+the task. Files that the authors published under names of their own are found last.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.data.formats import READERS
+from mipo_bench.tasks.data.formats import READERS, Columns, ending, stem
 
+_SHOWN = 8
+"""The largest number of files that a message lists."""
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?$")
 
 
@@ -31,18 +34,22 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?$")
 class Part:
     """One split of one configuration of a data set.
 
-    `names` are additional accepted file names, without their ending. `columns` are the columns to keep; an empty tuple
-    keeps all.
+    `names` are additional accepted file names, without their ending. `published` are patterns of the files that the
+    authors of the data set published. `columns` are the columns to keep; an empty tuple keeps all. `headerless` are
+    those of a published CSV file without a header.
     """
 
     config: str
     split: str
     names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
+    headerless: tuple[str, ...] = ()
 
-    def kept(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The columns of a row to keep."""
-        return {name: values[name] for name in self.columns if name in values} if self.columns else values
+    @property
+    def wanted(self) -> Columns:
+        """The columns to read."""
+        return Columns(self.columns, self.headerless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +77,34 @@ def find_files(folder: Path, data: DataSet, part: Part, task: str) -> tuple[Path
 
     Raises DataError if shards are missing, or if several files compete for the same part.
     """
-    for place, stems in _places(folder, data, part, task):
-        for stem in stems:
-            if files := _matching(place, stem):
+    for place, names in _places(folder, data, part, task):
+        for name in names:
+            if files := _matching(place, name):
                 return files
-    return ()
+    return next((files for pattern in part.published if (files := _published(folder, pattern))), ())
 
 
 def expected(data: DataSet, part: Part, task: str) -> str:
     """The file names that are searched for, for messages."""
-    stems = (*_stems(part, bare=not data.several_configs), f"{task}/{part.split}")
-    return f"{', '.join(stems)} ({', '.join(READERS)})"
+    names = (*_stems(part, bare=not data.several_configs), f"{task}/{part.split}")
+    return ", ".join([f"{', '.join(names)} ({', '.join(READERS)})", *part.published])
+
+
+def found_in(folder: Path) -> str:
+    """The data files in a folder and its sub-folders, for messages."""
+    files = (f for pattern in ("*", "*/*") for f in sorted(folder.glob(pattern)) if _is_data(f))
+    names = [str(f.relative_to(folder)) for f in islice(files, _SHOWN + 1)]
+    return ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])]) or "no data files"
+
+
+def _is_data(file: Path) -> bool:
+    """Whether this is a file with data; systems hide files of their own beside it under names with a full stop."""
+    return ending(file) in READERS and not file.name.startswith(".") and file.is_file()
+
+
+def _published(folder: Path, pattern: str) -> tuple[Path, ...]:
+    """The files of a pattern, in order."""
+    return tuple(sorted(file for file in folder.glob(pattern) if _is_data(file)))
 
 
 def _places(folder: Path, data: DataSet, part: Part, task: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -93,6 +117,8 @@ def _places(folder: Path, data: DataSet, part: Part, task: str) -> Iterator[tupl
         if cached := _prepared(base / f"{owner}___{own.lower()}", data, part):
             yield cached, (f"{own.lower()}-{part.split}",)
     yield folder / task, _stems(part, bare=True)
+    if folder.resolve().name == task:
+        yield folder, _stems(part, bare=True)
     for name in (data.id, own, "."):
         yield folder / name, _stems(part, bare=not data.several_configs)
 
@@ -122,13 +148,13 @@ def _prepared(cached: Path, data: DataSet, part: Part) -> Path | None:
     return max(found, key=lambda f: f.stat().st_mtime, default=None)
 
 
-def _matching(folder: Path, stem: str) -> tuple[Path, ...]:
-    """The file of this name, or all its shards. Raises DataError if files compete for the name."""
-    parent, name = (folder / stem).parent, Path(stem).name
-    found = [f for f in _entries(parent) if f.suffix in READERS and _SHARD.sub("", f.stem) == name]
-    found = found or [f for f in _entries(parent / name) if f.suffix == ".arrow" and _SHARD.sub("", f.stem) == "data"]
-    kinds = {f.suffix for f in found}
-    if len(kinds) > 1 or (len(found) > 1 and any(not _SHARD.search(f.stem) for f in found)):
+def _matching(folder: Path, path: str) -> tuple[Path, ...]:
+    """The file of this path without ending, or all its shards. Raises DataError if files compete for the name."""
+    parent, name = (folder / path).parent, Path(path).name
+    found = [f for f in _entries(parent) if ending(f) in READERS and _SHARD.sub("", stem(f)) == name]
+    found = found or [f for f in _entries(parent / name) if ending(f) == ".arrow" and _SHARD.sub("", stem(f)) == "data"]
+    kinds = {ending(f) for f in found}
+    if len(kinds) > 1 or (len(found) > 1 and any(not _SHARD.search(stem(f)) for f in found)):
         names = ", ".join(f.name for f in found)
         raise DataError(f"{parent} holds {name!r} more than once: {names}. Keep one of them.")
     _check_shards(parent, name, found)
@@ -142,7 +168,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _check_shards(parent: Path, name: str, files: list[Path]) -> None:
     """Raise DataError unless every shard is there exactly once."""
-    shards = [m for f in files if (m := _SHARD.search(f.stem))]
+    shards = [m for f in files if (m := _SHARD.search(stem(f)))]
     if not shards:
         return
     numbers, count = [int(m[1]) for m in shards], int(shards[0][2])

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.answers import LETTERS, NUMBER, number_text, to_number
-
-_LARGEST = 1e300
-"""The limit for the absolute value of a number, so that it fits into a float."""
+from mipo_bench.tasks.answers import LETTERS, number_text
+from mipo_bench.tasks.data.cells import decoded
+from mipo_bench.tasks.data.numbers import LARGEST, written_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,13 @@ class DataRow:
         return found
 
     def key(self, field: str) -> str:
-        """An identifier: a text, or a whole number as text. A table with gaps stores whole numbers as floats (12.0)."""
+        """An identifier: a text, or a whole number as text."""
         value = self.value(field)
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(field)
+        whole = _whole(value)
+        return self.text(field) if whole is None else str(whole)
 
     def number_text(self, field: str) -> str:
-        """A number, or a text that spells one ("1,000", "145.0"), in plain digits."""
+        """A number, or a text that is one ("1,000", "145.0"; see `written_number`), in plain digits."""
         return plain_number(self, field, self.value(field))
 
     def score(self, field: str) -> float | None:
@@ -101,45 +100,65 @@ class DataRow:
         return value
 
     def whole(self, field: str, below: int) -> int:
-        """A whole number from 0 to `below` - 1. A text of digits is accepted, because CSV has only texts."""
+        """A whole number from 0 to `below` - 1.
+
+        A text of digits is accepted, because CSV has only texts, and 3.0, as which pandas may store a whole number.
+        """
         value = self.value(field)
-        if isinstance(value, str) and value.strip().isdecimal():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < below:
+        digits = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(?:\.0+)?", value.strip())
+        found = _whole(float(value) if digits else value)
+        if found is None or not 0 <= found < below:
             raise self.wrong(field, f"is {_shown(value)}, not a whole number from 0 to {below - 1}")
-        return value
+        return found
 
     def mapping(self, field: str) -> DataRow:
         """A nested object, as a row of its own. In CSV the cell holds it as JSON."""
-        value = _decoded(self.value(field))
+        value = decoded(self.value(field))
         if not isinstance(value, Mapping):
-            raise self.wrong(field, f"is {_shown(value)}, not an object")
+            raise self.wrong(field, f"is {_shown(value)}, not an object{_as_json(value)}")
         return self._part(field, value)
+
+    def holds_object(self, field: str) -> bool:
+        """Whether the field is there and holds a nested object."""
+        return isinstance(decoded(self.values.get(field)), Mapping)
 
     def sequence(self, field: str) -> list[Any]:
         """A list. In CSV the cell holds it as JSON."""
-        value = _decoded(self.value(field))
+        value = decoded(self.value(field))
         if not isinstance(value, list | tuple):
-            raise self.wrong(field, f"is {_shown(value)}, not a list")
+            raise self.wrong(field, f"is {_shown(value)}, not a list{_as_json(value)}")
         return list(value)
 
     def options(self, field: str) -> tuple[str, ...]:
-        """The options of a multiple-choice question: two to ten stripped texts."""
-        found = self.texts(field)
-        if not 2 <= len(found) <= len(LETTERS):
-            raise self.wrong(field, f"holds {len(found)} options; 2 to {len(LETTERS)} are allowed")
-        return found
+        """The options of a multiple-choice question: two to ten stripped texts, none of them empty."""
+        return self.checked_options(field, self.sequence(field))
 
-    def texts(self, field: str) -> tuple[str, ...]:
-        """A list of texts, stripped."""
-        values = self.sequence(field)
-        if not all(isinstance(value, str) for value in values):
-            raise self.wrong(field, "must be a list of texts")
-        return tuple(value.strip() for value in values)
+    def checked_options(self, field: str, values: Sequence[object]) -> tuple[str, ...]:
+        """These values of a field as options. Raises DataError unless they are two to ten texts that are not empty."""
+        if not 2 <= len(values) <= len(LETTERS):
+            raise self.wrong(field, f"holds {len(values)} options; 2 to {len(LETTERS)} are allowed")
+        options = []
+        for n, value in enumerate(values, 1):
+            if value is None:
+                hint = 'a program may have taken the word "None" or "NA" for a missing value'
+                raise self.wrong(field, f"has null for option {n}; {hint}")
+            if not isinstance(value, str):
+                raise self.wrong(field, f"has {_shown(value)} for option {n}, not a text")
+            if not value.strip():
+                raise self.wrong(field, f"has an empty option {n}")
+            options.append(value.strip())
+        return tuple(options)
+
+    def keys(self, field: str) -> tuple[str, ...]:
+        """A list of identifiers: texts, or whole numbers as texts."""
+        values = [value.strip() if isinstance(value, str) else _whole(value) for value in self.sequence(field)]
+        if None in values or "" in values:
+            raise self.wrong(field, "must be a list of texts or whole numbers")
+        return tuple(map(str, values))
 
     def mappings(self, field: str) -> list[DataRow]:
         """A list of nested objects. `datasets` may store it as an object of lists of one length."""
-        held = _decoded(self.value(field))
+        held = decoded(self.value(field))
         values = _transposed(held) if isinstance(held, Mapping) else self.sequence(field)
         if not all(isinstance(value, Mapping) for value in values):
             raise self.wrong(field, "must be a list of objects")
@@ -151,11 +170,12 @@ class DataRow:
 
 def plain_number(row: DataRow, field: str, value: object) -> str:
     """A number in plain digits; a whole number has no decimal point. Raises DataError, which names the field."""
-    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
-        value = to_number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
-        raise row.wrong(field, f"is {_shown(value)}, not a number")
-    return number_text(value)
+    number = written_number(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:  # noqa: PLR0124 - NaN
+        raise row.wrong(field, f"is {_shown(value)}, not {'one plain ' if isinstance(value, str) else 'a '}number")
+    if not -LARGEST < number < LARGEST:
+        raise row.wrong(field, f"is {_shown(value)}; the largest number that is read is {LARGEST:g}")
+    return number_text(number)
 
 
 def rows_digest(rows: Iterable[DataRow]) -> str:
@@ -178,14 +198,11 @@ def unique(rows: Sequence[DataRow], field: str) -> dict[str, DataRow]:
     return found
 
 
-def _decoded(value: object) -> object:
-    """The value of a text that is a JSON object or list, such as a CSV cell; other values unchanged."""
-    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+def _whole(value: object) -> int | None:
+    """A whole number, also one that a table with gaps stores as a float (12.0); None for any other value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) else int(value) if value.is_integer() else None
 
 
 def _transposed(lists: Mapping[str, Any]) -> list[Any]:
@@ -193,6 +210,12 @@ def _transposed(lists: Mapping[str, Any]) -> list[Any]:
     if not all(isinstance(found, list | tuple) for found in lists.values()) or len({*map(len, lists.values())}) != 1:
         return [None]
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def _as_json(value: object) -> str:
+    """What to do about a text that looks like a list or an object, for messages; empty for other values."""
+    looks = isinstance(value, str) and value.strip()[:1] in ("[", "{")
+    return " as JSON or Python writes it; numpy's print of an array is neither: write the cell as JSON" if looks else ""
 
 
 def _shown(value: object) -> str:

@@ -8,7 +8,9 @@
     score      1 if the response chooses the right option, by letter or by text; "Answer: A" scores 1
 
 Questions have three to five options. The data set labels some options with numbers; the prompt always shows letters.
-The splits are the data set's own; `validation` is not used. Five training questions are demonstrations.
+The splits are the data set's own; `validation` is not used. Five training questions are demonstrations. The files that
+the authors publish (`ARC-Challenge-Test.jsonl`) have question and options as `{"stem": ..., "choices": [{"text": ...,
+"label": ...}]}` under `question`.
 `lm-eval:arc_easy` and `lm-eval:arc_challenge` give lm-eval's own scores: log-likelihoods of the options, which its
 prompts do not show.
 """
@@ -43,11 +45,16 @@ class _Arc(LetterAnswers, PublicTask):
 
     def build(self) -> BuiltItems:
         """One item per question, with training questions as demonstrations."""
-        train, test = (self.rows(Part(self.config, split, columns=COLUMNS)) for split in ("train", "test"))
+        train, test = self.training_rows(self._part("train")), self.rows(self._part("test"))
         unique((*train, *test), "id")
         train_items, eval_items = ([item_of(row) for row in rows] for rows in (train, test))
         pool = [Demonstration(item.prompt, f"Answer: {item.target}") for item in train_items]
         return with_demonstrations(train_items, eval_items, pool, SHOTS, "arc-shots")
+
+    def _part(self, split: str) -> Part:
+        name = f"{self.config}-{split.capitalize()}.jsonl"
+        places = ("", f"{self.config}/", f"*/{self.config}/")
+        return Part(self.config, split, columns=COLUMNS, published=tuple(f"{place}{name}" for place in places))
 
 
 class ArcChallenge(_Arc):
@@ -68,15 +75,26 @@ class ArcEasy(_Arc):
 
 def item_of(row: DataRow) -> Item:
     """The item of a row. Raises DataError unless `answerKey` is the label of exactly one option."""
-    choices = row.mapping("choices")
-    options, labels, key = choices.options("text"), choices.texts("label"), row.key("answerKey")
-    if len(labels) != len(options):
-        raise choices.wrong("label", f"holds {len(labels)} labels for {len(options)} options")
+    question, options, labels = _as_published(row) if row.holds_object("question") else _as_on_the_hub(row)
+    key = row.key("answerKey")
     if labels.count(key) != 1:
         raise row.wrong("answerKey", f"is {key!r}; the labels are {', '.join(labels)}")
-    return Item(
-        row.key("id"),
-        multiple_choice_prompt(row.text("question"), options),
-        LETTERS[labels.index(key)],
-        options=options,
-    )
+    prompt = multiple_choice_prompt(question, options)
+    return Item(row.key("id"), prompt, LETTERS[labels.index(key)], options=options)
+
+
+def _as_on_the_hub(row: DataRow) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Question, options and labels of a row of the hub's files."""
+    choices = row.mapping("choices")
+    options, labels = choices.options("text"), choices.keys("label")
+    if len(labels) != len(options):
+        raise choices.wrong("label", f"holds {len(labels)} labels for {len(options)} options")
+    return row.text("question"), options, labels
+
+
+def _as_published(row: DataRow) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Question, options and labels of a row of the authors' files."""
+    question = row.mapping("question")
+    choices = question.mappings("choices")
+    options = question.checked_options("choices", [choice.text("text") for choice in choices])
+    return question.text("stem"), options, tuple(choice.key("label") for choice in choices)

@@ -24,6 +24,10 @@ from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, content_
 
 REQUEST = 'End with "#### " and the final number.'
 SHOTS = 8
+TRAIN, TEST = (
+    Part("main", split, columns=("question", "answer"), published=(f"grade_school_math/data/{split}.jsonl",))
+    for split in ("train", "test")
+)
 _MARKS = re.compile(r"<<.*?>>")
 
 
@@ -42,7 +46,7 @@ class Gsm8k(NumberAnswers, PublicTask):
 
     def build(self) -> BuiltItems:
         """One item per problem, with training problems as demonstrations."""
-        train, test = (self.rows(Part("main", split, columns=("question", "answer"))) for split in ("train", "test"))
+        train, test = self.training_rows(TRAIN), self.rows(TEST)
         pool = [Demonstration(prompt(row), solution(row)) for row in train]
         return with_demonstrations(_items("train", train), _items("eval", test), pool, SHOTS, "gsm8k-shots")
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from mipo_bench.harness.errors import DataError
+from mipo_bench.harness.errors import DataError, NoTrainingError
 from mipo_bench.harness.types import Demonstration, Item, Split
-from mipo_bench.tasks.data.hub import DataSource, NotHereError, ask_hub, how_to_get
+from mipo_bench.tasks.data.hub import DataSource, NoSplitError, NotHereError, ask_hub, how_to_get
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import DataRow, rows_digest
 from mipo_bench.tasks.splits import seeded
@@ -49,6 +49,7 @@ class PublicTask:
     def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
         self._source = DataSource(self.dataset, self.name, folder, download)
         self._read: dict[Part, tuple[DataRow, ...]] = {}
+        self._untrained: tuple[Part, str] | None = None
 
     @property
     def source(self) -> str:
@@ -65,8 +66,15 @@ class PublicTask:
         return type(self)(Path(folder))
 
     def items(self, split: Split) -> tuple[Item, ...]:
-        """The items of the split. Raises DataError if the data is missing or malformed."""
-        return self._built.items[split]
+        """The items of the split.
+
+        Raises DataError if the data is missing or malformed, NoTrainingError if only the split to train on is missing.
+        """
+        items = self._built.items[split]
+        if not items and self._untrained:
+            part, message = self._untrained
+            raise NoTrainingError(f"{message} To evaluate without training, give --recipes none.", part.split)
+        return items
 
     def data_used(self) -> Mapping[str, str | int]:
         """The data set, its revision, a digest of its rows, and the counts of rows left out, for the report."""
@@ -98,11 +106,26 @@ class PublicTask:
         """The items of both splits, built from `rows`."""
         raise NotImplementedError
 
-    def rows(self, part: Part, *, needed: bool = True) -> tuple[DataRow, ...]:
+    def rows(self, part: Part) -> tuple[DataRow, ...]:
         """The rows of a part of the data set. Each part is read once."""
         if part not in self._read:
-            self._read[part] = self._source.rows(part, needed=needed)
+            self._read[part] = self._source.rows(part)
         return self._read[part]
+
+    def rows_if_there(self, part: Part) -> tuple[DataRow, ...]:
+        """The rows of a part that the user's folder may lack: then there are none."""
+        try:
+            return self.rows(part)
+        except NoSplitError:
+            return ()
+
+    def training_rows(self, part: Part) -> tuple[DataRow, ...]:
+        """The rows of the part to train on. If the user's folder lacks it, the task can still be evaluated."""
+        try:
+            return self.rows(part)
+        except NoSplitError as error:
+            self._untrained = (part, str(error))
+            return ()
 
     @cached_property
     def _built(self) -> BuiltItems:
@@ -117,7 +140,7 @@ class PublicTask:
             built.left_out[SAME_PROMPT] += len(built.items["train"]) - len(kept)
             built.items["train"] = kept
         for split, items in built.items.items():
-            if not items:
+            if not items and not (split == "train" and self._untrained):
                 raise DataError(
                     f"task {self.name!r}: no {'training' if split == 'train' else 'evaluation'} item is left of"
                     f" {sum(map(len, self._read.values()))} rows of {self.dataset.id}. Left out:"

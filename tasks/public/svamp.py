@@ -9,7 +9,8 @@
     score     1 if the final number of the response equals the target; "(9 - 4) = 5 #### 5" scores 1
 
 The final number follows "####" or "Answer:"; in a response without either, it is the last number. The split is the data
-set's own (700 for training, 300 for evaluation). Eight training problems are demonstrations.
+set's own (700 for training, 300 for evaluation). Eight training problems are demonstrations. `SVAMP.json`, which the
+authors publish as a test set of 1,000 problems without a split, is read as evaluation alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mipo_bench.tasks.public.gsm8k import REQUEST, SHOTS
 from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, with_demonstrations
 
 COLUMNS = ("ID", "Body", "Question", "Equation", "Answer")
+TRAIN = Part("default", "train", columns=COLUMNS)
+TEST = Part("default", "test", columns=COLUMNS, published=("SVAMP.json", "data/SVAMP.json"))
 
 
 class Svamp(NumberAnswers, PublicTask):
@@ -41,7 +44,7 @@ class Svamp(NumberAnswers, PublicTask):
 
     def build(self) -> BuiltItems:
         """One item per problem, with training problems as demonstrations."""
-        train, test = (self.rows(Part("default", split, columns=COLUMNS)) for split in ("train", "test"))
+        train, test = self.training_rows(TRAIN), self.rows(TEST)
         unique((*train, *test), "ID")
         pool = [Demonstration(prompt(row), solution(row)) for row in train]
         train_items, eval_items = ([item_of(row) for row in rows] for rows in (train, test))

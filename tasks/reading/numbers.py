@@ -186,7 +186,7 @@ def _values(text: str) -> Iterator[_Value]:
 
 
 def _number(found: re.Match[str], text: str) -> Fraction | None:
-    """The number of a match; None for a division by zero, for digits in a word such as "h2o", and beyond what a float holds."""
+    """The number of a match; None for a division by zero, digits in a word ("h2o") and what no float holds."""
     if re.match(r"[^\W\d_]", text[max(0, found.start("digits") - 1) : found.start("digits")]) and not found["sign"]:
         return None
     number = _plain_number(found["digits"])

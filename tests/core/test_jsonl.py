@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 
 import pytest
@@ -34,8 +35,44 @@ def test_lines_end_at_line_feeds_alone() -> None:
         (b'{"a": "caf\xe9"}', "byte 0xe9 is not UTF-8; save the file as UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
         (b"9" * 5000, "Exceeds the limit"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' occurs twice in one object; remove one of them"),
+        (b'{"b": [{"a": 1, "a": 1}]}', "the key 'a' occurs twice"),
+        (b'{\n "a": 1\n}\n', "one object spans 3 lines; write each object on one line, or all of them in one array"),
+        (b'{"a": {"0": 1}, "b": {"0": 2}}', r'the file is one object of columns \(a, b\); .*orient="records"'),
+        (b'{"a": [1, 2],\n "b": [3, 4]}', r"the file is one object of columns \(a, b\)"),
+        (b'{"data": [{"a": 1}]}', "one object that holds the rows in its field 'data'; write that list alone"),
+        (gzip.compress(b'{"a": 1}')[:-4], "the gzip data is damaged or incomplete"),
+        ('{"a": 1}'.encode("utf-16")[:-1], "truncated data; save the file as UTF-8"),
     ],
 )
 def test_a_line_that_is_not_json_says_why(line: bytes, reason: str) -> None:
     with pytest.raises(JsonLineError, match=reason):
         values(line)
+
+
+def test_one_array_is_read_as_its_elements() -> None:
+    rows = list(json_lines(io.BytesIO(b'\xef\xbb\xbf\n [{"a": 1},\n\n 2 , []\n]\n')))
+    assert [(row.where, row.value()) for row in rows] == [("row 1", {"a": 1}), ("row 2", 2), ("row 3", [])]
+    assert values(b"[]") == []
+    assert values(b"[1, 2]\n[3]") == [(1, [1, 2]), (2, [3])]
+
+
+def test_a_damaged_array_names_the_line_of_the_damage_and_a_bad_element_its_row() -> None:
+    *good, bad = json_lines(io.BytesIO(b'[{"a": 1},\n{"a": 2}\n{"a": 3}]'))
+    assert [row.value() for row in good] == [{"a": 1}, {"a": 2}]
+    assert bad.where == "line 3"
+    with pytest.raises(JsonLineError, match=r"Expecting ',' or '\]' at column 1"):
+        bad.value()
+    _, row, last = json_lines(io.BytesIO(b'[1, {"a": 1, "a": 2},\n"caf\xe9"]'))
+    assert (row.where, last.where) == ("row 2", "row 3")
+    with pytest.raises(JsonLineError, match="the key 'a' occurs twice"):
+        row.value()
+    with pytest.raises(JsonLineError, match="byte 0xe9 is not UTF-8"):
+        last.value()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_encodings_and_compression_are_found_by_content(encoding: str, pack: type[bytes]) -> None:
+    text = '{"a": "caf\u00e9 \u2028\u0a0d"}\n\n{"a": 2}\n'
+    assert values(pack(text.encode(encoding))) == [(1, {"a": "caf\u00e9 \u2028\u0a0d"}), (3, {"a": 2})]

@@ -180,7 +180,7 @@ def test_a_file_answers_in_both_orders_and_says_what_it_lacks(tmp_path: Path) ->
     [
         (["{"], "line 1 is not JSON"),
         (["[" * 5000], "line 1 is not JSON"),
-        (["[]"], "a line must be an object"),
+        (["[]", "[]"], "a line must be an object"),
         ([{"prompt": "p", "a": "x", "label": "a"}], "a line must be an object"),
         ([{"prompt": "p", "a": "x", "b": "y", "context": 3, "label": "a"}], "a line must be an object"),
         ([{"prompt": "p", "a": "x", "b": "y", "label": "A wins"}], "label is 'A wins'; allowed are a, b and tie"),

@@ -43,7 +43,7 @@ def test_a_folder_of_its_own_goes_before_the_one_for_all(tmp_path: Path) -> None
     config = settings("gsm8k", "svamp", data=[str(tmp_path), f"svamp={DATA / 'svamp'}"])
     with pytest.raises(DataError) as caught:
         make_plan(config)
-    assert str(caught.value).startswith(f"{tmp_path} has no 'train' split of openai/gsm8k")
+    assert str(caught.value).startswith(f"{tmp_path} has no 'test' split of openai/gsm8k")
     assert "SVAMP" not in str(caught.value)
 
 
@@ -109,7 +109,7 @@ def test_doctor_names_the_data_of_each_task_and_plans_the_others(tmp_path: Path)
     data, tasks = ([(f.state, f.text) for f in found if f.what == what] for what in ("data", "tasks"))
     assert data[0] == ("ok", "gsm8k: openai/gsm8k, local files, licence MIT")
     assert data[1][0] == "fail"
-    assert data[1][1].startswith(f"svamp: {tmp_path} has no 'train' split of ChilleD/SVAMP")
+    assert data[1][1].startswith(f"svamp: {tmp_path} has no 'test' split of ChilleD/SVAMP")
     assert [text.split(":")[0] for _, text in tasks] == ["gsm8k", "facts"]
     assert not can_start(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import pytest
 from paths import DATA
 
 from mipo_bench.harness.errors import DataError
-from mipo_bench.tasks.data.rows import DataRow, _decoded
+from mipo_bench.tasks.data.cells import decoded
+from mipo_bench.tasks.data.rows import DataRow
 from mipo_bench.tasks.public.arc import ArcChallenge, ArcEasy
 from mipo_bench.tasks.public.community_alignment import CommunityAlignment
 from mipo_bench.tasks.public.gsm8k import Gsm8k
@@ -24,14 +26,18 @@ from mipo_bench.tasks.public.svamp import Svamp
 
 GOOD = '{"question": "q", "answer": "#### 1"}\n'
 BAD_FILES: list[tuple[str, bytes, str]] = [
-    ("jsonl", f"{GOOD}{{'question': 1}}\n".encode(), "test.jsonl, line 2: not valid JSON: Expecting property name"),
-    ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not valid JSON: Unterminated .* download incomplete"),
+    (
+        "jsonl",
+        f"{GOOD}{{'question': 1}}\n".encode(),
+        "test.jsonl, line 2: not JSON as it is read here: Expecting property",
+    ),
+    ("jsonl", f'{GOOD}{{"question": "half'.encode(), "line 2: not JSON .*: Unterminated .* download incomplete"),
     ("jsonl", f"{GOOD}[1, 2]\n".encode(), "line 2: expected an object with fields, found a list"),
     ("jsonl", f"{GOOD}null\n".encode(), "line 2: expected an object with fields, found a NoneType"),
     (
         "jsonl",
         GOOD.encode() + b'{"question": "caf\xe9", "answer": "#### 1"}',
-        "line 2: not valid JSON: byte 0xe9 is not UTF-8",
+        "line 2: not JSON as it is read here: byte 0xe9 is not UTF-8",
     ),
     ("jsonl", f'{GOOD}{{"question": "q"}}\n'.encode(), "line 2: the field 'answer' is missing. Found: question"),
     ("jsonl", f'{GOOD}{{"question": 7, "answer": "#### 1"}}'.encode(), "the field 'question' is 7, not a text"),
@@ -39,18 +45,26 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("jsonl", f'{GOOD}{{"question": "  ", "answer": "#### 1"}}'.encode(), "the field 'question' is empty"),
     ("jsonl", f'{GOOD}{{"question": "\\ud800", "answer": "#### 1"}}'.encode(), "'question' holds half of a character"),
     ("jsonl", f'{GOOD}{{"question": "q", "answer": "12"}}'.encode(), "'answer' has no \"####\""),
-    ("jsonl", f'{GOOD}{{"question": "q", "answer": "#### twelve"}}'.encode(), "'answer' is 'twelve', not a number"),
-    ("jsonl", f'{GOOD}{{"question": "q", "answer": "#### {"9" * 400}"}}'.encode(), "'answer' is inf, not a number"),
+    (
+        "jsonl",
+        f'{GOOD}{{"question": "q", "answer": "#### twelve"}}'.encode(),
+        "'answer' is 'twelve', not one plain number",
+    ),
+    (
+        "jsonl",
+        f'{GOOD}{{"question": "q", "answer": "#### {"9" * 400}"}}'.encode(),
+        "'answer' is '999.*'?; the largest .* is 1e.300",
+    ),
     ("jsonl", b"", "test.jsonl is empty"),
     ("jsonl", b"\n \n", "test.jsonl is empty"),
     (
         "jsonl",
         f'{GOOD}{{"question": "q", "answer": {"1" * 5000}}}'.encode(),
-        "line 2: not valid JSON: Exceeds the limit",
+        "line 2: not JSON as it is read here: Exceeds the limit",
     ),
     ("json", b"[]", "test.json holds no rows"),
-    ("json", b'[{"question": "q"\n', "test.json, line 2: not valid JSON"),
-    ("json", b"[" * 100_000, "nested too deeply|not valid JSON"),
+    ("json", b'[{"question": "q"\n', "test.json, line 2: not JSON as it is read here: Expecting"),
+    ("json", b"[" * 100_000, "nested too deeply"),
     ("json", b'["q"]', "test.json, row 1: expected an object with fields, found a str"),
     ("csv", b"question,answer\n", "test.csv holds no rows"),
     ("csv", b"question,answer\nq\n", "test.csv, line 2: 1 cells under 2 columns"),
@@ -59,6 +73,13 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("csv", b'question,answer\n"q,#### 1\n', "not valid CSV: unexpected end of data"),
     ("csv", b"frage,answer\nq,#### 1\n", "line 2: the field 'question' is missing. Found: answer, frage"),
     ("csv", b"question,answer\n,#### 1\n", "line 2: the field 'question' is empty"),
+    ("csv", b"question,answer\nq,#### 1\ncaf\xe9,#### 1\n", "line 3: byte 0xe9 is not UTF-8.*iconv -f LATIN1"),
+    ("csv", "question,answer\n".encode("utf-16")[:-1], "begins as UTF-16, but cannot be read"),
+    ("csv", b"\xef\xbb\xbf", "test.csv holds no rows"),
+    ("jsonl.gz", gzip.compress(GOOD.encode())[:-4], "test.jsonl.gz is damaged gzip data"),
+    ("jsonl", f'{GOOD}{{"question": "q", "question": "r"}}'.encode(), "line 2: .*the key 'question' occurs twice"),
+    ("json", b'{"question": {"0": "q"}, "answer": {"0": "#### 1"}}', r"one object of columns \(question, answer\)"),
+    ("json", f'{{"data": [{GOOD}]}}'.encode(), "holds the rows in its field 'data'; write that list alone"),
     ("parquet", b"PAR1 and nothing", "cannot read .*test.parquet.*download incomplete"),
     ("arrow", b"\xff\xff\xff\xff\x10\x00", "cannot read .*test.arrow"),
     ("arrow", b"ARROW1\x00\x00 no", "cannot read .*test.arrow"),
@@ -71,9 +92,12 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize("cell", ["[not json", "[" * 5000])
+@pytest.mark.parametrize(
+    "cell",
+    ["[not json", "[" * 5000, "['ice' 'fog']", "[array(['ice'], dtype=object)]", "{'ice', 'fog'}", r"['\d']", "{} []"],
+)
 def test_a_cell_that_only_begins_like_json_is_a_text(cell: str) -> None:
-    assert _decoded(cell) == cell
+    assert decoded(cell) == cell
 
 
 @pytest.mark.parametrize(("ending", "content", "message"), BAD_FILES)
@@ -98,16 +122,27 @@ def changed(name: str, tmp_path: Path, change: Callable[[list[dict[str, Any]]], 
 BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], object], str]] = [
     (Svamp, "svamp/test.json", lambda r: r.append(r[0]), r"test.json, row 5: ID 'chal-101' is already in .*row 1\."),
     (Svamp, "svamp/test.json", lambda r: r[0].update(ID="chal-1"), r"ID 'chal-1' is already in .*train.json, row 1"),
-    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer="many"), "row 2: the field 'Answer' is 'many', not a n"),
-    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=10**400), "'Answer' is 1000.*, not a number"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer="many"), "row 2: the field 'Answer' is 'many', not one p"),
+    (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=10**400), "'Answer' is 1000.*; the largest number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=float("nan")), "'Answer' is nan, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=True), "the field 'Answer' is True, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].update(Answer=None), "the field 'Answer' is None, not a number"),
     (Svamp, "svamp/test.json", lambda r: r[1].pop("Body"), "the field 'Body' is missing"),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer=4), "'answer' is 4, not a whole number from 0 to 3"),
-    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer="B"), "'answer' is 'B', not a whole number"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer="E"), "'answer' is 'E', not a whole number"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer="AB"), "'answer' is 'AB', not a whole number"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer=1.5), "'answer' is 1.5, not a whole number"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(answer=" "), "'answer' is ' ', not a whole number"),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a"]), "holds 1 options; 2 to 10 are allowed"),
-    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", 2]), "'choices' must be a list of texts"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", 2]), "'choices' has 2 for option 2, not a text"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", " "]), "'choices' has an empty option 2"),
+    (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices=["a", None]), "null for option 2; .* the word .None"),
+    (
+        Mmlu,
+        "mmlu/all/test.jsonl",
+        lambda r: r[0].update(choices="['a' 'b']"),
+        "'choices' is .*, not a list as JSON or Python writes it; numpy's print .*: write the cell as JSON",
+    ),
     (Mmlu, "mmlu/all/test.jsonl", lambda r: r[0].update(choices="a, b"), "'choices' is 'a, b', not a list"),
     (
         ArcChallenge,
@@ -135,7 +170,7 @@ BAD_ROWS: list[tuple[type[PublicTask], str, Callable[[list[dict[str, Any]]], obj
         Prism,
         "prism/survey.jsonl",
         lambda r: r[0]["stated_prefs"].update(values="high"),
-        "line 1, stated_prefs: the field 'values' is 'high', not a number",
+        "line 1, stated_prefs: the field 'values' is 'high', not one plain number",
     ),
     (Prism, "prism/conversations.jsonl", lambda r: r.append(r[3]), "conversation_id 'c3' is already in"),
     (

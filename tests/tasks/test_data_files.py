@@ -134,7 +134,7 @@ def test_shards_are_read_in_order(tmp_path: Path) -> None:
 
 def test_another_revision_in_the_cache_is_not_taken_for_the_pinned_one(tmp_path: Path) -> None:
     written(tmp_path, f"datasets--openai--gsm8k/snapshots/{'0' * 40}/main/*")
-    with pytest.raises(DataError, match="has no 'train' split of openai/gsm8k"):
+    with pytest.raises(DataError, match="has no 'test' split of openai/gsm8k"):
         Gsm8k(tmp_path).items("eval")
 
 
@@ -152,7 +152,7 @@ def test_a_split_without_its_configuration_is_not_taken_for_that_of_another_task
     for split in ("train", "test"):
         shutil.copy(DATA / f"ai2_arc/ARC-Easy-{split}.jsonl", tmp_path / f"{split}.jsonl")
     for task in (ArcEasy, ArcChallenge):
-        with pytest.raises(DataError, match=r"Looked for ARC-(Easy|Challenge)/train"):
+        with pytest.raises(DataError, match=r"Looked for ARC-(Easy|Challenge)/test"):
             task(tmp_path).items("eval")
     (tmp_path / "arc_easy").mkdir()
     for split in ("train", "test"):
@@ -203,8 +203,9 @@ def test_a_link_to_nothing_is_a_half_download(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_or_lacks_a_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--data: .*absent is not a folder"):
         Gsm8k(tmp_path / "absent").items("eval")
-    write_jsonl(tmp_path / "test.x", ROWS["test"])
-    with pytest.raises(DataError, match="no 'train' split of openai/gsm8k for task 'gsm8k'") as caught:
+    write_jsonl(tmp_path / "validation.x", ROWS["test"])
+    with pytest.raises(DataError, match="no 'test' split of openai/gsm8k for task 'gsm8k'") as caught:
         Gsm8k(tmp_path).items("eval")
+    assert "Found: validation.jsonl." in str(caught.value)
     assert f"hf download --repo-type dataset openai/gsm8k --revision {REVISION} --local-dir DIR" in str(caught.value)
     assert "--data gsm8k=DIR" in str(caught.value)

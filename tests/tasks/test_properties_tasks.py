@@ -41,7 +41,7 @@ READERS: list[Callable[[DataRow], object]] = [
     lambda row: row.mapping("field"),
     lambda row: row.sequence("field"),
     lambda row: row.options("field"),
-    lambda row: row.texts("field"),
+    lambda row: row.keys("field"),
     lambda row: row.mappings("field"),
 ]
 

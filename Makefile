@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OFFLINE := HF_HUB_OFFLINE=1
 JOBS ?= 2
+INPUTS ?= 100000
+SEED ?= 0
 
-.PHONY: help setup run test test-fast coverage lint types format clean
+.PHONY: help setup run test test-fast fuzz coverage lint types format clean
 
 help:
 	@echo "make run        set up $(VENV), then compare prompting with MIPO on the embedded model (all suites)"
 	@echo "make test       set up $(VENV), then lint, types and all tests"
 	@echo "make test-fast  the tests without training, processes and installation"
+	@echo "make fuzz       INPUTS=$(INPUTS) changed files and texts for every reader, from SEED=$(SEED) on"
 	@echo "make coverage   all tests with branch coverage; fails below the floor in pyproject.toml"
 	@echo "make format     rewrite the sources in the project's format"
 	@echo "make clean      remove $(VENV) and what tools left behind; results stay"
@@ -45,6 +48,10 @@ test: lint types
 test-fast: setup
 	@echo "== fast tests, $(JOBS) at a time"
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow and not training"
+
+fuzz: setup
+	@echo "== $(INPUTS) changed inputs"
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz.py --inputs $(INPUTS) --seed $(SEED)
 
 coverage: setup
 	@echo "== all tests with branch coverage, processes included"

@@ -21,13 +21,15 @@ from mipo_bench.reports.records.information import (
     MeasuredRecord,
     Weights,
 )
-from mipo_bench.reports.statistics.records import Floats
+from mipo_bench.reports.statistics.records import UNLIMITED, Floats, Limits
 from mipo_bench.reports.stats import Average, Caveat, Comparison, Estimate, Scores, compare, summarize
 
 NEAR_CEILING = 0.9
 """Share of log(K + 1) above which InfoNCE shows little more than that the information is at least as large."""
 FEW_CHANGES = 3
 """Items needed for a rank correlation."""
+_Values = Mapping[int | None, Sequence[float] | Floats]
+"""A value for each item, by training seed; None is an untrained arm."""
 
 
 class InformationBlock:
@@ -59,7 +61,7 @@ class InformationBlock:
     def _group(self, method: str, weights: Weights) -> list[MeasuredRecord]:
         return [m for m in self.measured if (m.method, m.weights) == (method, weights)]
 
-    def _column(self, values: Mapping[int | None, Sequence[float] | Floats]) -> Scores:
+    def _column(self, values: _Values) -> Scores:
         """Scores in long format; `values` maps a training seed to one value for each item."""
         trained = None not in values
         return Scores.from_columns(
@@ -74,9 +76,11 @@ class InformationBlock:
 
     def _estimate(self, method: str, weights: Weights, k: int) -> InformationEstimateRecord:
         contexts, values = self.contexts[k], self._pmi(method, weights, k)
-        mean = self._summary(self._column(values))
-        nce = self._summary(self._column({seed: info_nce(np.array(row), contexts) for seed, row in values.items()}))
         ceiling = float(np.log(contexts + 1))
+        mean = self._summary(values, UNLIMITED)
+        nce = self._summary(
+            {seed: info_nce(np.array(row), contexts) for seed, row in values.items()}, (-np.inf, ceiling)
+        )
         caveats = [*mean.warnings, *_near_ceiling(nce.mean, ceiling)]
         return InformationEstimateRecord(
             method=method,
@@ -95,18 +99,16 @@ class InformationBlock:
             warnings=_records(caveats),
         )
 
-    def _summary(self, scores: Scores) -> Estimate:
+    def _summary(self, values: _Values, limits: Limits) -> Estimate:
         """Mean and interval. Values that are all 0 or 1 are nats and not a 0/1 score: no Wilson interval."""
-        estimate = summarize(scores, weight=self.average, alpha=self.alpha)
+        estimate = summarize(self._column(values), weight=self.average, alpha=self.alpha, limits=limits)
         if estimate.method != "wilson":
             return estimate
         flat = Caveat("zero_variance", "every response has the same information: no interval")
         return replace(estimate, ci_low=None, ci_high=None, method="none", warnings=(flat,))
 
-    def _compare(
-        self, base: Mapping[int | None, Sequence[float] | Floats], method: Mapping[int | None, Sequence[float] | Floats]
-    ) -> Comparison:
-        return compare(self._column(base), self._column(method), weight=self.average, alpha=self.alpha)
+    def _compare(self, base: _Values, method: _Values, limits: Limits | None = UNLIMITED) -> Comparison:
+        return compare(self._column(base), self._column(method), weight=self.average, alpha=self.alpha, limits=limits)
 
     def _change(
         self, reference: str, method: str, scores: Mapping[tuple[str, int | None], Floats]
@@ -115,7 +117,7 @@ class InformationBlock:
         own = self._compare(before, self._pmi(method, "own", -1))
         text = self._compare(before, self._pmi(method, "base", -1))
         seeds = [m.train_seed for m in self._group(method, "own")]
-        score = self._compare({None: scores[reference, None]}, {seed: scores[method, seed] for seed in seeds})
+        score = self._compare({None: scores[reference, None]}, {seed: scores[method, seed] for seed in seeds}, None)
         gained = np.mean(list(self._pmi(method, "own", -1).values()), axis=0) - np.array(before[None])
         better = np.mean([scores[method, seed] for seed in seeds], axis=0) - scores[reference, None]
         return InformationChangeRecord(

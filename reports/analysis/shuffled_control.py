@@ -46,7 +46,7 @@ def _control(
 ) -> ControlRecord:
     own, other = (_gain(task, base, method, comparison_plan, shuffled=flag) for flag in (False, True))
     specific = [_specific(task, side) for side in (base, method)]
-    found = compare(*specific, weight=comparison_plan.average, alpha=comparison_plan.alpha)
+    found = compare(*specific, weight=comparison_plan.average, alpha=comparison_plan.alpha, limits=(-1, 1))
     warnings = [CaveatRecord(code=c.code, message=c.message) for c in found.warnings if c.code != "relative_undefined"]
     return ControlRecord(
         task=task.name,

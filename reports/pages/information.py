@@ -62,7 +62,7 @@ def _estimates(block: InformationRecord, notes: Footnotes) -> Table:
     rows = []
     for method, weights in cells:
         found = [e for e in block.estimates if (e.method, e.weights) == (method, weights)]
-        rows.append(_estimate(found, notes))
+        rows.append(_estimate(found, block.contexts, notes))
     columns = ("responses of", "by", *(f"K={k}" for k in block.contexts), "interval", f"NCE {most}", "ceiling")
     return Table(f"{_title(block)}, {_OWN_RESPONSES}", columns, tuple(rows))
 
@@ -79,12 +79,13 @@ def _size(block: InformationRecord) -> str:
     return plural(len(block.items), "item") + left
 
 
-def _estimate(found: list[InformationEstimateRecord], notes: Footnotes) -> tuple[str, ...]:
+def _estimate(found: list[InformationEstimateRecord], contexts: list[int], notes: Footnotes) -> tuple[str, ...]:
     last = found[-1]
+    means = {e.contexts: e.mean for e in found}
     return (
         f"{last.method}{notes.marks(last.warnings)}",
         last.weights,
-        *(nats(e.mean) for e in found),
+        *(nats(means.get(k)) for k in contexts),
         interval(last.ci_low, last.ci_high, nats),
         nats(last.nce),
         nats(last.ceiling),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -87,10 +87,10 @@ class InformationRecord(Record):
     task: str
     over: Literal["contexts", "prompts"]
     reference: str
-    contexts: list[int]
+    contexts: Annotated[list[int], Field(min_length=1)]
     items: list[str]
     left_out: int
-    temperature: float | None
+    temperature: Number | None
     end: bool
     measured: list[MeasuredRecord]
     estimates: list[InformationEstimateRecord]

@@ -152,16 +152,16 @@ class EstimateRecord(Record):
 
     task: str
     method: str
-    mean: float
-    ci_low: float | None
-    ci_high: float | None
+    mean: Number
+    ci_low: Number | None
+    ci_high: Number | None
     interval: str
     n_items: int
     n_clusters: int
     n_seeds: int
-    seed_sd: float | None
-    per_seed: list[tuple[int, float]]
-    mean_tokens: float
+    seed_sd: Number | None
+    per_seed: list[tuple[int, Number]]
+    mean_tokens: Number
     truncated: int
     unparsed: int
     failed: int
@@ -183,27 +183,27 @@ class ComparisonRecord(Record):
     family: Family
     base: str
     method: str
-    delta: float | None = None
-    relative_delta: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    p_value: float | None = None
-    p_midp: float | None = None
-    p_adjusted: float | None = None
+    delta: Number | None = None
+    relative_delta: Number | None = None
+    ci_low: Number | None = None
+    ci_high: Number | None = None
+    p_value: Number | None = None
+    p_midp: Number | None = None
+    p_adjusted: Number | None = None
     test: str | None = None
     n_items: int = 0
     n_clusters: int = 0
     n_seeds: int = 0
-    se: float | None = None
-    df: float | None = None
-    mde: float | None = None
-    effect_size: float | None = None
-    p_better: float | None = None
+    se: Number | None = None
+    df: Number | None = None
+    mde: Number | None = None
+    effect_size: Number | None = None
+    p_better: Number | None = None
     only_base: int | None = None
     only_method: int | None = None
-    design_effect: float | None = None
-    seed_sd: float | None = None
-    per_seed: list[tuple[int, float]] = Field(default=[])
+    design_effect: Number | None = None
+    seed_sd: Number | None = None
+    per_seed: list[tuple[int, Number]] = Field(default=[])
     warnings: list[CaveatRecord] = Field(default=[])
 
 
@@ -260,7 +260,7 @@ class Report(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Raise ValueError unless every arm has one score for each item of its task."""
+        """Raise ValueError unless every arm has one score for each item of its task, and no arm is there twice."""
         sizes = {task.name: len(task.items) for task in self.tasks}
         if len(sizes) < len(self.tasks):
             raise ValueError("a task is listed twice")
@@ -268,6 +268,8 @@ class Report(Record):
             if arm.task not in sizes:
                 raise ValueError(f"arm {arm.method!r} names the task {arm.task!r}, which is not listed")
             _check_lengths(sizes[arm.task], (arm.scores,))
+        if len({(arm.task, arm.method, arm.train_seed) for arm in self.arms}) < len(self.arms):
+            raise ValueError("an arm is listed twice with the same training seed")
         return self
 
     def task(self, name: str) -> TaskRecord | None:

@@ -18,6 +18,8 @@ REPORT_FILE = "report.json"
 RUN_ID_LENGTH = 12
 _EXACT = 2**53
 """Whole numbers below this are exact as float and as integer."""
+_DIGITS = 300
+"""The largest number of characters of a whole number that still fits into a float."""
 
 
 def load_report(path: Path) -> Report:
@@ -49,7 +51,7 @@ def parse_report(text: str, name: str) -> Report:
 
 def _values(text: str, name: str) -> dict[str, Any]:
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        values = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise ReportError(f"cannot read the report {name}: {error}. Is it truncated?") from error
     if not isinstance(values, dict) or not isinstance(values.get("schema_version"), str):
@@ -59,6 +61,19 @@ def _values(text: str, name: str) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"the number {digits[:20]}... is too large")
+    return int(digits)
 
 
 def _check_version(version: str, name: str) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.errors import NotComparableError, UserError
 from mipo_bench.reports.score_files.read import MetricChoice, ScoreFile, read_scores
 from mipo_bench.reports.statistics.records import name_items
-from mipo_bench.reports.stats import Average, Caveat, Comparison, Missing, MissingScoresError, compare, holm
+from mipo_bench.reports.stats import Average, Caveat, Comparison, Missing, MissingScoresError, Scores, compare, holm
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Com
     """Compare the method's file with the base's; delta = method - base. Raises UserError if that is impossible."""
     _refuse_other_score(base, method)
     _refuse_other_users(base, method)
+    _refuse_other_targets(base, method)
     try:
         found = compare(
-            base.scores,
-            method.scores,
+            *_clustered(base, method),
             weight=settings.average,
             alpha=settings.alpha,
             margin=settings.margin,
@@ -104,6 +104,23 @@ def _refuse_other_users(base: ScoreFile, method: ScoreFile) -> None:
             )
 
 
+def _refuse_other_targets(base: ScoreFile, method: ScoreFile) -> None:
+    if base.target is None or method.target is None:
+        return
+    known = dict(zip(base.scores.item, base.target, strict=True))
+    rows = zip(method.scores.item, method.target, method.line, strict=True)
+    changed = {
+        item: (target, line) for item, target, line in rows if target and known.get(item, "") not in ("", target)
+    }
+    if changed:
+        item, (target, line) = next(iter(changed.items()))
+        raise NotComparableError(
+            f"{method.path}:{line}: document {item!r} has the target_hash {target!r}, but {known[item]!r} in "
+            f"{base.path}:{base.line_of(item)}. The target has changed on {len(changed)} of {len(known)} documents, so "
+            "their scores are not comparable: score both sides with one version of the task."
+        )
+
+
 def _missing_text(error: MissingScoresError, base: ScoreFile, method: ScoreFile) -> str:
     parts = []
     for lacking, lacks, other in ((error.base, base, method), (error.method, method, base)):
@@ -114,10 +131,17 @@ def _missing_text(error: MissingScoresError, base: ScoreFile, method: ScoreFile)
     return "; ".join(parts) + ". --missing drop leaves such items out, --missing zero counts them as 0."
 
 
+def _clustered(base: ScoreFile, method: ScoreFile) -> tuple[Scores, Scores]:
+    """The scores of both sides. Without users, rows of a document that occurs several times are one cluster."""
+    has_users = base.scores.cluster is not None or method.scores.cluster is not None
+    if has_users or not (base.repeated or method.repeated):
+        return base.scores, method.scores
+    return replace(base.scores, cluster=base.document), replace(method.scores, cluster=method.document)
+
+
 def _repeated(base: ScoreFile, method: ScoreFile) -> tuple[Caveat, ...]:
     count = max(base.repeated, method.repeated)
     if not count:
         return ()
-    return (
-        Caveat("repeated_documents", f"documents that occur more than once: {count}; each is averaged and counts once"),
-    )
+    text = f"documents that occur more than once: {count}; every row counts, and the rows of a document are one cluster"
+    return (Caveat("repeated_documents", text),)

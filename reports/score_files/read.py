@@ -41,16 +41,19 @@ class MetricChoice:
 class ScoreFile:
     """The scores of one file and the line of each row.
 
-    `metric` and `filter` are None for a file in mipo-bench's own format. `repeated` counts the lm-eval documents that
-    occur more than once; their scores are averaged and count once, as samples of one prompt.
+    `metric` and `filter` are None for a file in mipo-bench's own format. `document` is the document of each row, and
+    `repeated` the number of lm-eval documents that occur more than once: each occurrence is an item of its own, as in
+    lm-eval's mean. `target` is the hash of each row's target, None if no row has one.
     """
 
     path: Path
     scores: Scores
     line: NDArray[np.int64]
+    document: NDArray[Any]
     metric: str | None = None
     filter: str | None = None
     repeated: int = 0
+    target: NDArray[Any] | None = None
 
     def line_of(self, item: str) -> int | None:
         """The number of the first line with this item; None if the file lacks it."""
@@ -85,6 +88,8 @@ class _Columns:
         self.owner = array("q")  # item code -> user code
         self.item, self.seed, self.sample, self.line = array("q"), array("q"), array("q"), array("q")
         self.value = array("d")
+        self.targets: dict[str, int] = {}
+        self.target = array("q")
 
     def add(self, row: Row) -> None:
         """Check one row and append it."""
@@ -99,7 +104,6 @@ class _Columns:
         self.value.append(
             row.score(
                 self.metric or "score",
-                truth_values=self.metric is not None,
                 allow_missing=self.choice.allow_missing,
             )
         )
@@ -107,6 +111,8 @@ class _Columns:
         sample = "sample" if self.metric is None else "doc_id"
         self.sample.append(row.integer(sample) if self._given(row, sample) else 0)
         self.line.append(row.line)
+        target = str(row.fields.get("target_hash") or "") if self.metric is not None else ""
+        self.target.append(self.targets.setdefault(target, len(self.targets)))
 
     def finish(self) -> ScoreFile:
         """Make the checks that need all rows, and turn the columns into arrays."""
@@ -115,15 +121,39 @@ class _Columns:
         chosen = self._one_filter()
         codes, sample = np.asarray(self.item, dtype=np.int64), np.asarray(self.sample, dtype=np.int64)
         self._refuse_duplicates(codes, sample)
+        place = np.zeros_like(codes) if self.metric is None else self._occurrence(codes, sample)
+        names = np.asarray(list(self.items), dtype=object)
+        items = names[codes]
+        for row in np.flatnonzero(place):
+            items[row] = f"{items[row]} #{place[row] + 1}"
         scores = Scores(
-            item=np.asarray(list(self.items), dtype=object)[codes],
+            item=items,
             value=np.asarray(self.value, dtype=np.float64),
             cluster=self._clusters(codes),
             seed=np.asarray(self.seed, dtype=np.int64) if self.first.has("train_seed") else None,
-            sample=sample,
+            sample=sample if self.metric is None else None,
         )
-        repeated = 0 if self.metric is None else _repeated(codes, sample)
-        return ScoreFile(self.path, scores, np.asarray(self.line, dtype=np.int64), self.metric, chosen, repeated)
+        return ScoreFile(
+            self.path,
+            scores,
+            np.asarray(self.line, dtype=np.int64),
+            names[codes],
+            self.metric,
+            chosen,
+            repeated=len(np.unique(codes[place > 0])),
+            target=np.asarray(list(self.targets), dtype=object)[self.target] if any(self.targets) else None,
+        )
+
+    def _occurrence(self, items: NDArray[np.int64], doc_id: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many rows with the same document and training seed have a smaller doc_id, for each row."""
+        seed = np.asarray(self.seed, dtype=np.int64)
+        order = np.lexsort((doc_id, seed, items))
+        key = np.column_stack((items, seed))[order]
+        is_first = np.concatenate(([True], (key[1:] != key[:-1]).any(axis=1)))
+        position = np.arange(len(order))
+        place = np.empty_like(position)
+        place[order] = position - np.maximum.accumulate(np.where(is_first, position, 0))
+        return place
 
     @property
     def _item_field(self) -> str:
@@ -178,9 +208,14 @@ class _Columns:
         if again.size:
             first, second = order[again[0]], order[again[0] + 1]
             name = list(self.items)[items[second]]
+            same = (
+                "train_seed and sample. Number the samples of a prompt, or remove one row."
+                if self.metric is None
+                else "train_seed and doc_id. Write one run to each file."
+            )
             raise UserError(
                 f"{self.path}:{self.line[second]}: {self._item_field} {name!r} is on line {self.line[first]} "
-                "too, with the same train_seed and sample. Number the samples of a prompt, or remove one row."
+                f"too, with the same {same}"
             )
 
 
@@ -190,6 +225,11 @@ def _metric(first: Row, choice: MetricChoice) -> str | None:
         if choice.metric or choice.filter:
             first.fail("--metric and --filter choose within lm-eval files, and this row has an item_id")
         return None
+    if "doc_hash" not in first.fields and "doc_id" in first.fields:
+        first.fail(
+            "doc_id without doc_hash, as older versions of lm-eval wrote samples: nothing shows that two files have "
+            "the same documents. If they have, write doc_id as item_id and the metric as score"
+        )
     if "doc_hash" not in first.fields:
         first.fail(
             f"neither item_id nor doc_hash; the fields are {', '.join(sorted(first.fields)) or 'none'}. "
@@ -202,9 +242,3 @@ def _metric(first: Row, choice: MetricChoice) -> str | None:
     if not choice.metric and len(metrics) != 1:
         first.fail(f"choose a metric with --metric: {', '.join(metrics) or 'the row lists none'}")
     return choice.metric or metrics[0]
-
-
-def _repeated(items: NDArray[np.int64], sample: NDArray[np.int64]) -> int:
-    """The number of items with more than one document."""
-    documents = np.unique(np.column_stack((items, sample)), axis=0)
-    return int((np.bincount(documents[:, 0]) > 1).sum())

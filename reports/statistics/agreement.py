@@ -65,4 +65,4 @@ def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
     """Half the width of the interval, from the clusters' summed influences; None if they have no variance."""
     c = len(sums)
     se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 1 else 0.0
-    return float(sps.t.ppf(1 - alpha / 2, c - 1)) * se if se > 1e-12 else None
+    return float(sps.t.isf(alpha / 2, c - 1)) * se if se > 1e-12 else None

@@ -76,7 +76,7 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     An item is missing if either side lacks its score under any seed. `error` raises MissingScoresError, `drop` leaves
     the item out under every seed (so that each seed's figure is over the same items and no seed-by-cluster cell is
     incomplete), `zero` counts each missing score as 0. Raises ValueError for another `missing`, for an item with two
-    users, and if no item is left.
+    users, and if no item is left or a side has no score.
     """
     if missing not in MISSING:
         raise ValueError(f"missing is {missing!r}; allowed are {', '.join(MISSING)}.")
@@ -90,6 +90,8 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     names = np.asarray(items, dtype=object)
     if lacking.any() and missing == "error":
         raise MissingScoresError(tuple(names[missing_a]), tuple(names[missing_b]))
+    if missing == "zero":
+        _refuse_no_score(base, method)
     if lacking.all() and missing == "drop":
         raise ValueError("no item has a score on both sides: nothing is left to compare.")
     if lacking.any():
@@ -98,6 +100,12 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     codes = _cluster_codes(names[keep].tolist(), _merge_users(left.cluster, right.cluster))
     a, b = np.nan_to_num(a[:, keep], nan=0.0), np.nan_to_num(b[:, keep], nan=0.0)
     return Paired(a, b, codes, pairing.seeds, warnings)
+
+
+def _refuse_no_score(base: Scores, method: Scores) -> None:
+    for side, scores in (("base", base), ("method", method)):
+        if np.isnan(scores.value).all():
+            raise ValueError(f"every score of the {side} is missing: there is nothing to test.")
 
 
 def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:

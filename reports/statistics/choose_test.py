@@ -11,19 +11,33 @@ from scipy import stats as sps
 from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable
 from mipo_bench.reports.statistics.power import min_nonzero_clusters
-from mipo_bench.reports.statistics.records import WEIGHTS, Average, Caveat, Floats, Inference
+from mipo_bench.reports.statistics.records import (
+    SHARE,
+    UNLIMITED,
+    WEIGHTS,
+    Average,
+    Caveat,
+    Floats,
+    Inference,
+    Limits,
+)
 from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """Options of a comparison. Without a `margin`, non-inferiority is not tested; `seed` and `draws` sample signs."""
+    """Options of a comparison.
+
+    Without a `margin`, non-inferiority is not tested; `seed` and `draws` sample signs. `limits` is the range of a
+    score; None stands for [0, 1] if all scores lie there, and for no limits if not.
+    """
 
     weight: Average = "micro"
     alpha: float = 0.05
     margin: float | None = None
     seed: int = 0
     draws: int = DRAWS
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown weight and for an alpha or a margin out of range."""
@@ -33,6 +47,11 @@ class ComparisonOptions:
             raise ValueError(f"alpha is {self.alpha}; it must lie between 0 and 1.")
         if self.margin is not None and not 0 <= self.margin < math.inf:
             raise ValueError(f"margin is {self.margin}; it is the largest loss that is accepted, 0 or more.")
+
+    def limits_of(self, *arms: Floats) -> Limits:
+        """The range of a score, which may have to be read off the scores of all arms."""
+        shares = all(bool(((values >= 0) & (values <= 1)).all()) for values in arms)
+        return self.limits or (SHARE if shares else UNLIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +81,14 @@ def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, o
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
     if n_seeds > 1 and not clusters.is_flat:
-        inference = crossed(clusters, options.alpha, options.margin)
-        return replace(inference, warnings=_seed_caveats(clusters))
+        return _of_few_clusters(crossed(clusters, options.alpha, options.margin), clusters, _seed_caveats(clusters))
     if counts is not None and n_clusters == n_items:
         inference = mcnemar(counts.only_base, counts.only_method, n_items, options.alpha, options.margin)
     else:
         inference = sign_flip(clusters.pooled, options.alpha, options.margin, options.seed, options.draws)
-    if not items.any():
-        return replace(inference, warnings=(_identical(n_items, options.alpha),))
-    return replace(inference, warnings=_resolution(clusters, inference, options.alpha))
+    same = not items.any()
+    warnings = (_identical(n_items, options.alpha),) if same else _resolution(clusters, inference, options.alpha)
+    return _of_few_clusters(inference, clusters, warnings)
 
 
 def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inference:
@@ -86,8 +104,23 @@ def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inferen
         caveat = Caveat("zero_variance", "every cluster has the same score: no interval")
         return Inference("none", None, None, None, None, warnings=(caveat,))
     if n_seeds == 1:
-        return cluster_t(clusters, alpha)
-    return replace(crossed(clusters, alpha, None), warnings=_seed_caveats(clusters))
+        return _of_few_clusters(cluster_t(clusters, alpha), clusters)
+    return _of_few_clusters(crossed(clusters, alpha, None), clusters, _seed_caveats(clusters))
+
+
+def within(found: Inference, limits: Limits) -> Inference:
+    """Cut the interval at the limits of the figure: the part beyond them holds no possible value."""
+    low, high = limits
+    ends = [None if end is None else min(max(end, low), high) for end in (found.ci_low, found.ci_high)]
+    return replace(found, ci_low=ends[0], ci_high=ends[1])
+
+
+def _of_few_clusters(found: Inference, clusters: ClusterSums, warnings: tuple[Caveat, ...] = ()) -> Inference:
+    """Add caveats, and take the interval away from two clusters, whose one difference shows little of their spread."""
+    if len(clusters.sizes) > 2 or found.ci_low is None:
+        return replace(found, warnings=warnings)
+    few = Caveat("few_clusters", "two clusters: no interval; use three or more")
+    return replace(found, ci_low=None, ci_high=None, warnings=(*warnings, few))
 
 
 def _seed_caveats(clusters: ClusterSums) -> tuple[Caveat, ...]:

@@ -12,6 +12,8 @@ from mipo_bench.reports.statistics.records import Average, Floats
 Codes = NDArray[np.intp]
 RELATIVE_TOLERANCE = 1e-12
 """A sum below this fraction of the size of its summands is a rounding error."""
+SMALLEST = 1e-70
+"""A spread below this counts as none: its fourth power, which the degrees of freedom need, would be 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class ClusterSums:
         """Whether neither clusters nor seeds differ beyond rounding: there is no variance to estimate."""
         x = self.linearised
         spread = max(float(np.ptp(x.mean(axis=0))), float(np.ptp(x.mean(axis=1))))
-        return spread <= RELATIVE_TOLERANCE * float(np.abs(self.sums).max() / self.sizes.mean())
+        return spread <= max(SMALLEST, RELATIVE_TOLERANCE * float(np.abs(self.sums).max() / self.sizes.mean()))
 
 
 def zero_rounding_noise(values: Floats, scale: Floats) -> Floats:

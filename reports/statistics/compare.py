@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mipo_bench.reports.statistics.align import Paired, cluster_codes, pair, tabulate
-from mipo_bench.reports.statistics.choose_test import ComparisonOptions, arm_interval, discordance, run_test
-from mipo_bench.reports.statistics.clusters import ClusterSums, cluster_sums, zero_rounding_noise
+from mipo_bench.reports.statistics.choose_test import ComparisonOptions, arm_interval, discordance, run_test, within
+from mipo_bench.reports.statistics.clusters import SMALLEST, ClusterSums, cluster_sums, zero_rounding_noise
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
@@ -19,6 +19,7 @@ from mipo_bench.reports.statistics.records import (
     Comparison,
     Estimate,
     Floats,
+    Limits,
     Missing,
     Scores,
 )
@@ -35,6 +36,7 @@ def compare(
     seed: int = 0,
     missing: Missing = "error",
     draws: int = DRAWS,
+    limits: Limits | None = None,
 ) -> Comparison:
     """Compare a method with a base on the same items; delta = method - base.
 
@@ -47,27 +49,30 @@ def compare(
     An arm without training seeds, or with one, is paired with every seed of the other. `weight` is `micro`
     (items weigh equally) or `macro` (users do). `margin` is the largest loss that is accepted: the method is
     non-inferior if the lower end of the 1 - 2 alpha interval lies above -margin. `missing` is the treatment of items
-    without a score (see `pair`). Raises ValueError (MissingScoresError for missing scores) for data that cannot be
-    compared.
+    without a score (see `pair`). `limits` is the range of a score: [0, 1] by default if all scores lie there, so that
+    the interval of the difference ends at -1 and 1. Raises ValueError (MissingScoresError for missing scores) for
+    data that cannot be compared.
     """
-    options = ComparisonOptions(weight, alpha, margin, seed, draws)
+    options = ComparisonOptions(weight, alpha, margin, seed, draws, limits)
     return _compare(pair(base, method, missing), options)
 
 
-def summarize(scores: Scores, *, weight: Average = "micro", alpha: float = 0.05) -> Estimate:
+def summarize(
+    scores: Scores, *, weight: Average = "micro", alpha: float = 0.05, limits: Limits | None = None
+) -> Estimate:
     """The score of one arm with its 1 - alpha interval.
 
     The interval is Wilson's for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t)
-    for two or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. Raises
-    ValueError if an item lacks a score.
+    for two or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. It ends at
+    the `limits` of a score, [0, 1] by default if all scores lie there. Raises ValueError if an item lacks a score.
     """
-    options = ComparisonOptions(weight, alpha)
+    options = ComparisonOptions(weight, alpha, limits=limits)
     table = tabulate(scores)
     missing = np.isnan(table.values).any(axis=0)
     if missing.any():
         raise ValueError(f"item {table.items[int(np.argmax(missing))]!r} lacks a score; a score is needed everywhere.")
     values = cluster_sums(table.values, cluster_codes(table), options.weight)
-    inference = arm_interval(table.values, values, options.alpha)
+    inference = within(arm_interval(table.values, values, options.alpha), options.limits_of(table.values))
     warnings = inference.warnings
     if len(table.seeds) == 1:
         warnings = (
@@ -94,13 +99,14 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
     difference = paired.difference
     clusters = cluster_sums(difference, paired.cluster, options.weight)
     counts = discordance(paired.base, paired.method)
-    found = run_test(difference, clusters, counts, options)
+    low, high = options.limits_of(paired.base, paired.method)
+    found = within(run_test(difference, clusters, counts, options), (low - high, high - low))
     base_mean = cluster_sums(paired.base, paired.cluster, options.weight).estimate
     items = zero_rounding_noise(difference.mean(axis=0), np.abs(difference).mean(axis=0))
     units = items if options.weight == "micro" else clusters.pooled.sums[0]
     return Comparison(
         delta=clusters.estimate,
-        relative_delta=clusters.estimate / base_mean if base_mean > 0 else None,
+        relative_delta=clusters.estimate / base_mean if base_mean > SMALLEST else None,
         base_mean=base_mean,
         method_mean=cluster_sums(paired.method, paired.cluster, options.weight).estimate,
         ci_low=found.ci_low,
@@ -132,7 +138,7 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
 
 
 def _no_relative_gain(base_mean: float) -> tuple[Caveat, ...]:
-    if base_mean > 0:
+    if base_mean > SMALLEST:
         return ()
     return (Caveat("relative_undefined", f"the base scores {base_mean:.4g}: no relative gain"),)
 

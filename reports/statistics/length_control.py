@@ -62,7 +62,7 @@ def length_controlled(
     if np.abs(found.x).max() > _FAR:
         return _undefined("wins and lengths are separated")
     se, clusters = _robust(found.x, x, w, share, cluster)
-    half = float(sps.t.ppf(1 - alpha / 2, clusters - 1)) * se if clusters > 1 and se > 1e-12 else None
+    half = float(sps.t.isf(alpha / 2, clusters - 1)) * se if clusters > 1 and se > 1e-12 else None
     low, high = (None, None) if half is None else (float(special.expit(found.x[0] + s * half)) for s in (-1, 1))
     return LengthControlled(float(special.expit(found.x[0])), low, high, float(found.x[1]) if sd > 0 else None)
 

@@ -25,7 +25,7 @@ def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: floa
     low_cell, high_cell = (only_base + 1) / (n + 2), (only_method + 1) / (n + 2)
     centre = high_cell - low_cell
     se = math.sqrt((low_cell + high_cell - centre**2) / (n + 2))
-    half = float(sps.norm.ppf(1 - alpha / 2)) * se
+    half = float(sps.norm.isf(alpha / 2)) * se
     p = float(sps.binomtest(only_base, discordant).pvalue) if discordant else 1.0
     return Inference(
         test="mcnemar-exact",
@@ -102,7 +102,7 @@ def untestable(reason: str) -> Inference:
 
 
 def _student(mean: float, se: float, df: float, *, test: str, alpha: float, margin: float | None = None) -> Inference:
-    half = float(sps.t.ppf(1 - alpha / 2, df)) * se
+    half = float(sps.t.isf(alpha / 2, df)) * se
     return Inference(
         test=test,
         p_value=float(2 * sps.t.sf(abs(mean) / se, df)),

@@ -17,10 +17,10 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
 
     (z_{1-alpha/2} + z_power) x se; with `df`, the same for a t test, from the noncentral t distribution.
     """
-    normal = float(sps.norm.ppf(1 - alpha / 2) + sps.norm.ppf(power)) * se
+    normal = float(sps.norm.isf(alpha / 2) + sps.norm.ppf(power)) * se
     if df is None:
         return normal
-    critical = float(sps.t.ppf(1 - alpha / 2, df))
+    critical = float(sps.t.isf(alpha / 2, df))
 
     def shortfall(effect: float) -> float:
         return float(sps.nct.sf(critical, df, effect / se)) - power
@@ -38,7 +38,7 @@ def required_items(difference: float, between: float, alpha: float = 0.05, power
 
     `between` is the variance over items of the difference of the two scores.
     """
-    z = float(sps.norm.ppf(1 - alpha / 2) + sps.norm.ppf(power))
+    z = float(sps.norm.isf(alpha / 2) + sps.norm.ppf(power))
     return math.ceil(z * z * between / difference**2 - 1e-9)
 
 

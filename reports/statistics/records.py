@@ -14,6 +14,10 @@ Average = Literal["micro", "macro"]
 Missing = Literal["error", "drop", "zero"]
 WEIGHTS: tuple[Average, ...] = ("micro", "macro")
 MISSING: tuple[Missing, ...] = ("error", "drop", "zero")
+Limits = tuple[float, float]
+SHARE: Limits = (0.0, 1.0)
+UNLIMITED: Limits = (-1e300, 1e300)
+"""Ranges of a score: a share, and a figure such as a log-probability, whose interval only has to stay finite."""
 
 
 @dataclass(frozen=True, slots=True)

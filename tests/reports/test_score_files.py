@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from golden_files import Printed, check_golden, run
 from paths import GOLDEN
-from score_rows import GRADED, Files, binary, graded, lm_eval, values, write
+from score_rows import GRADED, Files, Row, binary, graded, lm_eval, values, write
+
+from mipo_bench.reports.score_files.compare import Settings, compare_with_base
+from mipo_bench.reports.score_files.read import MetricChoice
 
 MANY = "compare base.jsonl mipo-random.jsonl mipo-missing.jsonl one-seed.jsonl"
 PAIR = "compare base.jsonl method.jsonl"
@@ -62,6 +65,21 @@ GOOD: dict[str, tuple[str, Files]] = {
             "method.jsonl": [{**row, "sample": s} for s in (0, 1) for row in values(s, 1, 1, 1, s, 1, 1, 1)],
         },
     ),
+    "truth-values": (PAIR, {"base.jsonl": values(True, False, False), "method.jsonl": values(True, True, 1.0)}),
+    "pandas": (
+        PAIR,
+        {
+            "base.jsonl": [{"item_id": i, "score": i % 2, "user_id": i % 3} for i in range(6)],
+            "method.jsonl": [
+                {"item_id": float(i), "score": 1.0, "user_id": float(i % 3), "train_seed": 0.0} for i in range(6)
+            ],
+        },
+    ),
+    "two-items": (PAIR, {"base.jsonl": values(0.5, 0), "method.jsonl": values(1, 0.25)}),
+    "repeated-unevenly": (
+        f"{PAIR} --missing drop",
+        {"base.jsonl": lm_eval(1, 0.4), "method.jsonl": lm_eval(2, 0.7)[:8] + lm_eval(2, 0.7)[9:]},
+    ),
     "names-of-others": (f"{HOSTILE} --format terminal", NAMES_OF_OTHERS),
 }
 FORMATS: dict[str, tuple[str, Files]] = {
@@ -97,7 +115,18 @@ BAD: dict[str, tuple[str, Files]] = {
     ),
     "other-seeds": (PAIR, {"base.jsonl": graded(1, 0, (0, 1)), "method.jsonl": graded(1, 0, (1, 2))}),
     "text": (PAIR, ONE | {"method.jsonl": values(0.5, "0.25")}),
-    "true": (PAIR, ONE | {"method.jsonl": values(0.5, True)}),
+    "object": (PAIR, ONE | {"method.jsonl": values(0.5, {"value": "C"})}),
+    "half-id": (PAIR, ONE | {"method.jsonl": [{"item_id": 0.5, "score": 1}]}),
+    "nothing-but-null": (f"{PAIR} --missing zero", ONE | {"method.jsonl": values(None, None)}),
+    "other-target": (
+        PAIR,
+        {
+            "base.jsonl": lm_eval(1, 0.5),
+            "method.jsonl": [{**r, "target_hash": "u" if r["doc_id"] > 20 else "t"} for r in lm_eval(2, 0.5)],
+        },
+    ),
+    "old-lm-eval": (PAIR, {"base.jsonl": [{"doc_id": 0, "doc": {}, "target": "1", "acc": 1.0}]}),
+    "csv": ("compare base.csv base.csv", {"base.csv": "item_id,score\nq0,1\n"}),
     "list": (PAIR, ONE | {"method.jsonl": values(0.5, list(range(100)))}),
     "null": (PAIR, ONE | {"method.jsonl": values(0.5, None)}),
     "nan": (PAIR, ONE | {"method.jsonl": values(float("nan"), 0.5)}),
@@ -155,6 +184,26 @@ def test_golden(
     assert (printed.out == "") == (printed.err != "")
     assert "\x1b" not in printed.out
     check_golden(f"compare/{name}.txt", printed.text(command.replace(RED, repr(RED))))
+
+
+def test_the_mean_of_repeated_documents_is_that_of_lm_eval(tmp_path: Path) -> None:
+    """lm-eval's headline is the mean over all rows, and document 8 repeats document 3."""
+    rows = {name: lm_eval(seed, 0.5) for name, seed in (("base", 1), ("method", 2))}
+    files = {name: tmp_path / f"{name}.jsonl" for name in rows}
+    write(tmp_path, {f"{name}.jsonl": list(reversed(some)) for name, some in rows.items()})
+    settings = Settings("micro", "error", None, 0.05, 0)
+    (found,) = compare_with_base(files["base"], [files["method"]], MetricChoice(), settings)
+    means = [sum(row["acc"] for row in some) / 30 for some in rows.values()]
+    assert [found.comparison.base_mean, found.comparison.method_mean] == pytest.approx(means)
+    assert (found.comparison.n_items, found.comparison.n_clusters) == (30, 29)
+    pairs = [tuple(some[i]["acc"] for some in rows.values()) for i in (3, 8)]
+    assert sum(b < m for b, m in pairs) + sum(b > m for b, m in pairs) > 0  # the order of the file is not that of ids
+    wins = [sum(b < m for b, m in zip(*(column(r) for r in rows.values()), strict=True))]
+    assert found.comparison.only_method == wins[0]
+
+
+def column(rows: list[Row]) -> list[float]:
+    return [row["acc"] for row in rows]
 
 
 def rounded(printed: Printed) -> Printed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats as sps
 
+from mipo_bench.reports.statistics.records import UNLIMITED
 from mipo_bench.reports.stats import MissingScoresError, Scores, compare, summarize
 
 PAIR = Scores.from_columns(["a", "b"], [0.5, 0.25], ["u", "v"])
@@ -144,10 +145,36 @@ def test_score_of_an_arm() -> None:
     graded = Scores.from_columns(list("abcd"), [0.1, 0.2, 0.4, 0.9])
     found = summarize(graded)
     low, high = sps.t.interval(0.95, 3, 0.4, np.std([0.1, 0.2, 0.4, 0.9], ddof=1) / 2)
+    assert low < 0
     assert (found.method, found.n_seeds) == ("cluster-t", 0)
-    assert (found.mean, found.ci_low, found.ci_high) == pytest.approx((0.4, low, high))
+    assert (found.mean, found.ci_low, found.ci_high) == pytest.approx((0.4, 0, high))  # a share is at least 0
+    free = summarize(graded, limits=UNLIMITED)
+    assert (free.ci_low, free.ci_high) == pytest.approx((low, high))
     users = Scores.from_columns(list("abcd"), [0.1, 0.2, 0.4, 0.9], list("uuuv"))
     assert summarize(users).mean == pytest.approx(0.4)
     assert summarize(users, weight="macro").mean == pytest.approx((0.7 / 3 + 0.9) / 2)
     same = summarize(Scores.from_columns(list("abcd"), [1, 1, 1, 1], list("uuvv")))
     assert (same.ci_low, [caveat.code for caveat in same.warnings]) == (None, ["zero_variance"])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_two_clusters_give_no_interval(seeds: int) -> None:
+    items, users = list("abcd") * seeds, list("uuvv") * seeds
+    train = [s for s in range(seeds) for _ in range(4)]
+    found = summarize(Scores.from_columns(items, [0.1, 0.2, 0.4, 0.9, 0.2, 0.2, 0.5, 0.9][: 4 * seeds], users, train))
+    assert (found.n_clusters, found.ci_low, found.ci_high) == (2, None, None)
+    assert "few_clusters" in [caveat.code for caveat in found.warnings]
+
+
+def test_intervals_end_where_scores_end() -> None:
+    """Three users and two seeds that differ much: the t interval of the difference reaches far beyond 1."""
+    items, users, train = list("abc") * 2, list("uvw") * 2, [0, 0, 0, 1, 1, 1]
+    base = Scores.from_columns(items, [0, 0.1, 0, 0, 0, 0.1], users, train)
+    method = Scores.from_columns(items, [0.9, 1, 1, 0, 0, 0.1], users, train)
+    found, free = compare(base, method), compare(base, method, limits=UNLIMITED)
+    assert (found.ci_low, found.ci_high) == (-1, 1)
+    assert free.ci_high is not None
+    assert free.ci_high > 1
+    assert replace(free, ci_low=-1, ci_high=1) == found  # nothing else changes
+    logs = Scores.from_columns(items, [10 * value for value in method.value], users, train)
+    assert compare(base, logs) == compare(base, logs, limits=UNLIMITED)  # scores beyond 1 have no known range

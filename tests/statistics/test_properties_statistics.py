@@ -147,7 +147,11 @@ def test_the_interval_holds_the_estimate(found: Data, weight: Weight) -> None:
     assert result.delta == pytest.approx(result.method_mean - result.base_mean)
     if result.ci_low is not None and result.ci_high is not None:
         assert result.ci_low - ROUNDING <= result.delta <= result.ci_high + ROUNDING
+        assert -1 <= result.ci_low <= result.ci_high <= 1
     assert result.p_value is None or 0 <= result.p_value <= 1
+    score = summarize(found.arms()[1], weight=weight)
+    if score.ci_low is not None and score.ci_high is not None:
+        assert 0 <= score.ci_low <= score.mean + ROUNDING <= score.ci_high + 2 * ROUNDING <= 1 + 2 * ROUNDING
 
 
 @few

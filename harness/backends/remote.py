@@ -10,14 +10,15 @@ from mipo_bench.harness.backends.lm_eval import build_engine, engine_key
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
-from mipo_bench.harness.generators.chat_client import ChatServer
 from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
 from mipo_bench.harness.generators.lm_eval_model import EngineTraits, ModelSpec
 from mipo_bench.harness.generators.openai_generator import CHAT_REQUEST_VERSION, OpenAIGenerator
-from mipo_bench.harness.generators.retry import RetryPolicy
 from mipo_bench.harness.protocols import Arm, Generator
+from mipo_bench.harness.servers.chat_server import ChatServer
+from mipo_bench.harness.servers.retry import RetryPolicy
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 
+_OPENAI = "https://api.openai.com/v1"
 _REMOTE_DEFAULTS: Mapping[str, float] = {"timeout": 120, "max_retries": 5, "retry_pause": 1, "num_concurrent": 4}
 """Time limit of one attempt in seconds, attempts, limit of the first pause in seconds, concurrent requests."""
 
@@ -35,7 +36,7 @@ class RemoteBackend:
         """
         self.name = config.backend
         self.notes = [f"the model {config.model!r} is identified by its name only: its weights cannot be checked"]
-        self.model_digest = digest([config.model, config.backend_args.get("base_url")])
+        self.model_digest = digest([config.model, _address(config)])
         self._base = _openai(config, self.notes) if config.source.kind == "openai" else _remote(config, self)
 
     @property
@@ -53,11 +54,17 @@ class RemoteBackend:
 
 def chat_server(config: RunConfig) -> ChatServer:
     """The server of `--backend openai`. Raises ConfigError for arguments that it does not take."""
-    arguments = {"base_url": "https://api.openai.com/v1", **_REMOTE_DEFAULTS, **config.backend_args}
+    arguments = {**_REMOTE_DEFAULTS, **config.backend_args}
     for name in config.backend_args:
         if name not in {"base_url", *_REMOTE_DEFAULTS}:
             raise ConfigError(unknown("argument in backend_args:", str(name), ["base_url", *_REMOTE_DEFAULTS]))
-    return ChatServer(config.model, str(arguments["base_url"]), _number(arguments, "timeout"), _retry(arguments))
+    return ChatServer(config.model, _address(config) or _OPENAI, _number(arguments, "timeout"), _retry(arguments))
+
+
+def _address(config: RunConfig) -> str | None:
+    """The address of the server, without the slash at its end that changes nothing; None where none is given."""
+    found = config.backend_args.get("base_url")
+    return None if found is None else str(found).rstrip("/")
 
 
 def _retry(arguments: Mapping[str, Any]) -> RetryPolicy:

@@ -84,7 +84,7 @@ def _better_than_chance(found: JudgeRecord) -> bool:
 
 def _page(found: JudgeRecord, assigned: AssignedJudge, *, better: bool) -> Page:
     head = [f"judge {found.name} ({found.kind}, {found.digest[:10]}), {found.protocol}, on the labels of {found.task}"]
-    head += [f"! {note}" for note in assigned.notes]
+    head += [f"! {note}" for note in (*assigned.notes, *(warning.message for warning in found.warnings))]
     answer = "The judge agrees with the labels better than chance would."
     if not better:
         answer = "The judge was not shown to agree with the labels better than chance would."

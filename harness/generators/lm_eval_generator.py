@@ -15,19 +15,21 @@ from mipo_bench.harness.generators.chat_template import end_of_turn_token, rende
 from mipo_bench.harness.generators.lm_eval_model import LMEvalModel, ModelSpec
 from mipo_bench.harness.generators.remote import (
     CHOICE_TOKENS,
+    TRIAL,
+    TRIAL_DECODING,
+    RequestSender,
     add_note,
     chat_as_json,
     estimate_note,
     estimated_tokens,
     failed,
     generated_choice_note,
-    in_threads,
     refused,
     template_note,
 )
-from mipo_bench.harness.generators.retry import REFUSED_STATUSES, status_of
 from mipo_bench.harness.inference.tokens import finished_text
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
+from mipo_bench.harness.servers.retry import is_refusal
 from mipo_bench.harness.types import Message, Response
 
 _CHUNK = 64
@@ -43,6 +45,7 @@ class LMEvalGenerator:
         self.digest, self.folder = spec.digest, spec.folder
         self._model = LMEvalModel(spec)
         self._reader = _ResponseReader(self._model, notes)
+        self._sender = RequestSender(self._ask_server, spec.traits.workers, self._trial)
 
     @cached_property
     def end_of_turn_token(self) -> str:
@@ -70,7 +73,7 @@ class LMEvalGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`. A request that a server does not answer is a failed response.
 
-        Raises StageError for context-aware decoding.
+        Raises StageError for context-aware decoding, ModelError for a server that refuses everything.
         """
         if any(r.contrast is not None for r in requests):
             raise StageError(f"context-aware decoding mixes logits, which backend {self.traits.name!r} does not give")
@@ -79,7 +82,7 @@ class LMEvalGenerator:
             add_note(self.notes, note)
         if self.traits.served:
             _ = self._model.lm  # built here, because the threads would build it several times
-            yield from in_threads(self._ask_server, requests, self.traits.workers)
+            yield from self._sender.send(requests)
             return
         for chunk in self._chunks(requests):
             yield from zip(chunk, self._reader.responses([requests[i] for i in chunk]), strict=True)
@@ -109,7 +112,12 @@ class LMEvalGenerator:
             raise
         except Exception as error:  # noqa: BLE001 - lm-eval may raise anything for a bad reply; it becomes a counted row
             reason = f"{type(error).__name__}: {error}"
-            return refused(reason) if status_of(error) in REFUSED_STATUSES else failed(reason)
+            return refused(reason) if is_refusal(error) else failed(reason)
+
+    def _trial(self) -> str | None:
+        """See `RequestSender`."""
+        answer = self._ask_server(Request(self.render(TRIAL, None).text, 0, TRIAL_DECODING))
+        return f"{answer.text}." if answer.failed else None
 
 
 class _ResponseReader:

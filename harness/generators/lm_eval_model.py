@@ -14,11 +14,11 @@ from typing import Any, Literal
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.core.redaction import redact_environment
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.retry import RetryPolicy
 from mipo_bench.harness.generators.tokenizer import fix_date
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.tokens import encode_pair
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Request
+from mipo_bench.harness.servers.retry import RetryPolicy
 from mipo_bench.harness.types import Decoding
 
 Seeding = Literal["torch", "request", "none"]

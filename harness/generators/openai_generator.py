@@ -13,20 +13,23 @@ from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ModelError, ServerError, StageError
-from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.generators.remote import (
     CHOICE_TOKENS,
+    TRIAL,
+    TRIAL_DECODING,
+    RequestSender,
     add_note,
     chat_as_json,
     estimate_note,
     estimated_tokens,
     failed,
     generated_choice_note,
-    in_threads,
     refused,
     template_note,
 )
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
+from mipo_bench.harness.servers.chat_server import Chat, ChatServer
+from mipo_bench.harness.servers.replies import Refused
 from mipo_bench.harness.types import Message, Response
 
 CHAT_REQUEST_VERSION = "openai-1"
@@ -41,7 +44,8 @@ class OpenAIGenerator:
 
     def __init__(self, server: ChatServer, digest: str, chat: ChatConfig, workers: int, notes: list[str]) -> None:
         """`digest` identifies the model; `workers` limits concurrent requests; `notes` collects the report's notes."""
-        self.server, self.digest, self.chat, self.workers, self.notes = server, digest, chat, workers, notes
+        self.server, self.digest, self.chat, self.notes = server, digest, chat, notes
+        self._sender = RequestSender(self._ask, workers, self._trial)
 
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `remote.chat_as_json`."""
@@ -51,13 +55,13 @@ class OpenAIGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`. A request that the server does not answer is a failed response.
 
-        Raises StageError for context-aware decoding.
+        Raises StageError for context-aware decoding, ModelError for a server that refuses everything.
         """
         if any(request.contrast is not None for request in requests):
             raise StageError("context-aware decoding mixes logits, which a chat server does not give")
         if any(request.options for request in requests):
             add_note(self.notes, generated_choice_note("openai"))
-        yield from in_threads(self._ask, requests, self.workers)
+        yield from self._sender.send(requests)
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """Raise ModelError, because a chat server gives no log-probability of a text."""
@@ -74,7 +78,14 @@ class OpenAIGenerator:
             answer = self.server.complete(chat, decoding)
         except ServerError as error:
             return failed(str(error))
+        for note in self.server.taken.notes:
+            add_note(self.notes, note)
         return refused(answer.reason) if isinstance(answer, Refused) else self._counted(request, answer)
+
+    def _trial(self) -> str | None:
+        """See `RequestSender`."""
+        answer = self._ask(Request(chat_as_json(TRIAL, None, self.chat).text, 0, TRIAL_DECODING))
+        return f"{answer.text}. {self.server.advice()}" if answer.failed else None
 
     def _counted(self, request: Request, answer: Response) -> Response:
         """The response with token counts. They are estimated if the server gives none."""

@@ -19,7 +19,6 @@ from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError, first_line
 from mipo_bench.harness.evaluation.scoring import scorer_hash
-from mipo_bench.harness.generators.chat_client import ChatServer
 from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator
 from mipo_bench.harness.generators.model_folder import find_model_folder, resolve_model
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
@@ -28,6 +27,7 @@ from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.plugins.optional import is_judged, rules_decide
 from mipo_bench.harness.protocols import Judge
+from mipo_bench.harness.servers.chat_server import ChatServer
 from mipo_bench.harness.types import Decoding, Task
 from mipo_bench.reports.records.judges import ValidationFile, ValidationRecord
 
@@ -44,6 +44,8 @@ class AssignedJudge:
     unload: Callable[[], None] = lambda: None
     """Frees the memory of a judge that is loaded in this process."""
     validation: ValidationRecord | None = None
+    remarks: Callable[[], Sequence[str]] = tuple
+    """Notes on the requests to its server so far."""
 
 
 def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
@@ -100,7 +102,8 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
         notes = _related(config.model, server.model, None, None)
         key = f"{server.model} at {server.url}"  # in the keys of stored verdicts: another text would make them invalid
         remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
-        return AssignedJudge(generator_judge(server.model, remote, decoding, tags), "server", notes)
+        judge = generator_judge(server.model, remote, decoding, tags)
+        return AssignedJudge(judge, "server", notes, remarks=lambda: server.taken.notes)
     folder = resolve_model(spec.model)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()

@@ -123,8 +123,13 @@ class TaskJudge:
             consistency=agreed,
             validation=validation,
             arms=list(arms),
-            warnings=list(warnings),
+            warnings=[*warnings, *self._request_notes()],
         )
+
+    def _request_notes(self) -> list[CaveatRecord]:
+        """Notes on parameters that the judge's server refused, in this run or when stored verdicts were asked for."""
+        notes = self.store.notes(self.assigned.judge.digest) if self._stores else []
+        return [CaveatRecord(code="judge_requests", message=f"the judge: {note}") for note in notes]
 
     def _rated(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
         responses = [Question(c.item, c.rubric, c.response) for c in cases]
@@ -152,6 +157,7 @@ class TaskJudge:
         for position, verdict in self.assigned.judge.decide([by_key[key] for key in names]) if names else ():
             known[names[position]] = verdict
             if verdict.value is not None and self._stores:
+                self.store.put_notes(self.assigned.judge.digest, self.assigned.remarks())
                 self.store.put_verdict(names[position], verdict)
             meter.tick(1, len(verdict.text.split()))
         return {key: known[key] for key in by_key}

@@ -9,7 +9,7 @@ from mipo_bench.reports.pages.page import Footnotes, Table
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 from mipo_bench.reports.records.report import Report
 
-_STAMPS = ("judge_not_validated", "judge_family", "verdicts_lost")
+_STAMPS = ("judge_not_validated", "judge_family", "judge_requests", "verdicts_lost")
 """Codes of the caveats that are printed at the head of a report, before any figure."""
 
 

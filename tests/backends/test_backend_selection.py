@@ -169,8 +169,11 @@ def test_an_unknown_backend_a_missing_name_and_an_absent_server_are_refused(
     with pytest.raises(ConfigError, match="timeout = 'soon' is not a number above 0"):
         engine("http://127.0.0.1:9/v1", timeout="soon")
     url = "http://127.0.0.1:9/v1/chat/completions"
+    with pytest.raises(ConfigError, match=r"is an endpoint: write http://127\.0\.0\.1:9/v1$"):
+        engine(f"{url}/")
     arguments = ("--backend", "local-chat-completions", "--model", "m", "--set", f"backend_args.base_url={url}")
-    assert called("run", "--task", "arithmetic", "--backend", "openai", *arguments[2:]) == 2
+    served = ("--backend", "openai", "--model", "m", "--set", "backend_args.base_url=http://127.0.0.1:9/v1")
+    assert called("run", "--task", "arithmetic", *served) == 2
     assert "cannot be reached" in capsys.readouterr().err
     assert called("run", "--task", "arithmetic", *arguments) == 2
     error = capsys.readouterr().err

@@ -13,7 +13,7 @@ from openai_server import BACKENDS, Reply, chat_reply, engine, last, scripted
 
 from mipo_bench.harness.backends.remote import RemoteBackend
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.errors import ContextLostError, StageError
+from mipo_bench.harness.errors import ContextLostError, ModelError, StageError
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.generators.remote import MAX_CONSECUTIVE_FAILURES
 from mipo_bench.harness.protocols import Request
@@ -79,7 +79,7 @@ def test_a_request_that_keeps_failing_is_a_failed_answer_and_the_others_are_ther
 ) -> None:
     with scripted(lambda body, _: reply if last(body) == "bad" else chat_reply("fine")) as server:
         answers = ask(engine(server.url, backend), "good", "bad", "also good")
-    assert [a.finish for a in answers] == ["stop", "refused" if reply.status == 400 else "failed", "stop"]
+    assert [a.finish for a in answers] == ["stop", "refused" if reply.status in (400, 401) else "failed", "stop"]
     assert [a.failed for a in answers] == [False, True, False]
     assert answers[1].text
     assert [a.text for a in (answers[0], answers[2])] == ["fine", "fine"]
@@ -108,12 +108,37 @@ def test_nobody_waits_for_a_request_that_hangs_once_the_run_is_stopped() -> None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_server_that_refuses_requests_is_asked_on(backend: str) -> None:
-    many = MAX_CONSECUTIVE_FAILURES + 2
-    with scripted(lambda *_: Reply(400, "too long")) as server:
+def test_a_server_that_refuses_some_requests_is_asked_on(backend: str) -> None:
+    many = 3 * MAX_CONSECUTIVE_FAILURES
+    with scripted(lambda body, _: chat_reply("hi") if last(body) == "Hello" else Reply(400, "too long")) as server:
         answers = ask(engine(server.url, backend), *map(str, range(many)))
     assert {a.finish for a in answers} == {"refused"}
-    assert len(server.asked) == many
+    assert len(server.asked) == many + 1  # a short chat, once
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+def test_a_server_that_refuses_everything_ends_the_run_with_one_message(status: int, backend: str) -> None:
+    with (
+        scripted(lambda *_: Reply(status, "never")) as server,
+        pytest.raises(ModelError, match=rf"refuses every request.*{status}") as caught,
+    ):
+        ask(engine(server.url, backend), *map(str, range(60)))
+    assert len(server.asked) < 40
+    if backend == "openai":
+        assert f"Tried POST {server.url}/chat/completions for the model 'm'; the server lists" in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_server_that_refuses_everything_from_some_point_is_asked_no_more(backend: str) -> None:
+    replies = [chat_reply("fine")] * 3
+    with scripted(lambda *_: replies.pop() if replies else Reply(403, "no credit left")) as server:
+        answers = ask(engine(server.url, backend, num_concurrent=1), *map(str, range(60)))
+    finishes = [a.finish for a in answers]
+    assert [finishes.count(f) for f in ("stop", "refused")] == [3, MAX_CONSECUTIVE_FAILURES]
+    assert answers[-1].finish == "failed"
+    assert answers[-1].text.startswith(f"not asked after {MAX_CONSECUTIVE_FAILURES} refusals in a row")
+    assert len(server.asked) < 40
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

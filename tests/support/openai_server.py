@@ -16,11 +16,15 @@ from mipo_bench.harness.config.schema import RunConfig
 
 @dataclass(frozen=True)
 class Reply:
-    """The status and body of a reply. With `hang` the server sends nothing until it is closed."""
+    """The status and body of a reply.
+
+    With `hang` the server sends nothing until it is closed; with `cut` the connection ends within the body.
+    """
 
     status: int = 200
     body: str | bytes = ""
     hang: bool = False
+    cut: bool = False
 
 
 ShortReply = str | int | bytes
@@ -37,12 +41,14 @@ def chat_reply(text: str | None, **more: Any) -> Reply:
 class Script:
     """The received requests, and the answers: a function of the body and of the number of earlier equal requests.
 
-    `listing` gives the status of the model list (GET), which `check` of a client asks for.
+    `listing` gives the status of the model list (GET), which `check` of a client asks for; `models` are its models.
+    Addresses without /v1 are not found.
     """
 
     answer: Callable[[dict[str, Any], int], Reply]
     listing: Callable[[], int] = lambda: 200
     url: str = ""
+    models: tuple[str, ...] = ()
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -106,7 +112,9 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             script.keys.append(self.headers.get("Authorization"))
-            self._send(Reply(script.listing(), '{"data": []}'))
+            names = json.dumps({"data": [{"id": name} for name in script.models]})
+            known = self.path.startswith("/v1/")
+            self._send(Reply(script.listing(), names) if known else Reply(404, "404 page not found"))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -124,7 +132,7 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
             if reply.status == 302:
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(content) + 9 * reply.cut))
             self.end_headers()
             self.wfile.write(content)
 

@@ -6,15 +6,16 @@ import threading
 from typing import Any
 
 import pytest
-from openai_server import ShortReply, serving
+from openai_server import Reply, ShortReply, chat_reply, scripted, serving
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
-from mipo_bench.harness.generators.chat_client import Chat, ChatServer, Refused
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
-from mipo_bench.harness.generators.retry import RetryPolicy
 from mipo_bench.harness.judging.judges import ModelJudge, generator_judge
 from mipo_bench.harness.protocols import Question
+from mipo_bench.harness.servers.chat_server import Chat, ChatServer
+from mipo_bench.harness.servers.replies import Refused
+from mipo_bench.harness.servers.retry import RetryPolicy
 from mipo_bench.harness.types import Decoding, Item, Message, Response
 
 DECODING = Decoding(16, 0.1, 0.9, ("\n\n",))
@@ -92,10 +93,12 @@ def test_a_judge_whose_server_is_gone_ends_with_one_message_and_keeps_its_verdic
     assert len(server.asked) < 20
 
 
-@pytest.mark.parametrize("status", [401, 404, 302])
-def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
-    with serving(lambda _: status) as server, pytest.raises(ServerError, match=str(status)):
-        client(server.url).complete(CHAT, DECODING)
+@pytest.mark.parametrize(("status", "hint"), [(401, "set MIPO_BENCH_API_KEY"), (404, "404"), (302, "redirects to")])
+def test_what_will_not_pass_is_not_tried_again(status: int, hint: str) -> None:
+    with serving(lambda _: status) as server:
+        answer = client(server.url).complete(CHAT, DECODING)
+    assert isinstance(answer, Refused)
+    assert hint in answer.reason
     assert len(server.asked) == 1
 
 
@@ -145,3 +148,38 @@ def test_a_line_end_at_the_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch)
 def test_half_a_character_in_an_answer_is_a_question_mark() -> None:
     with serving(lambda _: "a\ud800b") as server:
         assert client(server.url).complete(CHAT, DECODING) == Response("a?b", 0, 3, "stop")
+
+
+def test_a_reply_that_is_cut_within_its_body_is_asked_for_again() -> None:
+    replies = [Reply(body=chat_reply("fi").body, cut=True), chat_reply("fine")]
+    with scripted(lambda *_: replies.pop(0)) as server:
+        assert client(server.url).complete(CHAT, DECODING) == Response("fine", 0, 0, "stop")
+
+
+def test_an_address_without_v1_is_named_before_work_begins() -> None:
+    with serving(lambda _: "fine") as server:
+        client(f"{server.url}/").check()
+        short = server.url.removesuffix("/v1")
+        with pytest.raises(ModelError, match=rf"but {server.url} has one: give that address\."):
+            client(short).check()
+    with (
+        serving(lambda _: 302) as server,
+        pytest.raises(ModelError, match=r"to http://127\.0\.0\.1:1/elsewhere;"),
+    ):
+        client(server.url).check()
+
+
+def test_the_models_of_a_server_are_listed_for_a_name_that_it_does_not_have() -> None:
+    with serving(lambda _: "fine") as server:
+        server.models = ("llama", "qwen")
+        assert client(server.url).advice().endswith("'judge-model'; the server lists the models llama, qwen.")
+        server.models = tuple(f"m{n}" for n in range(12))
+        assert client(server.url).advice().endswith("m9 and 2 more.")
+        assert "404" in client(server.url.removesuffix("/v1")).advice()
+    assert "cannot be read" in client(server.url).advice()
+
+
+@pytest.mark.parametrize("ending", ["/chat/completions", "/models/", "/completions"])
+def test_the_address_of_an_endpoint_is_refused_with_the_right_one(ending: str) -> None:
+    with pytest.raises(ConfigError, match=r"is an endpoint: write http://h/v1$"):
+        client(f"http://h/v1{ending}")

@@ -24,8 +24,6 @@ from mipo_bench.harness.errors import MipoBenchError
 T = TypeVar("T")
 RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP statuses of transient failures."""
-REFUSED_STATUSES = frozenset({400, 413, 422})
-"""HTTP statuses for a rejected request, for example one that is too long. The server still answers other requests."""
 MAX_BACKOFF = 60.0
 """The longest pause between two attempts in seconds, even if the server asks for a longer one."""
 
@@ -68,12 +66,17 @@ def status_of(error: BaseException) -> int | None:
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a server rejected the request with a status that another attempt would not change."""
+    status = status_of(error)
+    return status is not None and status not in RETRY_STATUSES
+
+
 def _is_transient(error: BaseException) -> bool:
     """Whether another attempt makes sense: no reply, a broken reply, or a status in RETRY_STATUSES."""
     if isinstance(error, MipoBenchError) or not isinstance(error, Exception):
         return False
-    status = status_of(error)
-    return status is None or status in RETRY_STATUSES
+    return not is_refusal(error)
 
 
 def _retry_after(error: BaseException, now: float) -> float:

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.retry import MAX_BACKOFF, REFUSED_STATUSES, RETRY_STATUSES, RetryPolicy, status_of
+from mipo_bench.harness.servers.retry import MAX_BACKOFF, RETRY_STATUSES, RetryPolicy, status_of
 
 NOW = 1_800_000_000.0
 
@@ -55,7 +55,7 @@ def of_requests(status: int, retry_after: str | None = None) -> requests.HTTPErr
 
 
 TRANSIENT = [TimeoutError(), ConnectionResetError(), ValueError("half a reply"), *map(http, RETRY_STATUSES)]
-LASTING = [ModelError("no key"), *map(http, (*REFUSED_STATUSES, 401, 403, 404)), of_requests(400)]
+LASTING = [ModelError("no key"), *map(http, (400, 413, 422, 401, 403, 404, 302)), of_requests(400)]
 
 
 @pytest.mark.parametrize("error", [*TRANSIENT, of_requests(503)], ids=repr)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mipo_bench.harness.commands.check_task import check_task, new_task
-from mipo_bench.harness.commands.options import IncludeOption, takes_settings
+from mipo_bench.harness.commands.options import PATH, IncludeOption, takes_settings
 from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.results.compare import compare
 from mipo_bench.harness.commands.results.diff import diff
@@ -26,6 +26,7 @@ from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.errors import UserError
+from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig
@@ -93,9 +94,9 @@ def doctor(config: RunConfig) -> int:
 def check_judge(
     config: RunConfig,
     labels: Annotated[
-        Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.')
+        Path | None, typer.Option(help='JSONL with "prompt", "context", "a", "b" and "label": a, b or tie.', **PATH)
     ] = None,
-    write: Annotated[Path, typer.Option(help="File to write, for judge.validation_file.")] = Path(
+    write: Annotated[Path, typer.Option(help="File to write, for judge.validation_file.", **PATH)] = Path(
         "judge-validation.json"
     ),
 ) -> int:
@@ -139,7 +140,9 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         _print_error(str(error))
         sys.exit(2)
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - a bug; its traceback may hold a key of the environment
         if isinstance(error, OSError) and error.errno in _REFUSALS:

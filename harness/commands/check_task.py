@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import DataOption, IncludeOption
+from mipo_bench.harness.commands.options import PATH, DataOption, IncludeOption
 from mipo_bench.harness.core.redaction import redact
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ def check_task(
     """
     from mipo_bench.harness.errors import ConfigError
     from mipo_bench.harness.plugins.check_task import check_task as checks_of
+    from mipo_bench.harness.plugins.import_check import check_imports
     from mipo_bench.harness.plugins.registry import load_plugins
     from mipo_bench.harness.plugins.second_process import in_second_process
     from mipo_bench.harness.plugins.task_data import EVERY, data_problems, given_folders, on_data
 
     as_file = _is_path(name)
     paths = [*([Path(name)] if as_file else []), *(include or [])]
+    check_imports(paths)
     plugins = load_plugins(paths)
     tasks = _tasks_of(Path(name), plugins) if as_file else [plugins.task(name)]
     folders = given_folders(data or ())
@@ -64,7 +66,7 @@ def new_task(
         Literal["personalized", "math", "choice", "judged"],
         typer.Option(help="The kind of task, which decides how responses are scored."),
     ] = "personalized",
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write to; created if missing.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder to write to; created if missing.", **PATH)] = Path(),
 ) -> None:
     """Write a complete small task in one file, with its tests beside it.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
+from mipo_bench.harness.core.files import expanded
 
 if TYPE_CHECKING:
     from mipo_bench.harness.config.schema import RunConfig
@@ -19,24 +20,24 @@ _HIDDEN = {"RunConfig": object}
 """typer evaluates annotations. A stand-in for RunConfig keeps `--help` from importing pydantic."""
 
 
-def _path(value: str) -> Path:
-    """A path that is not empty: `Path("")`, from an unset variable, would be the working directory."""
-    if not value.strip():
+def user_path(value: str | Path) -> Path:
+    """A path with `~` expanded. It is not empty: `Path("")`, of an unset variable, would be the working directory."""
+    if not str(value).strip():
         raise typer.BadParameter("write the path of a file or folder")
-    return Path(value)
+    return expanded(value)
 
 
-StoreOption = Annotated[Path, typer.Option("--store", help="The run store: responses, checkpoints and runs.")]
+PATH: dict[str, Any] = {"parser": user_path, "metavar": "PATH"}
+"""The keywords of an option or argument that is a path."""
+StoreOption = Annotated[Path, typer.Option("--store", help="The run store: responses, checkpoints and runs.", **PATH)]
 PathOption = Annotated[
-    Path | None, typer.Option("--path", help="The report (file or folder) in the git repository, where it has several.")
+    Path | None,
+    typer.Option("--path", help="The report (file or folder) in the git repository, where it has several.", **PATH),
 ]
 IncludeOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--include",
-        parser=_path,
-        metavar="PATH",
-        help="File or folder with plugins, run with your rights; give it again for more.",
+        "--include", help="File or folder with plugins, run with your rights; give it again for more.", **PATH
     ),
 ]
 DataOption = Annotated[
@@ -47,13 +48,6 @@ Format = Literal["terminal", "markdown", "latex", "csv", "json"]
 FORMAT = typer.Option("--format", help="Output format.")
 """The option for commands that support only some formats."""
 FormatOption = Annotated[Format, FORMAT]
-
-
-def _names(value: str | None) -> list[str] | None:
-    """The names in a comma-separated option; None if it was not given, an empty list for `none`."""
-    if value is None:
-        return None
-    return [] if value.strip() == "none" else [name.strip() for name in value.split(",") if name.strip()]
 
 
 def settings(
@@ -77,9 +71,11 @@ def settings(
         str | None, typer.Option(help="Scores judged tasks: rules, file:PATH, openai:MODEL@URL, or a chat model.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with any setting.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with any setting.", **PATH)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=1e-5.")] = None,
-    out: Annotated[Path | None, typer.Option(help=f"Folder of report.json and report.md ({DEFAULT_REPORT}).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"Folder of report.json and report.md ({DEFAULT_REPORT}).", **PATH)
+    ] = None,
 ) -> RunConfig:
     """The options that describe a run, as its configuration."""
     from mipo_bench.harness.config.loading import load_config
@@ -92,8 +88,8 @@ def settings(
         "data": data or None,
         "model": model,
         "backend": backend,
-        "baselines": _names(baselines),
-        "recipes": _names(recipes),
+        "baselines": baselines,
+        "recipes": recipes,
         "seeds": seeds,
         "limit": limit,
         "out": out,

@@ -18,6 +18,7 @@ from mipo_bench.harness.judging.to_label import TO_JUDGE
 from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.planning.power import planned_power
+from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
@@ -31,6 +32,8 @@ from mipo_bench.reports.render.print_page import print_page
 def run(config: RunConfig, *, dry_run: bool) -> int:
     """Run and return the exit code: 0; 1 if a part failed; 130 if interrupted."""
     silence_libraries()
+    if config.include:
+        check_imports([include.path for include in config.include])
     prepared = prepare(config)
     if dry_run:
         _print_plan(prepared.plan, config, Console(highlight=False))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.commands.options import StoreOption
+from mipo_bench.harness.commands.options import StoreOption, user_path
 from mipo_bench.harness.core.default_paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def gc(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="FILE.jsonl or FILE.parquet.")],
+    file: Annotated[Path, typer.Argument(help="FILE.jsonl or FILE.parquet.", parser=user_path)],
     folder: StoreOption = DEFAULT_STORE,
     *,
     run: Annotated[str, typer.Option(help="The beginning of a run's id (all runs).")] = "",

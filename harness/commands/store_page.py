@@ -19,6 +19,8 @@ from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 _TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
 """Table -> SQL expression for the content whose size is listed."""
 
+_REPAIR = "`mipo-bench store verify` names what is damaged, and deletes it with --drop"
+
 
 def store_page(store: Store) -> Page:
     """Make the page: the runs of a store, then its content."""
@@ -28,7 +30,8 @@ def store_page(store: Store) -> Page:
     columns = ("run", "date", "made at", "model", "tasks", "arms", "responses")
     content = Table("", ("content", "number", "size"), tuple(_content(store)))
     sections = [Section(f"{plural(len(runs), 'run')}, the oldest first", (Table("", columns, rows),))] if runs else []
-    head = (f"store {store.folder}", *(f"! {name} was damaged and has been dropped" for name in store.damaged))
+    damaged = store.damaged_runs()
+    head = (f"store {store.folder}", *([f"! {plural(damaged, 'damaged run')} left out: {_REPAIR}"] if damaged else []))
     others = store.claims.others()
     head += (f"at work on it: {process_list_text(others)}",) if others else ()
     title = "content" if runs else "no run yet"

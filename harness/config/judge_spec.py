@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mipo_bench.harness.core.files import expanded
+
 JudgeKind = Literal["rules", "model", "server", "file"]
 
 
@@ -30,7 +32,7 @@ class JudgeSpec:
         if colon and kind == "file":
             if not rest.strip():
                 raise ValueError("write it as file:PATH, the file of verdicts")
-            return cls("file", path=Path(rest))
+            return cls("file", path=expanded(rest.strip()))
         if colon and kind == "openai":
             model, _, url = rest.rpartition("@")
             if not model or not url:
@@ -38,4 +40,4 @@ class JudgeSpec:
             return cls("server", model=model, url=url)
         if not text.strip():
             raise ValueError("write rules, file:PATH, openai:MODEL@URL, or the folder or id of a chat model")
-        return cls("model", model=text)
+        return cls("model", model=str(expanded(text)) if text.startswith("~") else text)

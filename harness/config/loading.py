@@ -6,16 +6,17 @@ All problems are reported together, so that a user can repair the whole command 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
-from yaml.composer import ComposerError
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
 from mipo_bench.harness.config.schema import ConfigSection, RunConfig
+from mipo_bench.harness.config.values import names
+from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, unknown
 from mipo_bench.harness.types import SUITES
@@ -34,8 +35,8 @@ Its operations are so small that a second thread costs more in waiting than it c
 The training settings were chosen before any MIPO result of this model was seen: 1e-4 is the lower of the two learning
 rates of a pilot on another model.
 """
-_YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
-"""Errors of the YAML parser: its own, ValueError for an invalid date, RecursionError for deep nesting."""
+_NO_TEXT = (int, float, date)
+"""Values of YAML that a person may have meant as a name: numbers, true and false, dates."""
 _FIXED = ("pretrained", "model", "use_safetensors", "load_format")
 """Backend arguments for the model's folder and weight format, which the harness sets itself."""
 
@@ -93,7 +94,7 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
     if source.kind == "responses" and backend != OWN:
         problems.append(f"backend {backend!r} is not used: the answers come from {model}. Leave it out.")
     if source.kind != "responses" and not source.has_weights:
-        if values.get("recipes"):
+        if names(values.get("recipes")):
             problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")
         values["recipes"] = []
     return problems
@@ -126,23 +127,13 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-class _Plain(yaml.SafeLoader):
-    """YAML without aliases, so that no value can contain itself or expand into thousands of copies."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node as `SafeLoader` does. Raises ComposerError for an alias."""
-        if self.check_event(yaml.AliasEvent):
-            raise ComposerError(None, None, "aliases (*name) are not read here", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
-
-
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - a safe loader
+        values = parse_yaml(file.read_text(encoding="utf-8"))
+    except YamlError as error:
+        raise ConfigError(f"{file} is not valid YAML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {file}: {error}") from error
-    except _YAML_ERRORS as error:
-        raise ConfigError(f"{file} is not valid YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -163,8 +154,8 @@ def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[s
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:
     """Set a dotted key; returns a message if that fails, else None."""
     try:
-        value = _number_or_value(yaml.load(text, Loader=_Plain))  # noqa: S506 - a safe loader
-    except _YAML_ERRORS as error:
+        value = parse_yaml(text)
+    except YamlError as error:
         return f"--set {key}: cannot read the value {text!r}: {error}"
     *path, last = key.split(".")
     for part in path:
@@ -173,16 +164,6 @@ def _put(values: dict[str, Any], key: str, text: str) -> str | None:
             return f"--set {key}: {part!r} is not a section."
     values[last] = value
     return None
-
-
-def _number_or_value(value: Any) -> Any:
-    """The number in a text such as `1e-5`, which YAML 1.1 reads as a string; any other value unchanged."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _take_unknown(values: dict[str, Any]) -> list[str]:
@@ -202,9 +183,24 @@ def _unknown_keys(
         if field is None:
             name = ".".join(prefix)
             kind = f"key in section {name!r}:" if prefix else "configuration key"
-            yield path, unknown(kind, str(key), section.model_fields)
+            yield path, unknown(kind, str(key), section.model_fields) + _elsewhere(str(key))
         elif isinstance(value, Mapping) and _is_section(field.annotation):
             yield from _unknown_keys(value, cast("type[ConfigSection]", field.annotation), path)
+
+
+def _elsewhere(key: str) -> str:
+    """A sentence with the settings of other sections that an unknown key may mean; empty if there is none."""
+    renamed = [new for old, new in RENAMED_SETTINGS.items() if old.startswith(f"{key}.")]
+    found = renamed or [name for name in _setting_names(RunConfig) if name.endswith(f".{key}")]
+    return f" There is {', '.join(found)}." if found else ""
+
+
+def _setting_names(section: type[ConfigSection], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if _is_section(field.annotation):
+            yield from _setting_names(cast("type[ConfigSection]", field.annotation), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def _is_section(annotation: object) -> bool:
@@ -223,4 +219,5 @@ def _explain(error: Mapping[str, Any]) -> str:
         return unknown("suite", str(error["input"]), [*SUITES, "all"])
     if error["type"] == "value_error":
         return f"{key} = {str(error['input'])!r}: {str(error['ctx']['error']).rstrip('.')}."
-    return f"{key} = {error['input']!r}: {str(error['msg']).lower()}."
+    hint = " Write it in quotes." if error["type"] == "string_type" and isinstance(error["input"], _NO_TEXT) else ""
+    return f"{key} = {error['input']!r}: {str(error['msg']).lower()}.{hint}"

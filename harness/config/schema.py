@@ -12,14 +12,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.judge_spec import JudgeSpec
+from mipo_bench.harness.config.values import Arguments, Count, ModelName, Names, UserPath, Whole, listed
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
+from mipo_bench.harness.core.files import expanded
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ThoughtTags = tuple[tuple[Tag, Tag], ...]
@@ -52,7 +53,7 @@ class CadConfig(ConfigSection):
 class BestOfNConfig(ConfigSection):
     """Sampling of the candidate responses of best-of-n."""
 
-    samples: Annotated[int, Field(ge=2, strict=True)] = 8
+    samples: Annotated[Whole, Field(ge=2)] = 8
     """Responses to each item."""
     temperature: Positive = 1.0
     top_p: Share = 1.0
@@ -94,7 +95,7 @@ class TrainConfig(ConfigSection):
     """trl's `loss_type`."""
     temperature: Positive = 100.0
     """Temperature of InfoNCE: log-probabilities are divided by it."""
-    generations: Annotated[int, Field(ge=2, strict=True)] = 4
+    generations: Annotated[Whole, Field(ge=2)] = 4
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the divergence from the base model in GRPO."""
@@ -106,7 +107,7 @@ def _different(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-Points = Annotated[tuple[Positive, ...], AfterValidator(_different)]
+Points = Annotated[tuple[Positive, ...], BeforeValidator(listed), AfterValidator(_different)]
 
 
 class GridConfig(ConfigSection):
@@ -135,11 +136,11 @@ class JudgeConfig(ConfigSection):
     top_p: Share = 0.9
     max_new_tokens: Count = 256
     """Longest answer of a judge, in tokens."""
-    retest: Annotated[int, Field(ge=0, strict=True)] = 50
+    retest: Annotated[Whole, Field(ge=0)] = 50
     """Number of a task's questions that are asked twice, to measure whether the judge agrees with itself."""
     shuffled: bool = False
     """Whether a model judge also judges with another user's profile, as a control; doubles its calls."""
-    validation_file: Path | None = None
+    validation_file: UserPath | None = None
     """The file that `mipo-bench check-judge` wrote for this judge."""
 
     @property
@@ -151,7 +152,7 @@ class JudgeConfig(ConfigSection):
 class InformationConfig(ConfigSection):
     """The responses whose mutual information with the user (or prompt) is measured."""
 
-    arms: tuple[str, ...] | None = None
+    arms: Names | None = None
     """Methods; None: the reference of each task and everything trained. Empty: nothing is measured."""
     seeds: Count = 1
     """Training seeds of each recipe that are measured."""
@@ -175,7 +176,7 @@ class Include(ConfigSection):
     def _read(cls, value: Any) -> Any:
         if not isinstance(value, str | Path) or not str(value).strip():
             raise ValueError("write the path of a file or folder")
-        path = Path(value).expanduser()
+        path = expanded(value)
         try:
             return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}
         except PluginError as error:
@@ -201,23 +202,23 @@ class RunConfig(ConfigSection):
 
     preset: str | None = None
     """A named set of settings (`presets.PRESETS`); the user's own settings override it."""
-    model: str = "embedded"
+    model: ModelName = "embedded"
     """embedded, a folder, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
     backend: str = OWN
     """Inference engine: transformers, openai (a chat server), or one of lm-eval (hf, vllm, local-completions ...)."""
-    backend_args: Mapping[str, Any] = {}
+    backend_args: Arguments = {}
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     """The suite whose tasks run unless `tasks` names some."""
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     """Names of tasks; they replace the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
-    data: Annotated[Mapping[str, Path], BeforeValidator(folders)] = Field(default={}, exclude=True)
+    data: Annotated[Mapping[str, UserPath], BeforeValidator(folders)] = Field(default={}, exclude=True)
     """Task -> folder with its data, `*` for all others. A report identifies data by its content, not by its folder."""
-    baselines: tuple[str, ...] | None = None
+    baselines: Names | None = None
     """None: the default ones among those that apply to a task. The reference of a task always runs."""
-    recipes: tuple[str, ...] | None = None
+    recipes: Names | None = None
     """None: the default ones among those that apply to a task. Empty: no training."""
     seeds: Count = 3
     """Training seeds of each recipe."""
@@ -242,9 +243,9 @@ class RunConfig(ConfigSection):
     thought_tags: ThoughtTags | None = None
     """Tags around thoughts in responses and verdicts, as [begin, end]; None: those of public models (answers.md)."""
     information: InformationConfig = InformationConfig()
-    store: Path = DEFAULT_STORE
+    store: UserPath = DEFAULT_STORE
     """Folder of the run store."""
-    out: Path = DEFAULT_REPORT
+    out: UserPath = DEFAULT_REPORT
     """Folder of report.json and report.md."""
     device: str = "auto"
     """torch device; auto takes a GPU if there is one."""
@@ -258,11 +259,11 @@ class RunConfig(ConfigSection):
     """Most tokens of prompt and response together; None takes the model's window."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Largest share of an arm's prompts that may exceed the window; they score 0. Above this share the arm fails."""
-    batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
+    batch_size: Annotated[Whole, Field(ge=0)] = 0
     """Prompts in one inference batch; 0 takes as many as fit in the GPU's memory, or 32 without a GPU."""
-    threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    threads: Annotated[Whole, Field(ge=0)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
-    processes: Annotated[int, Field(ge=0, strict=True)] = 1
+    processes: Annotated[Whole, Field(ge=0)] = 1
     """Processes on this machine that share the work; 0 takes one for each core, up to four."""
     trust_remote_code: bool = False
     """Whether code in a model's folder may run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,17 +15,25 @@ _FREE = 200 * 1024 * 1024
 """Bytes that must be free on the disk of the store and of the report."""
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the home folder in place of a leading `~` or `~user`; unchanged for an unknown user."""
+    return Path(os.path.expanduser(path))
+
+
 def folder_size(folder: Path) -> int:
     """Bytes of all files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, files: Sequence[str] = ()) -> None:
     """Check that `folder` can be created and written to. Raises StorageError if not, or if its disk is nearly full.
 
+    `files` are the names of the files that will be written; a folder of such a name is refused too.
     The folder itself is not created: a run that is refused leaves nothing behind.
     """
     where = folder.absolute()
+    if taken := [name for name in files if (where / name).is_dir()]:
+        raise StorageError(f"cannot write {folder / taken[0]}: it is a folder. Rename it, or choose another --out.")
     while not os.path.lexists(where):
         where = where.parent
     try:

@@ -37,6 +37,11 @@ class Repository:
         found = _git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}")
         return found.strip() if found else None
 
+    def shallow_advice(self) -> str:
+        """A sentence with the command that completes a shallow clone; empty for a complete one."""
+        shallow = (_git(self.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+        return " This clone is shallow: `git fetch --unshallow` fetches its older commits." if shallow else ""
+
     def file_at(self, commit: str, path: str) -> str | None:
         """The text of a file in a commit; None if the commit does not have it."""
         return _git(self.root, "show", "--no-textconv", f"{commit}:{path}")

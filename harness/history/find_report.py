@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
+from mipo_bench.harness.core.files import expanded
 from mipo_bench.harness.core.git import Repository, find_repository
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.store.database import has_database
@@ -36,8 +37,8 @@ class ReportSearch:
 
 def find_side(name: str, search: ReportSearch) -> Side:
     """The report that a command-line argument names. Raises ReportError; its message lists the places searched."""
-    if _is_report(Path(name)):
-        return Side(load_report(Path(name)), name)
+    if _is_report(expanded(name)):
+        return Side(load_report(expanded(name)), name)
     repository = find_repository(Path.cwd())
     commit = repository.commit(name) if repository else None
     runs = _runs(name, search)
@@ -53,21 +54,21 @@ def find_side(name: str, search: ReportSearch) -> Side:
     git = "no git revision" if repository else "no git revision (this is not a git repository)"
     raise ReportError(
         f"{name!r} is no report file, {git}, and no run of the store {search.store}. "
-        "`mipo-bench history` lists revisions and runs."
+        f"`mipo-bench history` lists revisions and runs.{repository.shallow_advice() if repository else ''}"
     )
 
 
 def find_report(name: str, search: ReportSearch) -> Report:
     """The report that `show` names. Raises ReportError; a name that looks like a path is reported as a file."""
     if "/" in name or name.endswith(".json") or name == str(DEFAULT_REPORT):
-        return load_report(Path(name))
+        return load_report(expanded(name))
     return find_side(name, search).report
 
 
 def working_tree(base: str, search: ReportSearch) -> Side:
     """The report of the working tree at the same path as the one of `base`."""
     repository = find_repository(Path.cwd())
-    commit = repository.commit(base) if repository and not _is_report(Path(base)) else None
+    commit = repository.commit(base) if repository and not _is_report(expanded(base)) else None
     if repository and commit:
         path = repository.root / _path_in(repository, base, commit, search)
     else:
@@ -79,7 +80,7 @@ def working_tree(base: str, search: ReportSearch) -> Side:
 def _is_report(path: Path) -> bool:
     """Whether the path is a file, or a folder with a report; another folder may have the name of a branch."""
     try:
-        return path.is_file() or (path / REPORT_FILE).is_file()
+        return path.is_file() or (path / REPORT_FILE).exists() or (path.is_dir() and path.name == REPORT_FILE)
     except OSError:  # an impossible file name, such as one that is too long
         return False
 

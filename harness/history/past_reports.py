@@ -27,7 +27,8 @@ def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
     found = sorted([*committed, *runs], key=lambda past: past.order)
     if not found:
         git = "git history has no report" if repository else "this is not a git repository"
-        raise ReportError(f"nothing to list: {git}, and {search.store} has no run. `mipo-bench run` makes one.")
+        advice = repository.shallow_advice() if repository else ""
+        raise ReportError(f"nothing to list: {git}, and {search.store} has no run. `mipo-bench run` makes one.{advice}")
     return found
 
 

@@ -137,9 +137,9 @@ def _guarded(
 ) -> TaskPlan:
     try:
         return _task_plan(on_data(task, config.data), config, baselines, recipes)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise PluginError(f"task {task.name!r} cannot be planned: {type(error).__name__}: {error}") from error
 
 

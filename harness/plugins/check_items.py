@@ -182,9 +182,9 @@ def call_plugin(action: str, call: Callable[[], object], problems: list[str]) ->
     """
     try:
         return call()
-    except DataError:
+    except (DataError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything; it is reported
+    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything; it is reported
         problems.append(f"{action} raises {reason(error)}")
         return RAISED
 

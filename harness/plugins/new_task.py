@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,6 +37,8 @@ def write_task(name: str, kind: TaskKind, folder: Path) -> WrittenFiles:
     for path in (written.task, written.test):
         if path.exists():
             raise ConfigError(f"{path} exists and is not overwritten. Choose another name or --out FOLDER.")
+    if hidden := _hidden_module(written.task.stem):
+        raise ConfigError(f"{file} would hide the Python module {written.task.stem!r} ({hidden}). Choose another name.")
     values = {"name": name, "file": file, "class_name": _class_name(name), "kind": kind}
     texts = {written.task: _render(f"{kind}.py.jinja", values), written.test: _render("test_task.py.jinja", values)}
     try:
@@ -54,6 +58,24 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"the name {name!r} looks like a test file, which is never loaded. Choose another.")
     if name in load_plugins().tasks:
         raise ConfigError(f"a task {name!r} is installed already. Choose another name.")
+
+
+def _hidden_module(stem: str) -> str:
+    """The place of an installed module of this name, which Python would no longer find; empty if there is none.
+
+    Modules of the working directory do not count: they are the user's own.
+    """
+    if stem in sys.stdlib_module_names:
+        return "of Python itself"
+    try:
+        spec = importlib.util.find_spec(stem)
+    except ValueError:  # a module that was made without a spec, such as __main__
+        return "already imported"
+    if spec is None:
+        return ""
+    places = [Path(place) for place in (spec.origin, *(spec.submodule_search_locations or ())) if place]
+    own = any(place.is_absolute() and place.resolve().parent == Path.cwd().resolve() for place in places)
+    return "" if own else str(places[0]) if places else "installed"
 
 
 def _class_name(name: str) -> str:

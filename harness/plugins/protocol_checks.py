@@ -72,7 +72,9 @@ def check_plugin(kind: PluginKind, factory: Callable[[], Any], origin: str) -> A
     """Build the plugin and check it against its protocol. Raises PluginError with all problems."""
     try:
         plugin = factory()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"{origin} cannot be built: {reason(error)}") from error
     problems = list(_problems(kind, plugin))
     if problems:
@@ -188,7 +190,9 @@ def _several_prompts(plugin: Any) -> Iterator[str]:
 def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = False) -> str | None:
     try:
         value = getattr(plugin, name, _ABSENT)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a property of a plugin may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a property of a plugin may raise anything
         return f"attribute {name!r} raises {reason(error)}"
     if value is _ABSENT:
         return None if optional else f"attribute {name!r} ({wanted.__name__}) is missing"
@@ -199,7 +203,9 @@ def _attribute(plugin: object, name: str, wanted: type, *, optional: bool = Fals
 def _method(plugin: object, name: str, count: int, *, optional: bool = False) -> str | None:
     try:
         method = getattr(plugin, name, _ABSENT)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
         return f"method {name!r} raises {reason(error)}"
     if method is _ABSENT and optional:
         return None

@@ -71,9 +71,9 @@ class Plugins:
         origin = f"task {name!r} of family {prefix!r} ({self.origins['family', prefix].label})"
         try:
             member = self.families[prefix](rest)
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise PluginError(f"{origin} cannot be made: {reason(error)}") from error
         return check_member(prefix, member, origin)
 
@@ -92,15 +92,17 @@ class _Found:
         return f"{self.kind} plugin {self.name!r} of {self.origin.label} ({self.origin.place})"
 
 
-def load_plugins(include: Sequence[Path] = ()) -> Plugins:
+def load_plugins(include: Sequence[Path] = (), before: Callable[[str], None] = lambda _: None) -> Plugins:
     """Load the installed plugins, and those of the files and folders in `include`.
 
-    Raises PluginError with all problems, one line each.
+    `before` is called with the description of each plugin before its code runs. Raises PluginError with all problems,
+    one line each.
     """
     problems: list[str] = []
     loaded: dict[str, dict[str, Any]] = {kind: {} for kind in (*PLUGIN_KINDS, "family")}
     origins: dict[tuple[str, str], _Found] = {}
-    for found in [*_installed(), *_included(include, problems)]:
+    for found in [*_installed(), *_included(include, problems, before)]:
+        before(str(found))
         try:
             name, plugin = _build(found)
         except PluginError as error:
@@ -125,7 +127,9 @@ def load_plugins(include: Sequence[Path] = ()) -> Plugins:
 def _build(found: _Found) -> tuple[str, Any]:
     try:
         factory = found.load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"{found} cannot be imported: {reason(error)}") from error
     if not callable(factory):
         raise PluginError(
@@ -157,7 +161,7 @@ def _origin(entry: EntryPoint) -> Origin:
     return Origin(f"{entry.dist.name} {entry.dist.version}", entry.value, str(licence) if licence else None)
 
 
-def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
+def _included(include: Sequence[Path], problems: list[str], before: Callable[[str], None]) -> Iterator[_Found]:
     """The plugins of included files; a file that cannot be read or announces none is added to `problems`."""
     for path in {path.resolve(): path for path in include}.values():
         try:
@@ -166,6 +170,7 @@ def _included(include: Sequence[Path], problems: list[str]) -> Iterator[_Found]:
             problems.append(str(error))
             continue
         for source in files:
+            before(f"plugin file {source.label}")
             try:
                 yield from _of_file(source)
             except PluginError as error:
@@ -180,7 +185,9 @@ def _same(factory: Any) -> Any:
 def _of_file(source: IncludedFile) -> list[_Found]:
     try:
         module = load_module(source)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"plugin file {source.label} cannot be imported: {reason(error)}") from error
     try:
         lists = announced(module, _ANNOUNCEMENTS)

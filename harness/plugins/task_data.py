@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mipo_bench.harness.core.files import expanded
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.plugins.optional import uses_data, with_data
 from mipo_bench.harness.types import Task
@@ -36,7 +37,7 @@ def folders(value: Any) -> Any:
 def given_folders(entries: Sequence[str]) -> dict[str, Path]:
     """`folders` for a command without a configuration. Raises ConfigError if a task has two."""
     try:
-        return {task: Path(folder) for task, folder in folders(entries).items()}
+        return {task: expanded(folder) for task, folder in folders(entries).items()}
     except ValueError as error:
         raise ConfigError(f"--data: {error}.") from error
 
@@ -44,7 +45,7 @@ def given_folders(entries: Sequence[str]) -> dict[str, Path]:
 def _entry(entry: str | Path) -> tuple[str, str | Path]:
     """(task, folder) of an entry. An existing folder with an equals sign in its name is a folder for all tasks."""
     task, equals, folder = str(entry).partition("=")
-    if not equals or "/" in task or Path(entry).is_dir():
+    if not equals or "/" in task or expanded(entry).is_dir():
         return EVERY, entry
     return task.strip(), folder.strip()
 
@@ -52,7 +53,7 @@ def _entry(entry: str | Path) -> tuple[str, str | Path]:
 def on_data(task: Task, data: Mapping[str, Path]) -> Task:
     """The task on its folder; the task unchanged if it reads no data, or no folder is given."""
     folder = data.get(task.name, data.get(EVERY))
-    return task if folder is None or not uses_data(task) else with_data(task, folder.expanduser())
+    return task if folder is None or not uses_data(task) else with_data(task, folder)
 
 
 def data_problems(data: Mapping[str, Path], tasks: Iterable[Task]) -> Sequence[str]:

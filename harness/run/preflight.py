@@ -19,9 +19,11 @@ from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
 from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
+from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
+from mipo_bench.harness.run.session import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
 from mipo_bench.harness.startup.findings import Finding
 from mipo_bench.harness.training.memory import check_training_fits
@@ -35,6 +37,11 @@ _HUB_SECONDS = 5.0
 def examine(config: RunConfig) -> Iterator[Finding]:
     """Check packages, device, model, tasks with their data, disk and git, in this order."""
     yield from _packages()
+    try:
+        check_imports([include.path for include in config.include])
+    except UserError as error:
+        yield Finding("tasks", "fail", str(error))
+        return
     if not config.source.has_weights:
         plan = yield from _external_source(config)
         yield from _disk(config, plan, None)
@@ -228,7 +235,7 @@ def _disk(
     needed = trainings * _checkpoint_bytes(folder, placement) if trainings and folder and placement else 0
     for where in (config.store, config.out):
         try:
-            check_writable(where)
+            check_writable(where, REPORT_FILES if where == config.out else ())
         except UserError as error:
             yield Finding("disk", "fail", str(error))
             continue

@@ -31,6 +31,9 @@ from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, seal, to_json
 from mipo_bench.reports.render.markdown import to_markdown
 
+REPORT_FILES = (REPORT_FILE, "report.md")
+"""The files that a run writes to its output folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -79,8 +82,8 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
     """
     config, processes = prepared.config, prepared.processes
     start = _starter(prepared)
-    for folder in (config.store, config.out):
-        check_writable(folder)
+    check_writable(config.store)
+    check_writable(config.out, REPORT_FILES)
     with closing(open_for_run(config.store)) as store:
         if processes.count > 1 and not prepared.launched:
             display.say(
@@ -126,6 +129,7 @@ def compute_report(run: Run, processes: Processes) -> Report | None:
     """
     store = run.context.store
     store.claims.processes = processes.count
+    store.claims.say = run.context.display.say
     if processes.is_worker:
         run.compute_only()
         return None
@@ -137,8 +141,8 @@ def compute_report(run: Run, processes: Processes) -> Report | None:
 
 def write(report: Report, folder: Path) -> None:
     """Write `report.json` and `report.md`."""
-    write_atomically(folder / REPORT_FILE, to_json(report))
-    write_atomically(folder / "report.md", to_markdown(report))
+    for name, text in zip(REPORT_FILES, (to_json(report), to_markdown(report)), strict=True):
+        write_atomically(folder / name, text)
 
 
 def exit_code(report: Report) -> int:

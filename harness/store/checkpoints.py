@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from mipo_bench.harness.core.hashing import folder_digest, model_digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.database import Database
+from mipo_bench.harness.store.waiting import Wait
 
 CHECKPOINTS = "checkpoints"
 SCRATCH = "new-"
@@ -78,6 +78,7 @@ class Checkpoints:
 
     def get_or_write(self, key: str, write: Callable[[Path], None]) -> Checkpoint:
         """The checkpoint with this key, written now if it is missing; waits while another process writes it."""
+        wait = Wait(self._claims)
         while True:
             if found := self.get(key):
                 return found
@@ -86,7 +87,7 @@ class Checkpoints:
                     return self.get(key) or self.put(key, write)
                 finally:
                     self._claims.release(claimed)
-            time.sleep(_POLL)
+            wait.sleep([key], _POLL)
 
     def _move(self, key: str, scratch: Path, folder: Path) -> None:
         content = folder_digest(scratch)

@@ -8,7 +8,7 @@ time-out.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ _PARTS = 2
 """A process claims its share of the remaining keys, divided by this: the last parts are small, and waits short."""
 _SMALLEST = 64
 """Least number of keys that a process claims at a time."""
+_PATIENCE = 60.0
 OWNERS = "owners"
 
 
@@ -29,9 +30,14 @@ def live_owners(store: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if is_held(path)) if folder.is_dir() else []
 
 
+def process_id(owner: str) -> int:
+    """The process id in an owner name."""
+    return int(owner.partition("-")[0])
+
+
 def process_list_text(owners: Sequence[str]) -> str:
     """The process ids of the owners in words: `processes 17, 23`."""
-    return f"process{'es' * (len(owners) != 1)} {', '.join(owner.partition('-')[0] for owner in owners)}"
+    return f"process{'es' * (len(owners) != 1)} {', '.join(str(process_id(owner)) for owner in owners)}"
 
 
 class Claims:
@@ -43,6 +49,10 @@ class Claims:
         self._lock: Lock | None = None
         self.processes = 1
         """Number of processes that were started together; if several, each claims a part of the work at a time."""
+        self.say: Callable[[str], None] = lambda _: None
+        """Shows a line to the user."""
+        self.patience = _PATIENCE
+        """Seconds of a wait for other processes after which one that is stopped is named."""
 
     @property
     def owner(self) -> str:
@@ -105,3 +115,12 @@ class Claims:
         rows = self._db.execute("SELECT key, owner FROM claims WHERE owner != ?", (self.owner,))
         alive = {owner for owner in {owner for _, owner in rows} if is_held(self._folder / owner)}
         return {key for key, owner in rows if owner in alive}
+
+    def holders(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Owner name of another process -> those of the keys that it has claimed."""
+        wanted, found = set(keys), dict[str, list[str]]()
+        rows = self._db.execute("SELECT key, owner FROM claims WHERE owner != ? ORDER BY owner, key", (self.owner,))
+        for key, owner in rows:
+            if key in wanted:
+                found.setdefault(owner, []).append(key)
+        return found

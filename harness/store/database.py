@@ -133,7 +133,11 @@ class Database:
                     " same command continues from there."
                 )
             case sqlite3.SQLITE_BUSY:
-                return StorageError(f"{where} has been locked by another process for {_WAIT:.0f} seconds ({error}).")
+                return StorageError(
+                    f"{where} has been locked by another process for {_WAIT:.0f} seconds ({error}). The files in"
+                    f" {self.folder / 'owners'} begin with the ids of the processes at work; one that is stopped goes"
+                    " on after `kill -CONT PID`."
+                )
         return StorageError(f"cannot use {where} ({error}). Choose another with --set store=DIR.")
 
     def _upgrade(self) -> None:

@@ -124,18 +124,17 @@ class Store:
     def runs(self, prefix: str = "") -> list[StoredRun]:
         """The runs whose id begins with `prefix`, in the order in which they were stored, whatever their dates.
 
-        A damaged one is dropped and listed in `damaged`.
+        A damaged one is left out, and stays in the store: `damaged_runs` counts them, `verify` names and drops them.
         """
-        found = []
+        return [run for run in self._read_runs(prefix) if run is not None]
+
+    def damaged_runs(self, prefix: str = "") -> int:
+        """Number of runs whose id begins with `prefix` and whose row does not match its digest."""
+        return self._read_runs(prefix).count(None)
+
+    def _read_runs(self, prefix: str) -> list[StoredRun | None]:
         query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY rowid"
-        for row in self.database.execute(query, (len(prefix), prefix)):
-            run = run_from_row(row)
-            if run is None:
-                self.damaged.append(f"run {row[0][:12]}")
-                self.database.execute("DELETE FROM runs WHERE id = ?", (row[0],))
-            else:
-                found.append(run)
-        return found
+        return [run_from_row(row) for row in self.database.execute(query, (len(prefix), prefix))]
 
 
 def _response_row(key: str, r: Response) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mipo_bench.harness.store.claims import Claims
+from mipo_bench.harness.store.waiting import Wait
 
 T = TypeVar("T")
 POLL = 0.05
@@ -33,7 +34,7 @@ def shares(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], di
 
     The caller must store the results of a part before it requests the next one. Close the iterator if it is left early.
     """
-    left = list(keys)
+    left, wait = list(keys), Wait(claims)
     while left:
         began = time.monotonic()
         taken = claims.take(left, claims.share_size(len(left)))
@@ -46,16 +47,19 @@ def shares(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], di
             claims.release(taken)
         done = {*taken, *found}
         left = [key for key in left if key not in done]
-        if not done:
-            time.sleep(max(POLL, _REST * (time.monotonic() - began)))
+        if done:
+            wait = Wait(claims)
+        else:
+            wait.sleep(left, max(POLL, _REST * (time.monotonic() - began)))
 
 
-def claim_each(claims: Claims, units: Mapping[str, T], wait: Callable[[], None]) -> Iterator[T]:
+def claim_each(claims: Claims, units: Mapping[str, T], announce: Callable[[], None]) -> Iterator[T]:
     """Yield every unit once, claimed while the caller works on it; units that other processes have claimed come last.
 
-    If other processes have claimed all units that are left, it calls `wait` once and waits for them.
+    If other processes have claimed all units that are left, it calls `announce` once and waits for them.
     """
-    left, announced = list(units), False
+    left: list[str] = list(units)
+    wait: Wait | None = None
     while left:
         taken = claims.take(left, 1)
         if taken:
@@ -65,7 +69,7 @@ def claim_each(claims: Claims, units: Mapping[str, T], wait: Callable[[], None])
             finally:
                 claims.release(taken)
         else:
-            if not announced:
-                wait()
-            announced = True
-            time.sleep(POLL)
+            if wait is None:
+                announce()
+                wait = Wait(claims)
+            wait.sleep(left, POLL)

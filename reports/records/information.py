@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mipo_bench.reports.records.base import CaveatRecord, Number, Record
 
@@ -95,3 +95,16 @@ class InformationRecord(Record):
     measured: list[MeasuredRecord]
     estimates: list[InformationEstimateRecord]
     changes: list[InformationChangeRecord]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Raise ValueError unless every method has one estimate for each number of contexts, in order."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for estimate in self.estimates:
+            found.setdefault((estimate.method, estimate.weights), []).append(estimate.contexts)
+        for (method, weights), contexts in found.items():
+            if contexts != self.contexts:
+                raise ValueError(
+                    f"the estimates of {method!r} ({weights}) are for {contexts} contexts, not {self.contexts}"
+                )
+        return self

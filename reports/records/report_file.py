@@ -26,8 +26,10 @@ def load_report(path: Path) -> Report:
     """Read a `report.json`, given the file or its folder. Raises ReportError that names the problem."""
     file = path
     try:
-        file = path / REPORT_FILE if path.is_dir() else path
+        file = path / REPORT_FILE if path.is_dir() and path.name != REPORT_FILE else path
         text = file.read_text(encoding="utf-8")
+    except IsADirectoryError as error:
+        raise ReportError(f"{file} is a folder, not a report of `mipo-bench run`: rename or remove it.") from error
     except FileNotFoundError as error:
         raise ReportError(f"there is no report {file}. `mipo-bench run` writes one.") from error
     except (OSError, UnicodeDecodeError) as error:

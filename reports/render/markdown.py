@@ -10,9 +10,11 @@ from mipo_bench.reports.pages.page import Entry, Listing, Page, Table
 from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import Report
 
-_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$"} | {"&": "&amp;"})
+_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|!~$@"} | {"&": "&amp;"})
 _REFERENCES = re.compile(r"@(?=\w)|#(?=\d)")
 """Characters that begin a mention or an issue link on GitHub, even if they are escaped."""
+_LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Characters without which GitHub Flavored Markdown makes no link of a bare address (its extended autolinks)."""
 
 
 def to_markdown(report: Report) -> str:
@@ -37,8 +39,9 @@ def page_to_markdown(p: Page) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows literally: no markup, HTML, mentions, issue links or control characters."""
-    return _unlinked(without_control_characters(text)).translate(_SPECIAL)
+    """Text that Markdown shows literally: no markup, HTML, links, mentions or control characters."""
+    escaped = _unlinked(without_control_characters(text)).translate(_SPECIAL)
+    return _LINKS.sub(lambda found: "\\" + found[0], escaped)
 
 
 def _unlinked(text: str) -> str:

@@ -21,7 +21,7 @@ from score_rows import binary, graded, lm_eval, values, write
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import UserError
-from mipo_bench.harness.generators.responses_file import read_responses
+from mipo_bench.harness.exchange.responses_file import read_responses
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.judging.validation import labels_in
 from mipo_bench.harness.judging.verdict_file import file_judge

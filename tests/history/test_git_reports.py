@@ -206,12 +206,13 @@ def test_runs_of_the_store_are_named_by_a_part_of_their_id(folder: Path, mipo: M
     assert mipo(f"diff {a} {b} --store elsewhere").code == 2
 
 
-def test_a_damaged_run_is_dropped(folder: Path, mipo: Mipo) -> None:
+def test_a_damaged_run_is_not_found(folder: Path, mipo: Mipo) -> None:
     remember(FIRST.report())
     with closing(Store(Path(".mipo-bench"))) as store:
         store.database.execute("UPDATE runs SET report = x'00'")
         assert store.runs() == []
-        assert store.damaged == [f"run {FIRST.report().digest[:12]}"]
+        assert store.damaged_runs() == 1
+    assert mipo(f"show {FIRST.report().digest}").code == 2
 
 
 def test_history_lists_commits_and_runs(repository: Path, mipo: Mipo) -> None:

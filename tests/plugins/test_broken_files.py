@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from golden_files import check_golden, run
-from task_files import TASK, config, write
+from task_files import TASK, config, task_file, write
 
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.registry import load_plugins
 
 BROKEN: dict[str, tuple[str | bytes, str]] = {
@@ -37,6 +39,10 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "raises.py": (
         "class A:\n    def __init__(self):\n        self.__init__()\nTASKS = [A]",
         r"'A' of .*raises.py \(TASKS\[0\]\) cannot be built: RecursionError: .* \(raises.py, line 3\)",
+    ),
+    "panic.py": (
+        "class Panic(BaseException): pass\nraise Panic('lost')",
+        r"imported: Panic: lost \(panic.py, line 2\)",
     ),
     "bell.py": ("raise RuntimeError('a\\x07\\x1b[2Jb')", r"RuntimeError: a\\x07\\x1b\[2Jb \(bell.py, line 1\)"),
     "family.py": ("TASK_FAMILIES = {'a b': print}", "name 'a b' is not allowed"),
@@ -114,3 +120,42 @@ def test_a_folder_that_is_called_like_a_task_is_not_loaded(
     write(Path("json.py"), "raise SystemExit('loaded')")
     assert run("check-task facts", capsys).code == 0
     assert "sys.exit('loaded') was called" in run("check-task ./facts", capsys).err
+
+
+ENDING: dict[str, tuple[str, str]] = {
+    "leaves.py": ("import os\nprint('bye', flush=True)\nos._exit(0)", r"with exit status 0\. .*Its last output: bye"),
+    "fails.py": ("import os\nos._exit(7)", r"with exit status 7\."),
+    "crashes.py": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", r"with signal SIGSEGV\."),
+    "builds.py": (
+        "import os\nclass A:\n    def __init__(self):\n        os._exit(3)\nTASKS = [A]",
+        r"with exit status 3\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_a_plugin_that_ends_its_process_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, reason = ENDING[name]
+    write(Path("plugins") / name, text)
+    task_file(Path("plugins/a_sound.py"))
+    task_file(Path("plugins/z_sound.py"), "others")
+    told = rf"plugins/{name}( \(TASKS\[0\]\))? ends the process that imports it, {reason}"
+    for command in ("check-task ./plugins", "check-task facts --include plugins", "run --include plugins --dry-run"):
+        done = run(command, capsys)
+        assert (done.code, bool(re.search(told, done.err))) == (2, True), done.err
+    done = run("doctor --include plugins --task sums", capsys)
+    assert (done.code, bool(re.search(told, " ".join(done.out.split())))) == (1, True), done.out
+
+
+def test_a_plugin_that_is_not_imported_in_time_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "sleeps.py", "import time\ntime.sleep(60)")
+    with pytest.raises(PluginError, match=rf"{file} is not imported within 3 s"):
+        check_imports([file], seconds=3)
+
+
+def test_plugins_that_raise_are_left_to_their_own_message(tmp_path: Path) -> None:
+    files = [write(tmp_path / name, text) for name, (text, _) in BROKEN.items()]
+    check_imports([*files, task_file(tmp_path / "sound.py")])

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from golden_files import check_golden, run
 
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.plugins.new_task import TaskKind, write_task
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.testing import failures
@@ -47,6 +48,24 @@ def test_the_skeletons_of_a_folder_are_loaded_together_and_their_tests_are_not(f
 def test_any_allowed_name_makes_a_task(tmp_path: Path, name: str) -> None:
     written = write_task(name, "math", tmp_path)
     assert load_plugins([written.task]).task(name).items("eval")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("json", "of Python itself"), ("numpy", "numpy/__init__.py"), ("mipo-bench", "mipo_bench")]
+)
+def test_a_name_that_would_hide_a_module_is_refused(name: str, place: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"would hide the Python module '{name.replace('-', '_')}' \(.*{place}"):
+        write_task(name, "math", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_of_the_user_in_the_working_directory_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "word_sums.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert write_task("word-sums", "math", tmp_path / "tasks").task.is_file()
 
 
 COMMANDS = {

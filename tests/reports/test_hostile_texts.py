@@ -34,9 +34,10 @@ from mipo_bench.reports.render.markdown import page_to_markdown, to_markdown
 from mipo_bench.reports.render.terminal import draw
 
 TERMINAL = "\x1b]0;title\x07\x1b[2J\x1b]8;;http://x\x1b\\\x9b31m\x90q\u202eevil\u2066\u200f\u2028\x00\x08\r"
+ADDRESSES = "see https://x.org/a, WWW.x.org or a@x.org "
 MARKUP = '<script>alert(1)</script><img src=x onerror="a"> [a](javascript:b) `x` | **b** @someone #12 &lt;'
 LATEX = r"\input{/etc/passwd} \write18{ls} $x$ %c ~ ^ & # _ { }"
-HOSTILE = TERMINAL + MARKUP + LATEX
+HOSTILE = TERMINAL + ADDRESSES + MARKUP + LATEX
 FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1")
 KEPT = {"family", "average", "schema_version", "created", "test", "code", "interval", "alpha"}
 """Fields with a fixed set of values in the schema."""
@@ -89,6 +90,7 @@ def check_markdown(text: str) -> None:
     assert not re.search(r"(?<!\\)<", outside)
     assert not re.search(r"(?<!\\)\]\(", outside)
     assert not re.search(r"@\w", text)
+    assert not re.search(r"(?i)\w://|www\.", outside)  # a bare address is a link on GitHub
     assert not re.search(r"(?<!\\)`", outside)
 
 

@@ -177,14 +177,18 @@ def test_a_damaged_page_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
         store.responses(list(rows))
 
 
-def test_a_damaged_run_is_named_and_dropped(tmp_path: Path) -> None:
+def test_a_damaged_run_is_left_out_until_verify_drops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = made_store(tmp_path / "store")
     with closing(sqlite3.connect(folder / "store.sqlite")) as db, db:
         db.execute("UPDATE runs SET keys = report WHERE id = ?", (RUNS[0].report().digest,))
     with closing(Store(folder)) as store:
         assert [r.id for r in store.runs()] == [RUNS[1].report().digest]
-        assert store.damaged == [f"run {RUNS[0].report().digest[:12]}"]
+        assert (store.damaged_runs(), store.damaged_runs("ffff")) == (1, 0)
         assert store.checkpoints.get(checkpoint_key(0)) is not None
+    for _ in range(2):  # listing deletes nothing
+        assert "! 1 damaged run left out: `mipo-bench store verify`" in run(f"store ls --store {folder}", capsys).out
+    assert run(f"store verify --drop --store {folder}", capsys).code == 0
+    assert "left out" not in run(f"store ls --store {folder}", capsys).out
 
 
 FULL = """

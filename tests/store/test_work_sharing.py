@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from mipo_bench.harness.run.worker_main import config_from_line
 from mipo_bench.harness.run.workers import config_to_line, worker_count
 from mipo_bench.harness.store.claims import live_owners
 from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.waiting import Wait
 from mipo_bench.harness.store.work_sharing import claim_each, shares
 from mipo_bench.harness.types import Response
 
@@ -68,6 +71,65 @@ def test_claims_of_a_dead_process_are_free(tmp_path: Path) -> None:
     assert not store.claims.others()
     assert len(store.claims.forget_dead()) == 1
     store.close()
+
+
+@contextmanager
+def holder(folder: Path) -> Iterator[int]:
+    """Another process, which holds the first key; its id."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        Store(folder).claims.take(KEYS[:1])
+        os.write(writer, b"x")
+        time.sleep(60)
+        os._exit(0)
+    try:
+        os.read(reader, 1)
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_stopped_process_that_keeps_a_claim_is_named_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with holder(tmp_path) as child, closing(Store(tmp_path)) as store:
+        store.claims.say, store.claims.patience = said.append, 0.2
+        wait = Wait(store.claims)
+        for _ in range(4):
+            wait.sleep(KEYS, 0.1)
+        assert said == []  # it is at work
+        os.kill(child, signal.SIGSTOP)
+        os.waitpid(child, os.WUNTRACED)
+        wait.sleep(KEYS[1:], 0.1)
+        assert said == []  # it keeps another key
+        for _ in range(4):
+            wait.sleep(KEYS, 0.1)
+        (line,) = said
+        assert f"process {child} is stopped and keeps 1 claims (such as k000)" in line
+        assert f"`kill -CONT {child}` lets it go on, `kill -9 {child}` frees its claims" in line
+
+
+def test_all_that_wait_name_a_stopped_process(tmp_path: Path) -> None:
+    """The waits for a part of the responses, for an arm and for a checkpoint; each ends when the process is killed."""
+
+    def next_share(store: Store) -> None:
+        next(shares(store.claims, KEYS[:1], store.responses))
+
+    def next_arm(store: Store) -> None:
+        next(claim_each(store.claims, {KEYS[0]: 1}, lambda: None))
+
+    def checkpoint(store: Store) -> None:
+        store.checkpoints.get_or_write(KEYS[0], lambda _: None)
+
+    for number, wait in enumerate((next_share, next_arm, checkpoint)):
+        folder = tmp_path / str(number)
+        with holder(folder) as child, closing(Store(folder)) as store:
+            os.kill(child, signal.SIGSTOP)
+            os.waitpid(child, os.WUNTRACED)
+            store.claims.patience = 0
+            store.claims.say = lambda _, child=child: os.kill(child, signal.SIGKILL)  # type: ignore[misc]
+            wait(store)
 
 
 def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import Format, FormatOption
+from mipo_bench.harness.commands.options import Format, FormatOption, user_path
 
 if TYPE_CHECKING:
     from mipo_bench.reports.score_files.compare import Compared
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(metavar="BASE.jsonl", help="Scores to compare against.")],
-    methods: Annotated[list[Path], typer.Argument(metavar="METHOD.jsonl...", help="Scores to compare.")],
+    base: Annotated[Path, typer.Argument(parser=user_path, metavar="BASE.jsonl", help="Scores to compare against.")],
+    methods: Annotated[
+        list[Path], typer.Argument(parser=user_path, metavar="METHOD.jsonl...", help="Scores to compare.")
+    ],
     *,
     average: Annotated[
         Literal["micro", "macro"], typer.Option(help="Units of equal weight: items (micro) or users (macro).")

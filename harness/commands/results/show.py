@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mipo_bench.harness.commands.options import FormatOption, PathOption, StoreOption
+from mipo_bench.harness.commands.options import PATH, FormatOption, PathOption, StoreOption
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 
 
@@ -18,7 +18,7 @@ def show(
     ),
     *,
     format_: FormatOption = "terminal",
-    plots: Annotated[Path | None, typer.Option(help="Also draw plots into this folder.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Also draw plots into this folder.", **PATH)] = None,
     path: PathOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

@@ -1,0 +1,58 @@
+"""Types of settings, which read what people write: `~/data`, one name where a list is wanted, `none`, 3.0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from mipo_bench.harness.core.files import expanded
+
+NONE = "none"
+"""The name that stands for an empty list, on the command line and in a file."""
+
+
+def listed(value: Any) -> Any:
+    """The value as a list: the parts of a text between commas, a single number or path; others unchanged."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | float | Path) else value
+
+
+def names(value: Any) -> Any:
+    """The value as a list of names, which is empty for `none`."""
+    found = listed(value)
+    return [] if found == [NONE] else found
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("write the path of a file or folder")
+    return expanded(value) if isinstance(value, str | Path) else value
+
+
+def _model(name: str) -> str:
+    return str(expanded(name)) if name.startswith("~") else name
+
+
+def _arguments(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: _model(part) if isinstance(part, str) else part for key, part in value.items()}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+UserPath = Annotated[Path, BeforeValidator(_path)]
+"""A path; `~` is the home folder."""
+ModelName = Annotated[str, AfterValidator(_model)]
+"""The name of a model, or its folder as a UserPath."""
+Arguments = Annotated[Mapping[str, Any], AfterValidator(_arguments)]
+"""Arguments of another program; `~` at the beginning of a text is the home folder."""
+Names = Annotated[tuple[str, ...], BeforeValidator(names)]
+"""Names; a text holds them between commas, and `none` is none."""
+Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+"""A whole number, which some programs write as 3.0."""
+Count = Annotated[Whole, Field(gt=0)]

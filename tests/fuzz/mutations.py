@@ -179,7 +179,7 @@ def _encoded(data: bytes, rng: Random) -> bytes:
         return data.decode("utf-8", errors="replace").encode("utf-16")
     if kind == 2:
         return data.decode("utf-8", errors="replace").encode("latin-1", errors="replace")
-    return gzip.compress(data, 1) if kind == 3 else data.replace(b"\n", b"\r")
+    return gzip.compress(data, 1, mtime=0) if kind == 3 else data.replace(b"\n", b"\r")
 
 
 _DAMAGES: tuple[Callable[[bytes, Random], bytes], ...] = (_flipped, _cut, _without_part, _doubled, _inserted, _encoded)

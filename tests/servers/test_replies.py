@@ -42,7 +42,7 @@ def delta(finish: str | None = None, **parts: Any) -> dict[str, Any]:
         (completion("18", reasoning_content="Is it 17?", tool_calls=[], refusal=None), "18"),
         (b"\xef\xbb\xbf" + completion("18"), "18"),
         (b"\n\n  " + completion("18"), "18"),
-        (gzip.compress(completion("18")), "18"),
+        (gzip.compress(completion("18"), mtime=0), "18"),
         (completion("18").replace(b"18", b"1\xff8"), "1\ufffd8"),
         (events(delta(content="1"), delta(reasoning_content="no"), delta(content="8"), delta("stop")), "18"),
         (events(delta("stop", content="18")) + b"data: [DONE]\n\n", "18"),
@@ -104,7 +104,7 @@ def test_a_reply_that_is_no_answer_is_kept_with_its_reason(body: bytes, reason: 
     [
         (b"", "not JSON: it is empty"),
         (b"<!DOCTYPE html><html><style>a {}</style><h1>Sign in</h1></html>", "not JSON: an HTML page: Sign in"),
-        (gzip.compress(completion("18"))[:20], "damaged gzip"),
+        (gzip.compress(completion("18"), mtime=0)[:20], "damaged gzip"),
         (b"\x1f\x8b garbage", "damaged gzip"),
         (b"[" * 5000, "not JSON"),
         (completion("18")[:40], "not JSON"),

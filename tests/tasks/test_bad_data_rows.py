@@ -76,7 +76,7 @@ BAD_FILES: list[tuple[str, bytes, str]] = [
     ("csv", b"question,answer\nq,#### 1\ncaf\xe9,#### 1\n", "line 3: byte 0xe9 is not UTF-8.*iconv -f LATIN1"),
     ("csv", "question,answer\n".encode("utf-16")[:-1], "begins as UTF-16, but cannot be read"),
     ("csv", b"\xef\xbb\xbf", "test.csv holds no rows"),
-    ("jsonl.gz", gzip.compress(GOOD.encode())[:-4], "test.jsonl.gz is damaged gzip data"),
+    ("jsonl.gz", gzip.compress(GOOD.encode(), mtime=0)[:-4], "test.jsonl.gz is damaged gzip data"),
     ("jsonl", f'{GOOD}{{"question": "q", "question": "r"}}'.encode(), "line 2: .*the key 'question' occurs twice"),
     ("json", b'{"question": {"0": "q"}, "answer": {"0": "#### 1"}}', r"one object of columns \(question, answer\)"),
     ("json", f'{{"data": [{GOOD}]}}'.encode(), "holds the rows in its field 'data'; write that list alone"),

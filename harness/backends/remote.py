@@ -46,7 +46,7 @@ class RemoteBackend:
 
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:  # noqa: ARG002
         """Raise ModelError, because the weights are not on this machine."""
-        raise ModelError(f"{arm.recipe}: backend {self.name!r} cannot train; give --recipes none.")
+        raise ModelError(f"{arm.recipe}: backend {self.name!r} cannot train; set recipes to none.")
 
     def unload(self) -> None:
         """Do nothing, because no model is loaded in this process."""

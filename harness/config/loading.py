@@ -84,10 +84,12 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
     model, backend = str(values.get("model", "embedded")), str(values.get("backend", OWN))
     source = AnswerSource.of(model, backend)
     if arguments and backend == OWN:
-        problems.append("backend_args are for --backend; transformers takes its settings by name (dtype, device ...).")
+        problems.append(
+            "backend_args are for another backend; transformers takes its settings by name (dtype, device ...)."
+        )
     if source.has_weights and isinstance(arguments, Mapping):
         problems += [
-            f"backend_args.{name}: --model decides it, and weights are read from safetensors files alone."
+            f"backend_args.{name}: the model setting decides it, and weights are read from safetensors files alone."
             for name in _FIXED
             if name in arguments
         ]
@@ -95,7 +97,9 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
         problems.append(f"backend {backend!r} is not used: the answers come from {model}. Leave it out.")
     if source.kind != "responses" and not source.has_weights:
         if names(values.get("recipes")):
-            problems.append(f"backend {backend!r} only answers, it cannot train: give --recipes none, or leave it out.")
+            problems.append(
+                f"backend {backend!r} only answers, it cannot train: set recipes to none, or leave them out."
+            )
         values["recipes"] = []
     return problems
 

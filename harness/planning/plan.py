@@ -161,7 +161,7 @@ def _task_plan(
     if methods and items[0].context and not baselines[reference].uses_context:
         raise ConfigError(
             f"the reference {reference!r} of task {task.name!r} does not show the user's context: {', '.join(methods)}"
-            " would contrast nothing. Choose another reference, or give --recipes none."
+            " would contrast nothing. Choose another reference, or set recipes to none."
         )
     chosen = tuple(n for n in fitting if n == reference or _wanted(baselines[n], config.baselines))
     limit = config.pairs.limit or (2 * config.limit if config.limit else None)

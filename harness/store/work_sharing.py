@@ -68,6 +68,7 @@ def claim_each(claims: Claims, units: Mapping[str, T], announce: Callable[[], No
                 yield units[taken[0]]
             finally:
                 claims.release(taken)
+            wait = wait and Wait(claims)
         else:
             if wait is None:
                 announce()

@@ -29,6 +29,6 @@ def check_training_fits(parameters: int, config: RunConfig, device: str) -> None
     if needed > total:
         raise ModelError(
             f"training all {parameters:,} weights takes {needed / 1e9:.1f} GB before the first batch, and {device} has"
-            f" {total / 1e9:.1f} GB. Take --set train.method=lora (with a larger train.lr), a smaller model, or"
-            " --recipes none."
+            f" {total / 1e9:.1f} GB. Set train.method to lora (with a larger train.lr), take a smaller model, or"
+            " set recipes to none."
         )

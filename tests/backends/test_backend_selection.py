@@ -132,12 +132,12 @@ def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkey
         (["backend_args.auth_token=" + KEY], "OPENAI_API_KEY"),
         (["backend_args.base_url=http://me:" + KEY + "@host/v1"], "without user, password and query"),
         (["backend_args.base_url=http://host/v1?api_key=some-secret"], "without user, password and query"),
-        (["backend=hf", "model=m", "backend_args.pretrained=other"], "--model decides it"),
+        (["backend=hf", "model=m", "backend_args.pretrained=other"], "the model setting decides it"),
         (["backend=vllm", "model=m", "backend_args.load_format=pt"], "safetensors files alone"),
-        (["recipes=[mipo-random]"], "only answers, it cannot train: give --recipes none"),
+        (["recipes=[mipo-random]"], "only answers, it cannot train: set recipes to none"),
         (["recipes=[mipo-random]", "backend=openai"], "backend 'openai' only answers"),
         (["model=answers.jsonl"], "is not used: the answers come from answers.jsonl"),
-        (["backend=transformers", "backend_args.timeout=3"], "backend_args are for --backend"),
+        (["backend=transformers", "backend_args.timeout=3"], "backend_args are for another backend"),
     ],
 )
 def test_settings_that_are_refused(settings: list[str], message: str) -> None:

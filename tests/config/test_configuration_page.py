@@ -42,9 +42,13 @@ train: {method: lora, lr: 1.0e-5}
 judge: {name: openai:Qwen/Qwen2.5-14B-Instruct@http://localhost:8000/v1}
 ```
 
+A single value is a list of one. `none` is an empty list of baselines, recipes or arms; `all` is every baseline or
+recipe. `~` is the home folder in every path. JSON is read as well.
+
 An unknown key, a value of the wrong type and a key under its old name are errors (exit code 2). All of them are
-reported at once, each with the nearest key or the new name. Keys and passwords never belong here: they come from the
-environment (`HF_TOKEN`, `OPENAI_API_KEY`, `MIPO_BENCH_API_KEY`). `mipo-bench run --preset paper --dry-run` shows how a
+reported at once, each with the nearest key or the new name. A key may not occur twice in a file.
+Secrets never belong here: keys and passwords come from the environment (`HF_TOKEN`, `OPENAI_API_KEY`,
+`MIPO_BENCH_API_KEY`). `mipo-bench run --preset paper --dry-run` shows how a
 preset differs from the defaults.
 
 Two defaults depend on others. With `model: embedded` the settings of the last section apply. With a backend that only

@@ -16,6 +16,7 @@ from made_reports import Made
 from paths import ROOT
 
 from mipo_bench.harness.errors import ReportError
+from mipo_bench.reports.records.information import InformationEstimateRecord, InformationRecord
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, seal, to_json
 
@@ -48,6 +49,22 @@ def test_the_shipped_schema_is_current() -> None:
     if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
         BUILT.write_text(made_schema(), encoding="utf-8")
     assert BUILT.read_text(encoding="utf-8") == made_schema()
+
+
+def test_estimates_that_do_not_fit_the_contexts_of_their_block_are_refused() -> None:
+    """A resealed report could not be laid out: a method without an estimate for some number of contexts."""
+    estimate: dict[str, Any] = dict.fromkeys(InformationEstimateRecord.model_fields, 1)
+    estimates = [estimate | {"weights": "own", "warnings": [], "method": "a", "contexts": n} for n in (1, 4)]
+    block: dict[str, Any] = {name: [] for name in InformationRecord.model_fields} | {
+        **{"task": "persona", "over": "contexts", "reference": "profile", "left_out": 0, "temperature": None},
+        **{"end": True, "contexts": [1, 4], "estimates": estimates},
+    }
+    assert parse_report(written(values() | {"information": [block]}), "made").information
+    with pytest.raises(ReportError, match=r"made is damaged: information\.0\.contexts"):
+        parse_report(written(values() | {"information": [block | {"contexts": []}]}), "made")
+    estimates[1]["method"] = "unknown"
+    with pytest.raises(ReportError, match=r"made is damaged: .*estimates of 'a' \(own\) are for \[1\] contexts, not"):
+        parse_report(written(values() | {"information": [block]}), "made")
 
 
 @pytest.mark.parametrize("made", [Made(), Made(suites=("math",), train_seeds=()), Made(commit=None, n_math=1)])

@@ -42,7 +42,8 @@ class TaskRecord(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_lengths(len(self.items), (self.users or self.items, self.prompt_hashes, self.target_hashes))
+        users = self.items if self.users is None else self.users
+        _check_lengths(len(self.items), (users, self.prompt_hashes, self.target_hashes))
         if len(set(self.items)) < len(self.items):
             raise ValueError(f"task {self.name!r} has an item twice")
         return self

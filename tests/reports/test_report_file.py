@@ -51,6 +51,13 @@ def test_the_shipped_schema_is_current() -> None:
     assert BUILT.read_text(encoding="utf-8") == made_schema()
 
 
+def test_a_task_with_an_empty_list_of_users_is_refused() -> None:
+    content = values()
+    content["tasks"][1]["users"] = []
+    with pytest.raises(ReportError, match="a list has 0 entries where the task has 36 items"):
+        parse_report(written(content), "made")
+
+
 def test_estimates_that_do_not_fit_the_contexts_of_their_block_are_refused() -> None:
     """A resealed report could not be laid out: a method without an estimate for some number of contexts."""
     estimate: dict[str, Any] = dict.fromkeys(InformationEstimateRecord.model_fields, 1)

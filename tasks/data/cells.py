@@ -25,7 +25,7 @@ def decoded(value: object) -> object:
 def _python_value(text: str) -> object:
     """The value of a Python literal; None for any other text."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # about backslashes in texts that are no Python
+        warnings.simplefilter("ignore")  # about backslashes in texts that are no Python
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -15,26 +15,24 @@ import re
 
 LARGEST = 1e300
 """The limit for the absolute value of a number, so that it fits into a float."""
-_CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
-_GAP = "\u00a0\u2009\u202f"
-"""Blanks that do not break a line, as which some write the thousands separator."""
-_DIGITS = (
-    rf"[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]{{1,2}}(?:,[0-9]{{2}})+,[0-9]{{3}}|[0-9]{{1,3}}(?:[{_GAP}][0-9]{{3}})+|[0-9]+"
-)
-_NUMBER = re.compile(
-    rf"(?P<sign>[-+\u2212\u2013]?)[{_CURRENCY}]?(?P<size>(?:{_DIGITS})(?:\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][-+]?[0-9]{{1,4}})?"
-    rf"(?:\s?[%{_CURRENCY}])?\.?"
-)
-_FRACTION = re.compile(r"(?P<sign>[-+\u2212\u2013]?)(?:(?P<whole>[0-9]+) )?(?P<above>[0-9]+)/(?P<below>[0-9]+)")
+_SIGN = r"(?P<sign>[-+\u2212\u2013]?)"
+_UNIT = "[$%\u20ac\u00a3\u00a5\u20b9]"
+_GAP = "[\u00a0\u2009\u202f]"
+"""Blanks that break no line, which some write between thousands."""
+_WHOLE = "|".join((r"\d{1,3}(?:,\d{3})+", r"\d{1,2}(?:,\d{2})+,\d{3}", rf"\d{{1,3}}(?:{_GAP}\d{{3}})+", r"\d+"))
+"""Whole numbers with thousands, lakhs or no groups."""
+_SIZE = rf"(?P<size>(?:{_WHOLE})(?:\.\d+)?|\.\d+)(?P<power>[eE][-+]?\d{{1,4}})?"
+_NUMBER = re.compile(rf"{_SIGN}(?P<before>{_UNIT}?){_SIZE}(?P<after>(?: |{_GAP})?{_UNIT})?\.?", re.ASCII)
+_FRACTION = re.compile(rf"{_SIGN}(?:(?P<whole>\d+) )?(?P<above>\d+)/(?P<below>\d+)", re.ASCII)
 
 
 def written_number(text: str) -> float | None:
     """The number that the whole text is; None for any other text. A number beyond the range of a float is infinite."""
     text = text.strip()
-    if found := _NUMBER.fullmatch(text):
-        size = float(re.sub(rf"[,{_GAP}]", "", found["size"]) + (found["power"] or ""))
+    if (found := _NUMBER.fullmatch(text)) and not (found["before"] and found["after"]):
+        size = float(re.sub(f",|{_GAP}", "", found["size"]) + (found["power"] or ""))
     elif (found := _FRACTION.fullmatch(text)) and (below := float(found["below"])):
         size = float(found["whole"] or 0) + float(found["above"]) / below
     else:
         return None
-    return None if math.isnan(size) else -size if found["sign"] in ("-", "\u2212", "\u2013") and size else size
+    return None if math.isnan(size) else -size if size and found["sign"] not in ("", "+") else size

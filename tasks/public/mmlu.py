@@ -36,9 +36,7 @@ TRAIN, DEV, TEST = (
     Part(
         *("all", split),
         columns=COLUMNS,
-        published=tuple(
-            f"{root}{split}/{files}" for root in ("", "data/") for files in ("*_" + split + ".csv", "*.csv")
-        ),
+        published=(f"{split}/{files}", f"data/{split}/{files}"),
         headerless=HEADERLESS,
     )
     for split, files in (("auxiliary_train", "*.csv"), ("dev", "*_dev.csv"), ("test", "*_test.csv"))

@@ -126,6 +126,13 @@ def test_what_is_wrong_with_an_item_is_named(change: dict[str, Any], check: str,
     assert problem in problems(with_items(**change))[check]
 
 
+def test_some_equal_options_are_counted_and_all_equal_ones_refused() -> None:
+    task = with_items(options=("a", "b", "a"))
+    done = next(check.done for check in check_task(task, PLUGINS, partial(fingerprints, task)))
+    assert done == "3 for evaluation, 3 for training; ids unique; 1 with two equal options"
+    assert "must be several and different" in problems(with_items(options=("a", "a", "a")))["items"][0]
+
+
 def test_an_empty_target() -> None:
     assert "item 'eval-0': target ' ' is empty" in problems(with_items(target=" "))["targets"]
 

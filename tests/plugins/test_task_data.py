@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,22 @@ from mipo_bench.harness.types import Task
 from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+from mipo_bench.tasks.public.gsm8k import Gsm8k
 
 LOCAL = ["gsm8k", "svamp", "mmlu", "arc_easy", "arc_challenge", "prism", "community_alignment", "multifaceted_bench"]
 
 
 def settings(*tasks: str, **options: Any) -> RunConfig:
     return load_config(None, [], {"tasks": list(tasks), "seeds": 1, "data": [str(DATA)], **options})
+
+
+def evaluation_alone(folder: Path) -> Path:
+    """A folder with gsm8k and MMLU without the split to train on."""
+    for name in ("gsm8k/test", "mmlu/test", "mmlu/dev"):
+        task, split = name.split("/")
+        (folder / task).mkdir(parents=True, exist_ok=True)
+        shutil.copy(DATA / task / {"gsm8k": "main", "mmlu": "all"}[task] / f"{split}.jsonl", folder / task)
+    return folder
 
 
 def test_one_folder_serves_all_tasks() -> None:
@@ -45,6 +56,34 @@ def test_a_folder_of_its_own_goes_before_the_one_for_all(tmp_path: Path) -> None
         make_plan(config)
     assert str(caught.value).startswith(f"{tmp_path} has no 'test' split of openai/gsm8k")
     assert "SVAMP" not in str(caught.value)
+
+
+def test_a_run_that_trains_nothing_does_not_ask_for_the_training_split(tmp_path: Path) -> None:
+    data = [str(evaluation_alone(tmp_path))]
+    plan = make_plan(settings("gsm8k", "mmlu", data=data, recipes=[]))
+    assert [(task.task.name, len(task.items), task.training_items) for task in plan.tasks] == [
+        ("gsm8k", 6, ()),
+        ("mmlu", 5, ()),
+    ]
+    assert ["few-shot" in task.baselines for task in plan.tasks] == [False, True]
+    with pytest.raises(DataError) as caught:
+        make_plan(settings("gsm8k", "mmlu", data=data))
+    for line, split in zip(str(caught.value).splitlines(), ("train", "auxiliary_train"), strict=True):
+        assert f"has no '{split}' split" in line
+        assert line.endswith("To evaluate without training, give --recipes none.")
+
+
+def test_responses_of_another_program_are_scored_without_the_training_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = on_data(Gsm8k(), {EVERY: evaluation_alone(tmp_path)})
+    rows = [{"item_id": i.id, "arm": "plain", "response": f"#### {i.target}"} for i in task.items("eval")]
+    (tmp_path / "answers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    printed = run("run --task gsm8k --model answers.jsonl --data .", capsys)
+    assert printed.code == 0, printed.err
+    report = json.loads((tmp_path / "mipo-bench-report/report.json").read_text())
+    assert [arm["scores"] for arm in report["arms"]] == [[1.0] * 6]
 
 
 def test_the_folders_come_from_the_command_line_a_file_or_set(tmp_path: Path) -> None:
@@ -122,6 +161,10 @@ def test_doctor_names_the_data_of_each_task_and_plans_the_others(tmp_path: Path)
         ("missing-split", "run --task gsm8k --task svamp --data . --dry-run"),
         ("two-folders", "run --task gsm8k --data a --data b --dry-run"),
         ("check-task", "check-task svamp --data {data}"),
+        ("check-task-named-folder", "check-task svamp --data svamp={data}"),
+        ("check-task-other-folder", "check-task svamp --data gsm8k={data}"),
+        ("check-task-without-training", "check-task mmlu --data untrained"),
+        ("without-training", "run --task mmlu --data untrained --dry-run"),
         ("check-task-reads-none", "check-task facts --data {data}"),
     ],
 )
@@ -129,6 +172,7 @@ def test_what_is_printed(
     name: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    evaluation_alone(tmp_path / "untrained")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     printed = run(command.format(data=DATA), capsys)

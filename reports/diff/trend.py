@@ -130,5 +130,5 @@ def _literal(pattern: str) -> str:
 
 def _bar(score: float) -> str:
     """A line from 0 to 1 with a mark at the score."""
-    at = min(_BAR, max(0, round(score * _BAR)))
+    at = round(min(1.0, max(0.0, score)) * _BAR)
     return "·" * at + "●" + "·" * (_BAR - at)

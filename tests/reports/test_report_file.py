@@ -16,6 +16,7 @@ from made_reports import Made
 from paths import ROOT
 
 from mipo_bench.harness.errors import ReportError
+from mipo_bench.reports.diff.trend import PastReport, trend_page
 from mipo_bench.reports.records.information import InformationEstimateRecord, InformationRecord
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import content_digest, load_report, parse_report, seal, to_json
@@ -56,6 +57,16 @@ def test_a_task_with_an_empty_list_of_users_is_refused() -> None:
     content["tasks"][1]["users"] = []
     with pytest.raises(ReportError, match="a list has 0 entries where the task has 36 items"):
         parse_report(written(content), "made")
+
+
+@pytest.mark.parametrize("mean", [-1e308, 1e308])
+def test_a_trend_shows_a_score_that_no_run_can_have(mean: float) -> None:
+    content = values()
+    content["estimates"][0]["mean"] = mean
+    report = parse_report(written(content), "made")
+    first = report.estimates[0]
+    page = trend_page([PastReport("a", report.created, "", report)], f"{first.task}/{first.method}")
+    assert page.sections
 
 
 def test_estimates_that_do_not_fit_the_contexts_of_their_block_are_refused() -> None:

@@ -77,7 +77,7 @@ def _checked(response: Response, request: Request) -> Response:
     if values is None:
         return response
     reason = _wrong(values)
-    if len(values) != len(request.options):
+    if request.options and len(values) != len(request.options):  # given answers come to a request without options
         reason = f"{len(values)} log-probabilities of {len(request.options)} options"
     return Response(f"the model gave {reason}", 0, 0, "failed") if reason else response
 

@@ -28,6 +28,7 @@ _SIGNS = str.maketrans("\u2212\u2013\u2010\u2011\u2044\u2018\u2019\u201c\u201d\u
 
 def plain(text: str) -> str:
     """The text without decoration. Line breaks stay; other white space becomes a blank."""
+    text = text.encode("utf-8", "replace").decode()  # half a character (a surrogate) is none
     text = _FRACTION.sub(r" \1", text)
     text = _SUPERSCRIPT.sub(lambda found: "^" + unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFKC", text).translate(_SIGNS)

@@ -136,13 +136,13 @@ def test_an_empty_response_after_an_open_tag_is_empty_and_not_cut(tmp_path: Path
 
 
 def test_tags_of_the_configuration_replace_those_of_public_models(tmp_path: Path) -> None:
-    config = load_config(None, ['thought_tags=[["<<", ">>"]]'], {"tasks": ["arithmetic"], "recipes": []})
+    config = load_config(None, ['thought_tags=[["[[", "]]"]]'], {"tasks": ["arithmetic"], "recipes": []})
     (plan,) = make_plan(config).tasks
-    assert plan.thought_tags == (("<<", ">>"),)
+    assert plan.thought_tags == (("[[", "]]"),)
     (usual,) = make_plan(settings(tasks=["arithmetic"], recipes=[])).tasks
     assert usual.thought_tags == THOUGHT_TAGS
     with closing(Store(tmp_path)) as store:
-        generator = FakeGenerator("g", lambda r: f"<<{answers_to(r)[1]}>> It is done.")
+        generator = FakeGenerator("g", lambda r: f"[[{answers_to(r)[1]}]] It is done.")
         assert set(record_of(arm_of("arithmetic", generator, store, plan.thought_tags), store).unparsed)
         assert not record_of(arm_of("arithmetic", generator, store), store).unparsed
 

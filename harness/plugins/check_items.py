@@ -118,7 +118,7 @@ def _user_problems(item: Item, task: Task) -> Iterator[str]:
 
 def _sequence_problems(item: Item) -> Iterator[str]:
     options, turns = item.options, item.demonstrations
-    if not isinstance(options, tuple) or not all(isinstance(o, str) and o for o in options):
+    if not isinstance(options, tuple) or not all(isinstance(o, str) and o.strip() for o in options):
         yield f"options {shown(options)} is not a tuple of texts"
     elif len(set(options)) == 1:
         yield f"options {shown(options)} must be several and different"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
 
@@ -76,3 +79,39 @@ def test_a_damaged_array_names_the_line_of_the_damage_and_a_bad_element_its_row(
 def test_encodings_and_compression_are_found_by_content(encoding: str, pack: type[bytes]) -> None:
     text = '{"a": "caf\u00e9 \u2028\u0a0d"}\n\n{"a": 2}\n'
     assert values(pack(text.encode(encoding))) == [(1, {"a": "caf\u00e9 \u2028\u0a0d"}), (3, {"a": 2})]
+
+
+MARKS = (
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b",",
+    b"\n",
+    b'{"a": 1}',
+    b'"a"',
+    b":",
+    b"\xff\xfe",
+    b"\x1f\x8b",
+    b"\x00",
+    b"\xef\xbb\xbf",
+)
+ROWS = st.lists(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=4), max_size=3), min_size=2)
+
+
+@given(st.binary(max_size=40) | st.lists(st.sampled_from(MARKS), max_size=12).map(b"".join))
+def test_any_bytes_are_read_or_refused_row_by_row(data: bytes) -> None:
+    for row in json_lines(io.BytesIO(data)):
+        assert row.number >= 1
+        try:
+            row.value()
+        except JsonLineError as error:
+            assert str(error)  # noqa: PT017 - a valid row needs no error
+
+
+@given(ROWS)
+def test_lines_and_an_array_of_the_same_rows_are_the_same(rows: list[dict[str, object]]) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    assert [value for _, value in values(lines.encode())] == rows
+    for indent in (None, 2):
+        assert [value for _, value in values(json.dumps(rows, indent=indent).encode())] == rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import assume, given
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 from mipo_bench.harness.errors import DataError
 from mipo_bench.tasks.answers import LETTERS, chosen_letter, final_number, number_text, to_number
+from mipo_bench.tasks.data.formats import READERS as FILE_ENDINGS
+from mipo_bench.tasks.data.formats import Columns, read_rows
 from mipo_bench.tasks.data.rows import DataRow, rows_digest
 
 NUMBERS = st.decimals(-(10**9), 10**9, places=2, allow_nan=False).map(lambda d: Decimal(d).normalize())
@@ -95,6 +99,24 @@ def test_whatever_a_field_holds_is_read_or_refused_by_name(reader: Callable[[Dat
         reader(DataRow({"field": value}, "file.jsonl", 3, "line"))
     except DataError as error:
         assert str(error).startswith("file.jsonl, line 3: the field 'field")  # noqa: PT017 - it need not be raised
+
+
+PIECES = st.sampled_from(
+    [b"question", b"answer", b",", b";", b"\n", b'"', b"[", b"{", b"\xff\xfe", b"\x1f\x8b", b"PAR1", b"ARROW1"]
+)
+
+
+@given(ending=st.sampled_from(sorted(FILE_ENDINGS)), data=st.binary(max_size=40) | st.lists(PIECES).map(b"".join))
+def test_any_file_is_read_or_refused_by_name(ending: str, data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"test{ending}")
+        file.write_bytes(data)
+        try:
+            rows = read_rows(file, Columns(headerless=("question", "A", "answer")))
+        except DataError as error:
+            assert str(file) in str(error)  # noqa: PT017 - a valid file needs no error
+        else:
+            assert rows
 
 
 @given(st.integers(-(2**53), 2**53))

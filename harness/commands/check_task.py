@@ -56,7 +56,8 @@ def check_task(
     failed = 0
     for task in (on_data(task, folders) for task in tasks):
         folder = folders.get(task.name, folders.get(EVERY))
-        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, task.name, paths, folder)))
+        asked = task.name if as_file else name  # a task from a file of lm-eval is not found by its own name
+        failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, asked, paths, folder)))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -85,6 +86,8 @@ def new_task(
 
 def _is_path(name: str) -> bool:
     """Whether the argument is written as a path. A folder that has the name of a task is not loaded by that name."""
+    if ":" in name.partition("/")[0] or name.lower().endswith((".yaml", ".yml")):
+        return False  # a family's task, whose name can be a path
     return name.endswith(".py") or "/" in name or name in (".", "..")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
+from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.protocols import Question, Verdict
 
@@ -125,4 +126,4 @@ def _rating(path: Path, number: int, row: Mapping[str, Any]) -> int:
 
 def _place(prompt: str, context: str | None, first: str, second: str | None) -> tuple[str, ...]:
     texts = (prompt, context or "", first, *(() if second is None else (second,)))
-    return tuple(text.strip() for text in texts)
+    return tuple(storable(text.strip()) for text in texts)

@@ -103,7 +103,9 @@ def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], 
         except ConfigError as error:
             problems.append(str(error))
         else:
-            found[task.name] = task
+            first = found.setdefault(task.name, task)
+            if first is not task and first.items("eval") != task.items("eval"):
+                problems.append(f"{name} is another task that is called {task.name!r}, too. Rename one in its file.")
     return found, problems
 
 

@@ -65,6 +65,8 @@ class Plugins:
             return self.tasks[name]
         prefix, colon, rest = name.partition(":")
         if not colon or prefix not in self.families:
+            if name.lower().endswith((".yaml", ".yml")) and "lm-eval" in self.families:
+                raise ConfigError(f"{name!r} is a task file of lm-eval: write lm-eval:{name}")
             raise ConfigError(
                 unknown("task", name, [*self.tasks, *(f"{family}:{rest or 'NAME'}" for family in self.families)])
             )

@@ -11,14 +11,16 @@ import difflib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.errors import PluginError, unknown
 
 _NAME_LINE = re.compile(rb"""^["']?(task|group)["']?\s*:\s*["']?([\w.+/-]+)["']?\s*(?:\#.*)?\r?$""", re.MULTILINE)
+_UNKNOWN_SETTING = re.compile(r"TaskConfig.* unexpected keyword argument '(\w+)'")
 _SHOWN = 80
 """The largest number of tasks of a group that a message lists."""
 
@@ -30,9 +32,7 @@ def find_task_file(name: str) -> Path:
         return tasks[name]
     members = _members(name)
     if members:
-        some = ", ".join(f"lm-eval:{m}" for m in members[:_SHOWN])
-        more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
-        raise PluginError(f"lm-eval:{name} is a group of {len(members)} tasks; give them one by one: {some}{more}.")
+        raise PluginError(f"lm-eval:{name} is a group of {_one_by_one(members)}.")
     names = [*tasks, *groups]
     near = sorted(n for n in names if n.startswith(name))[:5] or difflib.get_close_matches(name, names, n=5)
     hint = f" Did you mean {' or '.join(f'lm-eval:{n}' for n in near)}?" if near else ""
@@ -49,6 +49,7 @@ def load_task(file: Path, asked: str) -> Any:
     """
     if not file.is_file():
         raise PluginError(f"{asked}: there is no file {file}.")
+    _check_definition(file, asked)
     from datasets import disable_progress_bars
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
@@ -65,6 +66,42 @@ def load_task(file: Path, asked: str) -> Any:
     return found[0]
 
 
+def is_task_file(name: str) -> bool:
+    """Whether a name is written as the path of a task file."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def _check_definition(file: Path, asked: str) -> None:
+    """Raise PluginError, which begins with `asked`, for a file that is no YAML, or defines no task or a group."""
+    import yaml
+
+    try:
+        values = read_yaml(file)
+    except (OSError, yaml.YAMLError) as error:
+        raise PluginError(f"{asked} cannot be loaded: {file} is not valid YAML: {error}") from error
+    if "group" in values or isinstance(values.get("task"), list):
+        members = [_member(entry, file.parent) for entry in _as_list(values.get("task"))]
+        raise PluginError(f"{asked}: {file.name} defines a group of {_one_by_one(members)}.")
+    if "include" not in values and not isinstance(values.get("task"), str):
+        raise PluginError(f"{asked} cannot be loaded: {file.name} does not name its task. Add a line `task: NAME`.")
+
+
+def _member(entry: Any, folder: Path) -> str:
+    """A member of a group as a task is asked for: the path of the file in `folder` that defines it, or its name."""
+    name = str(entry.get("task", entry.get("group")) if isinstance(entry, Mapping) else entry)
+    if is_task_file(name):
+        return str(folder / name)
+    beside = (f for f in sorted(folder.iterdir()) if is_task_file(f.name) and f.is_file())
+    return next((str(f) for f in beside if (b"task", name.encode()) in _NAME_LINE.findall(f.read_bytes())), name)
+
+
+def _one_by_one(members: list[str]) -> str:
+    """The number of a group's tasks, and how to ask for each."""
+    some = ", ".join(f"lm-eval:{m}" for m in members[:_SHOWN])
+    more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
+    return f"{len(members)} tasks; give them one by one: {some}{more}"
+
+
 def _compile_once() -> None:
     """Cache compiled Jinja templates. lm-eval compiles them for every document, which takes most of its time."""
     from lm_eval.utils import env
@@ -74,19 +111,39 @@ def _compile_once() -> None:
 
 
 def _reason(error: Exception, file: Path) -> str:
-    """The reason why a task file cannot be loaded, with instructions if its data cannot be downloaded."""
+    """The reason why a task file cannot be loaded, with instructions."""
+    values, message = read_yaml(file), f"{type(error).__name__}: {error}".strip()
+    if mistake := _mistake(error, values, message):
+        return mistake
+    if isinstance(error, FileNotFoundError):
+        return f"{message}. Data files are looked for from the current folder, included ones from the task file's."
+    if isinstance(error, OSError):
+        return (
+            f"its data ({values.get('dataset_path') or 'see its file'}) are in no Hugging Face cache and cannot be"
+            f" downloaded ({message}). Connect to the network once, or point a copy of the task file at local files"
+            " (dataset_path: json)."
+        )
+    return message
+
+
+def _mistake(error: Exception, values: Mapping[str, Any], message: str) -> str | None:
+    """The mistake in a task file with these values that explains an error of lm-eval; None for any other error."""
+    import jinja2
     import yaml
 
     if isinstance(error, yaml.YAMLError):
-        return f"{file} is not valid YAML: {error}"
-    message = f"{type(error).__name__}: {error}".strip()
-    data = read_yaml(file).get("dataset_path")
-    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-        return (
-            f"its data ({data or 'see its file'}) are in no Hugging Face cache and cannot be downloaded ({message})."
-            " Connect to the network once, or point a copy of the task file at local files (dataset_path: json)."
-        )
-    return message
+        return f"a file that it includes is not valid YAML: {error}"
+    if isinstance(error, jinja2.UndefinedError):
+        return f"{message}: a template of the file names a field that the documents do not have."
+    if isinstance(error, KeyError) and error.args[0] in [v for name, v in values.items() if name.endswith("_split")]:
+        return f"its data have no split {error.args[0]!r}."
+    if isinstance(error, IndexError):
+        return f"{message}: perhaps the gold of the first document is none of its options, which count from 0."
+    if setting := _UNKNOWN_SETTING.search(message):
+        from lm_eval.api.task import TaskConfig
+
+        return unknown("setting of a task", setting.group(1), [field.name for field in fields(TaskConfig)])
+    return None
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
@@ -97,7 +154,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         """Reads `!function` as None."""
 
     PlainLoader.add_constructor("!function", lambda *_: None)
-    values = yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)  # noqa: S506 - a safe loader
+    values = yaml.load(path.read_bytes(), Loader=PlainLoader)  # noqa: S506 - a safe loader
     return values if isinstance(values, dict) else {}
 
 

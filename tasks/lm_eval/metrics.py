@@ -48,6 +48,17 @@ def target_of(task: Any, doc: Mapping[str, Any]) -> str:
     return str(first)
 
 
+def gold_problem(task: Any, doc: Mapping[str, Any]) -> str | None:
+    """The reason why lm-eval would count every option of a document as wrong; None if its gold is an option."""
+    if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
+        return None
+    options, gold = task.doc_to_choice(doc), task.doc_to_target(doc)
+    for right in gold if isinstance(gold, list) else [gold]:
+        if right in options or (isinstance(right, int) and 0 <= right < len(options)):
+            return None
+    return f"the gold {gold!r} is none of the options {', '.join(map(repr, options))}"
+
+
 def options_of(task: Any, doc: Mapping[str, Any]) -> tuple[str, ...]:
     """The options as continuations, as lm-eval appends them to the rendered chat."""
     return tuple(instance.arguments[1] for instance in _instances(task, doc))
@@ -64,6 +75,7 @@ class Metrics:
         for metric in self.left_out:
             task._metric_fn_list.pop(metric)
         self.filters = [f.name for f in task._filters]
+        self._check_golds()
         self._probe()
         candidates = [m for m in task._metric_fn_list if task.higher_is_better()[m]]
         if not candidates:
@@ -89,8 +101,11 @@ class Metrics:
     def score(self, doc: Mapping[str, Any], item: Item, response: Response) -> Score:
         """The score of one response.
 
-        If the options' log-probabilities are unknown, the option that the text names counts as the likeliest.
+        If the options' log-probabilities are unknown, the option that the text names counts as the likeliest. Raises
+        ValueError for a document whose gold is none of its options.
         """
+        if problem := gold_problem(self._task, doc):
+            raise ValueError(problem)
         resps: list[Any] = [response.text]
         reading = None
         if item.options:
@@ -125,8 +140,17 @@ class Metrics:
             results = [instance.filtered_resps[each.name] for instance in instances]
             figures = self._task.process_results(doc, results)
             kept = {m: v for m, v in figures.items() if m in self._task._metric_fn_list}
-            found |= {(metric, each.name): float(value) for metric, value in kept.items()}
+            found |= {(metric, each.name): _number(value) for metric, value in kept.items()}
         return found, instances[0].filtered_resps[self.filters[0]] == "[invalid]"
+
+    def _check_golds(self) -> None:
+        """Raise PluginError if no document's gold is one of its options."""
+        problems = [gold_problem(self._task, doc) for doc in self._task.eval_docs]
+        if problems and all(problems):
+            raise PluginError(
+                f"{self._name} has no right option in any of {len(problems)} documents: {problems[0]} in the first."
+                " Correct doc_to_target, or take a split with labels."
+            )
 
     def _probe(self) -> None:
         """Score the target of the first document, and drop every metric whose value is outside [0, 1]."""
@@ -141,7 +165,8 @@ class Metrics:
             ) from error
         for (metric, _), value in figures.items():
             if not (math.isfinite(value) and 0 <= value <= 1) and metric not in self.left_out:
-                self.left_out[metric] = f"is {value:g} for the target of the first document, outside 0 to 1"
+                found = "no number" if math.isnan(value) else f"{value:g}, outside 0 to 1,"
+                self.left_out[metric] = f"is {found} for the target of the first document"
                 self._task._metric_fn_list.pop(metric)
 
     @property
@@ -150,6 +175,14 @@ class Metrics:
 
     def _label(self, metric: str, filter_name: str) -> str:
         return metric if len(self.filters) == 1 else f"{metric} ({filter_name})"
+
+
+def _number(value: Any) -> float:
+    """A figure of lm-eval; NaN if it is no number, such as the texts that a corpus metric collects."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _instances(task: Any, doc: Mapping[str, Any]) -> list[Any]:

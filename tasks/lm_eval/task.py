@@ -51,7 +51,8 @@ class LMEvalTask:
         if found is None:
             raise PluginError("lm-eval: the name of the task is missing. Write lm-eval:NAME or lm-eval:PATH.yaml.")
         name, shots = found.group("name"), found.group("at") or found.group("shots")
-        file = Path(name) if name.endswith((".yaml", ".yml")) else index.find_task_file(name)
+        own_file = index.is_task_file(name)
+        file = Path(name).expanduser() if own_file else index.find_task_file(name)
         self._task = index.load_task(file, f"lm-eval:{rest}")
         own = self._task.config.num_fewshot or 0
         self._shots = own if shots is None else int(shots)
@@ -61,7 +62,8 @@ class LMEvalTask:
         self._generates = self._task.OUTPUT_TYPE == "generate_until"
         self.suite: Suite = "math" if self._generates else "choice"
         self.version = int(float(str(self._task.VERSION))) if re.fullmatch(r"[\d.]+", str(self._task.VERSION)) else 0
-        self.description = f"lm-eval task {self._task.config.task}, {self._metrics.description}"
+        source = f" from {file.name}" if own_file else ""
+        self.description = f"lm-eval task {self._task.config.task}{source}, {self._metrics.description}"
         self.binary = self._metrics.binary
         self.reference = "few-shot" if self._shots else "plain"
         self.decoding = self._decoding()
@@ -143,21 +145,33 @@ class LMEvalTask:
         )
 
     def _chat(self, doc: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The messages that lm-eval passes to the chat template."""
+        """The messages that lm-eval passes to the chat template.
+
+        Raises PluginError if more shots are asked for than there are documents to draw them from.
+        """
         chat: list[dict[str, str]] = []
 
         def template(messages: Sequence[dict[str, str]], **_: bool) -> str:
             chat.extend(messages)
             return ""
 
-        self._task.fewshot_context(
-            doc,
-            num_fewshot=self._shots,
-            apply_chat_template=True,
-            fewshot_as_multiturn=True,
-            chat_template=template,
-            gen_prefix=self._task.doc_to_prefix(doc),
-        )
+        try:
+            self._task.fewshot_context(
+                doc,
+                num_fewshot=self._shots,
+                apply_chat_template=True,
+                fewshot_as_multiturn=True,
+                chat_template=template,
+                gen_prefix=self._task.doc_to_prefix(doc),
+            )
+        except (ValueError, AssertionError) as error:
+            available = len(list(self._task.fewshot_docs()))
+            if self._shots < available:
+                raise
+            raise PluginError(
+                f"{self.name}: {self._shots} shots cannot be drawn from {available} documents, of which none is its own"
+                f" shot. Ask for fewer with lm-eval:NAME@SHOTS, or correct num_fewshot or fewshot_split."
+            ) from error
         return chat
 
     def _doc(self, item: Item) -> Mapping[str, Any]:

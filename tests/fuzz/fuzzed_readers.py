@@ -238,7 +238,7 @@ def read_data(folder: Path, files: Files, task: type[PublicTask]) -> None:
 
 
 READERS: dict[str, Fuzzed] = {
-    "report.json and renderers": Fuzzed(report_text, read_report, 3),
+    "report.json and renderers": Fuzzed(report_text, read_report, 1),
     "score files": Fuzzed(score_files, read_scores, 8),
     "configuration": Fuzzed(configurations, read_configuration, 6),
     "RESPONSES.jsonl": Fuzzed(partial(some_of, RESPONSES), read_response_file, 16),

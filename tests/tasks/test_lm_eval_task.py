@@ -152,7 +152,7 @@ def test_metrics_of_a_corpus_are_left_out_by_name_or_refused(tmp_path: Path) -> 
         ({"output_type": "loglikelihood", "metric_list": [{"metric": "acc"}]}, "has the output type loglikelihood"),
         ({"repeats": 4}, "generates 4 responses for each document"),
         ({"unsafe_code": True}, "runs code that the model wrote"),
-        ({"test_split": "absent"}, "cannot be loaded: KeyError"),
+        ({"test_split": "absent"}, "its data have no split 'absent'"),
         ({"doc_to_text": "{{question"}, "cannot be loaded: TemplateSyntaxError"),
         pytest.param(
             {"metric_list": [{"metric": "no_such", "aggregation": "mean", "higher_is_better": True}]},
@@ -174,9 +174,9 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     for text, message in (
         ("task: [", "is not valid YAML"),
-        ("- 1\n", "cannot be loaded"),
-        ("", "cannot be loaded"),
-        ("group: g\ntask: [a, b]\n", "cannot be loaded"),
+        ("- 1\n", "does not name its task"),
+        ("", "does not name its task"),
+        ("group: g\ntask: [a, b]\n", "a group of 2 tasks; give them one by one: lm-eval:a, lm-eval:b"),
     ):
         file.write_text(text)
         with pytest.raises(PluginError, match=message):

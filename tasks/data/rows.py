@@ -105,8 +105,8 @@ class DataRow:
         A text of digits is accepted, because CSV has only texts, and 3.0, as which pandas may store a whole number.
         """
         value = self.value(field)
-        digits = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(?:\.0+)?", value.strip())
-        found = _whole(float(value) if digits else value)
+        text = value.strip() if isinstance(value, str) else ""
+        found = _whole(float(text) if re.fullmatch(r"[0-9]{1,9}(?:\.0+)?", text) else value)
         if found is None or not 0 <= found < below:
             raise self.wrong(field, f"is {_shown(value)}, not a whole number from 0 to {below - 1}")
         return found

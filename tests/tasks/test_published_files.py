@@ -116,7 +116,7 @@ def test_a_published_row_of_mmlu_that_is_damaged_is_named(row: str, message: str
         Mmlu(tmp_path).items("eval")
 
 
-@pytest.mark.parametrize("answer", [1, 1.0, "1", "1.0", "B", " B "])
+@pytest.mark.parametrize("answer", [1, 1.0, "1", "1.0", "1\x1d", "B", " B "])
 @pytest.mark.parametrize("choices", [CHOICES, json.dumps(CHOICES), repr(CHOICES)])
 def test_the_answer_of_mmlu_is_a_position_or_a_letter_and_a_list_may_be_a_text(
     answer: object, choices: object, tmp_path: Path

@@ -50,7 +50,9 @@ def test_the_user_is_always_in_the_prompt(architecture: str, tmp_path: Path) -> 
     assert [m.role for m in prompt.messages] == (["user"] if architecture == "gemma2" else ["system", "user"])
 
 
-def test_prompts_longer_than_the_window_fail_the_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_longer_than_the_window_are_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     model = make_model("llama", tmp_path / "model")
     config = json.loads((model / "config.json").read_text())
@@ -58,6 +60,6 @@ def test_prompts_longer_than_the_window_fail_the_arm(tmp_path: Path, monkeypatch
     command = ["run", "--model", str(model), "--task", "persona", "--limit", "3", "--recipes", "none"]
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--set", "decoding.max_new_tokens=8", "--set", "threads=1"])
-    assert stopped.value.code == 1
-    messages = {lost.method: lost.message for lost in load_report(tmp_path / "mipo-bench-report").failures}
-    assert "leave no room for 8 new tokens in the model's window" in messages["few-shot"]
+    assert stopped.value.code == 2  # the start-up check says so before anything is computed
+    assert "few-shot" in capsys.readouterr().err
+    assert not (tmp_path / "mipo-bench-report").exists()

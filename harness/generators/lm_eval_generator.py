@@ -117,7 +117,7 @@ class LMEvalGenerator:
     def _trial(self) -> str | None:
         """See `RequestSender`."""
         answer = self._ask_server(Request(self.render(TRIAL, None).text, 0, TRIAL_DECODING))
-        return f"{answer.text}." if answer.failed else None
+        return f"{answer.text.rstrip('.')}." if answer.failed else None
 
 
 class _ResponseReader:

@@ -85,7 +85,7 @@ class OpenAIGenerator:
     def _trial(self) -> str | None:
         """See `RequestSender`."""
         answer = self._ask(Request(chat_as_json(TRIAL, None, self.chat).text, 0, TRIAL_DECODING))
-        return f"{answer.text}. {self.server.advice()}" if answer.failed else None
+        return f"{answer.text.rstrip('.')}. {self.server.advice()}" if answer.failed else None
 
     def _counted(self, request: Request, answer: Response) -> Response:
         """The response with token counts. They are estimated if the server gives none."""

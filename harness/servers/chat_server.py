@@ -18,7 +18,14 @@ from urllib.parse import urlsplit
 
 from mipo_bench.harness.errors import ConfigError, ModelError, ServerError
 from mipo_bench.harness.servers.parameters import TakenParameters
-from mipo_bench.harness.servers.replies import ErrorMessage, Refused, decoded, error_message, read_reply
+from mipo_bench.harness.servers.replies import (
+    ErrorMessage,
+    NoCompletionError,
+    Refused,
+    decoded,
+    error_message,
+    read_reply,
+)
 from mipo_bench.harness.servers.retry import RetryPolicy, is_refusal
 from mipo_bench.harness.types import Decoding, Message, Response
 
@@ -96,6 +103,8 @@ class ChatServer:
             return self.retry.call(partial(self._attempt, self._body(chat, decoding), decoding))
         except urllib.error.HTTPError as error:
             problem = _problem(error, _message_of(error))
+        except NoCompletionError as error:
+            problem = str(error)
         except (OSError, HTTPException, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
         raise ServerError(f"the server {self.url} did not answer for model {self.model!r}: {problem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,24 +11,15 @@ from mipo_bench.tasks.reading.numbers import final_number, number_text, read_num
 
 __all__ = [
     "LETTERS",
-    "NUMBER",
     "LetterAnswers",
     "NumberAnswers",
     "chosen_letter",
     "final_number",
     "multiple_choice_prompt",
     "number_text",
-    "to_number",
 ]
 
 LETTERS = "ABCDEFGHIJ"
-NUMBER = re.compile(r"[-+\u2212]?\s?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
-"""A target in a data set."""
-
-
-def to_number(text: str) -> float:
-    """The value of a text that matches `NUMBER` or that `float` reads. Raises ValueError for any other text."""
-    return float(re.sub(r"[,\s$+]", "", text).replace("\u2212", "-"))
 
 
 def multiple_choice_prompt(question: str, options: Sequence[str]) -> str:

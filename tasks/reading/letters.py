@@ -206,8 +206,7 @@ class _Reader:
     def _named(self) -> Reading | None:
         """The only option named."""
         place = self.names.chosen(self.text)
-        way: Way = "name"
-        return Reading(self.letters.capitals[place], way, "the only option named") if place is not None else None
+        return Reading(self.letters.capitals[place], "name", "the only option named") if place is not None else None
 
 
 def _letter_of(found: re.Match[str]) -> str:

@@ -26,9 +26,8 @@ _FORMAL = re.compile(
     r"|####(?P<hashes>[^#\n][^\n]*|\n[^\n]*)|[\"'](?:final[_ ])?answer[\"']\s?:\s?(?P<json>[^\n]*)",
     re.IGNORECASE,
 )
-_COLON = re.compile(
-    rf"{_NOUN}{_DETAIL}\s?(?:{_VERB}\s?)?[:=]|^[^\w\n]{0, 20}(?:final|correct) answer[^\w\n]{0, 20}$", re.I | re.M
-)
+_HEADING = r"^[^\w\n]{0,20}(?:final|correct) answer[^\w\n]{0,20}$"
+_COLON = re.compile(rf"{_NOUN}{_DETAIL}\s?(?:{_VERB}\s?)?[:=]|{_HEADING}", re.IGNORECASE | re.MULTILINE)
 _PHRASE = re.compile(rf"{_NOUN}{_DETAIL},?\s?{_VERB}\b", re.I)
 
 

@@ -24,7 +24,7 @@ from mipo_bench.tasks.reading.marks import Mark, marks
 _DIGITS = r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,309})(?:\.\d+)?|\.\d+"
 _CURRENCY = r"(?:US|A|C)?[$\u20ac\u00a3\u00a5\u20b9]|Rs\.? ?|USD ?|EUR ?"
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-VALUE = re.compile(
+_VALUE = re.compile(
     rf"(?P<sign>[-+] ?)?(?:{_CURRENCY})?(?P<inner>[-+])?(?: ?{_CURRENCY})?(?P<digits>{_DIGITS})"
     rf"(?:(?: and)? (?P<part>\d{{1,4}}) ?/ ?(?P<parts>\d{{1,4}})(?![\d/])| ?/ ?(?P<under>{_DIGITS})(?![\d/]))?"
     r"(?: ?(?:x|\*|\u00d7|\\times|\\cdot) ?10 ?\^ ?\{?(?P<ten>[-+]?\d{1,3})\}?|[eE](?P<exponent>[-+]?\d{1,3})(?!\w))?"
@@ -35,6 +35,7 @@ VALUE = re.compile(
 _UNIT_POWER = re.compile(r"(?<=[a-zA-Z\u00b0)])\^ ?\{? ?[-\d\\circ]+\}?")
 _FRAC = re.compile(r"(?<=(\d))? ?\\[dtc]?frac ?(?:\{ ?([^{}]{1,40}) ?\} ?\{ ?([^{}]{1,40}) ?\}|(\d)(\d))")
 _NEXT = re.compile(r"[ $]*(?:[^\W\d]{1,20}[ .]*){0,2}[ $]*(?:or|and|to|,|/|&|;|-)?[ $]*(?:also |or |and )?[ $~]*", re.I)
+_RATE = re.compile(r"\b(?:for|per|in|of|at|each|by)\b", re.IGNORECASE)
 _UNREAD = re.compile(r"\\(?:sqrt|pi|frac|log|ln|sin|cos|infty|pm)|[\u03c0\u221a\u221e]")
 _SHORT_ANSWER = re.compile(r"^ ?A ?:", re.MULTILINE)
 _CHECK = re.compile(r"^ ?(?:check|verification|to verify|let'?s (?:check|verify)|proof|note)\b", re.I)
@@ -134,7 +135,7 @@ def _alternatives(tail: str, values: list[_Value]) -> list[_Value]:
     found = values[:1]
     for value in values[1:]:
         between = tail[found[-1].end : value.start]
-        if not _NEXT.fullmatch(between) or re.search(r"\bfor|per|in|of|at|each|by\b", between):
+        if not _NEXT.fullmatch(between) or _RATE.search(between):
             break
         found.append(value)
     return found
@@ -155,11 +156,7 @@ def _whole(text: str) -> _Value | None:
     value = next(_values(text), None)
     before = text[: value.start].strip(" $~\u2248=:") if value else text
     before = before.removeprefix("-").strip()
-    if (
-        value is None
-        or before
-        or not re.fullmatch(r"[ $]*(?:[a-z\u00b0/]+\.?(?: [a-z]+){0,2})?[ $.!]*", text[value.end :])
-    ):
+    if value is None or before or not _UNIT.fullmatch(text[value.end :]):
         return None
     return value
 
@@ -179,7 +176,7 @@ def _last(text: str) -> Reading | None:
 
 def _values(text: str) -> Iterator[_Value]:
     """The values of a plain text, in order."""
-    for found in VALUE.finditer(text):
+    for found in _VALUE.finditer(text):
         number = _number(found, text)
         if number is not None:
             yield _Value(number, found.start(), found.end(), bool(found["percent"]))

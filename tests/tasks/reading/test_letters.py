@@ -29,6 +29,7 @@ def test_a_response_scores_as_a_reader_would_score_it(case: str) -> None:
         (r"Answer: \mathrm{B}", "B"),
         ("Answer\uff1aB", "B"),
         ("Answer: B or C", None),
+        ("## Final answer\nB, as iron and zinc are metals.", "B"),
         ("The answer is a noble gas.", None),
         ("The answer is a.", "A"),
         ("It is not iron, it is neon.", "B"),

@@ -147,7 +147,8 @@ class _Reader:
         """The option behind the best mark that has one; several different letters there are no answer."""
         for mark in marks(self.masked):
             tail = mark.tail.strip()
-            if mark.whole and not self.letters.begins.fullmatch(tail) and self.names.exact(tail) is None:
+            named = self.names.exact(self.names.unmasked(tail)) is not None
+            if mark.whole and not named and not self.letters.begins.fullmatch(tail):
                 continue
             if (found := self.letters.several.match(tail)) and found[1] != found[2]:
                 return Reading(None, "none", mark.rule)
@@ -158,9 +159,6 @@ class _Reader:
     def _behind(self, tail: str) -> str | None:
         """The option that the text behind a mark chooses."""
         original = self.names.unmasked(tail)
-        exact = self.names.exact(original)
-        if exact is not None and not self.letters.alone.fullmatch(original):
-            return self.letters.capitals[exact]
         if found := self.letters.begins.match(tail):
             return _letter_of(found)
         chosen = [_letter_of(found) for found in self.letters.phrases.finditer(tail)]

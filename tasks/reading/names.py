@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from string import ascii_uppercase
 
 from mipo_bench.tasks.reading.plain import plain
 
@@ -62,22 +63,24 @@ class Names:
         """The only option that the text names, not negated; None if it names none, or several.
 
         A text that begins with a name and a comma or full stop chooses that option ("No, because yes ..."). A number
-        or a single letter is a name only where `weak` is true, or where it is the whole text.
+        or a single letter is a name only where `weak` is true, or where it is the whole text; a capital that is no
+        word and no option's letter ("The symbol of nitrogen is N.") always is one.
         """
         if (whole := self.exact(text)) is not None:
             return whole
-        if (first := self.first(text)) is not None and (weak or not _is_weak(self._names[first])):
+        if (first := self.first(text)) is not None and (weak or not self._is_weak(self._names[first])):
             return first
         found = self._pattern.finditer(text) if self._pattern else ()
-        strong = [m for m in found if weak or not _is_weak(_key(m[0]))]
+        strong = [m for m in found if weak or not self._is_weak(m[0].strip(_STRIP))]
         named = {_key(m[0]) for m in strong if not _NEGATED.search(text[max(0, m.start() - 90) : m.start()])}
         places = [n for n, name in enumerate(self._names) if name in named]
         return places[0] if len(places) == 1 else None
 
-
-def _is_weak(name: str) -> bool:
-    """Whether a name is a number or a single letter, which a text can hold in passing."""
-    return re.fullmatch(r"[\d.,\s]*|\w", name) is not None
+    def _is_weak(self, name: str) -> bool:
+        """Whether a name, as the text writes it, is a number or a letter that a text can hold in passing."""
+        if len(name) == 1 and name in ascii_uppercase[len(self._names) :].replace("I", ""):
+            return False
+        return re.fullmatch(r"[\d.,\s]*|\w", name) is not None
 
 
 def _key(text: str) -> str:

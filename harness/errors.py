@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_VALUE = 200
+
 
 class MipoBenchError(Exception):
     """The base of all errors that the harness raises on purpose."""
@@ -98,6 +100,12 @@ def described(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type if the text is empty; libraries write long texts."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: Python's form of it, cut after 200 characters."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:

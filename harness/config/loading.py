@@ -18,7 +18,7 @@ from mipo_bench.harness.config.schema import ConfigSection, RunConfig
 from mipo_bench.harness.config.values import names
 from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml
 from mipo_bench.harness.core.redaction import config_problems, key_problems
-from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.errors import ConfigError, shown, unknown
 from mipo_bench.harness.types import SUITES
 from mipo_bench.reports.records.upgrade import RENAMED_SETTINGS, with_new_names
 
@@ -222,6 +222,6 @@ def _explain(error: Mapping[str, Any]) -> str:
     if key == "suite":
         return unknown("suite", str(error["input"]), [*SUITES, "all"])
     if error["type"] == "value_error":
-        return f"{key} = {str(error['input'])!r}: {str(error['ctx']['error']).rstrip('.')}."
+        return f"{key} = {shown(str(error['input']))}: {str(error['ctx']['error']).rstrip('.')}."
     hint = " Write it in quotes." if error["type"] == "string_type" and isinstance(error["input"], _NO_TEXT) else ""
-    return f"{key} = {error['input']!r}: {str(error['msg']).lower()}.{hint}"
+    return f"{key} = {shown(error['input'])}: {str(error['msg']).lower()}.{hint}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
-from mipo_bench.harness.errors import DataError, first_line
+from mipo_bench.harness.errors import DataError, first_line, shown
 from mipo_bench.tasks.data.rows import DataRow
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -157,7 +157,8 @@ def _header(file: Path, cells: Sequence[str], columns: Columns) -> Sequence[str]
     if columns.headerless and len(cells) == len(columns.headerless) and columns.headerless[0] not in cells:
         return columns.headerless
     if len(set(cells)) < len(cells):
-        raise DataError(f"{file}, line 1: two columns have the same name: {', '.join(cells)}.")
+        twice = next(name for name in cells if cells.count(name) > 1)
+        raise DataError(f"{file}, line 1: two columns have the same name: {shown(twice)}.")
     return cells
 
 

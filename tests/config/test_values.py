@@ -138,3 +138,9 @@ def test_an_empty_path_is_refused() -> None:
 def test_a_worker_process_gets_the_same_settings(home: Path) -> None:
     config = load("out=~/x", "recipes=none", "tasks=facts", "data=~/x")
     assert config_from_line(config_to_line(config)) == config
+
+
+def test_a_message_shows_the_beginning_of_a_long_value() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["seeds=" + "x" * 6000], {})
+    assert len(str(caught.value)) < 400

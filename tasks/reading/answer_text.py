@@ -17,7 +17,7 @@ from mipo_bench.tasks.reading.thoughts import without_thoughts
 
 _SPEAKER = re.compile(r"\n[ \t#>*_]{0,9}(?:Question|Q|User|Human|Instruction)\s?\d{0,3}\s?:")
 _CONTROL = re.compile(r"<(?:\|im_start\|>\s?user|\|user\|>|\|start_header_id\|>user|start_of_turn>user)|\[INST\]")
-LONGEST = 20_000
+LONGEST = 8_000
 """Most characters of a response that are read, from its end."""
 
 
@@ -32,7 +32,7 @@ class AnswerText:
 def answer_text(response: str) -> AnswerText:
     """Leave out thoughts, the first invented turn and all that follows it, and decoration.
 
-    Of a longer text, only the last 20,000 characters are read.
+    Of a longer text, only the last 8,000 characters are read.
     """
     text = without_thoughts(response).text.lstrip()
     found = [match.start() for pattern in (_SPEAKER, _CONTROL) if (match := pattern.search(text)) and match.start()]

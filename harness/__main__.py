@@ -22,7 +22,19 @@ def main() -> None:
     sys.stdout, sys.stderr = _until_closed(sys.stdout), _until_closed(sys.stderr)
     from mipo_bench.harness.cli import main as run_command_line
 
-    run_command_line()
+    try:
+        run_command_line()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write out what is left. Where that is refused (a full disk), say so and exit with 2."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stderr.write(f"mipo-bench: the output cannot be written: {error}.\n")
+        sys.exit(2)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
@@ -38,14 +50,24 @@ def _stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
 
 
 class _UntilClosed(io.FileIO):
-    """A pipe or file for output. A write after the reader has closed the pipe (`| head -1`) counts as done."""
+    """A pipe or file for output. A write after the reader has closed the pipe (`| head -1`) counts as done.
+
+    An error is raised once: later writes, such as that of the buffer at exit, count as done too.
+    """
+
+    _refused = False
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """Write bytes and return their number."""
+        if self._refused:
+            return len(data)
         try:
             return super().write(data)
         except BrokenPipeError:
             return len(data)
+        except OSError:
+            self._refused = True
+            raise
 
 
 def _until_closed(stream: TextIO | None) -> TextIO:

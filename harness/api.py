@@ -33,6 +33,10 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
     They take precedence over those of `config_file`. All work is done in this process unless `processes` is given.
     Environment variables set the number of threads and the GPU; torch reads them when it is first imported.
 
+    Where a message names an option of the command line, its setting is meant: `--set train.lr=1e-5` is
+    `train={"lr": 1e-5}`, `--judge NAME` is `judge={"spec": "NAME"}`, `--task NAME` and `--recipes none` are
+    `tasks=["NAME"]` and `recipes=[]`, and other options have the names of their settings.
+
     Raises a UserError if the run cannot start. A part that fails during the run is a failure in the report.
     """
     from mipo_bench.harness.config.loading import load_config

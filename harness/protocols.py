@@ -129,6 +129,11 @@ class LikelihoodRequest:
     prompt: str
     texts: tuple[str, ...]
 
+    @property
+    def characters(self) -> int:
+        """Characters of the prompt and of all texts."""
+        return len(self.prompt) + sum(map(len, self.texts))
+
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:

@@ -17,6 +17,7 @@ from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator, load_model
 from mipo_bench.harness.generators.placement import Placement
+from mipo_bench.harness.generators.tokenizer import load_tokenizer, missing_end_token
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.planning.grid import recipe_name, settings_of
 from mipo_bench.harness.protocols import Arm, Generator
@@ -34,7 +35,8 @@ def checkpoint_key(training: Training, environment: Sequence[str]) -> str:
     names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
     objective = training.data.objective
     settings = training.settings.model_dump_json(exclude=UNUSED_SETTINGS[objective])
-    return digest(["checkpoint", TRAINING_VERSION, *names, settings, *_objective_name(objective), *environment])
+    ends = ["ends at", training.end_token] if training.end_token else []
+    return digest(["checkpoint", TRAINING_VERSION, *names, settings, *_objective_name(objective), *ends, *environment])
 
 
 def _objective_name(objective: Objective) -> tuple[str, ...]:
@@ -69,6 +71,11 @@ class HFBackend:
         """The base model."""
         return self._generator(self.folder, self.model_digest)
 
+    @cached_property
+    def missing_end_token(self) -> str:
+        """See `tokenizer.missing_end_token`."""
+        return missing_end_token(load_tokenizer(self.folder, self.placement), self.folder, self.placement)
+
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         """See `Backend`."""
         training = self._training(arm, data)
@@ -97,6 +104,7 @@ class HFBackend:
             data=data,
             settings=settings_of(str(arm.recipe), self.config),
             placement=self.placement,
+            end_token=self.missing_end_token if data.objective == "grpo" else "",
         )
 
     def _generator(self, folder: Path, weights: str) -> Generator:

@@ -58,7 +58,10 @@ class LMEvalBackend(HFBackend):
         key = engine_key(self.config, weights, arguments, environment)
         traits = EngineTraits(backend, _SEEDING.get(backend, "none"))
         arguments |= {"pretrained": str(folder), **safe}
-        spec = ModelSpec(lambda: build_engine(backend, arguments), key, traits, self.config.chat, folder)
+        end = self.missing_end_token
+        if end:
+            key = digest([key, "ends at", end])
+        spec = ModelSpec(lambda: build_engine(backend, arguments), key, traits, self.config.chat, folder, end)
         generator = LMEvalGenerator(spec, [])
         self._generators.append(generator)
         return generator

@@ -33,7 +33,7 @@ def check_writable(folder: Path, files: Sequence[str] = ()) -> None:
     """
     where = folder.absolute()
     if taken := [name for name in files if (where / name).is_dir()]:
-        raise StorageError(f"cannot write {folder / taken[0]}: it is a folder. Rename it, or choose another --out.")
+        raise StorageError(f"cannot write {folder / taken[0]}: it is a folder. Rename it, or choose another folder.")
     while not os.path.lexists(where):
         where = where.parent
     try:
@@ -43,7 +43,7 @@ def check_writable(folder: Path, files: Sequence[str] = ()) -> None:
             free = shutil.disk_usage(where).free
     except OSError as error:
         raise StorageError(
-            f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR."
+            f"cannot write to {folder}: {error}. Choose another with --out or --set store=DIR (Python: out=, store=)."
         ) from error
     if free < _FREE:
         raise StorageError(f"{folder}: only {free >> 20} MB are free on its disk, {_FREE >> 20} MB are needed.")
@@ -51,7 +51,7 @@ def check_writable(folder: Path, files: Sequence[str] = ()) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file atomically: it is complete or absent. Raises StorageError."""
-    with whole_or_not_at_all(path, "Choose another folder with --out.", parents=True) as scratch:
+    with whole_or_not_at_all(path, "Choose another folder.", parents=True) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

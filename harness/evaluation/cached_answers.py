@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
@@ -65,10 +66,16 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
         store.put_responses(row for row in rows if not row[1].failed)
 
     times = Counter(keys)
-    known = _complete(
-        {key: times[key] for key in by_key}, CachedComputation(store.responses, compute, put), store, meter
-    )
+    cached = CachedComputation(store.responses, compute, put, lambda name: _work(by_key[name], times[name]))
+    known = _complete({key: times[key] for key in by_key}, cached, store, meter)
     return [known[key] for key in keys]
+
+
+def _work(request: Request, times: int) -> Work:
+    """The work for a response that was requested so many times. Options are read after the prompt, once more."""
+    limit = request.decoding.max_new_tokens
+    texts = [request.prompt] * bool(limit) + [request.prompt, *request.options] * bool(request.options)
+    return Work(times, int(limit > 0), sum(map(len, texts)), limit)
 
 
 def _checked(response: Response, request: Request) -> Response:
@@ -133,8 +140,12 @@ def likelihoods_or_reasons(
         right = ((name, row) for name, row in rows if not isinstance(row, str))
         store.put_likelihoods(pair for name, row in right for pair in zip(keys[places[name]], row, strict=True))
 
-    work = CachedComputation(stored, compute, put)
-    known = _complete({name: times[name] for name in places}, work, store, meter)
+    def work(name: str) -> Work:
+        asked = requests[places[name]]
+        return Work(times[name], characters=asked.characters)
+
+    cached = CachedComputation(stored, compute, put, work)
+    known = _complete({name: times[name] for name in places}, cached, store, meter)
     return [known[name] for name in names]
 
 
@@ -145,34 +156,40 @@ def _keep_notes(generator: Generator, store: Store) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CachedComputation(Generic[T]):
-    """How to read, compute and store named values. `compute` yields (name, value, number of tokens)."""
+    """How to read, compute and store named values. `compute` yields (name, value, number of tokens).
+
+    `work` is the work for one value, which counts as often as it was requested.
+    """
 
     stored: Callable[[Sequence[str]], dict[str, T]]
     compute: Callable[[Sequence[str]], Iterator[tuple[str, T, int]]]
     put: Callable[[Sequence[tuple[str, T]]], None]
+    work: Callable[[str], Work]
 
 
-def _complete(times: Mapping[str, int], work: CachedComputation[T], store: Store, meter: Meter) -> dict[str, T]:
+def _complete(times: Mapping[str, int], cached: CachedComputation[T], store: Store, meter: Meter) -> dict[str, T]:
     """The values of all names: from the store, computed here, or computed by other processes in the meantime.
 
     `times` counts the requests for each name. Its order is long prompts first: the parts that processes share then
     have prompts of about the same length, which make the fullest batches.
     """
-    known = work.stored(list(times))
+    known = cached.stored(list(times))
+    lacking = [name for name in times if name not in known]
     meter.total += sum(times.values())
-    meter.tick(sum(times[name] for name in known))  # shows the total before the first answer
-    with closing(shares(store.claims, [name for name in times if name not in known], work.stored)) as shared:
+    meter.find(sum(times[name] for name in known))
+    meter.expect(Work.sum(map(cached.work, lacking)), store.claims.processes)
+    with closing(shares(store.claims, lacking, cached.stored)) as shared:
         for part in shared:
-            meter.tick(sum(times[name] for name in part.found))
+            meter.find(sum(times[name] for name in part.found), Work.sum(map(cached.work, part.found)))
             known.update(part.found)
             rows: list[tuple[str, T]] = []
-            for name, value, tokens in work.compute(part.mine) if part.mine else ():
+            for name, value, tokens in cached.compute(part.mine) if part.mine else ():
                 rows.append((name, value))
                 if len(rows) == FLUSH:
-                    work.put(rows)
+                    cached.put(rows)
                     known.update(rows)
                     rows = []
                 meter.tick(times[name], tokens)
-            work.put(rows)
+            cached.put(rows)
             known.update(rows)
     return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,18 +22,25 @@ _SHOWN = 3
 def with_items(file: Path, lines: Sequence[ResponseLine], tasks: Sequence[TaskPlan]) -> list[ResponseLine]:
     """The lines with the items that their documents ask, and with the task's reference as the arm that they lack.
 
-    Lines without a document stay as they are. Raises ModelError for documents that ask no item, or several.
+    Lines without a document stay as they are. Where items are equal but for their ids, each response of an arm to their
+    question takes the next of them: it counts the same for each. Raises ModelError for documents that ask no item, or
+    several that differ.
     """
     plans = {planned.task.name: planned for planned in tasks}
     by_task = {name: TaskItems(planned.task.items("eval")) for name, planned in plans.items()}
     problems: list[str] = []
     placed = []
+    twins = Counter[tuple[str, str, int | None, str]]()
     for line in lines:
         if line.document is None:
             placed.append(line)
             continue
         task = str(line.task)
         found = by_task[task].asked_by(line.document)
+        if len(found) > 1 and len({replace(item, id="") for item in found}) == 1:
+            key = (task, line.arm, line.train_seed, found[0].id)
+            found = found[twins[key] :][:1] or found
+            twins[key] += 1
         if len(found) == 1:
             placed.append(replace(line, item=found[0].id, arm=line.arm or plans[task].reference))
         else:

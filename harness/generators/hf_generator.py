@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer, missing_end_token
 from mipo_bench.harness.inference.memory import budget, free_memory
+from mipo_bench.harness.inference.tokens import TextCodec, special_further_tags
 from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
@@ -79,13 +81,20 @@ class HFGenerator:
 
     @cached_property
     def digest(self) -> str:
-        """See `Generator`. An end token that the model's files do not name changes its answers, and so the digest."""
-        return digest([self._key, "ends at", self.missing_end_token]) if self.missing_end_token else self._key
+        """See `Generator`. End tokens and tags that the model's files do not name change answers, and so the digest."""
+        ends = ["ends at", self.missing_end_token] if self.missing_end_token else []
+        tags = ["keeps", *self.further_tags] if self.further_tags else []
+        return digest([self._key, *ends, *tags]) if ends or tags else self._key
 
     @cached_property
     def missing_end_token(self) -> str:
         """See `tokenizer.missing_end_token`."""
         return missing_end_token(self.tokenizer, self.folder, self.placement)
+
+    @cached_property
+    def further_tags(self) -> list[str]:
+        """See `special_further_tags`."""
+        return special_further_tags(self.tokenizer, self.placement.thought_tags)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -113,7 +122,8 @@ class HFGenerator:
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode on its device."""
-        return self._load(self.folder, self.placement)
+        with current_stage().doing("loading the model"):
+            return self._load(self.folder, self.placement)
 
     def unload(self) -> None:
         """Free the memory of the weights. They load again at the next use."""
@@ -142,4 +152,5 @@ class HFGenerator:
         slots = self.placement.batch_size or budget(self.model)
         tokenizer: Any = self.tokenizer  # its types promise a list where one number comes back
         ends = [int(tokenizer.convert_tokens_to_ids(self.missing_end_token))] if self.missing_end_token else []
-        return Decoder(self.model, self.tokenizer, slots, max_total_tokens, self.notes, ends)
+        codec = TextCodec(self.model, tokenizer, ends, self.further_tags)
+        return Decoder(self.model, codec, slots, max_total_tokens, self.notes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mipo_bench.harness.config.schema import ChatConfig
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.core.redaction import redact_environment
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.tokenizer import fix_date
@@ -45,7 +46,8 @@ class ModelSpec:
     """A model that is not built yet.
 
     `build` makes the lm-eval `LM`. `digest` covers the model's identity and the engine's settings. `folder` is the
-    model's folder; it is None for a model on a server.
+    model's folder; it is None for a model on a server. `missing_end_token` is the token that ends a turn where the
+    model's files do not name it as an end.
     """
 
     build: Callable[[], Any]
@@ -53,6 +55,7 @@ class ModelSpec:
     traits: EngineTraits
     chat: ChatConfig
     folder: Path | None = None
+    missing_end_token: str = ""
 
 
 class LMEvalModel:
@@ -66,7 +69,8 @@ class LMEvalModel:
     def lm(self) -> Any:
         """The lm-eval `LM`. Raises ModelError if it cannot be built."""
         try:
-            return self.spec.build()
+            with current_stage().doing("loading the model"):
+                return self.spec.build()
         except Exception as error:
             reason = f"{type(error).__name__}: {redact_environment(str(error))}"
             raise ModelError(f"backend {self.traits.name!r} cannot be started: {reason}") from error
@@ -120,7 +124,8 @@ class LMEvalModel:
 
     def _settings(self, d: Decoding, seed: int) -> dict[str, Any]:
         """The decoding as lm-eval's `gen_kwargs`. `until` is always set: its default ends texts at a blank line."""
-        settings: dict[str, Any] = {"until": list(d.stop), "max_gen_toks": d.max_new_tokens}
+        ends = [self.spec.missing_end_token] if self.spec.missing_end_token else []
+        settings: dict[str, Any] = {"until": [*d.stop, *ends], "max_gen_toks": d.max_new_tokens}
         settings |= {"do_sample": d.temperature > 0, "temperature": d.temperature}
         if self.traits.seeding == "torch":  # missing values would come from the model's generation_config.json
             settings |= {"top_k": 0, "repetition_penalty": 1.0}

@@ -6,12 +6,14 @@ content keys of answers and checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig, RunConfig
 from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import DEFAULT_CHAT
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 _DEFAULT_BATCH_SIZE = 32
 
@@ -33,6 +35,8 @@ class Placement:
     chat: ChatConfig = DEFAULT_CHAT
     gpu: str = ""
     """The name of the GPU."""
+    thought_tags: Sequence[ThoughtTag] = THOUGHT_TAGS
+    """Tags around thoughts, which stay in responses also where they are special tokens."""
 
     @property
     def load_kwargs(self) -> dict[str, Any]:
@@ -73,6 +77,7 @@ def resolve_placement(config: RunConfig) -> Placement:
         config.max_length,
         config.chat,
         torch.cuda.get_device_name(device) if gpu else "",
+        config.tags_around_thoughts,
     )
 
 

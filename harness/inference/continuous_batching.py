@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 from mipo_bench.harness.inference.sampling import Draws, sample_tokens
 from mipo_bench.harness.inference.slots import SlotBatch
@@ -63,6 +64,7 @@ class RequestQueue:
         if not self._prefilled:
             batch = self._next_batch()
             prompts = {done.ids: done for done in self.forward.prefill(p for request in batch for p in request.prompts)}
+            current_stage().read(sum(len(request.request.prompt) for request in batch))
             self._prefilled.extend((request, [prompts[ids] for ids in request.prompts]) for request in batch)
         return self._prefilled.popleft()
 
@@ -98,7 +100,10 @@ class ContinuousBatch:
     def _round(self) -> list[RunningSequence]:
         """Admit requests to the free slots, then one step of all slots; the responses that ended."""
         ended = self._admit()
-        return ended + self._step() if self.running else ended
+        if self.running:
+            ended += self._step()
+        current_stage().decode([len(s.tokens) for s in self.running], [len(s.tokens) for s in ended])
+        return ended
 
     def _admit(self) -> list[RunningSequence]:
         new, logits = list[RunningSequence](), list[list[torch.Tensor]]()

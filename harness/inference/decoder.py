@@ -8,17 +8,19 @@ An architecture that allows no slots (see `probe`) is answered one request at a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.inference.continuous_batching import ContinuousBatch
 from mipo_bench.harness.inference.forward import Forward
-from mipo_bench.harness.inference.likelihoods import LikelihoodScorer
+from mipo_bench.harness.inference.likelihoods import LikelihoodScorer, OnTokens, Question
 from mipo_bench.harness.inference.memory import MAX_SLOTS, Budget, free_memory, is_out_of_memory
 from mipo_bench.harness.inference.one_by_one import generate_single
 from mipo_bench.harness.inference.probe import PROBE_COLUMNS, PROBE_ROWS, SlotProbe, SlotSupport
@@ -43,35 +45,40 @@ class _Size:
 
 
 class Decoder:
-    """A loaded model with its tokenizer. Running out of memory halves `slots`, the number of its slots."""
+    """A loaded model with the codec of its tokenizer. Running out of memory halves `slots`, the number of its slots."""
 
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        codec: TextCodec,
         slots: int | Budget,
         max_total_tokens: int,
         notes: list[str],
-        further_ends: Sequence[int] = (),
     ) -> None:
         """The number of slots may be left to a memory budget: then it follows from their columns.
 
         `max_total_tokens` limits prompt and response together; remarks for the report are added to `notes`.
-        `further_ends` are end tokens besides those of the model's files.
         """
-        self.model, self.max_total_tokens, self.notes = model, max_total_tokens, notes
+        self.model, self.codec, self.max_total_tokens, self.notes = model, codec, max_total_tokens, notes
         self.budget = slots if isinstance(slots, Budget) else None
         self.slots = min(PROBE_ROWS, slots.slots(PROBE_COLUMNS)) if isinstance(slots, Budget) else slots
         self.max_slots = MAX_SLOTS if self.budget else self.slots
         """The most slots that memory holds, as far as is known."""
-        self.codec = TextCodec(model, tokenizer, further_ends)
         self.forward = Forward(model, self.max_slots, notes)
         self.scorer = LikelihoodScorer(self.forward)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`. Longest prompts first, and equal ones one after the other, which computes them once."""
-        for part in in_parts(self._responses(requests), _WITH_OPTIONS):
-            yield from self._with_options(part, requests)
+        waiting: list[tuple[int, Response]] = []
+        for position, response in self._responses(requests):
+            if not requests[position].options:
+                yield position, response
+                continue
+            waiting.append((position, response))
+            if len(waiting) == _WITH_OPTIONS:
+                yield from self._with_options(waiting, requests)
+                waiting = []
+        yield from self._with_options(waiting, requests)
 
     def _responses(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """The responses without the likelihoods of their options."""
@@ -99,7 +106,7 @@ class Decoder:
         questions = {
             i: LikelihoodRequest(requests[i].prompt, requests[i].options)
             for i, response in responses
-            if requests[i].options and response.finish != "overflow"
+            if response.finish != "overflow"
         }
         different = list(dict.fromkeys(questions.values()))
         found = {different[n]: row for n, row in self.likelihoods(different)}
@@ -125,7 +132,8 @@ class Decoder:
         if not self.slot_support.supported:
             single = self.scorer.single_likelihood
             return [tuple(single(prompt, text) for text in texts) for prompt, texts in questions]
-        return [tuple(row) for row in self.scorer.likelihoods(questions)]
+        with _counted_on_stage(asked, questions) as on_tokens:
+            return [tuple(row) for row in self.scorer.likelihoods(questions, on_tokens)]
 
     def _tokenized(self, position: int, request: Request) -> TokenizedRequest:
         contrast = None if request.contrast is None else self.codec.encode_prompt(request.contrast)
@@ -191,7 +199,8 @@ class Decoder:
         """Probe the model in slots once. Raises ModelError where its logits are no numbers."""
         while True:
             try:
-                found = SlotProbe(self.forward, self.slots).run()
+                with current_stage().doing("trying batches"):
+                    found = SlotProbe(self.forward, self.slots).run()
                 break
             except ModelError:
                 raise
@@ -207,6 +216,23 @@ class Decoder:
         elif not found.rows_round_alike:
             self.notes.append("rows of a batch are rounded differently here: near ties depend on the rest of the batch")
         return found
+
+
+@contextmanager
+def _counted_on_stage(asked: Sequence[LikelihoodRequest], questions: Sequence[Question]) -> Iterator[OnTokens]:
+    """Count the questions' tokens on the current stage as they come; at the end those that took no computation."""
+    stage = current_stage()
+    characters, scored = sum(q.characters for q in asked), sum(len(text) for _, texts in questions for text in texts)
+    tokens = sum(len(prompt) for prompt, _ in questions) + scored
+
+    def on_tokens(computed: int, of_texts: int) -> None:
+        nonlocal characters, scored, tokens
+        share = round(characters * computed / max(tokens, 1))
+        stage.read(share, of_texts)
+        characters, scored, tokens = characters - share, scored - of_texts, tokens - computed
+
+    yield on_tokens
+    stage.read(characters, scored)
 
 
 def _too_large(reason: str) -> ModelError:

@@ -7,7 +7,7 @@ is `LikelihoodScorer.likelihoods`; `single_likelihood` serves models whose state
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,12 @@ Question = tuple[Tokens, Sequence[Tokens]]
 """A prompt with the texts that continue it."""
 Place = tuple[int, int]
 """The number of a question, and of a text in it."""
+OnTokens = Callable[[int, int], None]
+"""Called with the number of tokens that were just computed, and of those of them that were scored."""
+
+
+def _ignore(computed: int, scored: int) -> None:
+    """Count nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class LikelihoodScorer:
         """Batches have the shapes of `forward`, and shrink with its memory."""
         self.forward = forward
 
-    def likelihoods(self, questions: Sequence[Question]) -> list[list[Likelihood]]:
+    def likelihoods(self, questions: Sequence[Question], on_tokens: OnTokens = _ignore) -> list[list[Likelihood]]:
         """How likely each text is after its prompt: for each question, a figure for each of its texts.
 
         The first token of a text takes no computation of its own: the prompt's logits tell its probability.
@@ -53,12 +59,17 @@ class LikelihoodScorer:
         for width, group in groups.items():
             group.sort(key=lambda i: max((len(text) for text in questions[i][1]), default=0))
             for part in in_parts(group, _PROMPT_BATCHES * self.forward.prompt_rows(width)):
-                found.update(self._of_one_width({i: questions[i] for i in part}, width))
+                found.update(self._of_one_width({i: questions[i] for i in part}, width, on_tokens))
         return [[found[i, n] for n in range(len(texts))] for i, (_, texts) in enumerate(questions)]
 
-    def _of_one_width(self, questions: Mapping[int, Question], width: int) -> dict[Place, Likelihood]:
+    def _of_one_width(
+        self, questions: Mapping[int, Question], width: int, on_tokens: OnTokens
+    ) -> dict[Place, Likelihood]:
         """The texts of several batches of prompts of one width."""
-        prompts = {done.ids: done for done in self.forward.prefill(prompt for prompt, _ in questions.values())}
+        prompts: dict[Tokens, PrefilledPrompt] = {}
+        for done in self.forward.prefill(prompt for prompt, _ in questions.values()):
+            prompts[done.ids] = done
+            on_tokens(len(done.ids), 0)
         found: dict[Place, Likelihood] = {}
         longer: defaultdict[int, list[Continuation]] = defaultdict(list)
         for i, (prompt, texts) in questions.items():
@@ -70,6 +81,8 @@ class LikelihoodScorer:
         for columns, group in longer.items():
             for batch in in_parts(group, self._rows(width, columns)):
                 found.update(self._continued(batch, width, columns))
+                scored = sum(len(text.tokens) for text in batch)
+                on_tokens(scored, scored)
         return found
 
     def _rows(self, width: int, columns: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.inference.continuous_batching import StopCheck
 from mipo_bench.harness.inference.sampling import Draws, sample_tokens
@@ -67,5 +68,7 @@ class _Hooks:
 
     def is_finished(self, input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - interface
         """Whether the response is finished, (1)."""
-        finish = self.stop_check(self.request, input_ids[0, self.prompt_length :].tolist())
+        tokens = input_ids[0, self.prompt_length :].tolist()
+        finish = self.stop_check(self.request, tokens)
+        current_stage().decode([] if finish else [len(tokens)], [len(tokens)] if finish else [])
         return torch.tensor([finish is not None], device=input_ids.device)

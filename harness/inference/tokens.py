@@ -13,12 +13,13 @@ from mipo_bench.harness.core.text import storable
 from mipo_bench.harness.inference.shapes import columns_for, width_for
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.types import Decoding, Response
-from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
+from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FinishReason = Literal["stop", "length"]
+_PUBLIC_TAGS = tuple(tag for pair in THOUGHT_TAGS for tag in pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,16 @@ class TextCodec:
     """The tokenizer of a model, with the tokens that begin a text and end a response."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, further_ends: Sequence[int] = ()
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        further_ends: Sequence[int] = (),
+        further_tags: Sequence[str] = (),
     ) -> None:
         """End tokens are the tokenizer's, those of the model's generation_config.json, and `further_ends`.
 
+        Tags around thoughts stay in texts also where they are special tokens; `further_tags` are such tags besides
+        those of public models.
         The token that begins a text is the tokenizer's BOS, else an end token; 0 where the model knows neither.
         """
         self.tokenizer: Any = tokenizer  # its types promise lists of strings and more where one string comes back
@@ -70,7 +77,7 @@ class TextCodec:
         beginnings = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.eos_ids), 0)
         size = model.config.get_text_config().vocab_size
         self.bos_id = int(next(token for token in beginnings if token is not None and token < size))
-        self.thought_tags = _special_thought_tags(self.tokenizer)
+        self.thought_tags = special_tags(self.tokenizer, [*_PUBLIC_TAGS, *further_tags])
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -137,11 +144,16 @@ def finished_text(text: str, decoding: Decoding) -> str:
     return storable(text if decoding.verbatim else text.strip())
 
 
-def _special_thought_tags(tokenizer: Any) -> dict[int, str]:
-    """Id -> text of the tags around thoughts that are special tokens, as `[THINK]` is for Magistral."""
-    tags = {tag for pair in THOUGHT_TAGS for tag in pair}
+def special_tags(tokenizer: Any, tags: Sequence[str]) -> dict[int, str]:
+    """Id -> text of those of the tags that are special tokens, as `[THINK]` is for Magistral."""
     added = tokenizer.added_tokens_decoder.items()
     return {token: entry.content for token, entry in added if entry.special and entry.content in tags}
+
+
+def special_further_tags(tokenizer: Any, tags: Sequence[ThoughtTag]) -> list[str]:
+    """The tags around thoughts that are special tokens of this tokenizer, and are not those of public models."""
+    further = {tag for pair in tags for tag in pair} - set(_PUBLIC_TAGS)
+    return sorted(special_tags(tokenizer, list(further)).values())
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> set[int]:

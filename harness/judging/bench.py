@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.protocols import Question, Verdict
@@ -153,7 +154,8 @@ class TaskJudge:
         known = self._known(list(by_key))
         names = [key for key in by_key if key not in known]
         meter.total += len(by_key)
-        meter.tick(len(known))
+        meter.find(len(known))
+        meter.expect(Work(len(names)))
         for position, verdict in self.assigned.judge.decide([by_key[key] for key in names]) if names else ():
             known[names[position]] = verdict
             if verdict.value is not None and self._stores:

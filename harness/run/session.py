@@ -91,7 +91,8 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
                 " (--set processes=1 for one)"
             )
         with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
-            run = start(store, display)
+            with display.stage("start", "checks"):
+                run = start(store, display)
             report = compute_report(run, processes)
     return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "")
 

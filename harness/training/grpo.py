@@ -37,6 +37,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     from trl import GRPOConfig, GRPOTrainer  # takes half a second that the other objectives need not spend
 
     model, tokenizer = load_for_training(training)
+    _add_end_token(model.generation_config, tokenizer, training.end_token)
     fitting = _fitting(training, tokenizer)
     settings, reward = training.settings, cast("PromptSet", training.data).reward
     batch, counts = min(settings.batch_size, len(fitting)), Counter[str]()
@@ -71,6 +72,15 @@ class _Example:
     item: Item
     messages: tuple[Message, ...]
     prompt: str
+
+
+def _add_end_token(settings: Any, tokenizer: Any, token: str) -> None:
+    """Let this token end responses too, which trl reads from the model's settings; the checkpoint keeps that."""
+    if token:
+        known = settings.eos_token_id
+        ends = known if isinstance(known, list) else [known]
+        added = tokenizer.convert_tokens_to_ids(token)
+        settings.eos_token_id = [*(end for end in ends if end is not None), added]
 
 
 def _answers(completions: Sequence[Any], examples: Sequence[_Example], reward: Reward) -> list[str]:

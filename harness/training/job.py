@@ -31,7 +31,7 @@ UNUSED_SETTINGS: Mapping[Objective, set[str]] = {
 }
 """The settings that an objective does not read: changing them costs no new training."""
 OnStep = Callable[[int, int], None]
-"""Called after each step with its number and the number of all steps."""
+"""Called with the number of the step that is done, 0 before the first one, and the number of all steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Training:
     """Whether activations are recomputed for the gradient instead of being kept, because memory is short."""
     deterministic: bool = True
     """Whether a GPU may use only deterministic algorithms; some architectures need others."""
+    end_token: str = ""
+    """A token that ends sampled responses, besides those of the model's files; empty for none."""
 
 
 def _accept(log: Sequence[Mapping[str, float]]) -> None:

@@ -64,7 +64,7 @@ _CURVE_NAMES = {
 def train(training: Training, out: Path, on_step: OnStep, prepare: Prepare | None = None) -> None:
     """Train and write an ordinary Hugging Face folder with `lineage.json` and `pairs.jsonl` beside the weights.
 
-    `on_step` is called with the step and the number of steps. Examples longer than `max_length` are left out and
+    `on_step` is called as `OnStep` says. Examples longer than `max_length` are left out and
     counted. Raises TrainingError where the first loss is not the one that the objective starts from (log 2 for sigmoid
     DPO), where a loss is not finite, where another text would be trained on than is evaluated, or where no example is
     left; StorageError where the disk is full.

@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from mipo_bench.harness.config.schema import ChatConfig
+from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import TrainingError, first_line
 from mipo_bench.harness.generators.chat_template import render, template_variables
 from mipo_bench.harness.generators.tokenizer import load_tokenizer
@@ -47,11 +48,12 @@ def load_for_training(training: Training) -> tuple[PreTrainedModel, PreTrainedTo
     if training.placement.threads:
         torch.set_num_threads(training.placement.threads)
     torch.manual_seed(training.seed)
-    model = AutoModelForCausalLM.from_pretrained(
-        training.base,
-        dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
-        **training.placement.load_kwargs,
-    )
+    with current_stage().doing("loading the model"):
+        model = AutoModelForCausalLM.from_pretrained(
+            training.base,
+            dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
+            **training.placement.load_kwargs,
+        )
     model.generation_config = savable(model.generation_config)
     tokenizer = load_tokenizer(training.base, training.placement, padding_side="right")
     for module in model.modules():  # first losses are checked, so they must not be random
@@ -156,6 +158,16 @@ class ChecksCallback(TrainerCallback):
     def __init__(self, on_step: OnStep, check_first: CheckFirstLoss) -> None:
         """`check_first` gets the loss of step 1."""
         self.report_step, self.check_first = on_step, check_first
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the interface's signature
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """The model is loaded, and the examples are ready."""
+        self.report_step(0, state.max_steps)
 
     def on_log(
         self,

@@ -95,3 +95,24 @@ def test_closed_streams_are_no_bug(tmp_path: Path) -> None:
     for line, code in ((f"{command} list >&-", 0), (f"{command} show nothing 2>&-", 2)):
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, check=False, capture_output=True)
         assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+@pytest.mark.parametrize("command", [["list"], ["read-answer", "--task", "arithmetic", "answer.txt"]])
+def test_a_full_disk_behind_the_output_is_one_message(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "answer.txt").write_text("It is 18.")
+    code = "from mipo_bench.harness.__main__ import main; main()"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.exchange.foreign_rows import Document
 from mipo_bench.harness.exchange.from_responses import ExternalResponses, plan_responses
-from mipo_bench.harness.exchange.match_documents import TaskItems
-from mipo_bench.harness.types import Item
+from mipo_bench.harness.exchange.match_documents import TaskItems, with_items
+from mipo_bench.harness.exchange.responses_file import ResponseLine
+from mipo_bench.harness.planning.plan import make_plan
+from mipo_bench.harness.types import Item, Split
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
 ITEMS = Arithmetic().items("eval")[:4]
 Row = dict[str, Any]
+
+
+class FewItems(Arithmetic):
+    """The task with other evaluation items."""
+
+    def __init__(self, evaluated: list[Item]) -> None:
+        self.evaluated = tuple(evaluated)
+
+    def items(self, split: Split) -> tuple[Item, ...]:
+        return self.evaluated if split == "eval" else ()
 
 
 @pytest.fixture
@@ -138,6 +151,24 @@ def test_a_question_that_several_items_ask_is_told_by_its_options() -> None:
     tasks = items(a="Which is true?\nA. cats\nB. dogs", b="Which is true?\nA. tea\nB. milk", c="Which is truer?")
     assert found(tasks, (), "Which is true?", "tea", "milk") == ["b"]
     assert found(tasks, (), "Which is true?") == ["a", "b"]
+
+
+def test_items_that_are_equal_but_for_their_ids_take_the_responses_to_their_question_in_turn(tmp_path: Path) -> None:
+    arithmetic = load_config(None, [], {"tasks": ["arithmetic"]})
+    (planned,) = make_plan(arithmetic).tasks
+    twins = [Item(name, "Which is true?", target) for name, target in (("a", "x"), ("b", "x"), ("c", "x"))]
+    document = Document("row", (), ("Which is true?",))
+
+    def place(items: list[Item], *texts: str) -> list[tuple[str, str]]:
+        lines = [ResponseLine(n, "", "", text, task="arithmetic", document=document) for n, text in enumerate(texts)]
+        task = replace(planned, task=FewItems(items))
+        return [(line.item, line.response) for line in with_items(tmp_path / "log", lines, [task])]
+
+    assert place(twins, "1", "2", "3") == [("a", "1"), ("b", "2"), ("c", "3")]
+    with pytest.raises(ModelError, match="fits 3 items"):
+        place(twins, "1", "2", "3", "4")
+    with pytest.raises(ModelError, match="fits 2 items"):
+        place([twins[0], replace(twins[1], target="y")], "1", "2")
 
 
 def test_a_word_or_the_beginning_of_a_sentence_is_no_question() -> None:

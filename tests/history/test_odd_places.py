@@ -58,7 +58,7 @@ def test_a_run_does_not_begin_where_it_cannot_write_its_report(name: str, folder
         check_writable(Path("out"), REPORT_FILES)
     config = load_config(None, ["tasks=facts", "recipes=none"], {"out": Path("out")})
     assert [f.text for f in examine(config) if f.state == "fail"] == [
-        f"cannot write out/{name}: it is a folder. Rename it, or choose another --out."
+        f"cannot write out/{name}: it is a folder. Rename it, or choose another folder."
     ]
 
 

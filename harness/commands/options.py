@@ -56,7 +56,8 @@ def settings(
     include: IncludeOption = None,
     data: DataOption = None,
     model: Annotated[
-        str | None, typer.Option(help="embedded (the default), a folder, a Hugging Face id, or RESPONSES.jsonl.")
+        str | None,
+        typer.Option(help="embedded (the default), a folder, a FILE.gguf, a Hugging Face id, or RESPONSES.jsonl."),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")

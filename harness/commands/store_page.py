@@ -10,6 +10,7 @@ from mipo_bench.harness.core.files import folder_size
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
 from mipo_bench.harness.store.claims import process_list_text
 from mipo_bench.harness.store.database import FILE
+from mipo_bench.harness.store.made_models import made_models
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.numbers import plural
@@ -75,6 +76,8 @@ def _content(store: Store) -> list[tuple[str, ...]]:
     if len(folders) > len(made):
         unfinished = [f for f in folders if f.name.startswith(SCRATCH)]
         rows.append(("unfinished checkpoints", f"{len(unfinished):,}", size_text(sum(map(folder_size, unfinished)))))
+    if models := made_models(store.folder):
+        rows.append(("dequantised models", f"{len(models):,}", size_text(sum(model.size for model in models))))
     files = [f for f in store.folder.glob(f"{FILE}*") if ".damaged-" not in f.name]
     rows.append((f"{FILE} on disk", "", size_text(sum(f.stat().st_size for f in files))))
     aside = list(store.folder.glob(f"{FILE}*.damaged-*"))

@@ -203,7 +203,7 @@ class RunConfig(ConfigSection):
     preset: str | None = None
     """A named set of settings (`presets.PRESETS`); the user's own settings override it."""
     model: ModelName = "embedded"
-    """embedded, a folder, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
+    """embedded, a folder, a FILE.gguf, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
     backend: str = OWN
     """Inference engine: transformers, openai (a chat server), or one of lm-eval (hf, vllm, local-completions ...)."""
     backend_args: Arguments = {}

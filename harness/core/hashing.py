@@ -14,7 +14,7 @@ MODEL_FILES = (
 """Files of a model folder that decide its answers; of the JSON files, those in `_ORIGIN_FILES` do not."""
 _LARGE = 64 * 1024 * 1024
 """Size in bytes from which a process remembers the digest of a file."""
-_ORIGIN_FILES = {"lineage.json", "build.json"}
+_ORIGIN_FILES = {"lineage.json", "build.json", "gguf.json"}
 """Files that record how a model was made."""
 
 

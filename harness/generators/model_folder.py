@@ -15,6 +15,10 @@ from typing import Any
 
 from mipo_bench.harness.core.hashing import MODEL_FILES
 from mipo_bench.harness.errors import ModelError, first_line
+from mipo_bench.harness.gguf.dequantise import dequantised
+from mipo_bench.harness.gguf.header import check_magic
+from mipo_bench.harness.gguf.names import gguf_name
+from mipo_bench.harness.store.made_models import RECORD
 
 EMBEDDED_MODEL = "embedded"
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
@@ -31,30 +35,44 @@ def find_model_folder(model: str) -> Path | None:
         return embedded_folder()
     if Path(model).is_dir():
         return Path(model)
-    if model.endswith(".gguf"):
-        raise ModelError(gguf_message(Path(model)))
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(
-            f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a model id such as"
-            f" Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED_MODEL!r}."
+            f"there is no model folder {model!r}. Give the folder of a Hugging Face model, a GGUF file, a model id such"
+            f" as Qwen/Qwen2.5-1.5B-Instruct, or {EMBEDDED_MODEL!r}."
         )
     return None
 
 
-def resolve_model(model: str) -> Path:
+def check_model(model: str) -> None:
+    """Raise ModelError for a name that can be no model. Loads, dequantises and downloads nothing."""
+    named = gguf_name(model)
+    if named is None:
+        find_model_folder(model)
+    elif named.here:
+        check_magic(named.here)
+
+
+def resolve_model(model: str, store: Path) -> Path:
     """The local folder of a model. A Hugging Face model that is not in the cache is downloaded.
 
-    Raises ModelError if there is no such model, or if weights, tokenizer or chat template are missing.
+    The model of a GGUF file is dequantised into the folder of the run store, unless it is there. Raises ModelError if
+    there is no such model, or if weights, tokenizer or chat template are missing.
     """
-    folder = find_model_folder(model) or _download(model)
+    named = gguf_name(model)
+    folder = dequantised(named.path, store) if named else find_model_folder(model) or _download(model)
     _check(folder, model)
     return folder
 
 
 def parameters(folder: Path) -> int:
-    """The number of parameters, from the headers of the safetensors files. Raises ModelError for a damaged file."""
+    """The number of parameters, from the headers of the safetensors files. Raises ModelError for a damaged file.
+
+    A GGUF file that is not dequantised yet has a folder without weights (see `doctor`), whose record says the number.
+    """
     from safetensors import SafetensorError, safe_open
 
+    if not any(folder.glob("*.safetensors")):
+        return int(_readable(folder / RECORD).get("parameters", 0))
     count = 0
     for file in folder.glob("*.safetensors"):
         try:
@@ -130,7 +148,7 @@ def _check(folder: Path, model: str) -> None:
 
 
 def _other_format(folder: Path, model: str) -> str | None:
-    """The message for a folder that is no model of transformers, but something known: an adapter, a GGUF file."""
+    """The message for a folder that is no model of transformers, but something known: an adapter, GGUF files."""
     adapter = folder / "adapter_config.json"
     if adapter.exists() and not (folder / "config.json").exists():
         base = _readable(adapter).get("base_model_name_or_path") or "its base model"
@@ -139,18 +157,12 @@ def _other_format(folder: Path, model: str) -> str | None:
             f" `AutoPeftModelForCausalLM.from_pretrained({model!r}).merge_and_unload().save_pretrained(FOLDER)`, save"
             " the tokenizer beside it, and give --model FOLDER."
         )
-    if not list(folder.glob("*.safetensors")) and (found := sorted(folder.glob("*.gguf"))):
-        return gguf_message(found[0])
+    if "gguf" in model.lower() and not any(folder.glob("*.safetensors")) and not Path(model).is_dir():
+        return (
+            f"the repository {model} has no weights in safetensors. Name one of its GGUF files, which"
+            f" https://huggingface.co/{model}/tree/main lists: --model {model}:FILE.gguf."
+        )
     return None
-
-
-def gguf_message(file: Path) -> str:
-    """The message for a model in llama.cpp's format."""
-    return (
-        f"{file} is a model in llama.cpp's format (GGUF), which is not loaded here. Serve it (`llama-server -m {file}"
-        " --port 8080`), and run with --backend openai --model NAME --set backend_args.base_url=http://localhost:8080/v1;"
-        " or give the folder of the original model in safetensors."
-    )
 
 
 def _problems(folder: Path, config: Mapping[str, Any], model: str) -> Iterator[str]:

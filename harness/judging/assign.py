@@ -20,7 +20,7 @@ from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError, first_line
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator
-from mipo_bench.harness.generators.model_folder import find_model_folder, resolve_model
+from mipo_bench.harness.generators.model_folder import check_model, resolve_model
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
@@ -31,7 +31,7 @@ from mipo_bench.harness.servers.chat_server import ChatServer
 from mipo_bench.harness.types import Decoding, Task
 from mipo_bench.reports.records.judges import ValidationFile, ValidationRecord
 
-WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder or Hugging Face id of a chat model"
+WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder, GGUF file or Hugging Face id of a chat model"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
     elif spec.kind == "server":
         ChatServer(spec.model, spec.url)
     elif spec.kind == "model":
-        find_model_folder(spec.model)
+        check_model(spec.model)
 
 
 def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, AssignedJudge]:
@@ -104,7 +104,7 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
         remote = OpenAIGenerator(server, key, ChatConfig(), config.batch_size or 32, [])
         judge = generator_judge(server.model, remote, decoding, tags)
         return AssignedJudge(judge, "server", notes, remarks=lambda: server.taken.notes)
-    folder = resolve_model(spec.model)
+    folder = resolve_model(spec.model, config.store)
     weights, where = model_digest(folder), _own_placement(config)
     versions = package_versions()
     libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
@@ -127,7 +127,7 @@ def _own_placement(config: RunConfig) -> Placement:
 
 def _folder_of(config: RunConfig) -> Path | None:
     """The folder of the judged model; None for a file of responses and for a model on a server."""
-    return resolve_model(config.model) if config.source.has_weights else None
+    return resolve_model(config.model, config.store) if config.source.has_weights else None
 
 
 _COMMON_WORDS = {"instruct", "chat", "base", "model", "preview", "mini", "small", "large", "turbo", "latest", "distill"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -12,9 +13,9 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import package_versions, usable_cores
-from mipo_bench.harness.errors import ModelError, UserError, first_line
+from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.exchange.from_responses import plan_responses
-from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, find_model_folder, parameters, resolve_model
+from mipo_bench.harness.generators.model_folder import parameters
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
@@ -23,15 +24,13 @@ from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
+from mipo_bench.harness.run.preflight_model import build_model, find_model
 from mipo_bench.harness.run.session import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
 from mipo_bench.harness.startup.findings import Finding
-from mipo_bench.harness.training.memory import check_training_fits
 from mipo_bench.harness.types import Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2
-_HUB_SECONDS = 5.0
-"""Timeout of a request to the hub for the record of a model."""
 
 
 def examine(config: RunConfig) -> Iterator[Finding]:
@@ -53,12 +52,13 @@ def examine(config: RunConfig) -> Iterator[Finding]:
         yield _device(placement, config)
     except UserError as error:
         yield Finding("device", "fail", str(error))
-    folder = yield from _model(config)
-    plan = yield from _tasks(config)
-    if folder and placement:
-        yield from _guarded("model", lambda: _loads(folder, placement, config))
-        yield from examine_start(folder, placement, config, plan)
-    yield from _disk(config, plan, folder, placement)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = yield from find_model(config, Path(scratch))
+        plan = yield from _tasks(config)
+        if folder and placement:
+            yield from _guarded("model", lambda: build_model(folder, placement, config))
+            yield from examine_start(folder, placement, config, plan)
+        yield from _disk(config, plan, folder, placement)
     yield _git(config)
 
 
@@ -107,45 +107,6 @@ def _device(placement: Placement, config: RunConfig) -> Finding:
     return Finding(
         "device", "ok", f"{name}{threads}, {placement.dtype}, batch size {placement.batch_size or 'automatic'}"
     )
-
-
-def _model(config: RunConfig) -> Generator[Finding, None, Path | None]:
-    """Check where the model is. Returns its folder as the generator's value, None where it is not on this machine."""
-    try:
-        if find_model_folder(config.model) is not None or _cached(config.model):
-            folder = resolve_model(config.model)
-            where = "" if config.model == EMBEDDED_MODEL else f" in {folder}"
-            yield Finding("model", "ok", f"{config.model}{where}")
-            return folder
-        yield _remote(config.model)
-    except UserError as error:
-        yield Finding("model", "fail", str(error))
-    return None
-
-
-def _cached(model: str) -> bool:
-    import huggingface_hub
-
-    return isinstance(huggingface_hub.try_to_load_from_cache(model, "config.json"), str)
-
-
-def _remote(model: str) -> Finding:
-    import huggingface_hub
-
-    command = f"hf download {model}"
-    try:
-        info = huggingface_hub.HfApi().model_info(model, files_metadata=True, timeout=_HUB_SECONDS)
-    except Exception as error:  # noqa: BLE001 - for any error of hub or network the model is not here
-        return Finding(
-            "model",
-            "fail",
-            f"{model} is not on this machine and the hub cannot be reached ({first_line(error)}). On a machine with"
-            f" a network run `{command}`; then copy the Hugging Face cache here, or pass the model's folder.",
-        )
-    size = sum(f.size or 0 for f in info.siblings or () if f.rfilename.endswith(".safetensors"))
-    gated = " It is gated: accept its terms on its page and log in with `hf auth login`." if info.gated else ""
-    text = f"{model} will be downloaded ({size / 1e9:.1f} GB); to do it now: {command}.{gated}"
-    return Finding("model", "warn", text)
 
 
 def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
@@ -205,34 +166,10 @@ def _guarded(what: str, check: Callable[[], Finding]) -> Iterator[Finding]:
         yield Finding(what, "fail", str(error))
 
 
-def _loads(folder: Path, placement: Placement, config: RunConfig) -> Finding:
-    """Build the architecture without weights, to check its size, its context window and its attention."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        settings = AutoConfig.from_pretrained(folder, trust_remote_code=placement.trust_remote_code)
-        options = {key: value for key, value in placement.load_kwargs.items() if key != "use_safetensors"}
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(settings, **options)
-    except Exception as error:
-        raise ModelError(f"the model in {folder} cannot be built: {first_line(error)}") from error
-    size = sum(p.numel() for p in model.parameters())
-    check_training_fits(size, config, placement.device)
-    window = getattr(settings, "max_position_embeddings", None)
-    return Finding(
-        "model",
-        "ok",
-        f"{settings.model_type}, {size:,} parameters, window {window or 'not stated'},"
-        f" attention {model.config._attn_implementation}",
-    )
-
-
 def _disk(
     config: RunConfig, plan: Plan | None, folder: Path | None, placement: Placement | None = None
 ) -> Iterator[Finding]:
-    trainings = sum(arm.recipe is not None for arm in plan.arms) if plan else 0
-    needed = trainings * _checkpoint_bytes(folder, placement) if trainings and folder and placement else 0
+    needs = _disk_needs(plan, folder, placement) if folder and placement else {}
     for where in (config.store, config.out):
         try:
             check_writable(where, REPORT_FILES if where == config.out else ())
@@ -240,10 +177,18 @@ def _disk(
             yield Finding("disk", "fail", str(error))
             continue
         free = shutil.disk_usage(_existing(where)).free
-        wanted = needed if where == config.store else 0
+        wanted = sum(needs.values()) if where == config.store else 0
         text = f"{where}: {free / 1e9:.0f} GB free"
-        text += f", about {wanted / 1e9:.1f} GB for {trainings} checkpoints" if wanted else ""
+        text += f", about {wanted / 1e9:.1f} GB for {' and '.join(needs)}" if wanted else ""
         yield Finding("disk", "fail" if free < wanted else "ok", text)
+
+
+def _disk_needs(plan: Plan | None, folder: Path, placement: Placement) -> dict[str, int]:
+    """The things that the run adds to its store, with their bytes."""
+    trainings = sum(arm.recipe is not None for arm in plan.arms) if plan else 0
+    needs = {f"{trainings} checkpoints": trainings * _checkpoint_bytes(folder, placement)} if trainings else {}
+    undone = not any(folder.glob("*.safetensors"))
+    return needs | ({"the dequantised model": parameters(folder) * _FOUR_BYTES} if undone else {})
 
 
 def _checkpoint_bytes(folder: Path, placement: Placement) -> int:

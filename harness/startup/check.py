@@ -15,6 +15,7 @@ from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.model_folder import has_dated_template
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer
+from mipo_bench.harness.gguf.dequantise import notes_on
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.startup.chats import ChatChecks
 from mipo_bench.harness.startup.findings import Finding
@@ -49,6 +50,7 @@ def examine_start(folder: Path, placement: Placement, config: RunConfig, plan: P
     except ModelError as error:
         yield Finding("chat", "fail", str(error))
         return
+    yield from (Finding("model", "warn", note) for note in notes_on(folder))
     if has_dated_template(folder):
         notes.append(_date_note(tokenizer))
     yield from (Finding("chat", "warn", note) for note in notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, SCRATCH
 from mipo_bench.harness.store.claims import process_list_text
 from mipo_bench.harness.store.database import ROWS
+from mipo_bench.harness.store.made_models import drop_unused
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun, run_from_row
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
@@ -31,6 +33,7 @@ class Removed:
 def collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     """Keep the latest `keep` runs (None: all) and all results that they used, and remove the rest.
 
+    Of the dequantised models those of the kept runs stay, and those that a process is using, such as a judge.
     Results of an interrupted run belong to no run yet, and are removed too. No run can begin in the meantime. Raises
     StorageError while a run is at work.
     """
@@ -56,6 +59,9 @@ def _collect(store: Store, keep: int | None, *, dry_run: bool) -> Removed:
     counts[CHECKPOINTS] = sum(not f.name.startswith(SCRATCH) for f in folders)
     counts["unfinished checkpoints"] = len(folders) - counts[CHECKPOINTS]
     size = sum(map(folder_size, folders))
+    if not unknown and (models := drop_unused(store.folder, _base_models(kept), dry_run=dry_run)):
+        counts["dequantised models"] = len(models)
+        size += sum(model.size for model in models)
     if not dry_run:
         _remove(store, gone, folders)
     return Removed(counts, size, unknown)
@@ -79,6 +85,11 @@ def _sound_runs(store: Store) -> list[StoredRun]:
 def _used(runs: Iterable[StoredRun], table: str) -> set[str]:
     found = {key for run in runs for key in (run.used or {}).get(table, ())}
     return found | {key for run in runs for arm in run.keys for key in arm.values()} if table == "responses" else found
+
+
+def _base_models(runs: Iterable[StoredRun]) -> set[str]:
+    """The digests of the runs' base models."""
+    return {str(json.loads(run.report)["model"]["digest"]) for run in runs}
 
 
 def _stale_folders(store: Store, used: dict[str, set[str]] | None) -> list[Path]:

@@ -26,6 +26,13 @@ _BATCH = 500
 """Keys in one statement; old builds of SQLite allow 999 variables."""
 
 
+def make_folder(folder: Path) -> None:
+    """Create the folder of a store, which git ignores. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ".gitignore").exists():
+        (folder / ".gitignore").write_text("*\n")
+
+
 class Store:
     """One folder: `store.sqlite` and `checkpoints/`. Several processes may use it at once."""
 
@@ -35,9 +42,8 @@ class Store:
         self.damaged: list[str] = []
         self._used: dict[str, set[str]] = {}
         try:
-            (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            if not (folder / ".gitignore").exists():
-                (folder / ".gitignore").write_text("*\n")
+            make_folder(folder)
+            (folder / CHECKPOINTS).mkdir(exist_ok=True)
             self.database = Database(folder)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(

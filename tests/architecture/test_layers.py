@@ -27,7 +27,14 @@ FLOORS = {
         *("tasks", "tasks.data", "tasks.embedded", "tasks.public", "tasks.lm_eval"),
         *("baselines.prompting", "baselines.decoding", "baselines.recipes"),
     ),
-    "machines": ("harness.store", "harness.inference", "harness.servers", "harness.generators", "harness.training"),
+    "machines": (
+        "harness.store",
+        "harness.gguf",
+        "harness.inference",
+        "harness.servers",
+        "harness.generators",
+        "harness.training",
+    ),
     "measuring": (
         *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.history"),
         *("harness.judging", "harness.diagnostics", "harness.startup"),

@@ -6,6 +6,7 @@ A reader takes an input or refuses it with a UserError of one short message. Any
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,6 +23,7 @@ from score_rows import binary, graded, lm_eval, values, write
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.exchange.responses_file import read_responses
+from mipo_bench.harness.gguf.header import read_header
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.judging.validation import labels_in
 from mipo_bench.harness.judging.verdict_file import file_judge
@@ -237,6 +239,26 @@ def read_data(folder: Path, files: Files, task: type[PublicTask]) -> None:
     made.items("eval")
 
 
+@cache
+def _gguf() -> bytes:
+    from real_models import make_gguf
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_gguf(file := Path(folder) / "model.gguf")
+        return file.read_bytes()
+
+
+def gguf_file(rng: Random) -> bytes:
+    """A small GGUF file, in most cases changed in its header."""
+    data, end = _gguf(), rng.choice((200, 1000, 8000))
+    return data if rng.random() < 0.05 else damaged(data[:end], rng) + data[end:]
+
+
+def read_gguf(folder: Path, data: bytes) -> None:
+    (folder / "model.gguf").write_bytes(data)
+    read_header(folder / "model.gguf")
+
+
 READERS: dict[str, Fuzzed] = {
     "report.json and renderers": Fuzzed(report_text, read_report, 1),
     "score files": Fuzzed(score_files, read_scores, 8),
@@ -245,6 +267,7 @@ READERS: dict[str, Fuzzed] = {
     "verdict files": Fuzzed(partial(some_of, VERDICTS), read_verdicts, 16),
     "label files": Fuzzed(partial(some_of, LABELS), read_labels, 12),
     "to-judge files": Fuzzed(to_judge, read_to_judge, 8),
+    "GGUF files": Fuzzed(gguf_file, read_gguf, 1),
     "answers": Fuzzed(partial(prose, ANSWERS), read_answer, 24),
     **{
         f"data of {name}": Fuzzed(partial(data_files, folder=folder), partial(read_data, task=task), 1)

@@ -24,6 +24,7 @@ from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding, Message, Response
 
 FOLDER = model_folder.embedded_folder()
+NO_STORE = Path("no-store")
 GREEDY, SAMPLED = Decoding(24, 0.0), Decoding(24, 1.0)
 PLUGINS = load_plugins()
 PROMPTS = [item.prompt for item in PLUGINS.tasks["facts"].items("eval")[:12]]
@@ -138,7 +139,7 @@ def test_a_configuration_that_is_nested_too_deeply_is_refused(tmp_path: Path) ->
     folder = copy_model(tmp_path / "model")
     (folder / "config.json").write_text("[" * 5000)
     with pytest.raises(ModelError, match=r"cannot read .*config\.json"):
-        model_folder.resolve_model(str(folder))
+        model_folder.resolve_model(str(folder), NO_STORE)
 
 
 @pytest.mark.parametrize(
@@ -154,19 +155,19 @@ def test_an_incomplete_folder_is_refused(tmp_path: Path, remove: str, reason: st
     folder = copy_model(tmp_path / "model")
     (folder / remove).unlink()
     with pytest.raises(ModelError, match=reason):
-        model_folder.resolve_model(str(folder))
+        model_folder.resolve_model(str(folder), NO_STORE)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./model", "a/b/c", "gpt7"])
 def test_a_model_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model folder"):
-        model_folder.resolve_model(name)
+        model_folder.resolve_model(name, NO_STORE)
 
 
 def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="copy it here and pass the folder"):
-        model_folder.resolve_model("nobody/no-such-model")
+        model_folder.resolve_model("nobody/no-such-model", NO_STORE)
 
 
 def test_the_shipped_model_was_built_by_the_script_as_it_stands() -> None:

@@ -1,4 +1,4 @@
-"""Folders that other programs write: adapters, GGUF files, lost weights; and tokens and dates of real tokenizers."""
+"""Folders that other programs write: adapters, lost weights; and tokens and dates of real tokenizers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from real_models import PLAIN, make_chat_model
 
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators.hf_generator import HFGenerator
-from mipo_bench.harness.generators.model_folder import embedded_folder, find_model_folder, resolve_model
+from mipo_bench.harness.generators.model_folder import embedded_folder, resolve_model
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer, with_fixed_date
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.types import Decoding, Message
 
 PLACEMENT = Placement(threads=1, batch_size=4)
+NO_STORE = Path("no-store")
 
 
 def generator_of(folder: Path) -> HFGenerator:
@@ -28,17 +29,7 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/base"}))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"adapter of PEFT for some/base.*merge_and_unload"):
-        resolve_model(str(tmp_path))
-
-
-def test_a_gguf_file_and_its_folder_name_the_way_to_serve_it(tmp_path: Path) -> None:
-    file = tmp_path / "model-Q4.gguf"
-    file.write_bytes(b"GGUF")
-    for given in (file, tmp_path):
-        with pytest.raises(ModelError, match=r"llama-server -m .*model-Q4\.gguf"):
-            resolve_model(str(given))
-    with pytest.raises(ModelError, match="GGUF"):
-        find_model_folder("models/of/mine.gguf")
+        resolve_model(str(tmp_path), NO_STORE)
 
 
 def test_a_lost_shard_is_named(tmp_path: Path) -> None:
@@ -47,13 +38,13 @@ def test_a_lost_shard_is_named(tmp_path: Path) -> None:
     shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors, named in its index, is missing"):
-        resolve_model(str(folder))
+        resolve_model(str(folder), NO_STORE)
 
 
 def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError) as refused:
-        resolve_model(str(tmp_path))
+        resolve_model(str(tmp_path), NO_STORE)
     assert len(str(refused.value).splitlines()) == 3
 
 

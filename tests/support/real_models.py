@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, get_tensor_name_map, quantize
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import (
@@ -16,6 +19,7 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     T5Config,
@@ -124,6 +128,80 @@ def make_encoder_decoder(folder: Path) -> Path:
     T5ForConditionalGeneration(T5Config(**shape)).save_pretrained(folder)
     save_tokenizer(folder, TURNS, NAMED, PLAIN)
     return folder
+
+
+MERGE = "th"
+"""The one token of `make_gguf` that is merged from two others."""
+
+
+def make_gguf(
+    file: Path,
+    quantise: str = "Q8_0",
+    *,
+    template: str | None = PLAIN,
+    tensors: dict[str, NDArray[Any] | None] | None = None,
+    **metadata: Any,
+) -> PreTrainedModel:
+    """Write a random llama to a GGUF file as llama.cpp's converter does, and return the model with its float32 weights.
+
+    Matrices are quantised as `quantise`. `tensors` are further ones, or None for one that is left out. `metadata` are
+    further entries, with `__` for a dot in their names.
+    """
+    torch.manual_seed(0)
+    shape = {**SHAPE, **GROUPED, "vocab_size": SHAPE["vocab_size"] + 1, "tie_word_embeddings": True}
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(LlamaConfig(**shape, initializer_range=0.2))
+    writer = GGUFWriter(file, "llama")
+    config = model.config
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*TURNS, *BYTES, MERGE])
+    writer.add_token_types([3] * len(TURNS) + [1] * (len(BYTES) + 1))  # 3: control, 1: normal
+    writer.add_token_merges([" ".join(MERGE)])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_pad_token_id(4)
+    if template is not None:
+        writer.add_chat_template(template)
+    for key, value in metadata.items():
+        (writer.add_uint32 if isinstance(value, int) else writer.add_string)(key.replace("__", "."), value)
+    extra = tensors or {}
+    for name, weights in _gguf_tensors(model).items():
+        kind = GGMLQuantizationType[quantise if weights.ndim > 1 else "F32"]
+        if name not in extra:
+            writer.add_tensor(name, quantize(weights, kind), raw_dtype=kind)
+    for name, further in extra.items():
+        if further is not None:
+            writer.add_tensor(name, further)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return model
+
+
+def _gguf_tensors(model: Any) -> dict[str, NDArray[np.float32]]:
+    """The weights of a llama under the names and in the order of llama.cpp, which interleaves the heads of q and k."""
+    config = model.config
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    found = {}
+    for name, weights in model.state_dict().items():
+        if name == "lm_head.weight":  # the embedding
+            continue
+        array = weights.numpy()
+        for part, count in heads.items():
+            if part in name:
+                array = array.reshape(count, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        found[str(names.get_name(name, try_suffixes=(".weight",)))] = array
+    return found
 
 
 def mixed_requests(n: int) -> list[Request]:

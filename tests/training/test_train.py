@@ -97,7 +97,7 @@ def test_the_checkpoint_is_an_ordinary_folder(trained: Path) -> None:
     base = AutoTokenizer.from_pretrained(FOLDER)
     assert tokenizer.get_vocab() == base.get_vocab()
     assert tokenizer.chat_template == base.chat_template
-    assert model_folder.resolve_model(str(trained)) == trained
+    assert model_folder.resolve_model(str(trained), trained) == trained
 
 
 def test_the_lineage_tells_how_it_was_made(trained: Path) -> None:

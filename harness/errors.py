@@ -5,8 +5,9 @@ MipoBenchError
 │   ├── ConfigError        unknown key or name, value out of range
 │   ├── PluginError        a task, baseline or recipe that cannot be loaded
 │   ├── ModelError         a model that cannot be loaded or prompted
-│   ├── DataError          a data set that is missing, incomplete or malformed
-│   │   └── NoTrainingError    a data set that can be evaluated, but has no training split
+│   ├── DataError          a data set that is incomplete or malformed
+│   │   └── MissingDataError   a data set that cannot be had here: --skip-missing goes on without it
+│   │       └── NoTrainingError    a data set that can be evaluated, but has no training split
 │   ├── ReportError        a report that cannot be read or found
 │   ├── NotComparableError two reports that have nothing to test in common, exit 4 under a gate
 │   └── StorageError       a folder or store that cannot be written
@@ -49,11 +50,19 @@ class DataError(UserError):
     """A data set is missing, incomplete or malformed."""
 
 
-class NoTrainingError(DataError):
+class MissingDataError(DataError):
+    """A data set cannot be had here. `reason` says why in a few words without a path, for the report."""
+
+    def __init__(self, message: str, reason: str = "its data is not here") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NoTrainingError(MissingDataError):
     """A task has evaluation items, but its data lacks the `split` to train on."""
 
     def __init__(self, message: str, split: str) -> None:
-        super().__init__(message)
+        super().__init__(message, f"no {split!r} split to train on")
         self.split = split
 
 

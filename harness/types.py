@@ -24,6 +24,11 @@ WAYS: tuple[Way, ...] = ("mark", "phrase", "alone", "name", "last number", "none
 """How an answer was found: behind a mark such as "Answer:", behind a phrase such as "the answer is", as a letter that
 stands alone, by the name of an option, as the last number, or not at all."""
 SUITES: tuple[Suite, ...] = ("personalized", "math", "choice")
+ModelKind = Literal["any", "embedded", "real"]
+MODEL_KINDS: tuple[ModelKind, ...] = ("any", "embedded", "real")
+"""The models that a task is meant for: any, the embedded one, or any but the embedded one."""
+DataState = Literal["ok", "warn", "missing", "fail"]
+"""Whether a run would find a task's data: it is here, it would be downloaded, it cannot be had, or it is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,11 @@ class Task(Protocol):
     or a score can change.
 
     Optional attributes: `licence` and `source` of its data (str), which `list --verbose` shows; `default` (bool), False
-    for a task that runs only when named, not with its suite; `uses_data` (bool), True if the task reads data that do
-    not come with it. Such a task has the method `with_data(folder)`, which returns the task on local files. It may have
-    `data_used()`, figures and texts by name about the data that it has read, for the report, and `data_state()`, for
-    `doctor`: `ok`, `warn` or `fail` for whether a run would find the data, and a sentence.
+    for a task that runs only when named, not with its suite; `meant_for` (one of MODEL_KINDS, default `any`), the
+    models whose suites have the task; `uses_data` (bool), True if the task reads data that do not come with it. Such a
+    task has the method `with_data(folder)`, which returns the task on local files. It may have `data_used()`, figures
+    and texts by name about the data that it has read, for the report, and `data_state()`, for `doctor`: a DataState,
+    and a sentence.
     """
 
     name: str

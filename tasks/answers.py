@@ -22,10 +22,10 @@ __all__ = [
 LETTERS = "ABCDEFGHIJ"
 
 
-def multiple_choice_prompt(question: str, options: Sequence[str]) -> str:
+def multiple_choice_prompt(question: str, options: Sequence[str], wanted: str = "the right option") -> str:
     """A multiple-choice prompt: the question, one lettered option per line, and the required form of the answer."""
     lines = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return "\n".join([question, *lines, 'End with "Answer: " and the letter of the right option.'])
+    return "\n".join([question, *lines, f'End with "Answer: " and the letter of {wanted}.'])
 
 
 class NumberAnswers:

@@ -16,7 +16,7 @@ from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.exchange.prompts import PromptRows, Render, left_out
 from mipo_bench.harness.generators.hf_generator import HFGenerator
-from mipo_bench.harness.generators.model_folder import resolve_model
+from mipo_bench.harness.generators.model_folder import find_model_folder, resolve_model
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.remote import chat_as_json
 from mipo_bench.harness.planning.plan import Plan, make_plan
@@ -36,9 +36,11 @@ def run_export(config: RunConfig, file: str) -> int:
     """
     silence_libraries()
     _check(config)
+    if config.source.has_weights:
+        find_model_folder(config.model)  # before the data, which may have to be downloaded
     plan = make_plan(config.model_copy(update={"recipes": ()}))
     _check_baselines(config, plan)
-    notes: list[str] = []
+    notes = [*plan.notes]
     rows = PromptRows(plan, *_renderer(config, notes))
     count = _write(rows.rows(), file)
     notes += [f"left out: {name} {reason}" for name, reason in left_out(plan).items()]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mipo_bench.harness.core.text import without_control_characters
-from mipo_bench.harness.plugins.optional import data_licence, data_source, is_judged, runs_by_default, uses_data
+from mipo_bench.harness.plugins.optional import (
+    data_licence,
+    data_source,
+    is_judged,
+    meant_for,
+    runs_by_default,
+    uses_data,
+)
 from mipo_bench.harness.plugins.registry import Origin, Plugins
-from mipo_bench.harness.types import Task
+from mipo_bench.harness.types import ModelKind, Task
+
+_MEANT_FOR: Mapping[ModelKind, str] = {
+    "any": "any model",
+    "embedded": "the embedded model",
+    "real": "any model but the embedded one",
+}
 
 
 def print_plugins(plugins: Plugins, *, verbose: bool = False) -> None:
@@ -54,16 +67,18 @@ def _text(lines: str, style: str = "") -> Text:
 
 
 def _task_lines(task: Task, origin: Origin) -> tuple[str, str]:
-    """The description of a task, and the facts of `--verbose`: version, scoring, data, licence, origin."""
+    """The description of a task, and the facts of `--verbose`: version, scoring, models, data, licence, origin."""
     by_name = "" if runs_by_default(task) else " Runs only by name."
+    models = f" For {_MEANT_FOR[meant_for(task)]}." if meant_for(task) != "any" else ""
     package = f"{origin.licence}, of the package" if origin.licence else "not stated"
     facts = (
         f"version {task.version}, scored by {'a judge' if is_judged(task) else 'rule'}",
+        f"meant for: {_MEANT_FOR[meant_for(task)]}",
         f"data: {data_source(task) or 'of its own'}, {'not included' if uses_data(task) else 'included'}",
         f"licence: {data_licence(task) or package}",
         _from(origin),
     )
-    return f"{task.suite}: {task.description}{by_name}", "\n".join(facts)
+    return f"{task.suite}: {task.description}{models}{by_name}", "\n".join(facts)
 
 
 def _from(origin: Origin) -> str:

@@ -55,6 +55,7 @@ def settings(
     task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
     include: IncludeOption = None,
     data: DataOption = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without tasks that lack data.")] = False,
     model: Annotated[
         str | None,
         typer.Option(help="embedded (the default), a folder, a FILE.gguf, a Hugging Face id, or RESPONSES.jsonl."),
@@ -87,6 +88,7 @@ def settings(
         "tasks": task or None,
         "include": include or None,
         "data": data or None,
+        "skip_missing": skip_missing or None,
         "model": model,
         "backend": backend,
         "baselines": baselines,

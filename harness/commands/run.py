@@ -69,6 +69,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     """Print arms, items, trainings and estimated tokens."""
     for note in preset_notes(config):
         console.print(note, markup=False, soft_wrap=True)
+    for note in plan.notes:
+        console.print(Text(f"note: {note}"))
     trainings = sum(arm.recipe is not None for arm in plan.arms)
     console.print(Text(f"model {config.model}, {len(plan.arms)} arms, {trainings} trainings"))
     for task in plan.tasks:

@@ -209,13 +209,15 @@ class RunConfig(ConfigSection):
     backend_args: Arguments = {}
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
-    """The suite whose tasks run unless `tasks` names some."""
+    """The suite whose tasks run unless `tasks` names some: those that are meant for the model."""
     tasks: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     """Names of tasks; they replace the suite."""
     include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
     data: Annotated[Mapping[str, UserPath], BeforeValidator(folders)] = Field(default={}, exclude=True)
     """Task -> folder with its data, `*` for all others. A report identifies data by its content, not by its folder."""
+    skip_missing: bool = Field(default=False, exclude=True)
+    """Whether the run goes on without the tasks whose data cannot be had; its report names them."""
     baselines: Names | None = None
     """None: the default ones among those that apply to a task. The reference of a task always runs."""
     recipes: Names | None = None

@@ -13,7 +13,7 @@ from mipo_bench.harness.plugins.optional import filtered, is_judged
 from mipo_bench.harness.types import ExternalTask, Item, Reading, Response, Task
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, Answer, ThoughtTag, without_thoughts
 
-_NO_TARGET = {"math": "0", "choice": "A"}
+_NO_TARGET = {"math": "0", "choice": "A", "personalized": "A"}
 """Suite -> the target of an item that is made up for a text without one."""
 
 
@@ -97,8 +97,12 @@ class AnswerReader:
         """The item that the text answers: a named one, one made up of options and target, or the task's first."""
         if text.item is not None:
             return self._named(text.item)
-        if isinstance(self.task, ExternalTask) or self.task.suite == "personalized":
+        if isinstance(self.task, ExternalTask):
             return next(iter(self._items.values()))
+        if self.task.suite == "personalized" and not text.options:
+            first = next(iter(self._items.values()))
+            if not first.options:
+                return first
         if self.needs_item and not text.options:
             raise ConfigError(
                 f"{text.name}: task {self.task.name!r} chooses among options, and none are given. Give each with"

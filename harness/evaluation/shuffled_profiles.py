@@ -53,9 +53,18 @@ def in_place_of(item: Item, other: Item) -> Item:
 def target_describes_user(task: Task, items: Sequence[Item]) -> bool:
     """Whether the target describes the user and not the answer, so that a rule can score under another user's target.
 
-    This holds for a personalized task in which all items of a user have the same target.
+    This holds for a personalized task without options in which all items of a user have the same target.
     """
     targets: dict[str | None, set[str]] = {}
     for item in items:
         targets.setdefault(item.user_id, set()).add(item.target)
-    return task.suite == "personalized" and all(len(own) == 1 for own in targets.values())
+    personalized = task.suite == "personalized" and not any(item.options for item in items)
+    return personalized and all(len(own) == 1 for own in targets.values())
+
+
+def target_is_option(task: Task, items: Sequence[Item]) -> bool:
+    """Whether the target is an option that suits the user: then only a response to another profile can be compared.
+
+    No option of an item is known to suit another user, so the responses are not scored under another target.
+    """
+    return task.suite == "personalized" and all(item.options for item in items)

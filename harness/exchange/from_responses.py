@@ -59,6 +59,8 @@ def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> Externa
     file = Path(config.model)
     read = read_responses(file)
     tasks = config.tasks or tuple(dict.fromkeys(line.task for line in read.lines if line.task is not None))
+    if not tasks:
+        refuse(file, [f"{read.lines[0].number}: field 'task' is missing. Add it, or name the task with --task."])
     usual = {"tasks": tasks, "recipes": (), "baselines": (), "reference": {}}
     plan = make_plan(config.model_copy(update=usual), plugins)
     planned = [replace(p, reference=config.reference.get(p.task.name, p.reference)) for p in plan.tasks]
@@ -70,7 +72,7 @@ def plan_responses(config: RunConfig, plugins: Plugins | None = None) -> Externa
     ordered = sorted(dict.fromkeys(arms.values()), key=lambda arm: arm.recipe is not None)
     responses = {response_id(arm, line.item): _response(line) for line, arm in arms.items()}
     counted = all(line.n_tokens is not None for line in lines)
-    plan = Plan(found, {}, {}, tuple(ordered), prompts_known=False)
+    plan = Plan(found, {}, {}, tuple(ordered), prompts_known=False, notes=plan.notes)
     return ExternalResponses(plan, responses, counted, tuple(read.notes(file)))
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.text import all_storable
-from mipo_bench.harness.errors import ConfigError, DataError, PluginError, UserError, unknown
+from mipo_bench.harness.errors import ConfigError, DataError, MissingDataError, PluginError, UserError, unknown
 from mipo_bench.harness.planning.grid import recipe_name, variants
+from mipo_bench.harness.planning.task_choice import choose_tasks
 from mipo_bench.harness.plugins.optional import runs_by_default
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import data_problems, on_data
@@ -54,6 +55,8 @@ class Plan:
     arms: tuple[Arm, ...]
     prompts_known: bool = True
     """False for a responses file: its responses were produced elsewhere, under prompts that it does not contain."""
+    notes: tuple[str, ...] = ()
+    """Notes on the choice of the tasks, for the report."""
 
     def arms_of(self, task: str, *, trained: bool) -> list[Arm]:
         """The arms of a task, on the base model or on checkpoints."""
@@ -67,8 +70,9 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     """
     plugins = plugins or load_plugins([include.path for include in config.include])
     baselines, recipes = plugins.baselines, plugins.recipes
-    tasks, problems = chosen_tasks(config, plugins)
-    problems += data_problems(config.data, tasks.values())
+    choice = choose_tasks(config, plugins)
+    tasks = choice.tasks
+    problems = [*choice.problems, *data_problems(config.data, tasks.values())]
     problems += [unknown("task", t, plugins.tasks) for t in config.reference if t not in {*plugins.tasks, *tasks}]
     problems += [unknown("baseline", b, baselines) for b in config.baselines or () if b not in {*baselines, ALL}]
     problems += [unknown("baseline", b, baselines) for b in config.reference.values() if b not in baselines]
@@ -83,30 +87,20 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
         raise ConfigError("\n".join(problems))
     if not tasks:
         installed = ", ".join(sorted(plugins.tasks)) or "none"
-        raise ConfigError(f"suite {config.suite!r} has no task that runs by default. Installed: {installed}.")
-    plans = _plans(list(tasks.values()), config, plugins)
+        raise ConfigError(
+            "\n".join(
+                [
+                    f"suite {config.suite!r} has no task for model {config.model} that runs by default. Installed:"
+                    f" {installed}.",
+                    *choice.notes,
+                ]
+            )
+        )
+    plans, left_out = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
     methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}
-    return Plan(plans, baselines, methods, tuple(a for p in plans for a in _arms(p, config)))
-
-
-def chosen_tasks(config: RunConfig, plugins: Plugins) -> tuple[dict[str, Task], list[str]]:
-    """The tasks of the run, by default those of the suite that run by default, and a message for each wrong name."""
-    if not config.tasks:
-        fitting = {n: t for n, t in sorted(plugins.tasks.items()) if config.suite in ("all", t.suite)}
-        return {n: t for n, t in fitting.items() if runs_by_default(t)}, []
-    found: dict[str, Task] = {}
-    problems = []
-    for name in config.tasks:
-        try:
-            task = plugins.task(name)
-        except ConfigError as error:
-            problems.append(str(error))
-        else:
-            first = found.setdefault(task.name, task)
-            if first is not task and first.items("eval") != task.items("eval"):
-                problems.append(f"{name} is another task that is called {task.name!r}, too. Rename one in its file.")
-    return found, problems
+    arms = tuple(a for p in plans for a in _arms(p, config))
+    return Plan(plans, baselines, methods, arms, notes=(*choice.notes, *left_out))
 
 
 def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
@@ -121,17 +115,44 @@ def _check_used(config: RunConfig, plans: Sequence[TaskPlan]) -> None:
         raise ConfigError(f"{', '.join(sorted(unused))}: does not apply to any task of this run ({tasks}).{untrained}")
 
 
-def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[TaskPlan, ...]:
-    """The plan of every task. Raises the first error; missing data of several tasks are one error."""
-    plans, missing = [], []
+def _plans(tasks: Sequence[Task], config: RunConfig, plugins: Plugins) -> tuple[tuple[TaskPlan, ...], list[str]]:
+    """The plan of every task, and a note on those that are left out, because their data is missing.
+
+    Raises the first error; missing and malformed data of several tasks are one error.
+    """
+    plans: list[TaskPlan] = []
+    missing: dict[str, MissingDataError] = {}
+    malformed: list[str] = []
     for task in tasks:
         try:
             plans.append(_guarded(task, config, plugins.baselines, plugins.recipes))
+        except MissingDataError as error:
+            missing[task.name] = error
         except DataError as error:
-            missing.append(str(error))
-    if missing:
-        raise DataError("\n".join(missing))
-    return tuple(plans)
+            malformed.append(str(error))
+    if malformed or (missing and not (config.skip_missing and plans)):
+        raise DataError("\n".join([*malformed, *map(str, missing.values()), *_way_out(config, missing, plans)]))
+    return tuple(plans), _left_out(missing)
+
+
+def _left_out(missing: Mapping[str, MissingDataError]) -> list[str]:
+    """A note on the tasks that the run leaves out, by reason; none if there are none."""
+    by_reason: dict[str, list[str]] = {}
+    for name, error in missing.items():
+        by_reason.setdefault(error.reason, []).append(name)
+    parts = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return [f"left out, because their data is missing (--skip-missing): {'; '.join(parts)}"] if parts else []
+
+
+def _way_out(config: RunConfig, missing: Mapping[str, DataError], plans: Sequence[TaskPlan]) -> list[str]:
+    """A line on what --skip-missing does, or would do, about missing data."""
+    if not missing:
+        return []
+    if config.skip_missing and not plans:
+        return ["--skip-missing: no task is left, because the data of every task is missing."]
+    if config.skip_missing or not plans:
+        return []
+    return [f"To go on without these tasks, give --skip-missing: it runs {', '.join(p.task.name for p in plans)}."]
 
 
 def _guarded(

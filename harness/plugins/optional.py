@@ -10,8 +10,10 @@ from typing import Literal, TypeGuard, cast
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.types import (
     Baseline,
+    DataState,
     Item,
     JudgedTask,
+    ModelKind,
     Objective,
     Recipe,
     Response,
@@ -24,6 +26,12 @@ from mipo_bench.harness.types import (
 def runs_by_default(plugin: Task | Baseline | Recipe) -> bool:
     """Whether the plugin runs when none is named; otherwise it runs only by name."""
     return bool(getattr(plugin, "default", True))
+
+
+def meant_for(task: Task) -> ModelKind:
+    """The models with whose suites the task runs, by default any."""
+    found: ModelKind = getattr(task, "meant_for", "any")
+    return found
 
 
 def is_judged(task: Task) -> TypeGuard[JudgedTask]:
@@ -61,10 +69,10 @@ def with_data(task: Task, folder: Path) -> Task:
     return cast("Task", method(folder))
 
 
-def data_state(task: Task) -> tuple[Literal["ok", "warn", "fail"], str] | None:
+def data_state(task: Task) -> tuple[DataState, str] | None:
     """Whether a run would find the task's data, and a sentence about it; None if the task has no `data_state`."""
     method = getattr(task, "data_state", None)
-    return cast("tuple[Literal['ok', 'warn', 'fail'], str]", method()) if method else None
+    return cast("tuple[DataState, str]", method()) if method else None
 
 
 def data_used(task: Task) -> dict[str, str | int] | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from mipo_bench.harness.core.text import on_one_line
 from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.plugins.moved_modules import moved
-from mipo_bench.harness.types import CONTRAST_USES, OBJECTIVES, SUITES, WAYS, Reading, Score, Task
+from mipo_bench.harness.types import CONTRAST_USES, MODEL_KINDS, OBJECTIVES, SUITES, WAYS, Reading, Score, Task
 
 PluginKind = Literal["task", "baseline", "recipe"]
 PLUGIN_KINDS: tuple[PluginKind, ...] = ("task", "baseline", "recipe")
@@ -37,7 +37,7 @@ METHODS: Mapping[PluginKind, Mapping[str, int]] = {
 }
 """Kind -> method -> number of arguments."""
 OPTIONAL_ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
-    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "rules_decide": bool},
+    "task": {"licence": str, "source": str, "uses_data": bool, "default": bool, "meant_for": str, "rules_decide": bool},
     "baseline": {"default": bool, "steps": int, "context_steps": int, "contrast_use": str},
     "recipe": {"default": bool, "is_trained_baseline": bool, "objective": str, "reward": str, "shares_pairs_of": str},
 }
@@ -57,7 +57,7 @@ EARLIER_NAMES: Mapping[PluginKind, Mapping[str, str]] = {
 }
 """Kind -> earlier name of an optional attribute or method -> present name. The earlier ones are errors."""
 ALLOWED: Mapping[PluginKind, Mapping[str, tuple[str, ...]]] = {
-    "task": {},
+    "task": {"meant_for": MODEL_KINDS},
     "baseline": {"contrast_use": CONTRAST_USES},
     "recipe": {"objective": OBJECTIVES, "reward": ("score", "judge")},
 }

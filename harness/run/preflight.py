@@ -19,7 +19,8 @@ from mipo_bench.harness.generators.model_folder import parameters
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
 from mipo_bench.harness.planning.cost import planned_judging
-from mipo_bench.harness.planning.plan import Plan, chosen_tasks, make_plan
+from mipo_bench.harness.planning.plan import Plan, make_plan
+from mipo_bench.harness.planning.task_choice import choose_tasks
 from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
@@ -27,8 +28,8 @@ from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.run.preflight_model import build_model, find_model
 from mipo_bench.harness.run.session import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
-from mipo_bench.harness.startup.findings import Finding
-from mipo_bench.harness.types import Task
+from mipo_bench.harness.startup.findings import Finding, State
+from mipo_bench.harness.types import DataState, Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2
 
@@ -113,11 +114,12 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
     """Check tasks, data and judge. Returns the plan of the tasks with data as the generator's value, or None."""
     try:
         plugins = load_plugins([include.path for include in config.include])
-        chosen, problems = chosen_tasks(config, plugins)
-        absent = yield from _data([on_data(task, config.data) for task in chosen.values()])
-        if absent and not problems and len(absent) == len(chosen):
+        choice = choose_tasks(config, plugins)
+        absent = yield from _data(config, [on_data(task, config.data) for task in choice.tasks.values()])
+        if absent and not choice.problems and len(absent) == len(choice.tasks):
             return None
-        plan = make_plan(_without(config, absent, chosen) if absent else config, plugins)
+        plan = make_plan(_without(config, absent, choice.tasks) if absent else config, plugins)
+        yield from (Finding("tasks", "warn", note) for note in dict.fromkeys((*choice.notes, *plan.notes)))
     except UserError as error:
         for line in str(error).splitlines():
             yield Finding("tasks", "fail", line)
@@ -139,15 +141,20 @@ def _judge(config: RunConfig, plan: Plan) -> Finding:
     return Finding("judge", "ok", "; ".join(planned_judging(plan, config)))
 
 
-def _data(tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
+def _data(config: RunConfig, tasks: Sequence[Task]) -> Generator[Finding, None, set[str]]:
     """Check that data sets are on this machine. Returns the tasks without data as the generator's value."""
-    absent = set()
+    absent: dict[str, DataState] = {}
     for task in tasks:
         if state_and_text := data_state(task):
             state, text = state_and_text
-            absent |= set() if state == "ok" else {task.name}
-            yield Finding("data", state, f"{task.name}: {text}")
-    return absent
+            if state != "ok":
+                absent[task.name] = state
+            skipped = state == "missing" and config.skip_missing
+            found: State = "warn" if skipped else "fail" if state == "missing" else state
+            yield Finding("data", found, f"{task.name}: {'left out (--skip-missing): ' if skipped else ''}{text}")
+    if config.skip_missing and len(absent) == len(tasks) and set(absent.values()) == {"missing"}:
+        yield Finding("tasks", "fail", "--skip-missing: no task is left, because the data of every task is missing.")
+    return set(absent)
 
 
 def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:

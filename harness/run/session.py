@@ -69,8 +69,8 @@ def prepare(config: RunConfig) -> Prepared:
     prepare_process(config, processes)
     given = plan_responses(config) if config.source.kind == "responses" else None
     if given is None:
+        check_backend(config)  # before the data, which may have to be downloaded
         plan = make_plan(config)
-        check_backend(config)
         return Prepared(config, plan, None, processes, launched, environment)
     return Prepared(config, given.plan, given, processes, launched, environment)
 
@@ -90,6 +90,8 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
                 f"{processes.count} processes share the work, and the first one shows its progress"
                 " (--set processes=1 for one)"
             )
+        for note in prepared.plan.notes:
+            display.say(f"note: {note}")
         with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
             with display.stage("start", "checks"):
                 run = start(store, display)

@@ -66,8 +66,9 @@ def _end(worker: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def config_to_line(config: RunConfig) -> bytes:
-    """The configuration as one line of JSON, with the paths that reports leave out."""
+    """The configuration as one line of JSON, with what reports leave out."""
     values = config.model_dump(mode="json")
     values["include"] = [str(include.path) for include in config.include]
     values["data"] = {task: str(folder) for task, folder in config.data.items()}
+    values["skip_missing"] = config.skip_missing
     return f"{json.dumps(values)}\n".encode()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+State = Literal["ok", "warn", "fail"]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check. `fail` prevents the run, `warn` does not."""
 
     what: str
-    state: Literal["ok", "warn", "fail"]
+    state: State
     text: str

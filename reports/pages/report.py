@@ -45,9 +45,10 @@ def _head(report: Report) -> tuple[str, ...]:
 
 
 def data_line(task: str, data: Mapping[str, str | int]) -> str:
-    """The data set of a task: its name, revision, shortened digest and counts."""
+    """The data set of a task: its name, revision, shortened digest, licence and counts."""
     source = [str(data[key]) for key in ("dataset", "revision") if key in data]
     source += [f"digest {str(data['digest'])[:10]}"] if "digest" in data else []
+    source += [f"licence {data['licence']}"] if "licence" in data else []
     counts = {key: n for key, n in data.items() if isinstance(n, int)}
     excluded = [f"{n} {key.removeprefix(_LEFT_OUT)}" for key, n in counts.items() if key.startswith(_LEFT_OUT)]
     notes = [f"{_LEFT_OUT}{', '.join(excluded)}"] if excluded else []

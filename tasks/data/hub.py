@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipo_bench.harness.errors import DataError, first_line
+from mipo_bench.harness.errors import DataError, MissingDataError, first_line
 from mipo_bench.tasks.data.formats import READERS, read_rows
 from mipo_bench.tasks.data.layout import DataSet, Part, expected, find_files, found_in
 from mipo_bench.tasks.data.rows import DataRow
@@ -20,11 +20,11 @@ _HUB_TIMEOUT = 20.0
 """Time limit in seconds for the hub's answer on whether a data set exists."""
 
 
-class NotHereError(DataError):
+class NotHereError(MissingDataError):
     """The data is not on this machine, and downloading is disabled."""
 
 
-class NoSplitError(DataError):
+class NoSplitError(MissingDataError):
     """The user's folder has no file of a split."""
 
 
@@ -40,8 +40,8 @@ class DataSource:
     def rows(self, part: Part) -> tuple[DataRow, ...]:
         """All rows of a part, in order.
 
-        Raises DataError, which names the data set, the problem, and the way to get the data; NoSplitError if the user's
-        folder has no file of the part.
+        Raises MissingDataError, which names the data set, the problem, and the way to get the data, and DataError for
+        malformed data. It is a NoSplitError if the user's folder has no file of the part.
         """
         if self.folder is None:
             cached = self._cached(part)
@@ -53,7 +53,8 @@ class DataSource:
             raise NoSplitError(
                 f"{self.folder} has no {part.split!r} split of {self.data.id} for task {self.task!r}. Looked for"
                 f" {expected(self.data, part, self.task)}. Found: {found_in(self.folder)}."
-                f" {how_to_get(self.data, self.task)}"
+                f" {how_to_get(self.data, self.task)}",
+                f"no {part.split!r} split in the folder that --data names",
             )
         return _read(files, part)
 
@@ -77,8 +78,14 @@ class DataSource:
 
 
 def ask_hub(data: DataSet, task: str, seconds: float) -> None:
-    """Raise DataError if the hub does not give this user the data set. `seconds` is the time limit."""
+    """Raise MissingDataError if the hub does not give this user the data set. `seconds` is the time limit."""
     from huggingface_hub import HfApi
+
+    if data.git:
+        raise MissingDataError(
+            f"task {task!r} needs the data set {data.id}, which is not on the hub. {how_to_get(data, task)}",
+            "not on the hub, and no folder is given",
+        )
 
     with _explained(data, task):
         HfApi().dataset_info(data.id, revision=data.revision, timeout=seconds)
@@ -87,6 +94,8 @@ def ask_hub(data: DataSet, task: str, seconds: float) -> None:
 def how_to_get(data: DataSet, task: str) -> str:
     """Instructions for getting the data, for messages: the download command, `--data`, and the licence."""
     revision = f" --revision {data.revision}" if data.pinned else ""
+    if data.git:
+        return f"Get it with: git clone {data.git} DIR; then give --data {task}=DIR. Its licence: {data.licence}."
     return (
         f"Get it with: hf download --repo-type dataset {data.id}{revision} --local-dir DIR; then give"
         f" --data {task}=DIR. Its licence: {data.licence}."
@@ -98,7 +107,7 @@ def _read(files: Sequence[Path], part: Part) -> tuple[DataRow, ...]:
 
 
 def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:
-    """Download a part with `datasets`, which also caches it. Raises DataError."""
+    """Download a part with `datasets`, which also caches it. Raises MissingDataError; DataError if it is empty."""
     import datasets
 
     name = None if part.config == "default" else part.config
@@ -115,11 +124,14 @@ def _download(data: DataSet, part: Part, task: str) -> tuple[DataRow, ...]:
 
 @contextmanager
 def _explained(data: DataSet, task: str) -> Iterator[None]:
-    """Turn any exception raised in the block into a DataError with instructions."""
+    """Turn any exception raised in the block into a MissingDataError with instructions."""
     try:
         yield
     except Exception as error:
-        raise DataError(f"task {task!r} needs the data set {data.id}: {reason(error, data, task)}") from error
+        raise MissingDataError(
+            f"task {task!r} needs the data set {data.id}: {reason(error, data, task)}",
+            f"in no Hugging Face cache here, and not from the hub: {type(error).__name__}",
+        ) from error
 
 
 def reason(error: Exception, data: DataSet, task: str) -> str:

@@ -54,17 +54,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A data set of the hub. `revision` is a commit or a branch; `several_configs` tells of several configurations."""
+    """A data set of the hub. `revision` is a commit or a branch; `several_configs` tells of several configurations.
+
+    `git` is the address of the authors' repository for a data set that is not on the hub.
+    """
 
     id: str
     revision: str
     licence: str
     several_configs: bool = field(default=False, kw_only=True)
+    git: str | None = field(default=None, kw_only=True)
 
     @property
     def url(self) -> str:
-        """The address of its page on the hub."""
-        return f"https://huggingface.co/datasets/{self.id}"
+        """The address of its page on the hub, or of the authors' repository."""
+        return self.git or f"https://huggingface.co/datasets/{self.id}"
 
     @property
     def pinned(self) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from mipo_bench.harness.types import Demonstration, Item, Split, Suite
+from mipo_bench.harness.types import Demonstration, Item, ModelKind, Split, Suite
 from mipo_bench.tasks.answers import NumberAnswers
 from mipo_bench.tasks.splits import is_held_out, seeded
 
@@ -121,6 +121,7 @@ class Arithmetic(NumberAnswers):
 
     name = "arithmetic"
     suite: Suite = "math"
+    meant_for: ModelKind = "embedded"
     version = 1
     description = "Word problems of one to three steps; exact match on the final number."
     binary = True

@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from mipo_bench.harness.types import Demonstration, Item, Split, Suite
+from mipo_bench.harness.types import Demonstration, Item, ModelKind, Split, Suite
 from mipo_bench.tasks.answers import LetterAnswers
 from mipo_bench.tasks.embedded.facts_table import FACTS, OBJECTS, Fact
 from mipo_bench.tasks.splits import is_held_out, seeded
@@ -48,6 +48,7 @@ class Facts(LetterAnswers):
 
     name = "facts"
     suite: Suite = "choice"
+    meant_for: ModelKind = "embedded"
     version = 1
     description = "Real facts as multiple choice; generated letter, and log-likelihood of the options."
     binary = True

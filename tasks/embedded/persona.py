@@ -17,7 +17,7 @@ import json
 from dataclasses import asdict
 from functools import cache
 
-from mipo_bench.harness.types import Demonstration, Item, Response, Score, Split, Suite
+from mipo_bench.harness.types import Demonstration, Item, ModelKind, Response, Score, Split, Suite
 from mipo_bench.tasks.embedded.persona_world import (
     ATTRIBUTES,
     REQUESTS,
@@ -44,6 +44,7 @@ class Persona:
 
     name = "persona"
     suite: Suite = "personalized"
+    meant_for: ModelKind = "embedded"
     version = 1
     description = "Follow the profile of an invented user; six attributes checked by rule."
     binary = False

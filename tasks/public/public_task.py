@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
-from mipo_bench.harness.errors import DataError, NoTrainingError
-from mipo_bench.harness.types import Demonstration, Item, Split
+from mipo_bench.harness.errors import DataError, MissingDataError, NoTrainingError
+from mipo_bench.harness.types import DataState, Demonstration, Item, ModelKind, Split
 from mipo_bench.tasks.data.hub import DataSource, NoSplitError, NotHereError, ask_hub, how_to_get
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import DataRow, rows_digest
@@ -43,8 +43,7 @@ class PublicTask:
     name: str
     dataset: DataSet
     uses_data = True
-    default = False
-    """The task runs only when it is named, because its data is not part of the package."""
+    meant_for: ModelKind = "real"
 
     def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
         self._source = DataSource(self.dataset, self.name, folder, download)
@@ -68,7 +67,8 @@ class PublicTask:
     def items(self, split: Split) -> tuple[Item, ...]:
         """The items of the split.
 
-        Raises DataError if the data is missing or malformed, NoTrainingError if only the split to train on is missing.
+        Raises DataError for malformed data, MissingDataError for missing data, NoTrainingError if only the split to
+        train on is missing.
         """
         items = self._built.items[split]
         if not items and self._untrained:
@@ -80,26 +80,28 @@ class PublicTask:
         """The data set, its revision, a digest of its rows, and the counts of rows left out, for the report."""
         built = self._built
         revision = "local files" if self._source.folder else self.dataset.revision
-        read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest}
+        read = {"dataset": self.dataset.id, "revision": revision, "digest": built.digest, "licence": self.licence}
         left_out = {f"left out: {reason}": n for reason, n in sorted(built.left_out.items())}
         return {**read, **left_out, **dict(sorted(built.notes.items()))}
 
-    def data_state(self) -> tuple[Literal["ok", "warn", "fail"], str]:
+    def data_state(self) -> tuple[DataState, str]:
         """Whether a run would find the data, with a message; `warn` if it would have to download. Downloads nothing."""
         local = type(self)(self._source.folder, download=False)
         try:
             local.items("eval")
         except NotHereError:
             return self._obtainable()
+        except MissingDataError as error:
+            return "missing", str(error)
         except DataError as error:
             return "fail", str(error)
         return "ok", f"{self.dataset.id}, {local.data_used()['revision']}, licence {self.licence}"
 
-    def _obtainable(self) -> tuple[Literal["warn", "fail"], str]:
+    def _obtainable(self) -> tuple[DataState, str]:
         try:
             ask_hub(self.dataset, self.name, seconds=5)
         except DataError as error:
-            return "fail", str(error)
+            return "missing", str(error)
         return "warn", f"{self.dataset.id} will be downloaded. {how_to_get(self.dataset, self.name)}"
 
     def build(self) -> BuiltItems:

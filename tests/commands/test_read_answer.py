@@ -11,6 +11,7 @@ import pytest
 from golden_files import Printed, check_golden, run
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import DATA
 from task_files import generate_task, write
 
 from mipo_bench.harness.commands.reading.given_texts import Defaults, given_texts
@@ -19,6 +20,7 @@ from mipo_bench.harness.evaluation.answer_reader import AnswerReader, GivenText
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.types import Item, Reading, Response, Score
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
+from mipo_bench.tasks.public.prefeval import PrefEval
 
 TASKS = """
 from dataclasses import replace
@@ -221,6 +223,15 @@ class Fails(Arithmetic):
         if not item.prompt:
             raise KeyError(item.id)
         return Score(1.0, reading=Reading(item.target, "mark", "a rule"))
+
+
+def test_a_personalized_choice_is_read_with_its_own_options_alone() -> None:
+    reader = AnswerReader(PrefEval(DATA))
+    found = reader.read(GivenText("a text", "I would take the tea.", options=("the coffee", "the tea")))
+    assert found.reading is not None
+    assert (found.reading.value, found.right) == ("B", None)
+    with pytest.raises(ConfigError, match="chooses among options, and none are given"):
+        reader.read(GivenText("a text", "Answer: B"))
 
 
 def test_a_scorer_that_needs_an_item_says_so() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, SilentDisplay
+from fakes import Answerer, FakeEngine, SilentDisplay
 from made_judges import Letters, Recorder
+from paths import DATA
 from worlds import plan_of
 
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, other_user_of, target_describes_user
+from mipo_bench.harness.evaluation.shuffled_profiles import (
+    in_place_of,
+    other_user_of,
+    target_describes_user,
+    target_is_option,
+)
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Question, Request
@@ -22,6 +29,7 @@ from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.tasks.embedded.facts import Facts
 from mipo_bench.tasks.embedded.persona import Persona
+from mipo_bench.tasks.public.prefeval import PrefEval
 
 
 def test_nobody_keeps_their_own_profile() -> None:
@@ -61,6 +69,11 @@ def test_rules_need_a_target_that_is_the_users() -> None:
     assert not target_describes_user(Facts(), Facts().items("eval")[:9])
     mixed = [Item("a", "p", "answer 1", "u", "c"), Item("b", "q", "answer 2", "u", "c")]
     assert not target_describes_user(Persona(), mixed)
+    chosen = list({item.user_id: item for item in PrefEval(DATA).items("eval")}.values())
+    assert not target_describes_user(PrefEval(), chosen)
+    assert target_is_option(PrefEval(), chosen)
+    assert not target_is_option(Persona(), mixed)
+    assert not target_is_option(Facts(), Facts().items("eval"))
 
 
 def plain(request: Request) -> str:
@@ -125,3 +138,49 @@ def test_tasks_without_users_have_no_control(tmp_path: Path) -> None:
     config = load_config(None, [], {"tasks": ["facts", "arithmetic"], "recipes": [], "limit": 4})
     run = Run(RunContext(config, make_plan(config), Store(tmp_path), FakeEngine(plain, plain), SilentDisplay()))
     assert not run.execute().controls
+
+
+ASKED = PrefEval(DATA).items("eval")
+
+
+def own_option(request: Request, *, reads: bool) -> str:
+    """The option that follows the preference of the question; only under that preference if the model reads it."""
+    item = next(item for item in ASKED if item.prompt in request.prompt)
+    return f"Answer: {item.target}" if not reads or str(item.context) in request.prompt else "Answer: none"
+
+
+def choices(tmp_path: Path, trained: Answerer, **options: object) -> tuple[Report, FakeEngine]:
+    """A run on prefeval; the base model gives no answer to any question."""
+    wanted = {"tasks": ["prefeval"], "data": [str(DATA)], "recipes": ["mipo-missing"], "seeds": 2, **options}
+    config = load_config(None, [], wanted)
+    engine = FakeEngine(lambda r: f"none {r.seed}", trained)
+    run = Run(RunContext(config, make_plan(config), Store(tmp_path), engine, SilentDisplay()))
+    return run.execute(), engine
+
+
+@pytest.mark.parametrize(("reads", "stays"), [(True, 0.0), (False, 1.0)])
+def test_a_choice_is_asked_again_with_the_profile_of_another_user(reads: bool, stays: float, tmp_path: Path) -> None:
+    report, _ = choices(tmp_path, partial(own_option, reads=reads))
+    (control,) = report.controls
+    assert (control.method, control.base, control.n_seeds) == ("mipo-missing", "profile", 2)
+    assert (control.gain, control.shuffled_gain, control.difference) == (1.0, stays, 1.0 - stays)
+
+
+def test_a_choice_without_a_trained_arm_is_not_asked_again(tmp_path: Path) -> None:
+    report, engine = choices(tmp_path, plain, recipes=[], baselines=["no-context"], noise_floor=False)
+    assert not report.controls
+    assert len(engine.base_generator.asked) == len(report.arms) * len(ASKED)
+
+
+def test_a_control_that_fails_is_a_failure_of_its_arm(tmp_path: Path) -> None:
+    def once(request: Request) -> str:
+        item = next(item for item in ASKED if item.prompt in request.prompt)
+        if str(item.context) not in request.prompt:
+            raise RuntimeError("the machine is gone")
+        return "Answer: A"
+
+    report, _ = choices(tmp_path, once)
+    assert [(f.method, f.train_seed, f.stage) for f in report.failures] == [
+        ("mipo-missing", seed, "shuffled-profile control") for seed in (0, 1)
+    ]
+    assert all(arm.scores for arm in report.arms)

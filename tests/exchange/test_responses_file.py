@@ -171,7 +171,7 @@ def test_the_reference_and_the_tasks_must_be_there(
     assert called("run", "--model", str(file), "--task", "arithmetic") == 2
     assert "has no arm 'plain' without a train_seed for task 'arithmetic'" in capsys.readouterr().err
     assert called("run", "--model", str(file)) == 2
-    assert "line 1: field 'task' is missing; this run has 3 tasks." in capsys.readouterr().err
+    assert "line 1: field 'task' is missing. Add it, or name the task with --task." in capsys.readouterr().err
     assert called("run", "--model", "absent.jsonl") == 2
     assert "cannot read the responses absent.jsonl" in capsys.readouterr().err
 

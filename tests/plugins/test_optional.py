@@ -17,6 +17,7 @@ CASES: dict[str, tuple[Callable[[Any], object], object, dict[str, object], objec
     "rules_decide": (optional.rules_decide, False, {"rules_decide": True}, True),
     "source": (optional.data_source, None, {"source": "a/set"}, "a/set"),
     "licence": (optional.data_licence, None, {"licence": "MIT"}, "MIT"),
+    "meant_for": (optional.meant_for, "any", {"meant_for": "real"}, "real"),
     "uses_data": (optional.uses_data, False, {"uses_data": True}, True),
     "data_state": (optional.data_state, None, {"data_state": lambda: ("ok", "here")}, ("ok", "here")),
     "data_used": (optional.data_used, None, {"data_used": lambda: {"rows": 3}}, {"rows": 3}),

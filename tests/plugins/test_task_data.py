@@ -27,7 +27,11 @@ from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 from mipo_bench.tasks.public.gsm8k import Gsm8k
 
-LOCAL = ["gsm8k", "svamp", "mmlu", "arc_easy", "arc_challenge", "prism", "community_alignment", "multifaceted_bench"]
+LOCAL = [
+    *("gsm8k", "svamp", "mmlu", "arc_easy", "arc_challenge", "commonsense_qa", "prefeval"),
+    *("prism", "community_alignment", "multifaceted_bench"),
+]
+NOT_EMBEDDED = "is meant for models other than the embedded one: its scores say little about this one"
 
 
 def settings(*tasks: str, **options: Any) -> RunConfig:
@@ -135,7 +139,8 @@ def test_the_report_says_what_was_read_and_names_no_folder(tmp_path: Path) -> No
     assert data["dataset"] == "openai/gsm8k"
     assert data["left out: training items with an evaluation prompt"] == 1
     head = "\n".join(report_page(report).head)
-    assert f"data of gsm8k: openai/gsm8k, local files, digest {str(data['digest'])[:10]} (left out: 1 training" in head
+    digest = str(data["digest"])[:10]
+    assert f"data of gsm8k: openai/gsm8k, local files, digest {digest}, licence MIT (left out: 1 training" in head
     assert "1 users without conversations; 4 earlier turns" in head
     assert str(DATA) not in to_json(report)
     assert json.loads(to_json(report))["config"].get("data") is None
@@ -149,7 +154,8 @@ def test_doctor_names_the_data_of_each_task_and_plans_the_others(tmp_path: Path)
     assert data[0] == ("ok", "gsm8k: openai/gsm8k, local files, licence MIT")
     assert data[1][0] == "fail"
     assert data[1][1].startswith(f"svamp: {tmp_path} has no 'test' split of ChilleD/SVAMP")
-    assert [text.split(":")[0] for _, text in tasks] == ["gsm8k", "facts"]
+    assert [text.split(":")[0] for state, text in tasks if state == "ok"] == ["gsm8k", "facts"]
+    assert ("warn", f"task 'gsm8k' {NOT_EMBEDDED}") in tasks
     assert not can_start(found)
 
 

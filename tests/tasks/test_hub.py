@@ -75,7 +75,7 @@ def test_whether_data_would_be_downloaded_is_found_out_without_downloading(tmp_p
     assert done.stdout.startswith("warn openai/gsm8k will be downloaded. Get it with: hf download"), done.stderr
     assert not list(home.rglob("*gsm8k*"))
     done = python("-c", code, home=home, HF_HUB_OFFLINE="1")
-    assert done.stdout.startswith("fail task 'gsm8k' needs the data set openai/gsm8k: it is in no"), done.stderr
+    assert done.stdout.startswith("missing task 'gsm8k' needs the data set openai/gsm8k: it is in no"), done.stderr
 
 
 def test_refusals_of_the_hub_say_what_to_do_all_at_once(tmp_path: Path) -> None:

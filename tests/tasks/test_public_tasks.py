@@ -42,10 +42,10 @@ def answered(text: str) -> Response:
     return Response(text, 1, 1, "stop")
 
 
-def test_every_data_set_of_the_paper_is_a_task_by_name() -> None:
-    assert set(EXACT) == {"arc_challenge", "arc_easy", "gsm8k", "mmlu", "svamp"}
+def test_every_public_data_set_is_a_task_for_real_models() -> None:
+    assert set(EXACT) == {"arc_challenge", "arc_easy", "commonsense_qa", "gsm8k", "mmlu", "prefeval", "svamp"}
     assert set(JUDGED) == {"community_alignment", "multifaceted_bench", "prism"}
-    assert all(not task.default and task.uses_data and task.licence and task.source for task in TASKS.values())
+    assert all(task.meant_for == "real" and task.uses_data and task.licence and task.source for task in TASKS.values())
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -11,7 +11,7 @@ from mipo_bench.harness.core.git import git_state
 from mipo_bench.harness.core.provenance import hardware, package_versions
 from mipo_bench.harness.diagnostics.guards import GuardResult, Guards
 from mipo_bench.harness.diagnostics.information import InformationResult, InformationStage
-from mipo_bench.harness.diagnostics.shuffled_control import shuffled_profile_scores
+from mipo_bench.harness.diagnostics.shuffled_control import ShuffledControl, ShuffledResult
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm, stored_responses
 from mipo_bench.harness.judging.judged_arms import JudgedArms
@@ -59,7 +59,7 @@ class ReportBuilder:
         arms = [self.judged_arms.score(answers.arm, self._without_judge(answers)) for answers in results.arms]
         tasks = [self.judged_arms.with_judge_hash(task) for task in self._tasks()]
         declared = replace(_comparison_plan(context), without_verdicts=self.judged_arms.without_verdicts())
-        information, guards = self._measure(tasks, arms)
+        information, guards, shuffled = self._measure(tasks, arms)
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=context.config.model_dump(mode="json", exclude={"store", "out"}),
@@ -73,12 +73,12 @@ class ReportBuilder:
             checkpoints=list(results.checkpoints),
             estimates=estimates(tasks, arms, declared),
             comparisons=self._comparisons(tasks, arms, declared),
-            failures=[*results.failures, *information.failures, *guards.failures],
+            failures=[*results.failures, *information.failures, *guards.failures, *shuffled.failures],
             notes=[*self._notes(), *information.notes],
             information=information.records,
             guards=guards.records,
             judges=self.judged_arms.records(tasks, arms),
-            controls=controls(tasks, shuffled_profile_scores(results.arms, arms, self.judged_arms), declared),
+            controls=controls(tasks, shuffled.scores, declared),
         )
 
     def measure(self) -> None:
@@ -92,13 +92,16 @@ class ReportBuilder:
         """The scores of one arm by the task's scorer alone."""
         return score_arm(answers.task.task, answers.task.items, stored_responses(answers, self.context.store))
 
-    def _measure(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> tuple[InformationResult, GuardResult]:
-        """Mutual information and guards, which ask the models for likelihoods."""
+    def _measure(
+        self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]
+    ) -> tuple[InformationResult, GuardResult, ShuffledResult]:
+        """Mutual information, guards and the shuffled-profile control, which ask the models once more."""
         context, results = self.context, self.results
         stage = InformationStage(context.config, context.plan, context.store, context.display)
         information = stage.measure(results.arms, tasks, arms)
         guards = Guards(context.store, context.display, context.backend.base, results.first_pairs)
-        return information, guards.compute(context.plan.tasks, results.arms)
+        control = ShuffledControl(context.config, context.plan, context.store, context.display, self.judged_arms)
+        return information, guards.compute(context.plan.tasks, results.arms), control.measure(results.arms, arms)
 
     def _comparisons(
         self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord], declared: ComparisonPlan
@@ -112,12 +115,12 @@ class ReportBuilder:
         )
 
     def _notes(self) -> list[str]:
-        """Notes on damaged rows and on the models' answers, also on answers that an earlier run stored."""
+        """Notes on the choice of tasks, on damaged rows, and on the models' answers, also those that were stored."""
         backend, store = self.context.backend, self.context.store
         damaged = [f"{name} was damaged and has been computed again" for name in store.damaged]
         generators = [backend.base, *(answers.model.generator for answers in self.results.arms)]
         stored = [note for name in dict.fromkeys(g.digest for g in generators) for note in store.notes(name)]
-        return [*damaged, *dict.fromkeys([*backend.notes, *stored])]
+        return [*self.context.plan.notes, *damaged, *dict.fromkeys([*backend.notes, *stored])]
 
 
 def _comparison_plan(context: RunContext) -> ComparisonPlan:

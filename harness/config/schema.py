@@ -158,7 +158,7 @@ class InformationConfig(ConfigSection):
     """Training seeds of each recipe that are measured."""
     items: Count = 100
     """Evaluation items of each task."""
-    contexts: Count = 16
+    contexts: Count = 4
     """Other users (or prompts) that a response is compared with; the report has figures for 1, 4, 16, ... of them."""
     temperature: Annotated[float, Field(ge=0)] | None = None
     """Temperature of responses sampled for this (1: the model's own distribution); None: the evaluated ones."""

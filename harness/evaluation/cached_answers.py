@@ -95,7 +95,8 @@ def _wrong(logprobs: Sequence[float]) -> str | None:
     return next((f"the log-probability {x}, which is no finite number of at most 0" for x in wrong), None)
 
 
-Row = tuple[Likelihood, ...]
+Found = dict[str, Likelihood]
+"""Key -> likelihood."""
 
 
 def likelihoods(
@@ -117,36 +118,42 @@ def likelihoods_or_reasons(
 ) -> list[tuple[Likelihood, ...] | str]:
     """As `likelihoods`, with a reason in place of a row that has a figure which is no log-probability.
 
-    The texts of one prompt are computed together: where the store lacks one, all are computed. Such rows are not
-    stored.
+    All texts of one prompt are computed together, so that it is prefilled once, and each text once, whichever requests
+    have it. Texts that the store has are not computed again, and a figure that is no log-probability is not stored.
     """
-    keys = [[likelihood_key(generator, a.prompt, text) for text in a.texts] for a in requests]
-    names = [digest(row) for row in keys]
-    times = Counter(names)
-    places = {name: n for n, name in sorted(enumerate(names), key=lambda pair: -len(requests[pair[0]].prompt))}
+    keys: dict[str, dict[str, str]] = {}
+    for request in sorted(requests, key=lambda request: -len(request.prompt)):
+        of_prompt = keys.setdefault(request.prompt, {})
+        of_prompt |= {text: likelihood_key(generator, request.prompt, text) for text in request.texts}
+    prompts = {digest(["prompt", *of_prompt.values()]): prompt for prompt, of_prompt in keys.items()}
+    found: dict[str, Likelihood] = {}
 
-    def stored(wanted: Sequence[str]) -> dict[str, Row | str]:
-        rows = {name: keys[places[name]] for name in wanted}
-        known = store.likelihoods(list(dict.fromkeys(key for row in rows.values() for key in row)))
-        return {name: tuple(known[k] for k in row) for name, row in rows.items() if all(k in known for k in row)}
+    def stored(names: Sequence[str]) -> dict[str, Found]:
+        found.update(store.likelihoods([key for name in names for key in keys[prompts[name]].values()]))
+        return {name: {} for name in names if all(key in found for key in keys[prompts[name]].values())}
 
-    def compute(wanted: Sequence[str]) -> Iterator[tuple[str, Row | str, int]]:
-        for position, row in generator.likelihoods([requests[places[name]] for name in wanted]):
-            reason = _wrong([x.logprob for x in row])
-            yield wanted[position], f"the model gave {reason}" if reason else row, sum(x.n_tokens for x in row)
+    def compute(names: Sequence[str]) -> Iterator[tuple[str, Found, int]]:
+        missing = [{t: key for t, key in keys[prompts[name]].items() if key not in found} for name in names]
+        asked = [LikelihoodRequest(prompts[name], tuple(row)) for name, row in zip(names, missing, strict=True)]
+        for position, row in generator.likelihoods(asked):
+            new = dict(zip(missing[position].values(), row, strict=True))
+            found.update(new)
+            yield names[position], new, sum(x.n_tokens for x in row)
 
-    def put(rows: Sequence[tuple[str, Row | str]]) -> None:
+    def put(rows: Sequence[tuple[str, Found]]) -> None:
         _keep_notes(generator, store)
-        right = ((name, row) for name, row in rows if not isinstance(row, str))
-        store.put_likelihoods(pair for name, row in right for pair in zip(keys[places[name]], row, strict=True))
+        store.put_likelihoods(pair for _, new in rows for pair in new.items() if not _wrong([pair[1].logprob]))
 
     def work(name: str) -> Work:
-        asked = requests[places[name]]
-        return Work(times[name], characters=asked.characters)
+        prompt = prompts[name]
+        return Work(times[prompt], characters=LikelihoodRequest(prompt, tuple(keys[prompt])).characters)
 
+    times = Counter(request.prompt for request in requests)
     cached = CachedComputation(stored, compute, put, work)
-    known = _complete({name: times[name] for name in places}, cached, store, meter)
-    return [known[name] for name in names]
+    _complete({name: times[prompt] for name, prompt in prompts.items()}, cached, store, meter)
+    rows = [tuple(found[keys[request.prompt][text]] for text in request.texts) for request in requests]
+    reasons = [_wrong([x.logprob for x in row]) for row in rows]
+    return [f"the model gave {reason}" if reason else row for row, reason in zip(rows, reasons, strict=True)]
 
 
 def _keep_notes(generator: Generator, store: Store) -> None:

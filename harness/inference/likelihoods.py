@@ -1,7 +1,8 @@
 """How likely given texts are after given prompts: the prompts are prefilled once, and the texts continue their caches.
 
-The figure of a text depends on its own prompt and text alone, because all shapes do (see `forward`). The entry point
-is `LikelihoodScorer.likelihoods`; `single_likelihood` serves models whose state cannot be continued row by row.
+The figure of a text depends on its own prompt and text alone, because all shapes do (see `forward`): texts are padded
+to one of a few widths, or, where a batch has a single row (a large model on a CPU), not at all. The entry point is
+`LikelihoodScorer.likelihoods`; `single_likelihood` serves models whose state cannot be continued row by row.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, cast
 
 import torch
 from transformers import DynamicCache
@@ -52,6 +55,8 @@ class LikelihoodScorer:
 
         The first token of a text takes no computation of its own: the prompt's logits tell its probability.
         """
+        if self.forward.batch_rows(1, 1) == 1:
+            return self._one_by_one(questions, on_tokens)
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for i, (prompt, _) in enumerate(questions):
             groups[width_for(len(prompt))].append(i)
@@ -61,6 +66,39 @@ class LikelihoodScorer:
             for part in in_parts(group, _PROMPT_BATCHES * self.forward.prompt_rows(width)):
                 found.update(self._of_one_width({i: questions[i] for i in part}, width, on_tokens))
         return [[found[i, n] for n in range(len(texts))] for i, (_, texts) in enumerate(questions)]
+
+    def _one_by_one(self, questions: Sequence[Question], on_tokens: OnTokens) -> list[list[Likelihood]]:
+        """The same where a batch has a single row: no text is padded, so that all logits are those of a token.
+
+        Prompts come in the order of their tokens: those that begin alike follow one another, and equal ones are
+        prefilled once.
+        """
+        found: dict[Place, Likelihood] = {}
+        order = sorted(range(len(questions)), key=lambda i: questions[i][0])
+        for ids, group in groupby(order, key=lambda i: questions[i][0]):
+            [prompt] = self.forward.prefill([ids])
+            on_tokens(len(ids), 0)
+            for i in group:
+                for n, text in enumerate(questions[i][1]):
+                    found[i, n] = self._continued_alone(prompt, text)
+                    on_tokens(len(text), len(text))
+        return [[found[i, n] for n in range(len(texts))] for i, (_, texts) in enumerate(questions)]
+
+    def _continued_alone(self, prompt: PrefilledPrompt, tokens: Tokens) -> Likelihood:
+        """One text after its prompt, without padding on either."""
+        forward, length, columns = self.forward, len(prompt.ids), len(tokens) - 1
+        logits = prompt.logits.unsqueeze(0)
+        if columns > 0:
+            forward.choose_attention(length + columns)
+            out = forward.model(
+                input_ids=forward.tensor([tokens[:-1]]),
+                attention_mask=forward.masks.continuation(forward.tensor([length]), length, columns),
+                position_ids=forward.tensor([range(length, length + columns)]),
+                past_key_values=_unpadded(prompt),
+                use_cache=True,
+            )
+            logits = torch.cat([logits, out.logits[0].float()])
+        return likelihood(logits, forward.tensor(tokens))
 
     def _of_one_width(
         self, questions: Mapping[int, Question], width: int, on_tokens: OnTokens
@@ -129,6 +167,15 @@ def likelihood(logits: torch.Tensor, tokens: torch.Tensor) -> Likelihood:
     logprobs = logits.log_softmax(dim=-1).gather(1, tokens.unsqueeze(1))
     greedy = bool((logits.argmax(dim=-1) == tokens).all())
     return Likelihood(float(logprobs.sum()), len(tokens), greedy)
+
+
+def _unpadded(prompt: PrefilledPrompt) -> DynamicCache:
+    """A KV cache of one prompt that holds its own tokens alone."""
+    cache, layers, row = DynamicCache(), cast("list[Any]", prompt.cache.layers), slice(prompt.row, prompt.row + 1)
+    for number, layer in enumerate(layers):
+        keys, values = (states[row, :, : len(prompt.ids)] for states in (layer.keys, layer.values))
+        cache.update(keys, values, number)
+    return cache
 
 
 def _joined(prompts: Sequence[PrefilledPrompt], rows: int) -> DynamicCache:

@@ -184,7 +184,7 @@ def cell(cells: Sequence[MeasuredRecord], method: str, weights: str) -> Measured
 
 
 def test_the_stages_give_the_true_value_where_everybody_is_a_contrast(store: Store) -> None:
-    task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
+    task, settings, generator = plan_of(World()), InformationConfig(contexts=16), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     assert (found.over, found.contexts) == ("contexts", (1, 4))
@@ -198,7 +198,7 @@ def test_the_stages_give_the_true_value_where_everybody_is_a_contrast(store: Sto
 
 
 def test_a_second_measurement_computes_nothing(store: Store) -> None:
-    task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
+    task, settings, generator = plan_of(World()), InformationConfig(contexts=16), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
@@ -210,7 +210,10 @@ def test_a_second_measurement_computes_nothing(store: Store) -> None:
 
 
 def test_an_arm_that_does_not_show_the_context_has_nothing_to_measure() -> None:
-    assert contrast_prompts(plan_of(World(), "no-context"), NoContext(), Countable("base"), InformationConfig()) is None
+    assert (
+        contrast_prompts(plan_of(World(), "no-context"), NoContext(), Countable("base"), InformationConfig(contexts=16))
+        is None
+    )
 
 
 def test_without_users_other_prompts_of_the_measured_items_are_taken() -> None:
@@ -234,7 +237,7 @@ def test_fewer_contexts_are_the_first_of_more() -> None:
 
 
 def test_the_trained_arm_is_scored_by_itself_and_by_the_base_model(store: Store) -> None:
-    task, settings = plan_of(World()), InformationConfig()
+    task, settings = plan_of(World()), InformationConfig(contexts=16)
     base, trained = Countable("base"), Countable("trained")
     found = contrast_prompts(task, Profile(), base, settings)
     assert found is not None
@@ -254,7 +257,7 @@ def test_the_trained_arm_is_scored_by_itself_and_by_the_base_model(store: Store)
 
 
 def test_responses_can_be_sampled_for_the_purpose(store: Store) -> None:
-    task, settings, generator = plan_of(World()), InformationConfig(temperature=1.0), Countable("base")
+    task, settings, generator = plan_of(World()), InformationConfig(contexts=16, temperature=1.0), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
@@ -272,7 +275,7 @@ def test_the_end_counts_where_the_response_ended() -> None:
 
 
 def test_items_with_an_overflow_are_not_measured(store: Store) -> None:
-    task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
+    task, settings, generator = plan_of(World()), InformationConfig(contexts=16), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = evaluated(task, Profile(), generator, store, Arm("world", "profile"))
@@ -285,7 +288,7 @@ def test_items_with_an_overflow_are_not_measured(store: Store) -> None:
 
 
 def test_an_empty_response_has_no_information(store: Store) -> None:
-    task, settings, generator = plan_of(World()), InformationConfig(), Countable("base")
+    task, settings, generator = plan_of(World()), InformationConfig(contexts=16), Countable("base")
     found = contrast_prompts(task, Profile(), generator, settings)
     assert found is not None
     done = render_arm(task, Profile(), Arm("world", "profile"), AnsweringModel(generator, "base")).answers()

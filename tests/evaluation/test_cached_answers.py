@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.protocols import LikelihoodRequest, Request
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet, PairSource, make_pairs
@@ -106,6 +106,30 @@ def test_likelihoods_come_in_order_and_are_computed_once(tmp_path: Path) -> None
     assert likelihoods(generator, asked, store, stage) == found
     assert (stage.done, stage.total, stage.tokens) == (2, 2, 0)
     assert likelihood_key(generator, "a", "b") != likelihood_key(generator, "ab", "")
+
+
+class RecordingGenerator(FakeGenerator):
+    """A generator that remembers the likelihoods it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("g", echo)
+        self.questions: list[LikelihoodRequest] = []
+
+    def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+        self.questions += asked
+        return super().likelihoods(asked)
+
+
+def test_a_prompt_is_asked_once_and_only_for_texts_that_the_store_lacks(tmp_path: Path) -> None:
+    store, generator = Store(tmp_path), RecordingGenerator()
+    asked = [LikelihoodRequest("one two", ("two",)), LikelihoodRequest("one two", ("three", "two"))]
+    found = likelihoods(generator, asked, store, Stage("s", "prompts"))
+    assert [[x.logprob for x in row] for row in found] == [[-0.1], [-1.0, -0.1]]
+    assert generator.questions == [LikelihoodRequest("one two", ("two", "three"))]
+    stage = Stage("s", "prompts")
+    likelihoods(generator, [*asked, LikelihoodRequest("one two", ("two", "four five"))], store, stage)
+    assert generator.questions[1:] == [LikelihoodRequest("one two", ("four five",))]
+    assert (stage.done, stage.total) == (3, 3)
 
 
 def test_pairs_are_sampled_under_their_own_prompts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -61,9 +62,12 @@ def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
         assert (response.text, response.n_prompt) == (text, ids.shape[1])
 
 
-def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator) -> None:
+@pytest.mark.parametrize("batch_size", [8, 1])
+def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator, batch_size: int) -> None:
+    tiny = HFGenerator(tiny.folder, "rows", replace(tiny.placement, batch_size=batch_size))
     asked = [LikelihoodRequest("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
     found = dict(tiny.likelihoods(asked))
+    assert tiny.decoder.slot_support.supported
     assert dict(tiny.likelihoods(asked[2:])) == {0: found[2]}
     one = LikelihoodRequest(asked[1].prompt, ("efg h",))
     assert dict(tiny.likelihoods([one])) == {0: (found[1][1],)}

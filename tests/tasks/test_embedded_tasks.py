@@ -226,3 +226,11 @@ def test_length_normalisation_is_by_bytes() -> None:
     item = next(i for i in task.items("eval") if i.target == "A" and len(i.options[0]) > 2 * len(i.options[1]))
     score = task.score(item, answered("", (-2.0, -1.9, -90.0, -90.0)))
     assert (score.parts["acc"], score.parts["acc_norm"]) == (0, 1)
+
+
+def test_every_option_of_the_facts_is_read_as_its_letter() -> None:
+    """Domain PMI answers with an option's text; the scorer must see that option in it."""
+    task = PLUGINS.tasks["facts"]
+    for item in task.items("eval"):
+        values = [task.score(item, Response(option, 0, 0, "stop")).value for option in item.options]
+        assert values == [float(letter == item.target) for letter in "ABCD"]

@@ -124,6 +124,8 @@ class Reading:
 class Score:
     """The score of one response, in [0, 1]; `parts` are further figures in [0, 1] that the report shows beside it.
 
+    A part that does not apply to an item is left out of its `parts`: the report shows the mean over the other items.
+
     `parsed` is False if no answer could be parsed from the response; the score is then 0. `reading` says how the answer
     was found, for tasks that read one.
     """

@@ -64,7 +64,7 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
         noise=arm.aa_twin,
         model_digest=answered.model_digest,
         scores=[score.value for score in scores],
-        parts={name: [score.parts.get(name, 0.0) for score in scores] for name in names},
+        parts={name: [_part(name, i, s, failures) for i, s in zip(items, scores, strict=True)] for name in names},
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
         finish_unknown=sum(answer.finish == "unknown" for answer in answers),
@@ -72,6 +72,11 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
         failed={item: redact(reason)[:MAX_FAILURE_TEXT] for item, reason in failures.items()},
         reading=_reading([item.id for item in items], read, scores),
     )
+
+
+def _part(name: str, item: Item, score: Score, failures: Mapping[str, str]) -> float | None:
+    """A part of a score; None where it does not apply to the item. Of a failed item every part is 0."""
+    return 0.0 if item.id in failures else score.parts.get(name)
 
 
 def _reading(items: Sequence[str], answers: Sequence[Answer], scores: Sequence[Score]) -> ReadingRecord:

@@ -83,7 +83,7 @@ def judged_arm(
     cluster = list(task.users or task.items) * len(arms)
     wins = win_rate(*_letters(verdicts), cluster, weight=average, alpha=alpha)
     scores = [value for arm in arms for value in arm.scores]
-    strict = [value for arm in arms for value in arm.parts.get("strict", arm.scores)]
+    strict = [value or 0.0 for arm in arms for value in arm.parts.get("strict", arm.scores)]
     lengths = [n for arm in arms for n in arm.n_tokens]
     against = list(reference.n_tokens) * len(arms)
     share = _weights(cluster, average)

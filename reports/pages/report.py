@@ -6,6 +6,7 @@ Warnings become numbered footnotes. A difference that is not significant after a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, plural, signed, unsigned
 from mipo_bench.reports.pages.guards import guard_tables
@@ -14,9 +15,18 @@ from mipo_bench.reports.pages.judges import head_warnings, judge_tables
 from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.pages.trainings import trainings
 from mipo_bench.reports.pages.ways import ways_table
-from mipo_bench.reports.records.report import ComparisonRecord, EstimateRecord, ModelRecord, Report, TaskRecord
+from mipo_bench.reports.records.report import (
+    ArmRecord,
+    ComparisonRecord,
+    EstimateRecord,
+    ModelRecord,
+    Report,
+    TaskRecord,
+)
 
 _LEFT_OUT = "left out: "
+MOST_PARTS_ACROSS = 10
+"""A table with more parts than this has a row for each part, so that it fits the page."""
 
 
 def report_page(report: Report) -> Page:
@@ -120,17 +130,25 @@ def _scores(estimates: Sequence[EstimateRecord], notes: Footnotes) -> Table:
 
 
 def _parts(report: Report, task: TaskRecord, methods: Sequence[str]) -> Table | None:
-    """The mean of each part of the score, over items and seeds."""
+    """The mean of each part of the score, over items and seeds; many parts stand in rows, few in columns."""
     arms = [a for a in report.arms if a.task == task.name]
     names = list(dict.fromkeys(name for a in arms for name in a.parts))
     if not names:
         return None
-    rows = []
-    for method in methods:
-        group = [a for a in arms if a.method == method]
-        values = [[v for a in group for v in a.parts.get(name, [])] for name in names]
-        rows.append((method, *(f"{sum(v) / len(v):.2f}" if v else "-" for v in values)))
-    return Table("parts of the score and further figures", ("arm", *names), tuple(rows))
+    means = {
+        (method, name): _part_mean([a for a in arms if a.method == method], name)
+        for method, name in product(methods, names)
+    }
+    title = "parts of the score and further figures"
+    if len(names) <= MOST_PARTS_ACROSS:
+        return Table(title, ("arm", *names), tuple((m, *(means[m, name] for name in names)) for m in methods))
+    return Table(title, ("part", *methods), tuple((name, *(means[m, name] for m in methods)) for name in names))
+
+
+def _part_mean(arms: Sequence[ArmRecord], name: str) -> str:
+    """The mean of a part over the items that it applies to, and over seeds."""
+    values = [value for arm in arms for value in arm.parts.get(name, []) if value is not None]
+    return f"{sum(values) / len(values):.2f}" if values else "-"
 
 
 def _comparisons(title: str, found: Sequence[ComparisonRecord], alpha: float, notes: Footnotes) -> Table:

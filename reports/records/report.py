@@ -76,7 +76,8 @@ class ArmRecord(Record):
     noise: bool
     model_digest: str
     scores: list[UnitScore]
-    parts: dict[str, list[Number]]
+    parts: dict[str, list[Number | None]]
+    """None where a part does not apply to an item."""
     n_tokens: list[int]
     truncated: list[str]
     """Items with a response that was cut at the token limit."""

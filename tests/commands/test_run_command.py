@@ -112,10 +112,10 @@ def test_a_model_without_a_chat_template_is_refused(
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
     (folder / "model.safetensors").write_bytes(b"")
-    assert called("run", "--model", str(folder)) == 2
+    assert called("run", "--task", "preferences", "--model", str(folder)) == 2
     assert "no tokenizer" in capsys.readouterr().err
     (folder / "tokenizer_config.json").write_text("{}")
-    assert called("run", "--model", str(folder)) == 2
+    assert called("run", "--task", "preferences", "--model", str(folder)) == 2
     assert "no chat template" in capsys.readouterr().err
 
 

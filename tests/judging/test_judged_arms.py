@@ -129,7 +129,7 @@ def test_rules_decide_where_they_can_and_the_control_costs_nothing(court: Court)
     arm = next(a for a in report.arms if a.method == "no-context")
     reference = next(a for a in report.arms if a.method == "profile")
     for worth, own, other in zip(arm.scores, arm.parts["rules"], reference.parts["rules"], strict=True):
-        assert worth == (0.5 if own == other else float(own > other))
+        assert worth == (0.5 if own == other else float((own or 0) > (other or 0)))
 
 
 def test_without_a_reference_no_arm_can_be_judged(court: Court) -> None:

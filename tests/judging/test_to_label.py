@@ -124,8 +124,8 @@ def test_ratings_from_end_to_end(tmp_path: Path) -> None:
     for own, base, worth, paper in zip(
         other, reference, arms["no-context"].scores, arms["no-context"].parts["paper"], strict=True
     ):
-        assert worth == (0.5 if own == base else float(own > base))
-        assert paper == float(own >= base)
+        assert worth == (0.5 if own == base else float((own or 0) > (base or 0)))
+        assert paper == float((own or 0) >= (base or 0))
     assert record.consistency
     assert (record.consistency.kappa, record.consistency.retest_agreement) == (None, 1.0)
     text = to_markdown(report)

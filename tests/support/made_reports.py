@@ -125,7 +125,7 @@ class Made:
             noise=noise,
             model_digest=self.weights if train_seed is None else f"{method}-{train_seed}",
             scores=scores,
-            parts={} if task.binary else {"format": scores, "tone": [round(s / 2, 3) for s in scores]},
+            parts={} if task.binary else {"format": [*scores], "tone": [round(s / 2, 3) for s in scores]},
             n_tokens=tokens,
             truncated=[i for i, n in zip(task.items, tokens, strict=True) if n == 40],
             unparsed=[],

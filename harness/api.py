@@ -82,12 +82,12 @@ def compare(
     Each record has the file's `name` and `path`, `comparison` (see `mipo_bench.reports.stats.Comparison`) and the
     adjusted `p_holm`, None if the test is undefined. Raises a UserError if the files cannot be compared.
     """
-    from mipo_bench.reports.score_files.compare import Settings, compare_with_base
-    from mipo_bench.reports.score_files.read import MetricChoice
+    from mipo_bench.reports.logs.record import Choice
+    from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
-    choice = MetricChoice(metric, filter_name, allow_missing=missing != "error")
+    choice = Choice(metric, filter_name, allow_missing=missing != "error")
     settings = Settings(average, missing, margin, alpha, seed)
-    return compare_with_base(Path(base), [Path(method) for method in methods], choice, settings)
+    return compare_scores([Path(path) for path in (base, *methods)], choice, settings)
 
 
 def diff(

@@ -20,22 +20,28 @@ WEIGHTS = {"micro": "items weigh equally (micro)", "macro": "users weigh equally
 _NONINFERIOR = {True: "yes", False: "~", None: "-"}
 
 
-def compare_page(base: str, compared: Sequence[Compared]) -> Page:
-    """Lay out all comparisons with one base file."""
+def compare_page(compared: Sequence[Compared]) -> Page:
+    """Lay out all comparisons, those with one base in one section."""
     notes = Footnotes()
+    first, family = compared[0].comparison, len(compared)
+    groups = [[c for c in compared if c.base == base] for base in dict.fromkeys(c.base for c in compared)]
+    sections = tuple(_section(group, family, notes) for group in groups)
+    adjusted = " (Holm)" if family > 1 else ""
+    head = f"delta = method - base on the same items; ~ not significant at {first.alpha:g}{adjusted}"
+    return Page("mipo-bench compare", (head,), sections, tuple(notes.texts))
+
+
+def _section(compared: Sequence[Compared], family: int, notes: Footnotes) -> Section:
     first = compared[0].comparison
-    grids = [_differences(compared, notes), _evidence(compared)]
+    grids = [_differences(compared, family, notes), _evidence(compared)]
     if first.margin is not None:
         grids.append(_noninferiority(compared, first.margin))
-    section = Section(f"against {base}, {WEIGHTS[first.average]}", tuple(grids))
-    adjusted = " (Holm)" if len(compared) > 1 else ""
-    head = f"delta = method - base on the same items; ~ not significant at {first.alpha:g}{adjusted}"
-    return Page("mipo-bench compare", (head,), (section,), tuple(notes.texts))
+    return Section(f"against {compared[0].base}, {WEIGHTS[first.average]}", tuple(grids))
 
 
-def _differences(compared: Sequence[Compared], notes: Footnotes) -> Table:
-    """The table of differences; it has a column for Holm's p-values if there are several comparisons."""
-    several = len(compared) > 1
+def _differences(compared: Sequence[Compared], family: int, notes: Footnotes) -> Table:
+    """The table of differences; it has a column for Holm's p-values if the family has several comparisons."""
+    several = family > 1
     rows = []
     for entry in compared:
         c = entry.comparison
@@ -50,7 +56,7 @@ def _differences(compared: Sequence[Compared], notes: Footnotes) -> Table:
             )
         )
     columns = ("method", "delta", "interval", "rel.", "p", *(("Holm",) if several else ()))
-    adjusted = f"; p adjusted by Holm over {len(compared)} comparisons" if several else ""
+    adjusted = f"; p adjusted by Holm over {family} comparisons" if several else ""
     level = 1 - compared[0].comparison.alpha
     return Table(f"difference from the base, {level:.0%} interval{adjusted}", columns, tuple(rows))
 

@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from fuzzed_readers import READERS, Fuzzed, was_read
+from fuzzed_logs import LOG_READERS
+from fuzzed_readers import READERS as OWN_READERS
+from fuzzed_readers import Fuzzed, was_read
 
+READERS = OWN_READERS | LOG_READERS
 SHOWN = 5
 """Different faults of one reader that are printed in full."""
 

@@ -29,10 +29,10 @@ from mipo_bench.harness.judging.validation import labels_in
 from mipo_bench.harness.judging.verdict_file import file_judge
 from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.types import Item
+from mipo_bench.reports.logs.record import Choice
 from mipo_bench.reports.render.markdown import page_to_markdown
-from mipo_bench.reports.score_files.compare import Settings, compare_with_base
+from mipo_bench.reports.score_files.compare import Settings, compare_scores
 from mipo_bench.reports.score_files.export import compared_to_csv, compared_to_json
-from mipo_bench.reports.score_files.read import MetricChoice
 from mipo_bench.reports.score_files.table import compare_page
 from mipo_bench.tasks.answers import chosen_letter, final_number
 from mipo_bench.tasks.public.arc import ArcChallenge
@@ -97,10 +97,10 @@ def read_scores(folder: Path, given: tuple[bytes, bool]) -> None:
     file.write_bytes(data)
     write(folder, {other_file.name: lm_eval(2, 0.5)[:10] if is_lm_eval else graded(3)[:12]})
     settings = Settings("micro", "drop", 0.1, 0.05, 0)
-    found = compare_with_base(other_file if b"q1" in data else file, [file], MetricChoice(allow_missing=True), settings)
-    json.loads(compared_to_json(file, found), parse_constant=_refuse)
-    compared_to_csv(file, found)
-    page_to_markdown(compare_page("base", found))
+    found = compare_scores([other_file if b"q1" in data else file, file], Choice(allow_missing=True), settings)
+    json.loads(compared_to_json(found), parse_constant=_refuse)
+    compared_to_csv(found)
+    page_to_markdown(compare_page(found))
 
 
 def _refuse(constant: str) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from fuzz import run
-from fuzzed_readers import ANSWERS, OPTIONS, READERS, Fuzzed, was_read
+from fuzz import READERS, run
+from fuzzed_readers import ANSWERS, OPTIONS, Fuzzed, was_read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import prose

@@ -17,8 +17,8 @@ from golden_files import Printed, check_golden, run
 from paths import GOLDEN
 from score_rows import GRADED, Files, Row, binary, graded, lm_eval, values, write
 
-from mipo_bench.reports.score_files.compare import Settings, compare_with_base
-from mipo_bench.reports.score_files.read import MetricChoice
+from mipo_bench.reports.logs.record import Choice
+from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
 MANY = "compare base.jsonl mipo-random.jsonl mipo-missing.jsonl one-seed.jsonl"
 PAIR = "compare base.jsonl method.jsonl"
@@ -75,6 +75,13 @@ GOOD: dict[str, tuple[str, Files]] = {
             ],
         },
     ),
+    "csv": (
+        "compare base.csv method.csv",
+        {
+            "base.csv": "item_id,user_id,score\n007,u1,0.5\n8,u1,False\n9,u2,1\n",
+            "method.csv": "item_id;user_id;score\n9;u2;1\n007;u1;True\n8;u1;1e-1\n",
+        },
+    ),
     "two-items": (PAIR, {"base.jsonl": values(0.5, 0), "method.jsonl": values(1, 0.25)}),
     "repeated-unevenly": (
         f"{PAIR} --missing drop",
@@ -105,6 +112,10 @@ BAD: dict[str, tuple[str, Files]] = {
         {"base.jsonl": lm_eval(1, 0.5), "method.jsonl": lm_eval(1, 0.5) + lm_eval(1, 0.5)[:1]},
     ),
     "one-sided": (PAIR, {"base.jsonl": values(1, 0, 1), "method.jsonl": values(1, 0, 1, 1, 0, 1, 0, 1, start=1)}),
+    "nothing-shared": (
+        f"{PAIR} --missing zero",
+        {"base.jsonl": values(1, 0, 1), "method.jsonl": [{"item_id": 1.0, "score": 1}]},
+    ),
     "one-sided-seed": (
         PAIR,
         ONE
@@ -126,7 +137,6 @@ BAD: dict[str, tuple[str, Files]] = {
         },
     ),
     "old-lm-eval": (PAIR, {"base.jsonl": [{"doc_id": 0, "doc": {}, "target": "1", "acc": 1.0}]}),
-    "csv": ("compare base.csv base.csv", {"base.csv": "item_id,score\nq0,1\n"}),
     "list": (PAIR, ONE | {"method.jsonl": values(0.5, list(range(100)))}),
     "null": (PAIR, ONE | {"method.jsonl": values(0.5, None)}),
     "nan": (PAIR, ONE | {"method.jsonl": values(float("nan"), 0.5)}),
@@ -192,7 +202,7 @@ def test_the_mean_of_repeated_documents_is_that_of_lm_eval(tmp_path: Path) -> No
     files = {name: tmp_path / f"{name}.jsonl" for name in rows}
     write(tmp_path, {f"{name}.jsonl": list(reversed(some)) for name, some in rows.items()})
     settings = Settings("micro", "error", None, 0.05, 0)
-    (found,) = compare_with_base(files["base"], [files["method"]], MetricChoice(), settings)
+    (found,) = compare_scores([files["base"], files["method"]], Choice(), settings)
     means = [sum(row["acc"] for row in some) / 30 for some in rows.values()]
     assert [found.comparison.base_mean, found.comparison.method_mean] == pytest.approx(means)
     assert (found.comparison.n_items, found.comparison.n_clusters) == (30, 29)
@@ -219,15 +229,16 @@ def test_golden_files_all_belong_to_a_test() -> None:
 STREAM = """
 import resource, sys
 from pathlib import Path
-from mipo_bench.reports.score_files.read import MetricChoice, read_scores
+from mipo_bench.reports.logs.formats import read_files
+from mipo_bench.reports.logs.record import Choice
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 small, large = (Path(name) for name in sys.argv[1:])
-read_scores(small, MetricChoice())
+read_files(small, Choice())
 before = peak()
-scores = read_scores(large, MetricChoice()).scores
+scores = read_files(large, Choice())[0].scores
 print(len(scores.item), peak() - before)
 """
 

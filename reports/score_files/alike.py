@@ -1,0 +1,88 @@
+"""Decides whether two score files may be compared: what differs is refused, or noted."""
+
+from __future__ import annotations
+
+from mipo_bench.harness.errors import NotComparableError, UserError
+from mipo_bench.reports.logs.record import ScoreFile
+from mipo_bench.reports.logs.rows import show
+from mipo_bench.reports.statistics.records import name_items
+from mipo_bench.reports.stats import Caveat
+
+
+def refuse_other_scores(base: ScoreFile, method: ScoreFile) -> None:
+    """Raise UserError for another metric, task, judge, user or input of an item, or if no item is on both sides."""
+    _refuse_other_metric(base, method)
+    for name, value in base.header.alike.items():
+        other = method.header.alike.get(name, value)
+        if value != other:
+            raise NotComparableError(
+                f"{base.path} and {method.path} are not comparable: the {name} is {show(value)} in the first and "
+                f"{show(other)} in the second. Score both sides in the same way."
+            )
+    _refuse_nothing_shared(base, method)
+    _refuse_other_users(base, method)
+    _refuse_other_inputs(base, method)
+
+
+def differences(base: ScoreFile, method: ScoreFile) -> tuple[Caveat, ...]:
+    """The notes of both files, and what differs between them without a reason to refuse the comparison."""
+    own = [Caveat(note.code, f"{file.path}: {note.message}") for file in (base, method) for note in file.header.notes]
+    told = base.header.told
+    other = [name for name, value in told.items() if method.header.told.get(name, value) != value]
+    for name in other:
+        values = (show(told[name]), show(method.header.told[name]))
+        seen = f": {values[0]} in the base and {values[1]} in the method" if max(map(len, values)) < 30 else ""
+        own.append(
+            Caveat(f"other_{name.replace(' ', '_')}", f"the {name} differ{'' if name.endswith('s') else 's'}{seen}")
+        )
+    return tuple(dict.fromkeys(own))
+
+
+def _refuse_other_metric(base: ScoreFile, method: ScoreFile) -> None:
+    for field, in_base, in_method in (
+        ("metric", base.header.metric, method.header.metric),
+        ("filter", base.header.filter, method.header.filter),
+    ):
+        if in_base != in_method and None not in (in_base, in_method):
+            raise UserError(
+                f"{base.path} has the {field} {in_base!r}, {method.path} has {in_method!r}: compare "
+                f"like with like (choose with --{field})."
+            )
+
+
+def _refuse_nothing_shared(base: ScoreFile, method: ScoreFile) -> None:
+    mine, theirs = dict.fromkeys(base.scores.item), dict.fromkeys(method.scores.item)
+    if mine.keys().isdisjoint(theirs):
+        raise NotComparableError(
+            f"{base.path} and {method.path} have no item in common: {name_items(tuple(mine))} in the first, "
+            f"{name_items(tuple(theirs))} in the second."
+        )
+
+
+def _refuse_other_users(base: ScoreFile, method: ScoreFile) -> None:
+    if base.scores.cluster is None or method.scores.cluster is None:
+        return
+    owner = dict(zip(base.scores.item, base.scores.cluster, strict=True))
+    for item, user in zip(method.scores.item, method.scores.cluster, strict=True):
+        if owner.get(item, user) != user:
+            raise UserError(
+                f"{method.where(item)}: item {item!r} has {method.header.user_name} {user!r}, but {owner[item]!r} in "
+                f"{base.where(item)}. An item belongs to the same user on both sides."
+            )
+
+
+def _refuse_other_inputs(base: ScoreFile, method: ScoreFile) -> None:
+    """Refuse an item that has another input or target on the other side, by the fingerprints of the rows."""
+    if base.inputs is None or method.inputs is None or base.header.input_name != method.header.input_name:
+        return
+    known = dict(zip(base.scores.item, base.inputs, strict=True))
+    rows = zip(method.scores.item, method.inputs, strict=True)
+    changed = {item: text for item, text in rows if text and known.get(item, "") not in ("", text)}
+    if changed:
+        item, text = next(iter(changed.items()))
+        name = method.header.input_name
+        raise NotComparableError(
+            f"{method.where(item)}: {method.header.item_name} {item!r} has the {name} {text[:12]!r}, but "
+            f"{known[item][:12]!r} in {base.where(item)}. It has changed on {len(changed)} of {len(known)} items, so "
+            "their scores are not comparable: score both sides with one version of the task."
+        )

@@ -16,7 +16,8 @@ from mipo_bench.reports.statistics.records import (
     MissingScoresError,
     Scores,
 )
-from mipo_bench.reports.statistics.win_rate import WinRate, win_rate
+from mipo_bench.reports.statistics.sensitivity import Sensitivity, sensitivity
+from mipo_bench.reports.statistics.verdicts.win_rate import WinRate, win_rate
 
 __all__ = [
     "MISSING",
@@ -28,11 +29,13 @@ __all__ = [
     "Missing",
     "MissingScoresError",
     "Scores",
+    "Sensitivity",
     "Weight",
     "WinRate",
     "benjamini_hochberg",
     "compare",
     "holm",
+    "sensitivity",
     "summarize",
     "win_rate",
 ]

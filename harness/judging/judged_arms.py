@@ -137,7 +137,7 @@ class JudgedArms:
         """The verdicts on all training seeds of a method, in the order of `group`."""
         by_name = {(arm.task, arm.method, arm.train_seed): found for arm, found in self.verdicts.items()}
         cases = [f for a in group for f in by_name[a.task, a.method, a.train_seed]]
-        return ArmVerdicts([f.by_order for f in cases], sum(f.undecided for f in cases))
+        return ArmVerdicts([f.by_order for f in cases], sum(f.undecided for f in cases), sum(f.asked for f in cases))
 
     def _task_judge(self, task: str) -> TaskJudge:
         if task not in self._task_judges:

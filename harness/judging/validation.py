@@ -20,7 +20,7 @@ from mipo_bench.harness.judging.verdict_file import labelled, read_rows
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
-from mipo_bench.reports.statistics.agreement import agreement
+from mipo_bench.reports.statistics.verdicts.agreement import agreement
 from mipo_bench.reports.stats import Scores, summarize
 
 RUBRIC = "A good response answers the request, and does so in the way that this user would rate highest."

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mipo_bench.reports.numbers import p_text
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.report import (
     ArmRecord,
@@ -22,7 +23,8 @@ from mipo_bench.reports.records.report import (
     Family,
     TaskRecord,
 )
-from mipo_bench.reports.stats import Average, Caveat, Scores, benjamini_hochberg, compare, holm, summarize
+from mipo_bench.reports.records.sensitivity import SensitivityRecord
+from mipo_bench.reports.stats import Average, Caveat, Scores, benjamini_hochberg, compare, holm, sensitivity, summarize
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class ComparisonPlan:
     """The trained methods that serve as baselines."""
     without_verdicts: frozenset[tuple[str, str]] = frozenset()
     """(task, method) of the methods on which the judge gave no verdict: their scores are ties of no meaning."""
+
+    def no_verdict(self, task: str, method: str) -> list[CaveatRecord]:
+        """The warning that the judge gave no verdict on a method; empty if it gave one, or was not asked."""
+        if (task, method) not in self.without_verdicts:
+            return []
+        return [CaveatRecord(code="untestable", message=f"the judge gave no verdict on {method}")]
 
 
 def scores_of(task: TaskRecord, arms: Sequence[ArmRecord]) -> Scores:
@@ -66,13 +74,14 @@ def estimates(
 
 def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: ComparisonPlan) -> EstimateRecord:
     e = summarize(scores_of(task, group), weight=comparison_plan.average, alpha=comparison_plan.alpha)
+    silent = comparison_plan.no_verdict(task.name, group[0].method)
     return EstimateRecord(
         task=task.name,
         method=group[0].method,
         mean=e.mean,
-        ci_low=e.ci_low,
-        ci_high=e.ci_high,
-        interval=e.method,
+        ci_low=None if silent else e.ci_low,
+        ci_high=None if silent else e.ci_high,
+        interval="none" if silent else e.method,
         n_items=e.n_items,
         n_clusters=e.n_clusters,
         n_seeds=e.n_seeds,
@@ -82,7 +91,7 @@ def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: Com
         truncated=sum(len(arm.truncated) for arm in group),
         unparsed=sum(len(arm.unparsed) for arm in group),
         failed=sum(len(arm.failed) for arm in group),
-        warnings=[*_caveats(e.warnings), *_unknown_finish(group)],
+        warnings=[*(silent or _caveats(e.warnings)), *_unknown_finish(group)],
         finish_unknown=sum(arm.finish_unknown for arm in group),
     )
 
@@ -136,9 +145,9 @@ def _comparison(
         note = CaveatRecord(code="untestable", message=f"{missing} could not be completed")
         return planned.model_copy(update={"warnings": [note]})
     for name in (planned.base, planned.method):
-        if (task.name, name) in comparison_plan.without_verdicts:
-            note = CaveatRecord(code="untestable", message=f"the judge gave no verdict on {name}")
-            return planned.model_copy(update={"warnings": [note]})
+        silent = comparison_plan.no_verdict(task.name, name)
+        if silent:
+            return planned.model_copy(update={"warnings": silent})
     base, method = _same_seeds(base, method)
     if not base:
         note = CaveatRecord(code="untestable", message="no training seed was completed on both sides")
@@ -154,7 +163,26 @@ def _comparison(
         warnings.append(CaveatRecord(code="missing_seeds", message=message))
     fields = {k: v for k, v in found.items() if k in ComparisonRecord.model_fields}
     names = {"task": planned.task, "family": planned.family, "base": planned.base, "method": planned.method}
-    return ComparisonRecord.model_validate({**fields, **names, "warnings": warnings})
+    made = ComparisonRecord.model_validate({**fields, **names, "warnings": warnings})
+    return _with_sensitivity(made, task, base, method, comparison_plan) if made.family == "primary" else made
+
+
+def _with_sensitivity(
+    made: ComparisonRecord,
+    task: TaskRecord,
+    base: Sequence[ArmRecord],
+    method: Sequence[ArmRecord],
+    comparison_plan: ComparisonPlan,
+) -> ComparisonRecord:
+    """Add the sensitivity, and a warning if p is below alpha with one user (or item) only."""
+    alpha = comparison_plan.alpha
+    found = sensitivity(scores_of(task, base), scores_of(task, method), weight=comparison_plan.average, alpha=alpha)
+    record, warnings = SensitivityRecord.model_validate(asdict(found)), list(made.warnings)
+    if made.p_value is not None and found.p_without is not None and made.p_value < alpha <= found.p_without:
+        one = f"{'user' if task.users else 'item'} {found.p_cluster}"
+        message = f"without {one}, p is {p_text(found.p_without)} before adjustment: the finding rests on it"
+        warnings.append(CaveatRecord(code="rests_on_one", message=message))
+    return made.model_copy(update={"sensitivity": record, "warnings": warnings})
 
 
 def _same_seeds(base: list[ArmRecord], method: list[ArmRecord]) -> tuple[list[ArmRecord], list[ArmRecord]]:

@@ -14,10 +14,10 @@ from scipy import stats as sps
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
-from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.statistics.length_control import length_controlled
-from mipo_bench.reports.statistics.records import Average
-from mipo_bench.reports.statistics.win_rate import win_rate
+from mipo_bench.reports.statistics.records import Average, Caveat
+from mipo_bench.reports.statistics.verdicts.agreement import agreement
+from mipo_bench.reports.statistics.verdicts.length_control import LengthControlled, length_controlled
+from mipo_bench.reports.statistics.verdicts.win_rate import win_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,18 @@ class BothOrders:
 class ArmVerdicts:
     """The verdicts on one method: a pair for each item and training seed, by the order of presentation.
 
-    They are from the method's side, shown first and shown second; None is an unreadable verdict. `undecided` counts
-    the answers without a verdict.
+    They are from the method's side, shown first and shown second; None is an unreadable verdict. `asked` counts the
+    questions to the judge, `undecided` its answers without a verdict.
     """
 
     by_order: Sequence[tuple[float | None, float | None]]
     undecided: int = 0
+    asked: int = 0
+
+    @property
+    def are_missing(self) -> bool:
+        """Whether the judge was asked and gave no verdict at all: the scores are ties of no meaning."""
+        return self.asked > 0 and self.undecided == self.asked
 
 
 def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: float) -> ConsistencyRecord:
@@ -87,7 +93,11 @@ def judged_arm(
     lengths = [n for arm in arms for n in arm.n_tokens]
     against = list(reference.n_tokens) * len(arms)
     share = _weights(cluster, average)
-    found = length_controlled(scores, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
+    if verdicts.are_missing:
+        none = Caveat("untestable", f"the judge gave no verdict on {arms[0].method}")
+        found = LengthControlled(None, None, None, None, (none,))
+    else:
+        found = length_controlled(scores, np.subtract(lengths, against).tolist(), cluster, share.tolist(), alpha)
     return JudgedArmRecord(
         method=arms[0].method,
         win_rate=_bounded(wins.win_rate),

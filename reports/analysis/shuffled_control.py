@@ -48,6 +48,7 @@ def _control(
     specific = [_specific(task, side) for side in (base, method)]
     found = compare(*specific, weight=comparison_plan.average, alpha=comparison_plan.alpha, limits=(-1, 1))
     warnings = [CaveatRecord(code=c.code, message=c.message) for c in found.warnings if c.code != "relative_undefined"]
+    silent = comparison_plan.no_verdict(task.name, method[0].arm.method)
     return ControlRecord(
         task=task.name,
         base=task.reference,
@@ -55,15 +56,15 @@ def _control(
         gain=own,
         shuffled_gain=other,
         difference=found.delta,
-        ci_low=found.ci_low,
-        ci_high=found.ci_high,
-        p_value=found.p_value,
+        ci_low=None if silent else found.ci_low,
+        ci_high=None if silent else found.ci_high,
+        p_value=None if silent else found.p_value,
         p_adjusted=None,
-        mde=found.mde,
+        mde=None if silent else found.mde,
         n_items=found.n_items,
         n_clusters=found.n_clusters,
         n_seeds=found.n_seeds,
-        warnings=warnings,
+        warnings=silent or warnings,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mipo_bench.reports.numbers import interval, p_marked, p_text, plural, signed, unsigned
 from mipo_bench.reports.pages.page import Footnotes, Table
-from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
+from mipo_bench.reports.records.judges import ControlRecord, JudgedArmRecord, JudgeRecord
 from mipo_bench.reports.records.report import Report
 
 _STAMPS = ("judge_not_validated", "judge_family", "judge_requests", "verdicts_lost")
@@ -37,18 +37,30 @@ def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Table:
     how = "pairwise, both orders" if pairwise else "rated one by one from 1 to 5"
     title = f"wins over {reference} (.5 by definition), judged by {judge.name}, {how}{notes.marks(judge.warnings)}"
     columns = ("arm", "win rate", "won/tied/lost", "strict", *(["reversed"] if pairwise else []), "unread")
-    rows = tuple(
-        (
-            arm.method,
-            unsigned(arm.win_rate),
-            "-" if arm.wins is None else f"{arm.wins}/{arm.ties}/{arm.losses}",
-            unsigned(arm.strict),
-            *(["-" if arm.reversals is None else str(arm.reversals)] if pairwise else []),
+    rows = tuple(_wins_of(arm, notes, pairwise=pairwise) for arm in judge.arms)
+    return Table(title, columns, rows)
+
+
+def _wins_of(arm: JudgedArmRecord, notes: Footnotes, *, pairwise: bool) -> tuple[str, ...]:
+    """One row of the wins; an arm without any verdict has no figures, because its scores are ties of no meaning."""
+    untestable = [w for w in arm.warnings if w.code == "untestable"]
+    if untestable:
+        return (
+            f"{arm.method}{notes.marks(untestable)}",
+            "-",
+            "-",
+            "-",
+            *(["-"] if pairwise else []),
             str(arm.undecided),
         )
-        for arm in judge.arms
+    return (
+        arm.method,
+        unsigned(arm.win_rate),
+        "-" if arm.wins is None else f"{arm.wins}/{arm.ties}/{arm.losses}",
+        unsigned(arm.strict),
+        *(["-" if arm.reversals is None else str(arm.reversals)] if pairwise else []),
+        str(arm.undecided),
     )
-    return Table(title, columns, rows)
 
 
 def _lengths(judge: JudgeRecord, notes: Footnotes) -> Table:

@@ -27,6 +27,8 @@ from mipo_bench.reports.records.report import (
 _LEFT_OUT = "left out: "
 MOST_PARTS_ACROSS = 10
 """A table with more parts than this has a row for each part, so that it fits the page."""
+_NAME = 20
+"""Characters of a name in a table of figures."""
 
 
 def report_page(report: Report) -> Page:
@@ -101,6 +103,7 @@ def _task_tables(report: Report, task: TaskRecord, notes: Footnotes) -> Iterable
             yield _comparisons(title, found, report.alpha, notes)
         if found and family == "primary":
             yield _effects(found)
+            yield from _sensitivity(found, "user" if task.users else "item")
     trained = trainings([c for c in report.checkpoints if c.task == task.name], notes)
     if trained:
         yield trained
@@ -194,6 +197,35 @@ def _effects(found: Sequence[ComparisonRecord]) -> Table:
         for c in found
     )
     return Table(title, columns, rows)
+
+
+def _sensitivity(found: Sequence[ComparisonRecord], unit: str) -> Iterable[Table]:
+    """Delta and p without the user (or item) that moves them most, and the share of the most changed items."""
+    tested = [(c, c.sensitivity) for c in found if c.sensitivity]
+    if not tested:
+        return
+    title = (
+        f"sensitivity of the primary effects over {found[0].base} (without one: delta or p without the {unit} "
+        "that moves it most; five items: the share of delta that the five most changed items carry)"
+    )
+    columns = ("method", "delta", "without one", "p", "without one", "five items")
+    rows = tuple(
+        (
+            c.method,
+            signed(c.delta),
+            f"{signed(s.delta_without)} {_shortened(s.delta_cluster)}".rstrip(),
+            p_text(c.p_value),
+            f"{p_text(s.p_without)} {_shortened(s.p_cluster)}".rstrip(),
+            "-" if s.top_share is None else percent(s.top_share).removeprefix("+"),
+        )
+        for c, s in tested
+    )
+    yield Table(title, columns, rows)
+
+
+def _shortened(name: str | None) -> str:
+    """The name of a user or item; a long one without its middle, which `report.json` has."""
+    return name if name is not None and len(name) <= _NAME else f"{name[:8]}...{name[-8:]}" if name else ""
 
 
 def _decision(c: ComparisonRecord, alpha: float) -> str:

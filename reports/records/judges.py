@@ -68,7 +68,8 @@ class JudgedArmRecord(Record):
     won in one order of presentation and lost in the other (0 if responses are rated one by one). `strict` is the win
     rate with every item tied on which the orders disagree. Lengths are in tokens. `length_controlled` is the win rate
     at equal lengths; `length_slope` is the coefficient of the length difference behind it, in logits, which no page
-    shows. `undecided` counts unreadable verdicts.
+    shows. `undecided` counts unreadable verdicts; if there are no others, a warning `untestable` says so, and the
+    figures are those of ties.
     """
 
     method: str

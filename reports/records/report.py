@@ -15,11 +15,12 @@ from mipo_bench.reports.records.base import CaveatRecord, Number, Record, UnitSc
 from mipo_bench.reports.records.guards import GuardRecord
 from mipo_bench.reports.records.information import InformationRecord
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
+from mipo_bench.reports.records.sensitivity import SensitivityRecord
 
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
 `information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
-2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates."""
+2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates. 2.2 added `sensitivity` of comparisons."""
 
 
 class TaskRecord(Record):
@@ -178,7 +179,7 @@ class ComparisonRecord(Record):
     """One arm against another on the same items; see `reports.stats.Comparison` for the fields.
 
     `p_adjusted` is Holm's over the primary family, Benjamini-Hochberg's over the exploratory one, and None for the
-    noise floor. If the comparison could not be made, the figures are None.
+    noise floor. `sensitivity` belongs to the primary family. If the comparison could not be made, the figures are None.
     """
 
     task: str
@@ -206,6 +207,7 @@ class ComparisonRecord(Record):
     design_effect: Number | None = None
     seed_sd: Number | None = None
     per_seed: list[tuple[int, Number]] = Field(default=[])
+    sensitivity: SensitivityRecord | None = None
     warnings: list[CaveatRecord] = Field(default=[])
 
 

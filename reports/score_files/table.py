@@ -13,7 +13,7 @@ TESTS = {
     "mcnemar-exact": "McNemar",
     "sign-flip-exact": "sign-flip",
     "sign-flip-monte-carlo": "sign-flip",
-    "crossed-satterthwaite": "crossed t",
+    "share-weighted-t": "weighted t",
     "none": "-",
 }
 WEIGHTS = {"micro": "items weigh equally (micro)", "macro": "users weigh equally (macro)"}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Both arms on the same items and seeds: scores are (seeds, items), `cluster` is (items,)."""
+    """Both arms on the same items and seeds: scores are (seeds, items), `cluster` is (items,).
+
+    `items` names the columns, `clusters` the codes in `cluster`: users, or items without users.
+    """
 
     base: Floats
     method: Floats
     cluster: Codes
+    items: tuple[str, ...]
+    clusters: tuple[str, ...]
     seeds: tuple[int, ...]
     warnings: tuple[Caveat, ...]
 
@@ -97,9 +102,10 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     if lacking.any():
         warnings += (_missing_caveat(names[lacking].tolist(), missing),)
     keep = ~lacking if missing == "drop" else np.ones_like(lacking)
-    codes = _cluster_codes(names[keep].tolist(), _merge_users(left.cluster, right.cluster))
+    kept = names[keep].tolist()
+    clusters, codes = _clusters(kept, _merge_users(left.cluster, right.cluster))
     a, b = np.nan_to_num(a[:, keep], nan=0.0), np.nan_to_num(b[:, keep], nan=0.0)
-    return Paired(a, b, codes, pairing.seeds, warnings)
+    return Paired(a, b, codes, tuple(kept), clusters, pairing.seeds, warnings)
 
 
 def _refuse_no_score(base: Scores, method: Scores) -> None:
@@ -117,7 +123,7 @@ def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:
 
 def cluster_codes(table: Table) -> Codes:
     """The cluster of each item of the table, (items,)."""
-    return _cluster_codes(table.items, table.cluster)
+    return _clusters(table.items, table.cluster)[1]
 
 
 def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
@@ -147,9 +153,11 @@ def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]
     return base | method
 
 
-def _cluster_codes(items: Sequence[str], users: dict[str, str]) -> Codes:
-    keys: list[Hashable] = [("user", users[item]) if item in users else ("item", item) for item in items]
-    return factorize(keys)[1]
+def _clusters(items: Sequence[str], users: dict[str, str]) -> tuple[tuple[str, ...], Codes]:
+    """The names of the clusters, and the cluster of each item."""
+    keys = [("user", users[item]) if item in users else ("item", item) for item in items]
+    distinct, codes = factorize(keys)
+    return tuple(name for _, name in distinct), codes
 
 
 def _reindex(table: Table, items: Sequence[str]) -> Floats:

@@ -9,10 +9,11 @@ import numpy as np
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
-from mipo_bench.reports.statistics.parametric import cluster_t, crossed, discordance_upper, mcnemar, untestable
+from mipo_bench.reports.statistics.parametric import cluster_t, discordance_upper, mcnemar, untestable
 from mipo_bench.reports.statistics.power import min_nonzero_clusters
 from mipo_bench.reports.statistics.records import (
     SHARE,
+    SHARE_WEIGHTED,
     UNLIMITED,
     WEIGHTS,
     Average,
@@ -21,7 +22,14 @@ from mipo_bench.reports.statistics.records import (
     Inference,
     Limits,
 )
+from mipo_bench.reports.statistics.share_weighted import crossed
 from mipo_bench.reports.statistics.sign_flip import DRAWS, sign_flip
+
+LEAST_CLUSTERS = 2
+"""Effective clusters that a test of seeds and clusters needs."""
+POWER_OF_FEW = {2: ("two", "40%"), 3: ("three", "73%")}
+"""The largest power of any valid test of so few seeds, at an effect of 2.8 standard errors, if the variance of users
+equals that of the residual: see docs/statistics.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +88,29 @@ def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, o
     n_items = items.shape[1]
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")
-    if n_seeds > 1 and not clusters.is_flat:
-        return _of_few_clusters(crossed(clusters, options.alpha, options.margin), clusters, _seed_caveats(clusters))
+    if n_seeds > 1:
+        return _of_seeds(items, clusters, options)
     if counts is not None and n_clusters == n_items:
         inference = mcnemar(counts.only_base, counts.only_method, n_items, options.alpha, options.margin)
     else:
-        inference = sign_flip(clusters.pooled, options.alpha, options.margin, options.seed, options.draws)
+        inference = sign_flip(clusters, options.alpha, options.margin, options.seed, options.draws)
     same = not items.any()
     warnings = (_identical(n_items, options.alpha),) if same else _resolution(clusters, inference, options.alpha)
-    return _of_few_clusters(inference, clusters, warnings)
+    return _of_few_clusters(inference, clusters, (*warnings, *_unequal(clusters)))
+
+
+def _of_seeds(items: Floats, clusters: ClusterSums, options: ComparisonOptions) -> Inference:
+    """The test of two or more training seeds and clusters."""
+    if not items.any():
+        return Inference(SHARE_WEIGHTED, 1, None, None, None, warnings=(_identical(items.shape[1], options.alpha),))
+    if clusters.is_flat:
+        same = f"no variation: every seed has the same difference in every cluster ({clusters.estimate:+.4g})"
+        caveat = Caveat("no_variation", f"{same}; no test and no interval")
+        return Inference(SHARE_WEIGHTED, None, None, None, None, warnings=(caveat,))
+    if clusters.effective < LEAST_CLUSTERS:
+        return untestable(f"{len(clusters.sizes)} clusters of unequal size: they count as fewer than two")
+    found = crossed(clusters, options.alpha, options.margin)
+    return _of_few_clusters(found, clusters, (*_same_seeds(clusters), *_few_seeds(clusters), *_unequal(clusters)))
 
 
 def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inference:
@@ -105,7 +127,9 @@ def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inferen
         return Inference("none", None, None, None, None, warnings=(caveat,))
     if n_seeds == 1:
         return _of_few_clusters(cluster_t(clusters, alpha), clusters)
-    return _of_few_clusters(crossed(clusters, alpha, None), clusters, _seed_caveats(clusters))
+    if clusters.effective < LEAST_CLUSTERS:
+        return untestable(f"{n_clusters} clusters of unequal size: they count as fewer than two")
+    return _of_few_clusters(crossed(clusters, alpha, None), clusters, _same_seeds(clusters))
 
 
 def within(found: Inference, limits: Limits) -> Inference:
@@ -123,15 +147,36 @@ def _of_few_clusters(found: Inference, clusters: ClusterSums, warnings: tuple[Ca
     return replace(found, ci_low=None, ci_high=None, warnings=(*warnings, few))
 
 
-def _seed_caveats(clusters: ClusterSums) -> tuple[Caveat, ...]:
-    warnings = []
-    if not np.ptp(clusters.sums, axis=0).any():
-        same = "all training seeds have the same scores: are they different trainings?"
-        warnings.append(Caveat("identical_seeds", same))
-    if len(clusters.sums) == 2:
-        few = "two training seeds: up to 12% of simulated null data are rejected at 5%; run three or more"
-        warnings.append(Caveat("few_seeds", few))
-    return tuple(warnings)
+def _same_seeds(clusters: ClusterSums) -> tuple[Caveat, ...]:
+    """The caveat of training seeds with the same scores."""
+    if np.ptp(clusters.sums, axis=0).any():
+        return ()
+    return (Caveat("identical_seeds", "all training seeds have the same scores: are they different trainings?"),)
+
+
+def _few_seeds(clusters: ClusterSums) -> tuple[Caveat, ...]:
+    """The caveat of two or three training seeds: the most that any test can find."""
+    if len(clusters.sums) not in POWER_OF_FEW:
+        return ()
+    count, power = POWER_OF_FEW[len(clusters.sums)]
+    few = (
+        f"{count} training seeds: if trainings differ on one user as much as users differ among themselves, even the "
+        f"best valid test finds a true difference of 2.8 standard errors in at most {power} of cases (with many seeds "
+        "80%); run four or more, better five"
+    )
+    return (Caveat("few_seeds", few),)
+
+
+def _unequal(clusters: ClusterSums) -> tuple[Caveat, ...]:
+    """The caveat of clusters of very unequal size."""
+    count = len(clusters.sizes)
+    if clusters.effective >= count / 2:
+        return ()
+    message = (
+        f"{count} clusters (users) of very unequal size count as {clusters.effective:.1f} equal ones: if their "
+        "differences go with their sizes, p is too small; compare with the macro average"
+    )
+    return (Caveat("unequal_clusters", message),)
 
 
 def _identical(n_items: int, alpha: float) -> Caveat:
@@ -144,7 +189,7 @@ def _identical(n_items: int, alpha: float) -> Caveat:
 
 def _resolution(clusters: ClusterSums, inference: Inference, alpha: float) -> tuple[Caveat, ...]:
     """Caveats of a sign-flip or McNemar test on data that are not identical."""
-    nonzero = int(np.count_nonzero(clusters.pooled.sums))
+    nonzero = int(np.count_nonzero(clusters.sums))
     warnings = []
     if clusters.is_flat:
         same = f"the difference is the same in every cluster ({clusters.estimate:+.4g}): no variance to estimate"

@@ -13,7 +13,7 @@ Codes = NDArray[np.intp]
 RELATIVE_TOLERANCE = 1e-12
 """A sum below this fraction of the size of its summands is a rounding error."""
 SMALLEST = 1e-70
-"""A spread below this counts as none: its fourth power, which the degrees of freedom need, would be 0."""
+"""A spread below this counts as none: its square, which the variance needs, would lose its digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class ClusterSums:
         return float(
             zero_rounding_noise(self.sums.sum(), np.abs(self.sums).sum()) / (len(self.sums) * self.sizes.sum())
         )
+
+    @property
+    def effective(self) -> float:
+        """The number of equal clusters whose mean would vary as much, (sum n)^2 / sum n^2 (Kish 1965)."""
+        return float(self.sizes.sum() ** 2 / np.square(self.sizes).sum())
 
     @property
     def per_seed(self) -> Floats:
@@ -56,9 +61,8 @@ class ClusterSums:
 
     @property
     def is_flat(self) -> bool:
-        """Whether neither clusters nor seeds differ beyond rounding: there is no variance to estimate."""
-        x = self.linearised
-        spread = max(float(np.ptp(x.mean(axis=0))), float(np.ptp(x.mean(axis=1))))
+        """Whether no cluster differs beyond rounding, under any seed: there is no variance to estimate."""
+        spread = float(np.ptp(self.linearised))
         return spread <= max(SMALLEST, RELATIVE_TOLERANCE * float(np.abs(self.sums).max() / self.sizes.mean()))
 
 

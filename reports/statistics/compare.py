@@ -14,11 +14,13 @@ from mipo_bench.reports.statistics.clusters import SMALLEST, ClusterSums, cluste
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import (
+    SHARE_WEIGHTED,
     Average,
     Caveat,
     Comparison,
     Estimate,
     Floats,
+    Inference,
     Limits,
     Missing,
     Scores,
@@ -42,7 +44,7 @@ def compare(
 
     | data | test and interval |
     |---|---|
-    | two or more training seeds | crossed random effects of seeds and clusters, Satterthwaite t |
+    | two or more training seeds | random effects of seeds crossed with clusters, share-weighted t |
     | 0/1 scores, each item its own cluster | exact McNemar, Bonett-Price |
     | else | cluster sign-flip (exact to 16 clusters, else `draws` draws from `seed`), inverted |
 
@@ -62,8 +64,8 @@ def summarize(
 ) -> Estimate:
     """The score of one arm with its 1 - alpha interval.
 
-    The interval is Wilson's for 0/1 scores with each item its own cluster; crossed seeds and clusters (Satterthwaite t)
-    for two or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. It ends at
+    The interval is Wilson's for 0/1 scores with each item its own cluster; seeds crossed with clusters (share-weighted
+    t) for two or more training seeds; else a t interval with the CR1 standard error over clusters, df C - 1. It ends at
     the `limits` of a score, [0, 1] by default if all scores lie there. Raises ValueError if an item lacks a score.
     """
     options = ComparisonOptions(weight, alpha, limits=limits)
@@ -119,7 +121,7 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
         n_seeds=len(paired.seeds),
         se=found.se,
         df=found.df,
-        mde=None if found.se is None else mde(found.se, options.alpha),
+        mde=_mde(found, options.alpha),
         effect_size=_standardised(units),
         p_better=float(np.mean((units > 0) + 0.5 * (units == 0))),
         only_base=counts.only_base if counts else None,
@@ -135,6 +137,13 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
         min_attainable_p=found.min_attainable_p,
         warnings=paired.warnings + found.warnings + _no_relative_gain(base_mean),
     )
+
+
+def _mde(found: Inference, alpha: float) -> float | None:
+    """The minimum detectable effect. With few training seeds, a test finds less than its standard error promises."""
+    if found.se is None:
+        return None
+    return mde(found.se, alpha, df=found.df if found.test == SHARE_WEIGHTED else None)
 
 
 def _no_relative_gain(base_mean: float) -> tuple[Caveat, ...]:

@@ -25,7 +25,7 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
     def shortfall(effect: float) -> float:
         return float(sps.nct.sf(critical, df, effect / se)) - power
 
-    return float(optimize.brentq(shortfall, normal / 2, normal * 20))
+    return float(optimize.brentq(shortfall, normal / 2, (1.5 * critical + 4) * se))
 
 
 def kish_design_effect(icc: float, cluster_size: float) -> float:

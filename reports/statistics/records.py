@@ -18,6 +18,8 @@ Limits = tuple[float, float]
 SHARE: Limits = (0.0, 1.0)
 UNLIMITED: Limits = (-1e300, 1e300)
 """Ranges of a score: a share, and a figure such as a log-probability, whose interval only has to stay finite."""
+SHARE_WEIGHTED = "share-weighted-t"
+"""The name of the test of two or more training seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ class Inference:
     """The result of one test of a mean, or of one interval.
 
     `ci_low` and `ci_high` are on the scale of the scores. `se` is the standard error, `df` its degrees of freedom if it
-    has any. `min_attainable_p` is the smallest p-value that this amount of data can give. `p_noninferiority` is
-    one-sided, None without a margin.
+    has any; for `share-weighted-t`, those of Student's t test with the same critical value. `min_attainable_p` is the
+    smallest p-value that this amount of data can give. `p_noninferiority` is one-sided, None without a margin.
     """
 
     test: str
@@ -115,7 +117,7 @@ class Inference:
 class Estimate:
     """The score of one arm with its 1 - alpha interval.
 
-    `method` names the interval: `wilson`, `cluster-t`, `crossed-satterthwaite` or `none`. `per_seed` holds
+    `method` names the interval: `wilson`, `cluster-t`, `share-weighted-t` or `none`. `per_seed` holds
     every training seed's own score and `seed_sd` their standard deviation.
     """
 
@@ -142,13 +144,13 @@ class Estimate:
 class Comparison:
     """A paired comparison of a method with a base on the same items; delta = method - base.
 
-    `relative_delta` is delta / base_mean. The interval has level 1 - alpha. `mde` is the smallest true
-    difference found with 80% power at this standard error. `effect_size` is d_z, the mean difference over the
-    standard deviation of the differences; `p_better` is P(better) + P(tie) / 2; both over items (micro) or
-    cluster means (macro). `only_base` and `only_method` count the items that only one side solves (0/1
-    scores, one seed). `design_effect` is the variance of delta over the variance with independent items.
-    `per_seed` holds every training seed's own delta. `noninferior` says that the lower end of the 1 - 2 alpha
-    interval is above -margin.
+    `relative_delta` is delta / base_mean. The interval has level 1 - alpha. `mde` is the smallest true difference found
+    with 80% power at this standard error and, with several training seeds, at `df`, which for these is that of
+    Student's t test with the same critical value. `effect_size` is d_z, the mean difference over the standard deviation
+    of the differences; `p_better` is P(better) + P(tie) / 2; both over items (micro) or cluster means (macro).
+    `only_base` and `only_method` count the items that only one side solves (0/1 scores, one seed). `design_effect` is
+    the variance of delta over the variance with independent items. `per_seed` holds every training seed's own delta.
+    `noninferior` says that the lower end of the 1 - 2 alpha interval is above -margin.
     """
 
     delta: float

@@ -19,6 +19,7 @@ TORCH_AT_THE_TOP = ("harness.inference", "harness.training")
 FLOORS = {
     "ground": (
         *("harness.types", "harness.protocols", "harness.errors", "harness.core", "reports.statistics"),
+        "reports.statistics.verdicts",
         "tasks.reading",
     ),
     "contracts": (

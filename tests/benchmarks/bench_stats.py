@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mipo_bench.reports.stats import Scores, compare
+from mipo_bench.reports.stats import Scores, compare, sensitivity
 
-TARGET_ONE, TARGET_REPORT = 1.0, 20.0
+TARGET_ONE, TARGET_SENSITIVITY, TARGET_REPORT = 1.0, 5.0, 20.0
 
 
 def arms(items: int, users: int, seeds: int) -> tuple[Scores, Scores]:
@@ -40,13 +40,20 @@ def main() -> None:
     loose = arms(5000, 10**9, 0)
 
     def report() -> None:
+        """100 comparisons, of which 20 are primary and have their sensitivity."""
         for number in range(100):
-            compare(*(one if number % 2 else trained), seed=number)
+            both = one if number % 2 else trained
+            compare(*both, seed=number)
+            if number % 5 == 0:
+                sensitivity(*both, seed=number)
 
     for name, work, target in (
         ("5,000 items in 500 users, 10,000 sign flips", lambda: compare(*one), TARGET_ONE),
         ("5,000 items in 500 users, 3 training seeds", lambda: compare(*trained), TARGET_ONE),
         ("5,000 items of their own, 10,000 sign flips", lambda: compare(*loose), TARGET_ONE),
+        ("sensitivity, 500 users, 3 training seeds", lambda: sensitivity(*trained), TARGET_SENSITIVITY),
+        ("sensitivity, 500 users, sign flips", lambda: sensitivity(*one), TARGET_SENSITIVITY),
+        ("sensitivity, 5,000 items of their own", lambda: sensitivity(*loose), TARGET_SENSITIVITY),
         ("100 comparisons of 5,000 items in 500 users", report, TARGET_REPORT),
     ):
         took = seconds(work)

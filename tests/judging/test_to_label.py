@@ -75,6 +75,12 @@ def test_people_judge_what_a_file_lacks(tmp_path: Path) -> None:
         "the judge gave no verdict on no-context",
         "the judge gave no verdict on profile (A/A)",
     }
+    assert {(a.length_controlled, a.length_low, *(w.code for w in a.warnings)) for a in record.arms} == {
+        (None, None, "untestable")
+    }
+    page = to_markdown(first)
+    assert page.count("| - | - | - | - | 24 |") == 2  # no win rate, wins, strict wins and reversals; 24 not read
+    assert {(e.ci_low, e.interval) for e in first.estimates if e.method != "profile"} == {(None, "none")}
     assert len(court.jury.unanswered()) == 48
     rows = [json.loads(line) for line in unjudged(court.jury.unanswered()).splitlines()]
     assert len(rows) == 24  # each pair once, although it was asked in both orders

@@ -9,7 +9,7 @@ from made_reports import Made
 
 from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
-from mipo_bench.reports.pages.report import conclusions
+from mipo_bench.reports.pages.report import conclusions, report_page
 from mipo_bench.reports.records.report import ArmRecord, CheckpointRecord, ComparisonRecord, TaskRecord
 from mipo_bench.reports.stats import benjamini_hochberg, holm
 
@@ -95,8 +95,48 @@ def test_a_better_method_has_a_positive_delta(made: dict[tuple[str, str, str], C
 
 def test_seeds_and_users_are_both_counted(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
     good, few = made["primary", "plain", "good"], made["exploratory", "plain", "few-shot"]
-    assert (good.test, good.n_items, good.n_clusters, good.n_seeds) == ("crossed-satterthwaite", N, 10, 3)
+    assert (good.test, good.n_items, good.n_clusters, good.n_seeds) == ("share-weighted-t", N, 10, 3)
     assert (few.test, few.n_clusters, few.n_seeds) == ("sign-flip-exact", 10, 0)
+
+
+def test_the_primary_family_has_its_sensitivity(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:
+    assert {c.family for c in made.values() if c.sensitivity} == {"primary"}
+    found = made["primary", "plain", "good"].sensitivity
+    assert found is not None
+    assert found.p_cluster in (TASK.users or ())
+    assert len(found.top_items) == 5
+    assert found.top_share is not None
+    assert 5 / N < found.top_share < 0.5
+    assert "rests_on_one" not in {w.code for w in made["primary", "plain", "good"].warnings}
+
+
+def test_a_finding_that_rests_on_one_user_is_named() -> None:
+    """Six users gain with one seed, p = 2^-5 with all of them and 2^-4 without one of them."""
+    users = [f"u{min(i // 4, 6)}" for i in range(N)]
+    gains = [0.1 + 0.01 * (i // 4) if i < 24 else 0.0 for i in range(N)]
+    base, better = arm("plain", 0.5), arm("good", 0.5, 0)
+    better = better.model_copy(update={"scores": [s + g for s, g in zip(base.scores, gains, strict=True)]})
+    task = TASK.model_copy(update={"users": users})
+    found = next(c for c in comparisons([task], [base, better], DECLARED) if c.method == "good")
+    assert found.p_value == 2**-5
+    assert found.sensitivity is not None
+    assert found.sensitivity.p_without == 2**-4
+    last = found.warnings[-1] if found.warnings[-1].code == "rests_on_one" else found.warnings[-2]
+    assert last.message.startswith(f"without user {found.sensitivity.p_cluster}, p is .062 before adjustment")
+
+
+def test_a_long_name_is_shortened_in_the_table() -> None:
+    users = [f"{user}-{'0123456789abcdef' * 3}" for user in TASK.users or ()]
+    task = TASK.model_copy(update={"users": users})
+    report = (
+        Made()
+        .report()
+        .model_copy(update={"tasks": [task], "arms": ARMS, "comparisons": comparisons([task], ARMS, DECLARED)})
+    )
+    tables = [table for section in report_page(report).sections for table in section.tables]
+    rows = next(table.rows for table in tables if table.title.startswith("sensitivity"))
+    assert {row[0] for row in rows} == {"good", "bad"}
+    assert all("-01234...89abcdef" in row[2] and len(row[2]) <= 25 for row in rows)
 
 
 def test_each_family_has_its_own_correction(made: dict[tuple[str, str, str], ComparisonRecord]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats as sps
 
 from mipo_bench.reports.analysis.judges import BothOrders, consistency
-from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.statistics.length_control import length_controlled
+from mipo_bench.reports.statistics.verdicts.agreement import agreement
+from mipo_bench.reports.statistics.verdicts.length_control import length_controlled
 from mipo_bench.reports.stats import Scores, compare
 
 
@@ -40,6 +40,16 @@ def test_kappa_where_it_says_nothing() -> None:
     assert one_user.ci_low is None
     with pytest.raises(ValueError, match="at least one item"):
         agreement([], [], [])
+
+
+def test_two_clusters_give_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    labels, verdicts = (rng.integers(0, 2, 40).tolist() for _ in range(2))
+    length = rng.normal(size=40).tolist()
+    for users, known in ((2, False), (3, True)):
+        cluster = [str(n % users) for n in range(40)]
+        assert (agreement(labels, verdicts, cluster).ci_low is not None) == known
+        assert (length_controlled(verdicts, length, cluster).ci_low is not None) == known
 
 
 def test_the_interval_of_kappa_covers_it() -> None:

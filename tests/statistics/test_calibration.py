@@ -75,8 +75,8 @@ def p_values(design: Design, runs: int, seed: int) -> Floats:
     [
         (FEW_USERS, "sign-flip-exact"),
         (MANY_USERS, "sign-flip-monte-carlo"),
-        (THREE_SEEDS, "crossed-satterthwaite"),
-        (THREE_SEEDS_UNEQUAL, "crossed-satterthwaite"),
+        (THREE_SEEDS, "share-weighted-t"),
+        (THREE_SEEDS_UNEQUAL, "share-weighted-t"),
     ],
 )
 def test_null_data_are_rejected_at_alpha(design: Design, test: str) -> None:
@@ -84,13 +84,6 @@ def test_null_data_are_rejected_at_alpha(design: Design, test: str) -> None:
     rate = np.mean(p_values(design, 2000, seed=11) <= ALPHA)
     low, high = band(2000)
     assert low <= rate <= high, f"{rate:.3f} is outside [{low:.3f}, {high:.3f}]"
-
-
-def test_three_seeds_that_differ_much_are_rejected_a_little_too_often() -> None:
-    """The crossed test with three seeds rejects at worst 7.3% of 40,000 null data sets, not 5%."""
-    rate = np.mean(p_values(THREE_FAR_SEEDS, 2000, seed=17) <= ALPHA)
-    low, high = band(2000, 0.073)
-    assert low <= rate <= high
 
 
 @pytest.mark.parametrize("design", [FEW_USERS, THREE_SEEDS])

@@ -1,4 +1,4 @@
-"""Training seeds crossed with clusters: the formula computed by hand, pairing of seeds, degenerate data."""
+"""Training seeds crossed with clusters: the share-weighted t by hand, pairing of seeds, degenerate data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import optimize
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.records import UNLIMITED
@@ -28,19 +29,36 @@ def arms(differences: Floats, sizes: list[int] | None = None, first_seed: int = 
     return base, Scores.from_columns(items * s, values, users * s, seeds)
 
 
-def by_hand(x: Floats) -> tuple[float, float, float]:
-    """(variance, df, p) of the mean of a seeds x clusters matrix; the mean squares are sums over cells."""
-    s, c = x.shape
-    grand = x.sum() / (s * c)
-    rows, columns = [x[i].sum() / c for i in range(s)], [x[:, j].sum() / s for j in range(c)]
-    ms_s = c * sum((row - grand) ** 2 for row in rows) / (s - 1)
-    ms_c = s * sum((column - grand) ** 2 for column in columns) / (c - 1)
-    rest = sum((x[i, j] - rows[i] - columns[j] + grand) ** 2 for i in range(s) for j in range(c))
-    ms_e = rest / ((s - 1) * (c - 1))
-    variance = max((ms_s + ms_c - ms_e) / (s * c), max(ms_s, ms_c) / (s * c))
-    spread = ms_s**2 / (s - 1) + ms_c**2 / (c - 1) + ms_e**2 / ((s - 1) * (c - 1))
-    df = max((s * c * variance) ** 2 / spread, s - 1)
-    return variance, df, 2 * sps.t.sf(abs(grand) / math.sqrt(variance), df)
+class ByHand:
+    """The share-weighted t of a seeds x clusters matrix with weights of clusters; mean squares are sums over cells."""
+
+    def __init__(self, d: Floats, sizes: Floats | None = None) -> None:
+        s, c = d.shape
+        w = np.full(c, 1 / c) if sizes is None else sizes / sizes.sum()
+        self.delta = sum(w[j] * d[i, j] / s for i in range(s) for j in range(c))
+        z = np.array([[c * w[j] * (d[i, j] - self.delta) for j in range(c)] for i in range(s)])
+        rows, columns = [z[i].sum() / c for i in range(s)], [z[:, j].sum() / s for j in range(c)]
+        ms_s = c * sum(row**2 for row in rows) / (s - 1)
+        ms_c = s * sum((columns[j] * (1 - 1 / c) / (1 - w[j])) ** 2 for j in range(c)) / (c - 1)
+        rest = sum((z[i, j] - rows[i] - columns[j]) ** 2 for i in range(s) for j in range(c))
+        ms_e = rest / ((s - 1) * (c - 1))
+        v = max(ms_s - ms_e, 0) + max(ms_c - ms_e, 0) + ms_e
+        self.se = math.sqrt(v / (s * c))
+        levels = 1 / sum(w**2)
+        first, second = ((s, ms_s), (levels, ms_c)) if s <= c else ((levels, ms_c), (s, ms_s))
+        shares = []
+        for k, x in (first, second):
+            odds = (max(v + 0.2 * ms_e - x, 0) / x) ** 1.2 if x else math.inf
+            shares.append((1 + odds) ** -(0.5 + 0.95 * math.log(k - 1)))
+        (p1, p2), (k1, k2) = shares, (first[0], second[0])
+        self.tests = ((p1, k1 - 1), ((1 - p1) * p2, k2 - 1), ((1 - p1) * (1 - p2), (k1 - 1) * (k2 - 1)))
+
+    def p(self, t: float) -> float:
+        return float(sum(weight * 2 * sps.t.sf(t, df) for weight, df in self.tests))
+
+    def half(self, alpha: float = 0.05) -> float:
+        """Half the width of the interval."""
+        return self.se * float(optimize.brentq(lambda t: self.p(t) - alpha, 1, 1e4, xtol=1e-12))
 
 
 def codes(found: Comparison) -> list[str]:
@@ -50,14 +68,34 @@ def codes(found: Comparison) -> list[str]:
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 3, 3, 3]])
 @pytest.mark.parametrize("x", [DELTAS, DELTAS.T, DELTAS[:2], 0.1 * DELTAS + np.asarray([[0.3], [0.1], [0.2]])])
 def test_formula(x: Floats, sizes: list[int]) -> None:
-    found = compare(*arms(x, (sizes * 2)[: x.shape[1]]))
-    variance, df, p = by_hand(x)
-    half = sps.t.ppf(0.975, df) * math.sqrt(variance)
-    assert found.test == "crossed-satterthwaite"
+    found, known = compare(*arms(x, (sizes * 2)[: x.shape[1]])), ByHand(x)
+    assert found.test == "share-weighted-t"
     assert found.delta == pytest.approx(x.mean())
-    assert (found.se, found.df, found.p_value) == pytest.approx((math.sqrt(variance), df, p))
-    assert (found.ci_low, found.ci_high) == pytest.approx((x.mean() - half, x.mean() + half))
-    assert found.mde == pytest.approx(2.801585218 * math.sqrt(variance))
+    assert (found.se, found.p_value) == pytest.approx((known.se, known.p(x.mean() / known.se)))
+    assert (found.ci_low, found.ci_high) == pytest.approx((x.mean() - known.half(), x.mean() + known.half()))
+
+
+def test_degrees_of_freedom_are_those_of_the_t_with_the_same_critical_value_and_enter_the_mde() -> None:
+    found, known = compare(*arms(DELTAS)), ByHand(DELTAS)
+    assert found.df is not None
+    assert found.mde is not None
+    assert sps.t.ppf(0.975, found.df) * known.se == pytest.approx(known.half())
+    assert sps.nct.sf(sps.t.ppf(0.975, found.df), found.df, found.mde / known.se) == pytest.approx(0.8)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("unit", [1e-60, 1e200])
+def test_the_unit_of_the_scores_does_not_matter(unit: float) -> None:
+    """Squares of such differences are 0 or infinite in floating point."""
+    items, seeds = [f"q{i}" for i in range(4)], np.repeat(range(3), 4).tolist()
+    base = Scores.from_columns(items, [0.0] * 4)
+    small, large = (
+        compare(base, Scores.from_columns(items * 3, (k * DELTAS).ravel().tolist(), None, seeds), limits=UNLIMITED)
+        for k in (1.0, unit)
+    )
+    assert large.p_value == pytest.approx(small.p_value)
+    assert small.ci_low is not None
+    assert large.ci_low == pytest.approx(unit * small.ci_low)
 
 
 def test_figures_of_each_seed() -> None:
@@ -73,16 +111,15 @@ def test_unequal_users_enter_by_their_items_or_equally() -> None:
     micro, macro = (compare(*arms(DELTAS, sizes), weight=weight) for weight in ("micro", "macro"))
     n = np.asarray(sizes, float)
     delta = (DELTAS * n).sum() / (3 * n.sum())
+    assert micro.se is not None
     assert micro.delta == pytest.approx(delta)
-    variance, df, _ = by_hand(n * (DELTAS - delta) / n.mean())  # the linearised ratio
-    assert (micro.se, micro.df) == pytest.approx((math.sqrt(variance), df))
+    assert (micro.se, micro.p_value) == pytest.approx((ByHand(DELTAS, n).se, ByHand(DELTAS, n).p(delta / micro.se)))
     assert macro.delta == pytest.approx(DELTAS.mean())
-    assert (macro.se, macro.df) == pytest.approx((math.sqrt(by_hand(DELTAS)[0]), by_hand(DELTAS)[1]))
+    assert macro.se == pytest.approx(ByHand(DELTAS).se)
 
 
 def test_noninferiority_is_the_lower_end_of_the_90_interval() -> None:
-    variance, df, _ = by_hand(DELTAS - 0.2)
-    lower = (DELTAS - 0.2).mean() - sps.t.ppf(0.95, df) * math.sqrt(variance)
+    lower = (DELTAS - 0.2).mean() - ByHand(DELTAS).half(0.1)
     inside, outside = (compare(*arms(DELTAS - 0.2), margin=-lower + step) for step in (1e-6, -1e-6))
     assert (inside.noninferior, outside.noninferior) == (True, False)
     assert inside.p_noninferiority == pytest.approx(0.05, abs=1e-4)
@@ -105,9 +142,8 @@ def test_identical_seeds_are_named() -> None:
     ("x", "p", "expected"),
     [
         (np.zeros((3, 8)), 1, ["identical"]),
-        (np.full((3, 8), 0.1), 2**-7, ["zero_variance"]),
-        (np.full((3, 3), 0.1), 2**-2, ["zero_variance", "below_resolution"]),
-        (np.asarray([[0.2, -0.2], [-0.2, 0.2]]), 1, ["zero_variance"]),
+        (np.full((3, 8), 0.1), None, ["no_variation"]),
+        (np.full((2, 3), 0.1) + 1e-16, None, ["no_variation"]),
         (DELTAS[:, :1], None, ["untestable"]),
     ],
 )
@@ -116,6 +152,36 @@ def test_without_variance(x: Floats, p: float | None, expected: list[str]) -> No
     assert found.p_value == p
     assert (found.ci_low, found.ci_high, found.mde) == (None, None, None)
     assert codes(found) == expected
+
+
+def test_residual_variance_alone_is_variance() -> None:
+    """Seeds do not differ on average and users do not either, but each cell differs."""
+    found = compare(*arms(np.asarray([[0.2, -0.1, 0.2], [-0.2, 0.1, -0.2], [0.0, 0.0, 0.0]]) + 0.1))
+    assert found.se is not None
+    assert found.p_value is not None
+    assert found.p_value < 1
+
+
+@pytest.mark.parametrize(("seeds", "count", "power"), [(2, "two", "40%"), (3, "three", "73%")])
+def test_two_and_three_seeds_are_told_the_power_of_the_best_test(seeds: int, count: str, power: str) -> None:
+    caveat = next(c for c in compare(*arms(DELTAS[:seeds])).warnings if c.code == "few_seeds")
+    assert caveat.message.startswith(f"{count} training seeds")
+    assert f"at most {power} of cases" in caveat.message
+    assert "few_seeds" not in codes(compare(*arms(np.concatenate([DELTAS, DELTAS[::-1]]))))
+
+
+def test_users_of_very_unequal_size_are_named() -> None:
+    sizes = [40, 2, 1, 1]  # count as 1.2 users: fewer than two
+    assert [c.message for c in compare(*arms(DELTAS, sizes)).warnings] == [
+        "4 clusters of unequal size: they count as fewer than two"
+    ]
+    assert compare(*arms(DELTAS, sizes)).p_value is None
+    assert compare(*arms(DELTAS, sizes), weight="macro").p_value is not None
+    wide = np.tile(DELTAS, 3)
+    found = compare(*arms(wide, [30, 10, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1]))
+    assert codes(found) == ["few_seeds", "unequal_clusters"]
+    assert "12 clusters (users) of very unequal size count as 2.8 equal ones" in found.warnings[1].message
+    assert found.p_value is not None
 
 
 def test_trained_arms_are_paired_by_seed() -> None:
@@ -129,7 +195,7 @@ def test_a_single_checkpoint_meets_every_seed_of_the_other_side() -> None:
     one, three = arms(DELTAS[:1], first_seed=5)[1], arms(DELTAS)[1]
     found = compare(one, three)
     assert [delta for _, delta in found.per_seed] == pytest.approx([0, 0.025, 0.075])
-    assert codes(found) == ["single_checkpoint"]
+    assert codes(found) == ["single_checkpoint", "few_seeds"]
 
 
 def test_seeds_on_one_side_only() -> None:
@@ -150,14 +216,13 @@ def test_an_item_that_lacks_one_seed_is_left_out_under_every_seed() -> None:
         compare(base, holes)
     found = compare(base, holes, missing="drop")
     rest = compare(*arms(DELTAS, [2, 1, 1, 2]))
-    assert codes(found) == ["dropped_items"]
+    assert codes(found) == ["dropped_items", "few_seeds"]
     assert (found.n_items, found.delta, found.se, found.p_value) == (6, rest.delta, rest.se, rest.p_value)
     assert compare(base, holes, missing="zero").n_items == 8
 
 
 def test_score_of_a_trained_arm() -> None:
     found = summarize(arms(DELTAS)[1], limits=UNLIMITED)
-    mean, (variance, df, _) = 0.5 + DELTAS.mean(), by_hand(DELTAS)
-    half = sps.t.ppf(0.975, df) * math.sqrt(variance)
-    assert (found.method, found.n_seeds) == ("crossed-satterthwaite", 3)
+    mean, half = 0.5 + DELTAS.mean(), ByHand(DELTAS).half()
+    assert (found.method, found.n_seeds) == ("share-weighted-t", 3)
     assert (found.mean, found.ci_low, found.ci_high) == pytest.approx((mean, mean - half, mean + half))

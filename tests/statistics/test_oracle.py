@@ -13,9 +13,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 
-from mipo_bench.reports.statistics.agreement import agreement
-from mipo_bench.reports.statistics.length_control import length_controlled
 from mipo_bench.reports.statistics.records import Floats
+from mipo_bench.reports.statistics.verdicts.agreement import agreement
+from mipo_bench.reports.statistics.verdicts.length_control import length_controlled
 from mipo_bench.reports.stats import Scores, benjamini_hochberg, compare, holm, summarize
 
 SEEDS = range(5)

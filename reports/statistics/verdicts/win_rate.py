@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mipo_bench.reports.statistics.agreement import agreement
 from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.choose_test import ComparisonOptions, run_test
 from mipo_bench.reports.statistics.clusters import cluster_sums
 from mipo_bench.reports.statistics.power import mde
 from mipo_bench.reports.statistics.records import Average, Caveat, Floats, Inference
+from mipo_bench.reports.statistics.verdicts.agreement import agreement
 
 VERDICTS = {"W": 1.0, "T": 0.5, "L": 0.0}
 

@@ -20,7 +20,7 @@ from mipo_bench.reports.statistics.records import Floats
 class Agreement:
     """`agreed` is the share of equal labels. `kappa` is None if both series hold one and the same label only.
 
-    The interval is None for fewer than two clusters, and if all influences are equal (perfect agreement).
+    The interval is None for fewer than three clusters, and if all influences are equal (perfect agreement).
     """
 
     agreed: float
@@ -62,7 +62,7 @@ def agreement(
 
 
 def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
-    """Half the width of the interval, from the clusters' summed influences; None if they have no variance."""
+    """Half the width of the interval, from the clusters' summed influences; None for two clusters or no variance."""
     c = len(sums)
-    se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 1 else 0.0
+    se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 2 else 0.0
     return float(sps.t.isf(alpha / 2, c - 1)) * se if se > 1e-12 else None

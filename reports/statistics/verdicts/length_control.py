@@ -44,8 +44,9 @@ def length_controlled(
     `wins` holds one number in [0, 1] per item: ties and split orders count in part (quasi-likelihood of Papke and
     Wooldridge 1996). `difference` is d, `weights` are the weights of items (1 if None). The length-controlled win rate
     is sigmoid(a). Its interval is the sigmoid of a's interval, with the cluster-robust (CR1) standard error and t with
-    C - 1 degrees of freedom. The figures are None with a caveat if a is not finite: one side always wins, or lengths
-    separate wins from losses. Raises ValueError for sequences of unequal length.
+    C - 1 degrees of freedom; fewer than three clusters give none. The figures are None with a caveat if a is not
+    finite: one side always wins, or lengths separate wins from losses. Raises ValueError for sequences of unequal
+    length.
     """
     w, d = np.asarray(wins, dtype=np.float64), np.asarray(difference, dtype=np.float64)
     share = np.ones_like(w) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -62,7 +63,7 @@ def length_controlled(
     if np.abs(found.x).max() > _FAR:
         return _undefined("wins and lengths are separated")
     se, clusters = _robust(found.x, x, w, share, cluster)
-    half = float(sps.t.isf(alpha / 2, clusters - 1)) * se if clusters > 1 and se > 1e-12 else None
+    half = float(sps.t.isf(alpha / 2, clusters - 1)) * se if clusters > 2 and se > 1e-12 else None
     low, high = (None, None) if half is None else (float(special.expit(found.x[0] + s * half)) for s in (-1, 1))
     return LengthControlled(float(special.expit(found.x[0])), low, high, float(found.x[1]) if sd > 0 else None)
 

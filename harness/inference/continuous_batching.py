@@ -122,13 +122,26 @@ class ContinuousBatch:
         return self._append_tokens(new, contrastive_logits(new, first, last))
 
     def _step(self) -> list[RunningSequence]:
-        tokens, columns = [0] * self.slots.rows, [0] * self.slots.rows
+        count = self._compacted()
+        tokens, columns = [0] * count, [0] * count
         for sequence in self.running:
             for row, column in zip(sequence.rows, sequence.columns, strict=True):
                 tokens[row], columns[row] = sequence.tokens[-1], column
         logits = self.slots.step(tokens, columns)
         first, last = ([s.rows[i] for s in self.running] for i in (0, -1))
         return self._append_tokens(self.running, contrastive_logits(self.running, logits[first], logits[last]))
+
+    def _compacted(self) -> int:
+        """Move responses into the first slots; the number of slots that the next step computes."""
+        count = self.slots.count_for(self.slots.rows - len(self.free))
+        self.free.sort(reverse=True)
+        for rows in [s.rows for s in self.running]:
+            for i, row in enumerate(rows):
+                if row >= count:
+                    rows[i] = self.free.pop()
+                    self.slots.move(row, rows[i])
+                    self.free.insert(0, row)
+        return count
 
     def _append_tokens(self, sequences: Sequence[RunningSequence], logits: torch.Tensor) -> list[RunningSequence]:
         """Append a token to each of these responses; those that end there leave their slots."""

@@ -42,6 +42,8 @@ class _Size:
 
     longest: int
     columns: int
+    prefix: tuple[int, int]
+    """Length, negative, and hash of the part of its prompt that others may share: those that do follow one another."""
 
 
 class Decoder:
@@ -64,7 +66,7 @@ class Decoder:
         self.slots = min(PROBE_ROWS, slots.slots(PROBE_COLUMNS)) if isinstance(slots, Budget) else slots
         self.max_slots = MAX_SLOTS if self.budget else self.slots
         """The most slots that memory holds, as far as is known."""
-        self.forward = Forward(model, self.max_slots, notes)
+        self.forward = Forward(model, self.max_slots, notes, codec.eos_ids)
         self.scorer = LikelihoodScorer(self.forward)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
@@ -86,10 +88,11 @@ class Decoder:
         for position, request in enumerate(requests):
             tokenized = self._tokenized(position, request)
             if self._is_sampled(tokenized):
-                sizes[position] = _Size(tokenized.longest, tokenized.columns)
+                prefix = tokenized.prompt[: self.forward.prefix_length(tokenized.prompt)]
+                sizes[position] = _Size(tokenized.longest, tokenized.columns, (-len(prefix), hash(prefix)))
             else:
                 yield position, self._unsampled(request)
-        order = sorted(sizes, key=lambda i: (-sizes[i].longest, requests[i].prompt, i))
+        order = sorted(sizes, key=lambda i: (sizes[i].prefix, -sizes[i].longest, requests[i].prompt, i))
         if not order:
             return
         if self.slot_support.resizable and self.budget is None:
@@ -179,7 +182,14 @@ class Decoder:
             return
         contrasted = any(request.contrast is not None for request in asked.values())
         rows = max(self.slots, 1 + contrasted)
-        slots = SlotBatch(self.forward, rows, columns, resizable=support.resizable, cuda_graph=support.cuda_graph)
+        slots = SlotBatch(
+            self.forward,
+            rows,
+            columns,
+            resizable=support.resizable,
+            row_counts=[count for count in support.row_counts if count < rows],
+            cuda_graph=support.cuda_graph,
+        )
         for done in ContinuousBatch(slots, requests, finish_reason).run():
             yield done.tokenized.position, self.codec.response(done.tokenized, done.tokens, done.finish or "length")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,23 +18,23 @@ from typing import Any, TypeVar
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from mipo_bench.harness.inference.layers.attention import GROUPED, AttentionMasks
+from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu, pack_linear_layers
 from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory
-from mipo_bench.harness.inference.shapes import in_parts, step_for, width_for
+from mipo_bench.harness.inference.shapes import in_parts, prefix_length, step_for, width_for
 
 T = TypeVar("T")
 R = TypeVar("R")
 Tokens = tuple[int, ...]
 _TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 1024, 16384
 """Prompt tokens that are computed in one call: more hardly raise the speed."""
-_LARGE_MODEL = 1 << 25
-"""Parameters from which one prompt keeps a CPU busy, so that computing idle rows would cost more than it saves."""
 _MAX_LOGITS = 1 << 27
 """Logits (tokens x vocabulary) that one call may give."""
 _FEWER = "out of memory: fewer prompts were computed together from there on"
-_EAGER_COLUMNS = 256
-"""Columns up to which eager attention takes no more time or memory than torch's fused one."""
-_NEVER = 1 << 40
-"""The position of a column without a token: later than every query."""
+_PREFIXES = 2
+"""Beginnings of prompts that are kept: a prompt and its contrast may each have one."""
+_UNFUSED_COLUMNS = 256
+"""Columns up to which `grouped_attention` takes no more time or memory than torch's fused one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,37 +46,49 @@ class PrefilledPrompt:
     row: int
     logits: torch.Tensor
 
-    def layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def layers(self, columns: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Keys and values of each layer, (heads, columns, head size); columns beyond the tokens mean nothing."""
         found: list[Any] = self.cache.layers
-        return [(layer.keys[self.row], layer.values[self.row]) for layer in found]
+        return [(fitted(layer.keys[self.row], columns), fitted(layer.values[self.row], columns)) for layer in found]
+
+
+def fitted(states: torch.Tensor, columns: int) -> torch.Tensor:
+    """The first columns of (heads, columns, head size), with zeros behind them where there are fewer."""
+    missing = columns - states.shape[1]
+    return torch.nn.functional.pad(states, (0, 0, 0, missing)) if missing > 0 else states[:, :columns]
 
 
 class Forward:
     """A model in evaluation mode. Running out of memory halves the rows of its batches, down to one."""
 
-    def __init__(self, model: PreTrainedModel, max_rows: int, notes: list[str]) -> None:
-        """No batch has more than `max_rows` rows; remarks for the report are added to `notes`."""
+    def __init__(
+        self, model: PreTrainedModel, max_rows: int, notes: list[str], turn_ends: Collection[int] = ()
+    ) -> None:
+        """No batch has more than `max_rows` rows; remarks for the report are added to `notes`.
+
+        The linear layers of a large model on a CPU are packed in place. `turn_ends` are the tokens that end a turn.
+        """
+        self.turn_ends = frozenset(turn_ends)
+        self._prefixes: dict[Tokens, PrefilledPrompt] = {}
         self.model, self.max_rows, self.notes = model, max_rows, notes
         self.device = model.device
         self.masks = AttentionMasks(model)
         self._has_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._attention = self._current_attention = getattr(model.config, "_attn_implementation", None)
         self._vocabulary = int(model.config.get_text_config().vocab_size)
-        self._tokens_per_call = self._efficient_tokens()
+        self._one_by_one = is_large_on_cpu(model)
+        self._tokens_per_call = _TOKENS_ON_CPU if self.device.type == "cpu" else _TOKENS_ELSEWHERE
+        pack_linear_layers(model)
 
     @cached_property
     def capture_stream(self) -> torch.cuda.Stream:
         """The one CUDA stream on which graphs are captured: cuBLAS keeps memory for each stream that it has seen."""
         return torch.cuda.Stream(self.device)
 
-    def _efficient_tokens(self) -> int:
-        if self.device.type != "cpu":
-            return _TOKENS_ELSEWHERE
-        return _TOKENS_ON_CPU if sum(p.numel() for p in self.model.parameters()) <= _LARGE_MODEL else 0
-
     def batch_rows(self, width: int, with_logits: int) -> int:
         """Rows of a batch of so many columns, of which the last `with_logits` give logits."""
+        if self._one_by_one:
+            return 1
         by_logits = _MAX_LOGITS // (with_logits * self._vocabulary)
         return max(1, min(self.max_rows, self._tokens_per_call // width, by_logits))
 
@@ -87,12 +99,12 @@ class Forward:
     def choose_attention(self, columns: int | None) -> None:
         """Choose how attention to so many columns is computed; None for a step of one token.
 
-        On a CPU, short prompts and steps take transformers' eager attention in place of torch's fused one (sdpa). It is
-        faster there, and rounds all rows alike: the fused one gives each thread a buffer of another alignment. Long
-        prompts would need far more memory with it.
+        On a CPU, short prompts and steps take `grouped_attention` in place of torch's fused one (sdpa). It is faster
+        there, and rounds all rows alike: the fused one gives each thread a buffer of another alignment. Long prompts
+        would need far more memory with it.
         """
         if self.device.type == "cpu" and self._attention == "sdpa":
-            wanted = "eager" if columns is None or columns <= _EAGER_COLUMNS else "sdpa"
+            wanted = GROUPED if columns is None or columns <= _UNFUSED_COLUMNS else "sdpa"
             if wanted != self._current_attention:
                 self.model.set_attn_implementation(wanted)
                 self._current_attention = wanted
@@ -108,19 +120,52 @@ class Forward:
 
     def prefill_batch(self, batch: Sequence[Tokens], width: int) -> list[PrefilledPrompt]:
         """Compute prompts of one width, at most `prompt_rows` of them, a row each."""
-        last = step_for(width)
-        options = {"logits_to_keep": last} if self._has_logits_to_keep else {}
 
         def compute(prompts: Sequence[Tokens], rows: int) -> list[PrefilledPrompt]:
-            self.choose_attention(width)
-            cache, ids = DynamicCache(), self.padded(prompts, rows, width)
-            logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits[:, -last:]
+            if self._one_by_one:
+                return [self._prefilled_alone(prompts[0])]
+            last, cache = step_for(width), DynamicCache()
+            logits = self._logits(self.padded(prompts, rows, width), cache, last)
             return [
                 PrefilledPrompt(prompt, cache, row, logits[row, len(prompt) - 1 - width].float())
                 for row, prompt in enumerate(prompts)
             ]
 
         return self.in_memory(compute, batch, lambda: self.prompt_rows(width))
+
+    def _prefilled_alone(self, ids: Tokens) -> PrefilledPrompt:
+        """Compute a prompt of a large model, without padding, after its prefix where it has one."""
+        cut, cache = self.prefix_length(ids), DynamicCache()
+        if cut:
+            for number, (keys, values) in enumerate(self._prefix(ids[:cut]).layers(cut)):
+                cache.update(keys.unsqueeze(0), values.unsqueeze(0), number)
+        logits = self._logits(self.tensor([ids[cut:]]), cache, 1)
+        return PrefilledPrompt(ids, cache, 0, logits[0, -1].float())
+
+    def _logits(self, ids: torch.Tensor, cache: DynamicCache, last: int) -> torch.Tensor:
+        """Logits after the last tokens of rows that continue a cache, (rows, last, vocabulary)."""
+        self.choose_attention(cache.get_seq_length() + ids.shape[1])
+        options = {"logits_to_keep": last} if self._has_logits_to_keep else {}
+        logits: torch.Tensor = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits
+        return logits[:, -last:]
+
+    def prefix_length(self, ids: Tokens) -> int:
+        """Tokens of a prompt that are computed by themselves, for all prompts that begin with them; 0 for none.
+
+        Only where prompts are computed one by one: elsewhere those of one width are computed together.
+        """
+        return prefix_length(ids, self.turn_ends) if self._one_by_one else 0
+
+    def _prefix(self, ids: Tokens) -> PrefilledPrompt:
+        """The beginning of prompts, computed unless it was among the last ones."""
+        found = self._prefixes.pop(ids, None)
+        if found is None:
+            while len(self._prefixes) >= _PREFIXES:
+                del self._prefixes[next(iter(self._prefixes))]
+            cache = DynamicCache()
+            found = PrefilledPrompt(ids, cache, 0, self._logits(self.tensor([ids]), cache, 1)[0, -1])
+        self._prefixes[ids] = found
+        return found
 
     def in_memory(
         self, compute: Callable[[Sequence[T], int], list[R]], batch: Sequence[T], rows: Callable[[], int]
@@ -150,49 +195,3 @@ class Forward:
         """Tokens on the left of each row, (rows, width)."""
         padded = [[*ids, *[0] * (width - len(ids))] for ids in batch]
         return self.tensor(padded + [[0] * width] * (rows - len(batch)))
-
-
-class AttentionMasks:
-    """Masks that are added to a model's attention scores, with one for each kind of its layers if it has several."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        """The kinds of layers are read at the first mask."""
-        self.model, self.device, self.dtype = model, model.device, model.dtype
-
-    @cached_property
-    def windows(self) -> dict[str, int | None]:
-        """See `attention_windows`."""
-        return attention_windows(self.model.config.get_text_config())
-
-    def continuation(self, lengths: torch.Tensor, width: int, columns: int) -> Any:
-        """The mask for texts that continue prompts of `lengths` tokens, (rows, 1, columns, width + columns).
-
-        Token t of a row, at position length + t, sees the row's prompt, which fills the first columns of `width`, and
-        the tokens up to itself behind them, within the layer's window.
-        """
-        prompt = torch.arange(width, device=self.device).expand(len(lengths), width)
-        own = lengths.unsqueeze(1) + torch.arange(columns, device=self.device)
-        keys = torch.cat([prompt.masked_fill(prompt >= lengths.unsqueeze(1), _NEVER), own], dim=1)
-        return self.additive(own.unsqueeze(2), keys.unsqueeze(1))
-
-    def additive(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
-        """The mask for queries at positions (rows, queries, 1) and keys at positions (rows, 1, columns)."""
-        masks = {kind: self._additive(queries, keys, window) for kind, window in self.windows.items()}
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
-    def _additive(self, queries: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
-        hidden = keys > queries
-        if window is not None:
-            hidden |= keys <= queries - window
-        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
-        return mask.masked_fill_(hidden, torch.finfo(self.dtype).min).unsqueeze(1)
-
-
-def attention_windows(config: Any) -> dict[str, int | None]:
-    """Kind of layer -> its attention window in tokens, None for all. Raises ValueError for an unknown kind."""
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
-    unknown = kinds - {"full_attention", "sliding_attention"}
-    if unknown:
-        raise ValueError(f"layers of kind {', '.join(sorted(unknown))}")
-    return {kind: window if kind == "sliding_attention" else None for kind in sorted(kinds)}

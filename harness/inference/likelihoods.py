@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, cast
 
 import torch
 from transformers import DynamicCache
@@ -94,7 +93,7 @@ class LikelihoodScorer:
                 input_ids=forward.tensor([tokens[:-1]]),
                 attention_mask=forward.masks.continuation(forward.tensor([length]), length, columns),
                 position_ids=forward.tensor([range(length, length + columns)]),
-                past_key_values=_unpadded(prompt),
+                past_key_values=_joined([prompt], 1, length),
                 use_cache=True,
             )
             logits = torch.cat([logits, out.logits[0].float()])
@@ -148,7 +147,7 @@ class LikelihoodScorer:
             input_ids=forward.padded([text.tokens[:-1] for text in batch], rows, columns),
             attention_mask=forward.masks.continuation(lengths, width, columns),
             position_ids=lengths.unsqueeze(1) + torch.arange(columns, device=forward.device),
-            past_key_values=_joined([text.prompt for text in batch], rows),
+            past_key_values=_joined([text.prompt for text in batch], rows, width),
             use_cache=True,
         ).logits
         return logits
@@ -169,19 +168,10 @@ def likelihood(logits: torch.Tensor, tokens: torch.Tensor) -> Likelihood:
     return Likelihood(float(logprobs.sum()), len(tokens), greedy)
 
 
-def _unpadded(prompt: PrefilledPrompt) -> DynamicCache:
-    """A KV cache of one prompt that holds its own tokens alone."""
-    cache, layers, row = DynamicCache(), cast("list[Any]", prompt.cache.layers), slice(prompt.row, prompt.row + 1)
-    for number, layer in enumerate(layers):
-        keys, values = (states[row, :, : len(prompt.ids)] for states in (layer.keys, layer.values))
-        cache.update(keys, values, number)
-    return cache
-
-
-def _joined(prompts: Sequence[PrefilledPrompt], rows: int) -> DynamicCache:
-    """A KV cache of several prompts of one width, a row each; rows beyond them repeat the first."""
+def _joined(prompts: Sequence[PrefilledPrompt], rows: int, width: int) -> DynamicCache:
+    """A KV cache of several prompts in so many columns, a row each; rows beyond them repeat the first."""
     cache = DynamicCache()
-    each = [prompt.layers() for prompt in prompts]
+    each = [prompt.layers(width) for prompt in prompts]
     each += [each[0]] * (rows - len(each))
     for number, layer in enumerate(zip(*each, strict=True)):
         keys, values = (torch.stack(part) for part in zip(*layer, strict=True))

@@ -21,6 +21,8 @@ from mipo_bench.harness.protocols import Likelihood
 
 PROBE_ROWS, PROBE_COLUMNS = 32, 384
 """The slots of a probe, unless the batch size says otherwise."""
+_ROW_COUNTS = tuple(sorted(n << k for n in (2, 3) for k in range(7)))
+"""Numbers of slots that may be computed alone: of those computed, a third is idle at most."""
 _PROMPT_TOKENS = 12
 _STEPS = 3
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
@@ -33,7 +35,8 @@ class SlotSupport:
     """The result of a probe: whether a model can be computed in slots.
 
     `rows_round_alike`: all rows of a batch are rounded alike. `resizable`: masked columns leave every bit as it is.
-    `cuda_graph`: steps can be captured as a CUDA graph.
+    `row_counts`: so few slots may be computed alone, which leaves every bit as it is. `cuda_graph`: steps can be
+    captured as a CUDA graph.
     """
 
     supported: bool
@@ -41,6 +44,7 @@ class SlotSupport:
     """The reason why slots are not supported."""
     rows_round_alike: bool = True
     resizable: bool = False
+    row_counts: tuple[int, ...] = ()
     cuda_graph: bool = False
 
 
@@ -69,9 +73,11 @@ class SlotProbe:
         if not share <= _TOLERANCE.get(dtype, _COARSE_TOLERANCE):
             return SlotSupport(supported=False, reason=f"logits differ by {share:.0%} of their range")
         alike = all(bool((logits == logits[0]).all()) for logits in full) and len(set(likelihoods)) == 1
+        alike &= all(bool((p.logits == prompts[0].logits).all()) for p in prompts)
         return SlotSupport(
             supported=True,
-            rows_round_alike=alike and all(bool((p.logits == prompts[0].logits).all()) for p in prompts),
+            rows_round_alike=alike,
+            row_counts=() if by_graph or not alike else self._row_counts(prompts[0], full[0]),
             resizable=resized is not None and all(bool((a == b).all()) for a, b in zip(full, resized, strict=True)),
             cuda_graph=by_graph is not None,
         )
@@ -116,8 +122,18 @@ class SlotProbe:
         self, prompt: PrefilledPrompt, *, resizable: bool = False, cuda_graph: bool = False
     ) -> list[torch.Tensor]:
         """Logits of all slots after each token beyond the prompt, which is in every slot."""
+        slots = self._filled(prompt, resizable=resizable, cuda_graph=cuda_graph)
+        columns = range(len(self.prompt), len(self.ids))
+        return [slots.step([self.ids[at]] * self.rows, [at] * self.rows) for at in columns]
+
+    def _filled(self, prompt: PrefilledPrompt, *, resizable: bool = False, cuda_graph: bool = False) -> SlotBatch:
         slots = SlotBatch(self.forward, self.rows, PROBE_COLUMNS, resizable=resizable, cuda_graph=cuda_graph)
         for row in range(self.rows):
             slots.insert(row, prompt)
-        columns = range(len(self.prompt), len(self.ids))
-        return [slots.step([self.ids[at]] * self.rows, [at] * self.rows) for at in columns]
+        return slots
+
+    def _row_counts(self, prompt: PrefilledPrompt, full: torch.Tensor) -> tuple[int, ...]:
+        """Numbers of slots that give the logits of a full step, (slots, vocabulary), when they are computed alone."""
+        slots, at = self._filled(prompt), len(self.prompt)
+        logits = {n: slots.step([self.ids[at]] * n, [at] * n) for n in _ROW_COUNTS if n < self.rows}
+        return tuple(n for n, found in logits.items() if bool((found == full[:n]).all()))

@@ -1,12 +1,12 @@
-"""Widths of computations: how many columns a prompt is padded to, and how many a slot of the KV cache has.
+"""Shapes of computations: how many columns a prompt is padded to, where it is split, and how many columns a slot has.
 
-Both are functions of the request's own tokens with few values. Rounding depends on the shape of a computation, so this
-is what makes an answer independent of the other requests (`forward` explains it). Start with `width_for`.
+All are functions of the request's own tokens; widths have few values. Rounding depends on the shape of a computation,
+so this makes an answer independent of the other requests (`forward` explains it). Start with `width_for`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -19,6 +19,17 @@ _COARSE_SLOT_STEPS = ((1024, 256), (4096, 512))
 
 A GPU takes coarse steps: there, a step costs little more with more columns, but slots of each width run by themselves.
 """
+_LEAST_PREFIX, _LEAST_TAIL = 64, 16
+"""Tokens on each side of a split. The opening of the assistant's turn is shorter than such a tail."""
+
+
+def prefix_length(ids: Sequence[int], turn_ends: Collection[int]) -> int:
+    """Tokens of a prompt before its last turn, which other prompts may share; 0 where they are too few.
+
+    `turn_ends` are the tokens that end a turn.
+    """
+    cuts = range(len(ids) - _LEAST_TAIL, _LEAST_PREFIX - 1, -1)
+    return next((cut for cut in cuts if ids[cut - 1] in turn_ends), 0)
 
 
 def step_for(tokens: int) -> int:

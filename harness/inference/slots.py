@@ -1,9 +1,9 @@
 """Many responses at once on one model, each in a slot: a row of a KV cache with a fixed number of columns.
 
 The shape of a decoding step is fixed (`forward` says why): it computes the same number of rows, over as many columns as
-the request alone asks for, or as few as suffice where that leaves every bit as it is. Token t of a row always sits in
-column t of its keys and values; idle slots are computed too, and ignored. `SlotBatch.insert` takes a prefilled prompt,
-`SlotBatch.step` appends a token to every slot.
+the request alone asks for, or as few of both as suffice where that leaves every bit as it is. Token t of a row always
+sits in column t of its keys and values; idle slots that are computed are ignored. `SlotBatch.insert` takes a prefilled
+prompt, `SlotBatch.step` appends a token to the first slots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from transformers.cache_utils import Cache
 
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
-from mipo_bench.harness.inference.slot_layer import SlotLayer, SlotTable
+from mipo_bench.harness.inference.layers.slot_layer import SlotLayer, SlotTable
 
 _COLUMN_STEP = 32
 """Resizable slots have a multiple of so many columns."""
@@ -24,14 +24,23 @@ class SlotBatch:
     """A fixed number of slots with a fixed number of columns on one model.
 
     `resizable` slots allocate hardly more columns than are in use, which saves much of the work. That is right where
-    masked columns leave every bit as it is, which `probe` finds out. With `cuda_graph` the first step is captured as a
+    masked columns leave every bit as it is, which `probe` finds out, as it does for the `row_counts`: numbers of slots
+    that may be computed alone. With `cuda_graph` the first step is captured as a
     CUDA graph, and every step replays it: launching hundreds of small kernels from Python takes longer than they do.
     """
 
     def __init__(
-        self, forward: Forward, rows: int, columns: int, *, resizable: bool = False, cuda_graph: bool = False
+        self,
+        forward: Forward,
+        rows: int,
+        columns: int,
+        *,
+        resizable: bool = False,
+        row_counts: Sequence[int] = (),
+        cuda_graph: bool = False,
     ) -> None:
         """Nothing is allocated before the first prompt."""
+        self.row_counts = sorted({*row_counts, rows})
         self.forward, self.rows = forward, rows
         self.resizable, self.cuda_graph = resizable, cuda_graph
         self._table = SlotTable(
@@ -52,26 +61,39 @@ class SlotBatch:
         """Copy a prefilled prompt into a slot."""
         length = len(prompt.ids)
         self._resize(max(length, self._table.allocated_columns))
-        for layer, (keys, values) in zip(self._layers, prompt.layers(), strict=False):  # sharing layers have none
+        for layer, (keys, values) in zip(self._layers, prompt.layers(length), strict=False):  # sharing layers have none
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)
             assert layer.keys is not None and layer.values is not None  # noqa: PT018 - initialized
-            layer.keys[row, :, :length] = keys[:, :length]
-            layer.values[row, :, :length] = values[:, :length]
+            layer.keys[row, :, :length] = keys
+            layer.values[row, :, :length] = values
+
+    def move(self, source: int, target: int) -> None:
+        """Copy what one slot holds to another."""
+        for layer in self._layers:
+            if layer.is_initialized:
+                layer.move(source, target)
+
+    def count_for(self, used: int) -> int:
+        """Slots that a step computes where the first so many are used."""
+        return next(count for count in self.row_counts if count >= used)
 
     def step(self, tokens: Sequence[int], columns: Sequence[int]) -> torch.Tensor:
-        """Append a token to each slot, at the given columns; the logits of the next ones, (slots, vocabulary)."""
-        self._tokens.copy_(self.forward.tensor(tokens).unsqueeze(1))
-        self._table.write_column.copy_(self.forward.tensor(columns))
-        self._resize(max(columns) + 1)
-        return self._step_by_cuda_graph() if self.cuda_graph else self._step()
+        """Append a token to each of the first slots, at the given columns, for one of the `row_counts`.
 
-    def _step(self) -> torch.Tensor:
-        """Compute the step that `_tokens` and the table ask for."""
+        Returns the logits of the next ones, (slots, vocabulary).
+        """
+        self._tokens[: len(tokens)].copy_(self.forward.tensor(tokens).unsqueeze(1))
+        self._table.write_column[: len(tokens)].copy_(self.forward.tensor(columns))
+        self._resize(max(columns) + 1)
+        return self._step_by_cuda_graph() if self.cuda_graph else self._step(len(tokens))
+
+    def _step(self, count: int) -> torch.Tensor:
+        """Compute the step that `_tokens` and the table ask for, of the first so many slots."""
         self.forward.choose_attention(None)
-        written, positions = self._table.write_column, self._positions[: self._table.allocated_columns]
+        written, positions = self._table.write_column[:count], self._positions[: self._table.allocated_columns]
         out = self.forward.model(
-            input_ids=self._tokens,
+            input_ids=self._tokens[:count],
             attention_mask=self.forward.masks.additive(written[:, None, None], positions[None, None]),
             position_ids=written.unsqueeze(1),
             past_key_values=self._cache,
@@ -98,11 +120,11 @@ class SlotBatch:
         stream = self.forward.capture_stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._step()
+            self._step(self.rows)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
-            logits = self._step()
+            logits = self._step(self.rows)
         return graph, logits
 
     def _resize(self, needed: int) -> None:

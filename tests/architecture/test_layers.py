@@ -14,7 +14,7 @@ from paths import ROOT
 
 PARTS = ("harness", "tasks", "baselines", "reports")
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "lm_eval", "huggingface_hub", "matplotlib"}
-TORCH_AT_THE_TOP = ("harness.inference", "harness.training")
+TORCH_AT_THE_TOP = ("harness.inference.layers", "harness.inference", "harness.training")
 """Rooms whose modules may import heavy packages at their top. Whoever imports such a module does it in a function."""
 FLOORS = {
     "ground": (
@@ -32,9 +32,7 @@ FLOORS = {
     "machines": (
         "harness.store",
         "harness.gguf",
-        "harness.inference",
-        "harness.servers",
-        "harness.generators",
+        *("harness.inference.layers", "harness.inference", "harness.servers", "harness.generators"),
         "harness.training",
     ),
     "measuring": (

@@ -18,7 +18,7 @@ from mipo_bench.harness.core.hashing import model_digest
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.forward import AttentionMasks
+from mipo_bench.harness.inference.layers.attention import AttentionMasks
 from mipo_bench.harness.inference.memory import free_memory
 from mipo_bench.harness.inference.sampling import sample_tokens
 from mipo_bench.harness.inference.slots import SlotBatch

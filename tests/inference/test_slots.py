@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward
+from mipo_bench.harness.inference.layers.packed_linear import PackedLinear
 from mipo_bench.harness.inference.shapes import columns_for, step_for, width_for
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
@@ -33,6 +33,41 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def embedded() -> HFGenerator:
     return HFGenerator(model_folder.embedded_folder(), "embedded", Placement(threads=1, batch_size=16))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> HFGenerator:
+    """A model whose prompts are computed one by one, with grouped queries and packed linear layers."""
+    folder = make_model("llama", tmp_path_factory.mktemp("large"), hidden_size=1024, intermediate_size=5632)
+    return HFGenerator(folder, "large", Placement(threads=1, batch_size=8))
+
+
+def test_an_answer_of_a_large_model_depends_on_its_own_request_alone(large: HFGenerator) -> None:
+    shared = "<s>" + "<|user|>abc def ghi " * 20 + "</s>"
+    further = [Request(f"{shared}<|user|>jkl {n} mno pqr stu", n, Decoding(12, 1.0)) for n in range(6)]
+    check_independence(large, [*mixed_requests(14), *further])
+
+
+def test_a_large_model_computes_what_prompts_share_once_and_right(large: HFGenerator) -> None:
+    """Against a plain call of the model as transformers loads it."""
+    plain = AutoModelForCausalLM.from_pretrained(large.folder)
+    forward = large.decoder.forward
+    shared = (0, *range(10, 90), 1)
+    prompts = [(*shared, *range(20 + n, 60)) for n in range(3)] + [tuple(range(5, 30))]
+    calls: list[int] = []
+    hook = large.model.register_forward_pre_hook(
+        lambda module, args, options: calls.append(options["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        with torch.inference_mode():
+            found = {prompt.ids: prompt.logits for prompt in forward.prefill(prompts)}
+            for ids in prompts:
+                expected = plain(torch.tensor([ids])).logits[0, -1]
+                torch.testing.assert_close(found[ids], expected, rtol=1e-4, atol=1e-5)
+    finally:
+        hook.remove()
+    assert sorted(calls) == [25, 38, 39, 40, len(shared)]
+    assert any(isinstance(layer, PackedLinear) for layer in large.model.modules())
 
 
 def test_an_answer_depends_on_its_own_request_alone(tiny: HFGenerator) -> None:
@@ -152,12 +187,10 @@ def test_prompts_of_one_width_are_prefilled_together_and_equal_ones_once(embedde
     assert sorted(calls) == [(16, 32), (16, 64)]
 
 
-def test_a_large_model_on_a_cpu_computes_no_idle_prompt(embedded: HFGenerator) -> None:
+def test_only_a_small_model_on_a_cpu_computes_idle_prompts(embedded: HFGenerator, large: HFGenerator) -> None:
     forward = Forward(embedded.model, 16, [])
     assert [forward.prompt_rows(width) for width in (16, 64, 256, 1024, 4096)] == [16, 16, 4, 1, 1]
-    large = Mock(wraps=embedded.model, config=embedded.model.config, device=torch.device("cpu"))
-    large.parameters = lambda: [torch.empty(1 << 26, device="meta")]
-    assert Forward(large, 16, []).prompt_rows(16) == 1
+    assert Forward(large.model, 16, []).prompt_rows(16) == 1
 
 
 def test_an_architecture_without_slots_is_answered_one_by_one(tmp_path: Path) -> None:

@@ -62,11 +62,12 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
 WITHOUT_PAD = {"llama", "mistral", "gpt_neox"}
 
 
-def make_model(architecture: str, folder: Path, *, seed: int = 0) -> Path:
-    """Save a random model of about 40,000 parameters with a byte-level tokenizer and a chat template."""
+def make_model(architecture: str, folder: Path, *, seed: int = 0, **shape: int) -> Path:
+    """Save a random model with a byte-level tokenizer and a chat template: 40,000 parameters, unless `shape` asks."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(ARCHITECTURES[architecture]())
-    model.save_pretrained(folder)
+    config = ARCHITECTURES[architecture]()
+    config.update(shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     names = {"bos_token": "<s>", "eos_token": "</s>"}
     if architecture not in WITHOUT_PAD:
         names["pad_token"] = "<s>"

@@ -55,12 +55,18 @@ class SlotLayer(CacheLayerMixin):
             setattr(self, name, new)
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Write one token of each slot into its own column; all keys and values come back."""
+        """Write one token of each of the first slots into its own column; their keys and values come back."""
         assert self.keys is not None and self.values is not None  # noqa: PT018 - allocated by the first prompt
-        rows, columns = self.table.row_index.to(self.keys.device), self.table.write_column.to(self.keys.device)
+        count, device = len(key_states), self.keys.device
+        rows, columns = self.table.row_index[:count].to(device), self.table.write_column[:count].to(device)
         self.keys[rows, :, columns] = key_states[:, :, 0]
         self.values[rows, :, columns] = value_states[:, :, 0]
-        return self.keys, self.values
+        return self.keys[:count], self.values[:count]
+
+    def move(self, source: int, target: int) -> None:
+        """Copy the keys and values of one slot to another."""
+        assert self.keys is not None and self.values is not None  # noqa: PT018 - as above
+        self.keys[target], self.values[target] = self.keys[source], self.values[source]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - the interface's signature
         """Columns, and the first of them."""

@@ -16,8 +16,10 @@ from real_runs import ENVIRONMENT
 from mipo_bench.reports.records.report_file import load_report, to_json
 from mipo_bench.tasks.embedded.facts import Facts
 
-BEGIN = "from mipo_bench.harness.__main__ import main; print('begins', flush=True); main()"
+COMMAND = "from mipo_bench.harness.__main__ import main; print('begins', flush=True); main()"
 """The command line. The interpreter's own start, before the line is printed, is Python's affair."""
+BEGIN = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{COMMAND}"
+"""The same where the tests themselves are a job in the background, which a shell protects from Ctrl-C."""
 
 
 def started(*arguments: str, folder: Path, code: str = BEGIN) -> subprocess.Popen[str]:
@@ -53,7 +55,7 @@ def test_an_interrupt_during_an_import_ends_the_process_whatever_the_module_catc
 
 
 def test_a_job_that_a_shell_protects_from_ctrl_c_stays_protected(tmp_path: Path) -> None:
-    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{BEGIN}"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{COMMAND}"
     with started("list", folder=tmp_path, code=code) as process:
         assert process.stdout
         process.stdout.readline()

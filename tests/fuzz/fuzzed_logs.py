@@ -13,14 +13,14 @@ from typing import Any
 
 from fuzzed_readers import Fuzzed
 from mutations import changed, damaged, file_of
-from paths import DATA
+from paths import ROOT
 
 from mipo_bench.reports.logs.record import Choice
 from mipo_bench.reports.render.markdown import page_to_markdown
 from mipo_bench.reports.score_files.compare import Pairing, Settings, compare_scores
 from mipo_bench.reports.score_files.listing import listing_page
 
-LOGS = DATA / "logs"
+LOGS = ROOT / "tests/logs/data"
 SMALL = next((LOGS / "lm_eval/org__small").glob("results_*.json")).name
 SAMPLES = SMALL.replace("results_", "samples_made_sums_").replace(".json", ".jsonl")
 DETAILS = next((LOGS / "lighteval/details/org/small").rglob("*.parquet")).relative_to(LOGS).as_posix()

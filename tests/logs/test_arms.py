@@ -16,7 +16,7 @@ from mipo_bench.reports.logs.record import Choice
 from mipo_bench.reports.score_files.compare import Compared, Pairing, Settings, compare_scores
 from mipo_bench.reports.stats import holm
 
-LOGS = ROOT / "tests/data/logs"
+LOGS = ROOT / "tests/logs/data"
 EXACT = Settings("micro", "error", None, 0.05, 0)
 ARM = Choice(columns={"arm": "arm"})
 

@@ -1,4 +1,4 @@
-"""HELM's runs. Those in tests/data/logs/helm were written by the records of HELM 0.5.16."""
+"""HELM's runs. Those in tests/logs/data/helm were written by the records of HELM 0.5.16."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
 from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
-RUNS = ROOT / "tests/data/logs/helm"
+RUNS = ROOT / "tests/logs/data/helm"
 EXACT = Settings("micro", "error", None, 0.05, 0)
 Rows = list[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""inspect_ai's logs. The files in tests/data/logs/inspect_ai were made by inspect_ai 0.3.285, with a solver alone."""
+"""inspect_ai's logs. The files in tests/logs/data/inspect_ai were made by inspect_ai 0.3.285, with a solver alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
 from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
-LOGS = ROOT / "tests/data/logs/inspect_ai"
+LOGS = ROOT / "tests/logs/data/inspect_ai"
 EXACT = Settings("micro", "error", None, 0.05, 0)
 Log = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""lighteval's details. Those in tests/data/logs/lighteval were written by the tracker of lighteval 0.13."""
+"""lighteval's details. Those in tests/logs/data/lighteval were written by the tracker of lighteval 0.13."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
 from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
-LOGS = ROOT / "tests/data/logs/lighteval"
+LOGS = ROOT / "tests/logs/data/lighteval"
 SMALL, LARGE = (LOGS / "details/org" / name for name in ("small", "large"))
 EXACT = Settings("micro", "error", None, 0.05, 0)
 

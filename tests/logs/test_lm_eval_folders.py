@@ -1,4 +1,4 @@
-"""lm-eval's output folders. Those in tests/data/logs/lm_eval were made by lm-eval 0.4.13 with its model `dummy`."""
+"""lm-eval's output folders. Those in tests/logs/data/lm_eval were made by lm-eval 0.4.13 with its model `dummy`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
 from mipo_bench.reports.score_files.compare import Settings, compare_scores
 
-LOGS = ROOT / "tests/data/logs/lm_eval"
+LOGS = ROOT / "tests/logs/data/lm_eval"
 EXACT = Settings("micro", "error", None, 0.05, 0)
 SUMS = Choice("acc", task="made_sums")
 

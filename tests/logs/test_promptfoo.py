@@ -1,4 +1,4 @@
-"""promptfoo's results. tests/data/logs/promptfoo/results.json was made by promptfoo 0.121 with providers in a file."""
+"""promptfoo's results. tests/logs/data/promptfoo/results.json was made by promptfoo 0.121 with providers in a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
 from mipo_bench.reports.score_files.compare import Pairing, Settings, compare_scores
 
-RESULTS = ROOT / "tests/data/logs/promptfoo/results.json"
+RESULTS = ROOT / "tests/logs/data/promptfoo/results.json"
 EXACT = Settings("micro", "error", None, 0.05, 0)
 Document = dict[str, Any]
 

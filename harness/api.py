@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.render.notebook import NotebookReport
 
 if TYPE_CHECKING:
     from mipo_bench.reports.diff.records import ReportDiff, Side
@@ -37,7 +38,8 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
     `train={"lr": 1e-5}`, `--judge NAME` is `judge={"spec": "NAME"}`, `--task NAME` and `--recipes none` are
     `tasks=["NAME"]` and `recipes=[]`, and other options have the names of their settings.
 
-    Raises a UserError if the run cannot start. A part that fails during the run is a failure in the report.
+    The report shows itself in a notebook. Raises a UserError if the run cannot start. A part that fails during the run
+    is a failure in the report.
     """
     from mipo_bench.harness.config.loading import load_config
     from mipo_bench.harness.core.progress import SilentDisplay
@@ -46,7 +48,7 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
     prepared = prepare(load_config(config_file, [], {"processes": 1, **settings}))
     report = execute(prepared, SilentDisplay()).report
     assert report is not None  # only a worker process of a launcher has none
-    return report
+    return NotebookReport.of(report)
 
 
 def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
@@ -59,11 +61,11 @@ def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
 def load_report(name: str | Path = DEFAULT_REPORT, *, store: str | Path = DEFAULT_STORE) -> Report:
     """Load a report by its file or folder, by a git revision that has one, or by the id of a run in the store.
 
-    Raises ReportError if there is none or it is damaged.
+    As the value of a notebook's cell it shows its tables. Raises ReportError if there is none or it is damaged.
     """
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
 
-    return find_report(str(name), ReportSearch(Path(store)))
+    return NotebookReport.of(find_report(str(name), ReportSearch(Path(store))))
 
 
 def compare(

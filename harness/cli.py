@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mipo_bench.harness.commands.check_task import check_task, new_task
-from mipo_bench.harness.commands.options import PATH, IncludeOption, takes_settings
+from mipo_bench.harness.commands.journeys import JourneyGroup, print_version
+from mipo_bench.harness.commands.options import PATH, IncludeOption, takes_given_settings, takes_settings
 from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.results.compare import compare
 from mipo_bench.harness.commands.results.diff import diff
 from mipo_bench.harness.commands.results.history import history
 from mipo_bench.harness.commands.results.show import show
+from mipo_bench.harness.commands.settings import new_config, show_config
 from mipo_bench.harness.commands.store import app as store_app
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.core.text import without_control_characters
@@ -29,6 +31,7 @@ from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
+    from mipo_bench.harness.config.given import GivenSettings
     from mipo_bench.harness.config.schema import RunConfig
 
 BUG = 70
@@ -37,7 +40,7 @@ app = typer.Typer(
     name="mipo-bench",
     help="Does MIPO training beat the best way of prompting, and is the difference real?",
     no_args_is_help=True,
-    add_completion=False,
+    cls=JourneyGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -49,6 +52,17 @@ app.command()(history)
 app.command("read-answer")(read_answer)
 app.command()(show)
 app.add_typer(store_app)
+app.command("new-config")(new_config)
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()
@@ -78,6 +92,13 @@ def export_prompts(
     from mipo_bench.harness.commands.export_prompts import run_export
 
     return run_export(config, file)
+
+
+@app.command()
+@takes_given_settings
+def config(given: GivenSettings) -> int:
+    """Show every setting of a run with these options: its value, and where that comes from."""
+    return show_config(given)
 
 
 @app.command()

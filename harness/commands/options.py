@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,10 +13,10 @@ from mipo_bench.harness.core.default_paths import DEFAULT_REPORT
 from mipo_bench.harness.core.files import expanded
 
 if TYPE_CHECKING:
-    from mipo_bench.harness.config.schema import RunConfig
+    from mipo_bench.harness.config.given import GivenSettings
 
-_HIDDEN = {"RunConfig": object}
-"""typer evaluates annotations. A stand-in for RunConfig keeps `--help` from importing pydantic."""
+_HIDDEN = {"RunConfig": object, "GivenSettings": object}
+"""typer evaluates annotations. Stand-ins for these records keep `--help` from importing pydantic."""
 
 
 def user_path(value: str | Path) -> Path:
@@ -78,9 +77,9 @@ def settings(
     out: Annotated[
         Path | None, typer.Option(help=f"Folder of report.json and report.md ({DEFAULT_REPORT}).", **PATH)
     ] = None,
-) -> RunConfig:
-    """The options that describe a run, as its configuration."""
-    from mipo_bench.harness.config.loading import load_config
+) -> GivenSettings:
+    """The options that describe a run, as they were given."""
+    from mipo_bench.harness.config.given import GivenSettings
 
     options: dict[str, Any] = {
         "preset": preset,
@@ -97,16 +96,23 @@ def settings(
         "limit": limit,
         "out": out,
     }
-    chosen = [] if judge is None else [f"judge.name={json.dumps(judge)}"]
-    return load_config(config, [*(set_ or []), *chosen], options)
+    return GivenSettings(config, tuple(set_ or ()), options, judge)
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:
     """Make a command with the options of `settings`, followed by the keyword options of `action(config, ...)`."""
+    return _with_settings(action, lambda given: given.load())
 
+
+def takes_given_settings(action: Callable[..., int]) -> Callable[..., None]:
+    """Make a command as `takes_settings` does, whose `action(given, ...)` takes the settings as they were given."""
+    return _with_settings(action, lambda given: given)
+
+
+def _with_settings(action: Callable[..., int], read: Callable[[GivenSettings], object]) -> Callable[..., None]:
     def command(**options: Any) -> None:
         own = {name: options.pop(name) for name in names}
-        raise typer.Exit(action(settings(**options), **own))
+        raise typer.Exit(action(read(settings(**options)), **own))
 
     signature = inspect.signature(settings, eval_str=True, locals=_HIDDEN)
     _, *more = inspect.signature(action, eval_str=True, locals=_HIDDEN).parameters.values()

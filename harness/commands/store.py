@@ -1,4 +1,4 @@
-"""`mipo-bench store`: lists, verifies, cleans up and exports the run store."""
+"""`mipo-bench store`: lists, verifies, cleans up and exports the run store and its checkpoints."""
 
 from __future__ import annotations
 
@@ -112,6 +112,28 @@ def export(
     if done.missing:
         _say([f"{done.missing:,} responses are no longer in the store; the same `mipo-bench run` computes them again"])
         raise typer.Exit(1)
+
+
+@app.command()
+def checkpoint(
+    run: Annotated[str, typer.Argument(help="The beginning of a run's id; `store ls` lists them.")],
+    arm: Annotated[str, typer.Argument(metavar="TASK/ARM/SEED", help="Such as persona/mipo-random/0.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", parser=user_path)],
+    folder: StoreOption = DEFAULT_STORE,
+    *,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Licence for the card, such as apache-2.0 (none is stated).")
+    ] = None,
+) -> None:
+    """Copy a trained checkpoint to a folder: weights, lineage, and a model card with its results.
+
+    The folder must not exist. `hf upload OWNER/NAME DIR` sends it to the Hugging Face hub.
+    """
+    from mipo_bench.harness.exchange.checkpoint_folder import TrainedArm, export_checkpoint
+
+    with closing(_open(folder)) as store:
+        export_checkpoint(store, run, TrainedArm.parse(arm), target, licence)
+    _say([f"wrote {target}: weights, lineage.json, and the model card README.md, which is yours to complete"])
 
 
 def _open(folder: Path) -> Store:

@@ -6,6 +6,7 @@ All problems are reported together, so that a user can repair the whole command 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any, cast
@@ -49,9 +50,13 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     `settings` are `key=value` strings with dotted keys and YAML values; `options` are the command line's, None if not
     given. Raises ConfigError with all problems, one line each.
     """
-    values = _read_file(file) if file else {}
-    problems = list(_put_settings(values, settings))
-    values.update({k: v for k, v in options.items() if v is not None})
+    values, problems = given_values(read_file(file), settings, options)
+    return config_from(values, problems)
+
+
+def config_from(values: dict[str, Any], problems: list[str]) -> RunConfig:
+    """The configuration of the values that the user gave. Raises ConfigError with these problems and all others."""
+    problems = [*problems]
     preset = values.get("preset")
     if preset is not None and str(preset) not in PRESETS:
         problems.append(unknown("preset", str(preset), PRESETS))
@@ -66,6 +71,16 @@ def load_config(file: Path | None, settings: Sequence[str], options: Mapping[str
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def given_values(
+    in_file: Mapping[str, Any], settings: Sequence[str], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The values that the user gave, the later above the earlier, and a message for each wrong one of `settings`."""
+    values = deepcopy(dict(in_file))
+    problems = list(_put_settings(values, settings))
+    values.update({k: v for k, v in options.items() if v is not None})
+    return values, problems
 
 
 def _validated(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
@@ -133,7 +148,10 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def read_file(file: Path | None) -> dict[str, Any]:
+    """The values of a file, none without one. A section without any setting counts as left out. Raises ConfigError."""
+    if file is None:
+        return {}
     try:
         values = parse_yaml(file.read_text(encoding="utf-8"))
     except YamlError as error:
@@ -144,7 +162,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold keys and values, not a {type(values).__name__}.")
-    return {str(k): v for k, v in values.items()}
+    return {str(k): v for k, v in values.items() if not (v is None and _is_section_name(str(k)))}
 
 
 def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[str]:
@@ -207,6 +225,11 @@ def _setting_names(section: type[ConfigSection], prefix: str = "") -> Iterator[s
             yield from _setting_names(cast("type[ConfigSection]", field.annotation), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+def _is_section_name(key: str) -> bool:
+    field = RunConfig.model_fields.get(key)
+    return field is not None and _is_section(field.annotation)
 
 
 def _is_section(annotation: object) -> bool:

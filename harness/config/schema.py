@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.judge_spec import JudgeSpec
-from mipo_bench.harness.config.values import Arguments, Count, ModelName, Names, UserPath, Whole, listed
+from mipo_bench.harness.config.values import Arguments, Count, Listed, ModelName, Names, Texts, UserPath, Whole, listed
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.core.files import expanded
 from mipo_bench.harness.errors import PluginError
@@ -20,8 +20,13 @@ from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
+_TEMPERATURE = "Sampling temperature; 0, where it is allowed, is greedy."
 Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Temperature = Annotated[float, Field(ge=0, description=_TEMPERATURE)]
+PositiveTemperature = Annotated[float, Field(gt=0, description=_TEMPERATURE)]
+TopP = Annotated[
+    float, Field(gt=0, le=1, description="Nucleus sampling: the share of probability from which tokens are drawn.")
+]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ThoughtTags = tuple[tuple[Tag, Tag], ...]
 
@@ -29,14 +34,14 @@ ThoughtTags = tuple[tuple[Tag, Tag], ...]
 class ConfigSection(BaseModel):
     """A section of the configuration. Unknown keys are errors; values cannot change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DecodingConfig(ConfigSection):
     """Sampling of the evaluated responses. The defaults are the paper's evaluation settings (arXiv 2603.19294)."""
 
-    temperature: Annotated[float, Field(ge=0)] = 0.1
-    top_p: Share = 0.9
+    temperature: Temperature = 0.1
+    top_p: TopP = 0.9
     max_new_tokens: Count | None = None
     """Most tokens of a response; None takes the task's limit."""
     seed: int = 0
@@ -55,15 +60,15 @@ class BestOfNConfig(ConfigSection):
 
     samples: Annotated[Whole, Field(ge=2)] = 8
     """Responses to each item."""
-    temperature: Positive = 1.0
-    top_p: Share = 1.0
+    temperature: PositiveTemperature = 1.0
+    top_p: TopP = 1.0
 
 
 class PairsConfig(ConfigSection):
     """Sampling of preference pairs from the base model."""
 
-    temperature: Positive = 1.0
-    top_p: Share = 1.0
+    temperature: PositiveTemperature = 1.0
+    top_p: TopP = 1.0
     limit: Count | None = None
     """Largest number of training items; None takes all."""
     negatives: Count = 1
@@ -107,7 +112,11 @@ def _different(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-Points = Annotated[tuple[Positive, ...], BeforeValidator(listed), AfterValidator(_different)]
+Points = Annotated[
+    tuple[Positive, ...],
+    BeforeValidator(listed, json_schema_input_type=float | list[float]),
+    AfterValidator(_different),
+]
 
 
 class GridConfig(ConfigSection):
@@ -132,8 +141,8 @@ class JudgeConfig(ConfigSection):
     """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules if they may decide."""
     protocol: Literal["pairwise", "pointwise"] = "pairwise"
     """Two responses compared in both orders, or each response rated by itself from 1 to 5."""
-    temperature: Annotated[float, Field(ge=0)] = 0.1
-    top_p: Share = 0.9
+    temperature: Temperature = 0.1
+    top_p: TopP = 0.9
     max_new_tokens: Count = 256
     """Longest answer of a judge, in tokens."""
     retest: Annotated[Whole, Field(ge=0)] = 50
@@ -210,11 +219,13 @@ class RunConfig(ConfigSection):
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     """The suite whose tasks run unless `tasks` names some: those that are meant for the model."""
-    tasks: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    tasks: Listed = ()
     """Names of tasks; they replace the suite."""
-    include: Annotated[tuple[Include, ...], BeforeValidator(_listed)] = ()
+    include: Annotated[tuple[Include, ...], BeforeValidator(_listed, json_schema_input_type=Texts)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
-    data: Annotated[Mapping[str, UserPath], BeforeValidator(folders)] = Field(default={}, exclude=True)
+    data: Annotated[Mapping[str, UserPath], BeforeValidator(folders, json_schema_input_type=Texts | dict[str, str])] = (
+        Field(default={}, exclude=True)
+    )
     """Task -> folder with its data, `*` for all others. A report identifies data by its content, not by its folder."""
     skip_missing: bool = Field(default=False, exclude=True)
     """Whether the run goes on without the tasks whose data cannot be had; its report names them."""

@@ -51,7 +51,11 @@ ModelName = Annotated[str, AfterValidator(_model)]
 """The name of a model, or its folder as a UserPath."""
 Arguments = Annotated[Mapping[str, Any], AfterValidator(_arguments)]
 """Arguments of another program; `~` at the beginning of a text is the home folder."""
-Names = Annotated[tuple[str, ...], BeforeValidator(names)]
+Texts = str | list[str]
+"""The form of a list of texts in a file, for the JSON Schema: one text is a list of one."""
+Listed = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=Texts)]
+"""Names; a text holds them between commas."""
+Names = Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=Texts)]
 """Names; a text holds them between commas, and `none` is none."""
 Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 """A whole number, which some programs write as 3.0."""

@@ -14,11 +14,15 @@ from mipo_bench.harness.store.run_store import Store
 from mipo_bench.reports.diff.trend import PastReport
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, parse_report
 
+_FIXTURES = (":(top,exclude,glob)tests/**", ":(top,exclude,glob)**/tests/**")
+"""Patterns of git for reports that are inputs of tests, and not of a run."""
+
 
 def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
     """The latest `limit` reports of git and of the store, the oldest first. A committed run is listed as a commit only.
 
-    Raises ReportError if there are none.
+    Reports in a folder `tests` are inputs of tests; they are listed only if `search.path` names them. Raises
+    ReportError if there is nothing to list.
     """
     repository = find_repository(Path.cwd())
     committed = _committed(repository, search, limit) if repository else []
@@ -26,7 +30,7 @@ def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
     runs = [past for past in _stored(search, limit) if not (past.report and past.report.digest in known)]
     found = sorted([*committed, *runs], key=lambda past: past.order)
     if not found:
-        git = "git history has no report" if repository else "this is not a git repository"
+        git = "git history has no report outside of tests/" if repository else "this is not a git repository"
         advice = repository.shallow_advice() if repository else ""
         raise ReportError(f"nothing to list: {git}, and {search.store} has no run. `mipo-bench run` makes one.{advice}")
     return found
@@ -34,7 +38,7 @@ def past_reports(search: ReportSearch, limit: int) -> list[PastReport]:
 
 def _committed(repository: Repository, search: ReportSearch, limit: int) -> list[PastReport]:
     if search.path is None:
-        patterns = [f":(top,glob)**/{REPORT_FILE}"]
+        patterns = [f":(top,glob)**/{REPORT_FILE}", *_FIXTURES]
     else:
         chosen = repository.relative(search.path)
         if chosen is None:

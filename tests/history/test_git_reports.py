@@ -252,6 +252,21 @@ def test_history_of_one_path_and_with_a_limit(repository: Path, mipo: Mipo) -> N
     assert git("rev-parse", "HEAD~2")[:7] not in mipo("history --limit 1").out
 
 
+def test_history_leaves_out_the_inputs_of_tests(folder: Path, mipo: Mipo) -> None:
+    git("init", "-qb", "main")
+    write(FIRST.report(), "tests/golden/show")
+    write(FIRST.report(), "package/tests")
+    commit("Inputs of tests", 1)
+    assert "git history has no report outside of tests/" in mipo("history").err
+    write(SECOND.report(), "results/contests")
+    name = commit("A run", 2)[:7]
+    shown = mipo("history").out
+    assert f"{name}:results/contests/report.json" in shown
+    assert "golden" not in shown
+    assert "package" not in shown
+    assert "tests/golden/show/report.json" in mipo("history --path tests/golden/show").out
+
+
 def test_history_without_anything(folder: Path, mipo: Mipo) -> None:
     printed = mipo("history")
     assert printed.code == 2

@@ -22,6 +22,7 @@ from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.results.compare import compare
 from mipo_bench.harness.commands.results.diff import diff
 from mipo_bench.harness.commands.results.history import history
+from mipo_bench.harness.commands.results.power import power
 from mipo_bench.harness.commands.results.show import show
 from mipo_bench.harness.commands.settings import new_config, show_config
 from mipo_bench.harness.commands.store import app as store_app
@@ -50,6 +51,7 @@ app.command()(compare)
 app.command()(diff)
 app.command()(history)
 app.command("read-answer")(read_answer)
+app.command()(power)
 app.command()(show)
 app.add_typer(store_app)
 app.command("new-config")(new_config)

@@ -13,6 +13,7 @@ from mipo_bench.harness.config.loading import preset_notes
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import write_atomically
 from mipo_bench.harness.core.progress import SilentDisplay, display_for
+from mipo_bench.harness.errors import ReportError
 from mipo_bench.harness.judging.assign import check_judge
 from mipo_bench.harness.judging.to_label import TO_JUDGE
 from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
@@ -25,7 +26,7 @@ from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write
 from mipo_bench.reports.pages.report import data_line, report_page
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.records.report_file import REPORT_FILE, run_id
+from mipo_bench.reports.records.report_file import REPORT_FILE, load_report, run_id
 from mipo_bench.reports.render.print_page import print_page
 
 
@@ -65,6 +66,17 @@ def _publish(report: Report, to_judge: str, folder: Path, console: Console) -> i
     return exit_code(report)
 
 
+def _former(folder: Path, console: Console) -> Report | None:
+    """The report that is in the folder, for its spread; None without one. One that cannot be read is named."""
+    if not (folder / REPORT_FILE).is_file():
+        return None
+    try:
+        return load_report(folder)
+    except ReportError as error:
+        console.print(Text(f"note: the power of this plan is by assumption: {error}"))
+        return None
+
+
 def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
     """Print arms, items, trainings and estimated tokens."""
     for note in preset_notes(config):
@@ -82,7 +94,8 @@ def _print_plan(plan: Plan, config: RunConfig, console: Console) -> None:
         console.print(Text(f"  trained arms: {recipes}"))
         if data := data_used(task.task):
             console.print(Text(f"  {data_line(task.task.name, data)}"))
-    for line in (*planned_judging(plan, config), *planned_power(plan, config)):
+    former = _former(config.out, console)
+    for line in (*planned_judging(plan, config), *planned_power(plan, config, former)):
         console.print(Text(line))
     read, written = (sum(part) for part in zip(*(planned_tokens(t, plan, config) for t in plan.tasks), strict=True))
     console.print(Text(f"about {read:,} prompt tokens and at most {written:,} new tokens, less those in the store"))

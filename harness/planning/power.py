@@ -1,25 +1,77 @@
-"""The smallest difference that a planned run can find, under assumptions that the output names (`run --dry-run`)."""
+"""The smallest difference that a planned run can find, by a former report or by assumption (`run --dry-run`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
 from mipo_bench.harness.plugins.optional import is_trained_baseline
+from mipo_bench.reports.analysis.spread import spread_of
 from mipo_bench.reports.numbers import plural, unsigned
+from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.records.report_file import run_id
+from mipo_bench.reports.statistics.design import Design
 from mipo_bench.reports.statistics.power import SD, min_nonzero_clusters, required_items, smallest_found
 
 GOAL = 0.05
 """Difference in score for which the required number of items is printed."""
 
 
-def planned_power(plan: Plan, config: RunConfig) -> Iterator[str]:
-    """Lines with the smallest difference of the primary comparisons, and the assumptions; none without comparisons."""
+def planned_power(plan: Plan, config: RunConfig, former: Report | None = None) -> Iterator[str]:
+    """Lines with the smallest difference of the primary comparisons, and its grounds; none without comparisons.
+
+    A comparison that `former` has under two training seeds or more is planned by its spread there.
+    """
     family = _primary(plan)
-    if not family:
-        return
-    tasks = [t for t in plan.tasks if t.task.name in {task for task, _ in family}]
+    known = _by_former(plan, config, family, former) if former else {}
+    if former and known:
+        found = "; ".join(f"{task} {recipe} {smallest}" for (task, recipe), smallest in sorted(known.items()))
+        yield f"smallest difference that this plan can find (80% power): {found}"
+        members = plural(len(family), "primary comparison")
+        yield (
+            f"  by the spread of the scores in {config.out} (run {run_id(former)}, model {former.model.name}), with the"
+            f" users, items and {config.seeds} seeds of this plan, and {members} at alpha {config.alpha:g} (Holm)."
+            " `mipo-bench power` plans other designs."
+        )
+    if family - known.keys():
+        yield from _assumed(plan, config, family, family - known.keys())
+
+
+def _by_former(
+    plan: Plan, config: RunConfig, family: set[tuple[str, str]], former: Report
+) -> dict[tuple[str, str], str]:
+    """The smallest differences of the comparisons whose spread the former report has."""
+    tasks = {task.task.name: task for task in plan.tasks}
+    found = {}
+    for name, recipe in family:
+        planned, users = tasks[name], _users(tasks[name])
+        items = max(1, round(len(planned.items) / users))
+        past, seeds = former.task(name), len(former.group(name, recipe))
+        if past is None or min(seeds, config.seeds) < 2 or not former.group(name, planned.reference):
+            continue
+        if min(users, len(set(past.users or past.items))) < 2:
+            continue
+        spread = spread_of(former, past, recipe, planned.reference)
+        if (items == 1 or spread.several_items) and any(astuple(spread.components)):
+            smallest = Design(users, items, config.seeds).smallest_difference(
+                spread.components, config.alpha / len(family)
+            )
+            found[name, recipe] = "none" if smallest is None or smallest > 1 else unsigned(smallest)
+    return found
+
+
+def _users(plan: TaskPlan) -> int:
+    """The number of users, or of items without users."""
+    return len({item.user_id or item.id for item in plan.items})
+
+
+def _assumed(
+    plan: Plan, config: RunConfig, family: set[tuple[str, str]], unknown: set[tuple[str, str]]
+) -> Iterator[str]:
+    """Lines for the comparisons that no report tells about."""
+    tasks = [t for t in plan.tasks if t.task.name in {task for task, _ in unknown}]
     found = "; ".join(f"{t.task.name} {_smallest(t, config, len(family))}" for t in tasks)
     items = required_items(GOAL, SD**2, config.alpha / len(family))
     yield (
@@ -41,7 +93,7 @@ def _primary(plan: Plan) -> set[tuple[str, str]]:
 
 
 def _smallest(plan: TaskPlan, config: RunConfig, family: int) -> str:
-    users = len({item.user_id or item.id for item in plan.items})
+    users = _users(plan)
     needed = min_nonzero_clusters(config.alpha, family)
     if config.seeds == 1 and users < needed:
         return f"none (one training seed needs {needed} users or items that change, there are {users})"

@@ -30,6 +30,8 @@ class GateResult:
 
     code: int
     reasons: tuple[str, ...]
+    earlier_failures: tuple[str, ...] = ()
+    """Where it passed: the ids of earlier runs of the same code that failed it, against the same A (`retries`)."""
 
 
 def is_regression(arm: ArmDiff, alpha: float, margin: float = 0.0) -> bool:

@@ -156,3 +156,6 @@ def _range(sizes: Sequence[float]) -> str:
 def _gate_lines(gate: Gate, gate_result: GateResult) -> Iterable[str]:
     yield f"gate {gate.kind}: {WORDS[gate_result.code]} (exit code {gate_result.code})"
     yield from (f"  {reason}" for reason in _first(gate_result.reasons))
+    if gate_result.earlier_failures:
+        runs = ", ".join(f"run {name}" for name in _first(gate_result.earlier_failures))
+        yield f"  passed by trying again: {runs} of the same code, on the same items, failed this gate against A"

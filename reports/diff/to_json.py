@@ -12,7 +12,7 @@ from mipo_bench.reports.diff.page import ItemLists
 from mipo_bench.reports.diff.records import ArmDiff, ItemChange, ReportDiff, Side
 from mipo_bench.reports.records.report_file import run_id
 
-FORMAT = "2.0"
+FORMAT = "2.1"
 
 
 def diff_to_json(diff: ReportDiff, gate: Gate | None, gate_result: GateResult | None, items: ItemLists | None) -> str:
@@ -66,4 +66,5 @@ def _gate(gate: Gate, gate_result: GateResult) -> dict[str, Any]:
         "exit_code": gate_result.code,
         "verdict": WORDS[gate_result.code],
         "reasons": list(gate_result.reasons),
+        "earlier_failures": list(gate_result.earlier_failures),
     }

@@ -12,6 +12,7 @@ from mipo_bench.reports.numbers import interval, p_marked, p_text, percent, plur
 from mipo_bench.reports.pages.guards import guard_tables
 from mipo_bench.reports.pages.information import information_conclusions, information_tables
 from mipo_bench.reports.pages.judges import head_warnings, judge_tables
+from mipo_bench.reports.pages.looks import look_lines
 from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.pages.trainings import trainings
 from mipo_bench.reports.pages.ways import ways_table
@@ -53,7 +54,7 @@ def _head(report: Report) -> tuple[str, ...]:
     ]
     head += [data_line(task.name, task.data) for task in report.tasks if task.data]
     head += [f"! {h.task} {h.method}{_seed(h.train_seed)} failed at {h.stage}: {h.message}" for h in report.failures]
-    return (*head, *(f"! {note}" for note in (*head_warnings(report), *report.notes)))
+    return (*head, *(f"! {note}" for note in (*head_warnings(report), *look_lines(report.looks), *report.notes)))
 
 
 def data_line(task: str, data: Mapping[str, str | int]) -> str:

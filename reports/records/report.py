@@ -15,12 +15,14 @@ from mipo_bench.reports.records.base import CaveatRecord, Number, Record, UnitSc
 from mipo_bench.reports.records.guards import GuardRecord
 from mipo_bench.reports.records.information import InformationRecord
 from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
+from mipo_bench.reports.records.looks import LooksRecord
 from mipo_bench.reports.records.sensitivity import SensitivityRecord
 
-SCHEMA_VERSION = "2.2"
+SCHEMA_VERSION = "2.3"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
 `information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
-2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates. 2.2 added `sensitivity` of comparisons."""
+2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates. 2.2 added `sensitivity` of comparisons.
+2.3 added `looks`."""
 
 
 class TaskRecord(Record):
@@ -261,6 +263,8 @@ class Report(Record):
     controls: list[ControlRecord] = Field(default=[])
     information: list[InformationRecord] = Field(default=[])
     guards: list[GuardRecord] = Field(default=[])
+    looks: list[LooksRecord] = Field(default=[])
+    """Primary comparisons that earlier runs of the same store had tested on the same items."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +24,22 @@ if TYPE_CHECKING:
 WIDTH, ROW, EDGE = 7.5, 0.26, 1.1
 """Inches: width of a figure, height of a row, and height of the margins above and below the rows."""
 DARK, GREY, LIGHT = "0.1", "0.45", "0.85"
-_LINES = ("-", "--", ":", "-.")
-_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", ":", "-.")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _NAME = 34
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
     """Draw the plots that the report has data for. Returns the files; raises StorageError if one cannot be written."""
+    drawings = {"forest.png": forest, "scores.png": scores, "training.png": training}
+    return save(folder, {name: partial(draw, report) for name, draw in drawings.items()})
+
+
+def save(folder: Path, drawings: Mapping[str, Callable[[], Figure | None]]) -> list[Path]:
+    """Draw each figure into its file, but for None. Returns the files; raises StorageError if one cannot be written."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    drawings: dict[str, Callable[[Report], Figure | None]] = {
-        "forest.png": forest,
-        "scores.png": scores,
-        "training.png": training,
-    }
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
                 warnings.filterwarnings(
                     "ignore", message="Glyph .* missing"
                 )  # names of plugins may have them; they are drawn as boxes
-                figure = draw(report)
+                figure = draw()
                 if figure is not None:
                     figure.savefig(folder / name, dpi=160, metadata={"Software": None})
                     written.append(folder / name)
@@ -142,15 +144,15 @@ def _curves(panel: Axes, checkpoints: Sequence[CheckpointRecord], key: str) -> N
         panel.plot(
             [step for step, _ in points],
             [value for _, value in points],
-            linestyle=_LINES[n % len(_LINES)],
-            marker=_MARKS[n % len(_MARKS)],
+            linestyle=LINES[n % len(LINES)],
+            marker=MARKS[n % len(MARKS)],
             markevery=max(1, len(points) // 6),
             color=("0.0", "0.35", "0.6")[n % 3],
             markersize=3.5,
             linewidth=1,
             label=str(checkpoint.train_seed),
         )
-    _frame(panel)
+    draw_frame(panel)
 
 
 def _panels(rows: Sequence[int]) -> tuple[Figure, list[Axes]]:
@@ -168,10 +170,10 @@ def _name_rows(panel: Axes, title: str, names: Sequence[str]) -> None:
     panel.set_ylim(len(names) - 0.4, -0.7)
     panel.set_title(_name(title), loc="left", fontsize=9, fontweight="bold")
     panel.tick_params(axis="y", length=0)
-    _frame(panel)
+    draw_frame(panel)
 
 
-def _frame(panel: Axes) -> None:
+def draw_frame(panel: Axes) -> None:
     panel.grid(axis="x", color=LIGHT, linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)

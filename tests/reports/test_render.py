@@ -230,9 +230,13 @@ assert not loaded, loaded
 """
 
 
+POWER = "power a --arm persona/mipo-random --users 10 --items 3 --seeds 3"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", ["show a", "show a --format latex", "diff a b", "diff a b --items", "diff --selftest a", "history"]
+    "command",
+    ["show a", "show a --format latex", "diff a b", "diff a b --items", "diff --selftest a", "history", POWER],
 )
 def test_reading_reports_imports_no_heavy_package(command: str, folder: Path) -> None:
     for name in ("a", "b"):

@@ -14,12 +14,14 @@ from mipo_bench.harness.diagnostics.information import InformationResult, Inform
 from mipo_bench.harness.diagnostics.shuffled_control import ShuffledControl, ShuffledResult
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm, stored_responses
+from mipo_bench.harness.history.former_runs import former_reports
 from mipo_bench.harness.judging.judged_arms import JudgedArms
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.plugins.optional import is_trained_baseline
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
+from mipo_bench.reports.analysis.looks import earlier_looks
 from mipo_bench.reports.analysis.shuffled_control import controls
 from mipo_bench.reports.analysis.weak_baselines import with_below_base_warnings
 from mipo_bench.reports.records.report import (
@@ -60,7 +62,7 @@ class ReportBuilder:
         tasks = [self.judged_arms.with_judge_hash(task) for task in self._tasks()]
         declared = replace(_comparison_plan(context), without_verdicts=self.judged_arms.without_verdicts())
         information, guards, shuffled = self._measure(tasks, arms)
-        return Report(
+        report = Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=context.config.model_dump(mode="json", exclude={"store", "out"}),
             config_hash=context.config.result_hash(),
@@ -80,6 +82,7 @@ class ReportBuilder:
             judges=self.judged_arms.records(tasks, arms),
             controls=controls(tasks, shuffled.scores, declared),
         )
+        return self._with_looks(report)
 
     def measure(self) -> None:
         """Compute the measurements alone, whose likelihoods stay in the store. They need no judge."""
@@ -113,6 +116,13 @@ class ReportBuilder:
             declared.trained_baselines,
             declared.alpha,
         )
+
+    def _with_looks(self, report: Report) -> Report:
+        """Add the earlier looks at the same items, and a note on former runs that cannot be read."""
+        former, unread = former_reports(self.context.store, report.model.digest)
+        unknown = [f"cannot tell whether these runs of the store looked at the same items: {', '.join(unread)}"]
+        notes = [*report.notes, *(unknown if unread else [])]
+        return report.model_copy(update={"looks": earlier_looks(report, former), "notes": notes})
 
     def _notes(self) -> list[str]:
         """Notes on the choice of tasks, on damaged rows, and on the models' answers, also those that were stored."""

@@ -22,6 +22,7 @@ from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.results.compare import compare
 from mipo_bench.harness.commands.results.diff import diff
 from mipo_bench.harness.commands.results.history import history
+from mipo_bench.harness.commands.results.html import html
 from mipo_bench.harness.commands.results.power import power
 from mipo_bench.harness.commands.results.show import show
 from mipo_bench.harness.commands.settings import new_config, show_config
@@ -50,6 +51,7 @@ app.command("new-task")(new_task)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)
+app.command()(html)
 app.command("read-answer")(read_answer)
 app.command()(power)
 app.command()(show)

@@ -68,7 +68,7 @@ class ArmTexts:
     def _prompts(self, task: str) -> dict[str, str]:
         """Item -> prompt of a task; empty if it is not installed or its data are missing."""
         if task not in self.prompts:
-            plugin = _plugin(task, self.plugins, self.data)
+            plugin = installed_task(task, self.plugins, self.data)
             try:
                 self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
             except DataError:
@@ -103,13 +103,13 @@ def rescored(side: Side, search: ReportSearch) -> Side:
     plugins = load_plugins(search.include)
     tasks = {record.name: _installed(record, side.label, plugins, search.data) for record in side.report.tasks}
     arms = [_rescore(arm, replay, n, tasks[arm.task]) for n, arm in enumerate(side.report.arms)]
-    tags = _thought_tags(side.report)
+    tags = thought_tags(side.report)
     records = [describe_task(tasks[r.name][0], r.reference, tasks[r.name][1], tags) for r in side.report.tasks]
     report = side.report.model_copy(update={"tasks": records, "arms": arms, "comparisons": []})
     return replace(side, report=report, label=f"{side.label}, rescored")
 
 
-def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | None:
+def installed_task(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | None:
     """The task plugin of that name; None if there is none."""
     try:
         return on_data(plugins.task(task), data)
@@ -119,7 +119,7 @@ def _plugin(task: str, plugins: Plugins, data: Mapping[str, Path]) -> Task | Non
 
 def _installed(record: TaskRecord, label: str, plugins: Plugins, data: Mapping[str, Path]) -> tuple[Task, list[Item]]:
     """The task plugin and the items of the record. Raises ReportError if they have changed."""
-    plugin = _plugin(record.name, plugins, data)
+    plugin = installed_task(record.name, plugins, data)
     if plugin is None:
         raise ReportError(
             f"--rescore: task {record.name!r} of {label} is not installed. If a file has it, give --include FILE."
@@ -143,11 +143,11 @@ def _rescore(arm: ArmRecord, replay: StoredResponses, index: int, task: tuple[Ta
             f"{run_id(replay.report)[:RUN_ID_LENGTH]}), the first for item {missing[0]!r}. Run it again."
         )
     identity = Arm(arm.task, arm.baseline, arm.recipe, arm.train_seed, arm.sample_seed, arm.noise)
-    answers = _without_thoughts(responses, arm, _thought_tags(replay.report))
+    answers = _without_thoughts(responses, arm, thought_tags(replay.report))
     return score_arm(plugin, items, ArmResponses(identity, responses, answers, failed, arm.model_digest))
 
 
-def _thought_tags(report: Report) -> Sequence[ThoughtTag]:
+def thought_tags(report: Report) -> Sequence[ThoughtTag]:
     """The tags of the run's configuration; the default ones for a report that is older than the setting."""
     named = report.config.get("thought_tags")
     try:

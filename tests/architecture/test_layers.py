@@ -24,7 +24,8 @@ FLOORS = {
     ),
     "contracts": (
         *("reports.stats", "reports", "reports.records", "reports.analysis", "reports.pages", "reports.render"),
-        *("reports.diff", "reports.logs", "reports.score_files", "harness.plugins", "harness.config"),
+        *("reports.html", "reports.diff", "reports.logs", "reports.score_files"),
+        *("harness.plugins", "harness.config"),
         *("tasks", "tasks.data", "tasks.embedded", "tasks.public", "tasks.lm_eval"),
         *("tasks.preferences.checks", "tasks.preferences"),
         *("baselines.prompting", "baselines.decoding", "baselines.recipes"),

@@ -173,7 +173,7 @@ def test_plots_that_cannot_be_written_are_a_user_error(folder: Path, capsys: pyt
     assert "cannot write plots to report.json/plots" in printed.err
 
 
-@pytest.mark.parametrize("form", ["html", "Terminal", ""])
+@pytest.mark.parametrize("form", ["pdf", "Terminal", ""])
 def test_an_unknown_format_is_a_usage_error(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     printed = run(f"show --format '{form}'", capsys)
     assert printed.code == 2

@@ -233,3 +233,45 @@ def made_store(folder: Path) -> Path:
     scratch.mkdir()
     (scratch / "half").write_bytes(b"half")
     return folder
+
+
+PAYLOADS = (
+    *(
+        "</script><script>alert(1)</script>",
+        "<!--<script>",
+        "</style>",
+        "</textarea></title>",
+        "<img src=x onerror=a()>",
+    ),
+    *("<svg onload=a()>", "<iframe srcdoc='x'>", '<a href="javascript:a()">', "<base href='//x'>", "<form action=x>"),
+    *("<meta http-equiv=refresh content=0>", "<link rel=stylesheet href=//x>", "<style>@import '//x'", "<template>"),
+    *(
+        '"><x onfocus=a() autofocus>',
+        "' onclick='a()",
+        "{{7*7}}",
+        "{% import 'x' %}",
+        "${7*7}",
+        "]]>",
+        "&lt;script&gt;",
+    ),
+    *("\u2028\u2029", "\x00\x1b[2J", "\u202e\u2066", "\u200b", "__proto__", "constructor", "#/../x", "%00", "a/b?c&d"),
+)
+HOSTILE_MARKUP = " ".join(PAYLOADS)
+KEPT = {"family", "average", "schema_version", "created", "test", "code", "interval", "alpha"}
+"""Fields with a fixed set of values in the schema."""
+
+
+def spoiled_report(report: Report) -> Report:
+    """The report with every payload in each of its texts; equal texts stay equal."""
+    return seal(Report.model_validate(_spoiled(report.model_dump(mode="json"))))
+
+
+def _spoiled(value: Any, key: str = "") -> Any:
+    if isinstance(value, str):
+        return value if key in KEPT else f"{value}{HOSTILE_MARKUP}"
+    if isinstance(value, list):
+        return [_spoiled(part, key) for part in value]
+    if isinstance(value, dict):
+        named = key in ("parts", "failed", "versions", "hardware")
+        return {(_spoiled(k) if named else k): _spoiled(v, k) for k, v in value.items()}
+    return value

@@ -26,7 +26,7 @@ class _DiffOptions:
     """The options of one call."""
 
     search: ReportSearch
-    form: Literal["terminal", "markdown", "json"]
+    form: Literal["terminal", "markdown", "json", "html"]
     gate: Literal["regression", "noninferior"] | None
     margins: tuple[str, ...]
     arms: tuple[str, ...]
@@ -44,7 +44,7 @@ def diff(
     *,
     path: PathOption = None,
     store: StoreOption = DEFAULT_STORE,
-    format_: Annotated[Literal["terminal", "markdown", "json"], FORMAT] = "terminal",
+    format_: Annotated[Literal["terminal", "markdown", "json", "html"], FORMAT] = "terminal",
     gate: Annotated[
         Literal["regression", "noninferior"] | None,
         typer.Option(help="Fail on a significant loss, or unless a loss beyond the margin is ruled out."),
@@ -137,13 +137,18 @@ def _print(
     found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, options: _DiffOptions, items: ItemLists | None
 ) -> None:
     from mipo_bench.reports.diff.page import diff_page
+    from mipo_bench.reports.diff.to_html import diff_to_html
     from mipo_bench.reports.diff.to_json import diff_to_json
     from mipo_bench.reports.render.print_page import print_page
 
     if options.form == "json":
         sys.stdout.write(diff_to_json(found, gate, gate_result, items))
+        return
+    page = diff_page(found, gate, gate_result, items)
+    if options.form == "html":
+        sys.stdout.write(diff_to_html(found, page))
     else:
-        print_page(diff_page(found, gate, gate_result, items), options.form)
+        print_page(page, options.form)
 
 
 def _selftest(a: str, options: _DiffOptions) -> int:

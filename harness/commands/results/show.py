@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from mipo_bench.harness.commands.options import PATH, FormatOption, PathOption, StoreOption
+from mipo_bench.harness.commands.options import FORMAT, PATH, PathOption, StoreOption
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 
 
@@ -17,13 +17,14 @@ def show(
         DEFAULT_REPORT
     ),
     *,
-    format_: FormatOption = "terminal",
+    format_: Annotated[Literal["terminal", "markdown", "latex", "csv", "json", "html"], FORMAT] = "terminal",
     plots: Annotated[Path | None, typer.Option(help="Also draw plots into this folder.", **PATH)] = None,
     path: PathOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Show a report."""
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
+    from mipo_bench.reports.html.report import report_to_html
     from mipo_bench.reports.pages.report import report_page
     from mipo_bench.reports.records.report_file import to_json
     from mipo_bench.reports.render.csv_table import to_csv
@@ -39,5 +40,7 @@ def show(
         sys.stdout.write(to_json(found))
     elif format_ == "csv":
         sys.stdout.write(to_csv(found))
+    elif format_ == "html":
+        sys.stdout.write(report_to_html(found))
     else:
         print_page(report_page(found), format_)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares two reports for action.yml: writes $OUT/diff.md and $OUT/diff.json, the summary of the job, and the outputs
+# Compares two reports for action.yml: writes $OUT/diff.md, .json and .html, the summary of the job, and the outputs
 # `verdict` and `exit-code`. It ends with 0 whatever the verdict is, so that the later steps can show it; the last step
 # of the action exits with the code.
 set -euo pipefail
@@ -23,6 +23,7 @@ mipo-bench diff "${arguments[@]}" "${gate[@]}" --format markdown >"$OUT/diff.md"
 cat "$OUT/messages.txt" >&2
 if [[ -s "$OUT/diff.md" ]]; then
   mipo-bench diff "${arguments[@]}" --format json >"$OUT/diff.json"
+  mipo-bench diff "${arguments[@]}" --format html >"$OUT/diff.html"
 else # bad input: the messages are all there is to show
   { echo "# mipo-bench diff"; echo; sed 's/^/    /' "$OUT/messages.txt"; } >"$OUT/diff.md"
 fi

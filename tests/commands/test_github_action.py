@@ -100,6 +100,7 @@ def test_a_regression_is_shown_and_left_to_the_last_step(job: Job) -> None:
     assert job.text("out/diff.md").startswith("# ")
     assert job.text("GITHUB_STEP_SUMMARY") == job.text("out/diff.md")
     assert json.loads(job.text("out/diff.json"))["arms"]
+    assert "Content-Security-Policy" in job.text("out/diff.html")
 
 
 def test_the_inputs_reach_the_command(job: Job) -> None:

@@ -128,7 +128,7 @@ def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:
     for file in embedded_folder().iterdir():
         if file.is_file():
             (folder / file.name).write_bytes(file.read_bytes()[: 5000 if file.suffix == ".safetensors" else None])
-    done = mipo("run", "--model", "model", "--limit", "2", "--recipes", "none", folder=tmp_path)
+    done = mipo("run", "--task", "facts", "--model", "model", "--limit", "2", "--recipes", "none", folder=tmp_path)
     assert done.returncode == 2
     assert "cannot load the model" in done.stderr
     assert "Traceback" not in done.stderr

@@ -40,8 +40,9 @@ def test_what_the_package_announces_is_listed(site: Path, tmp_path: Path) -> Non
     assert "reminder The request, and the user's profile after it." in lines
     assert "mipo-neighbour MIPO: rejected response under the next user's context." in lines
     at = lines.index("greetings personalized: Greet users in their language; the greeting found by rule.")
-    assert lines[at + 1 : at + 5] == [
+    assert lines[at + 1 : at + 6] == [
         "version 1, scored by rule",
+        "meant for: any model",
         "data: written for this package, included",
         "licence: CC0-1.0",
         "from: mipo-bench-example 1.2.3 (mipo_bench_example.greetings:Greetings)",

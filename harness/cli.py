@@ -72,12 +72,21 @@ def options(
 @app.command()
 @takes_settings
 def run(
-    config: RunConfig, dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False
+    config: RunConfig,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    compute_only: Annotated[
+        bool, typer.Option("--compute-only", help="Fill the store, and make no report: a job whose store is merged.")
+    ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="For the plan: estimate the hours on this kind of GPU, such as h100, a100, rtx4090."),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs of this kind.")] = 1,
 ) -> int:
     """Compare prompting with MIPO checkpoints that are trained on the spot; print and write the report."""
     from mipo_bench.harness.commands import run
 
-    return run.run(config, dry_run=dry_run)
+    return run.run(config, dry_run=dry_run, compute_only=compute_only, cluster=run.asked_cluster(gpu, gpus, dry_run))
 
 
 @app.command("export-prompts")

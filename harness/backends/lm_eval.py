@@ -14,6 +14,7 @@ from typing import Any
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, file_digest, folder_digest
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
 from mipo_bench.harness.generators.lm_eval_model import EngineTraits, ModelSpec, Seeding
 from mipo_bench.harness.generators.placement import Placement
@@ -21,6 +22,8 @@ from mipo_bench.harness.protocols import Generator
 from mipo_bench.harness.store.run_store import Store
 
 _SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
+_GPU_COUNTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "dp_size")
+"""Arguments of vLLM and SGLang that count GPUs; their product is the number that an engine uses."""
 _NO_EFFECT = {
     "num_concurrent",
     "max_retries",
@@ -61,10 +64,32 @@ class LMEvalBackend(HFBackend):
         end = self.missing_end_token
         if end:
             key = digest([key, "ends at", end])
-        spec = ModelSpec(lambda: build_engine(backend, arguments), key, traits, self.config.chat, folder, end)
+        spec = ModelSpec(lambda: self._build(folder, arguments), key, traits, self.config.chat, folder, end)
         generator = LMEvalGenerator(spec, [])
         self._generators.append(generator)
         return generator
+
+    def _build(self, folder: Path, arguments: Mapping[str, Any]) -> Any:
+        """The engine of a model. As in `HFBackend`, at most one checkpoint stays in memory besides the base model.
+
+        vLLM and SGLang take a share of the GPU's memory for themselves at their start, so that no other model stays.
+        """
+        if _SEEDING.get(self.config.backend) != "torch":
+            self._unload(self.folder)
+        elif folder != self.folder:
+            self._unload()
+        return build_engine(self.config.backend, arguments)
+
+
+def engine_gpus(config: RunConfig) -> int:
+    """The number of GPUs that one engine is to use, by its arguments. Raises ConfigError for one that is no number."""
+    found = 1
+    for name in _GPU_COUNTS:
+        value = config.backend_args.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"backend_args.{name} = {value!r} is not a whole number above 0.")
+        found *= value
+    return found
 
 
 def _content(value: Any) -> Any:

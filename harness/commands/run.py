@@ -13,10 +13,9 @@ from mipo_bench.harness.config.loading import preset_notes
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import write_atomically
 from mipo_bench.harness.core.progress import SilentDisplay, display_for
-from mipo_bench.harness.errors import ReportError
+from mipo_bench.harness.errors import ConfigError, ReportError
 from mipo_bench.harness.judging.assign import check_judge
 from mipo_bench.harness.judging.to_label import TO_JUDGE
-from mipo_bench.harness.planning.cost import planned_judging, planned_tokens
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.planning.power import planned_power
 from mipo_bench.harness.plugins.import_check import check_imports
@@ -24,20 +23,30 @@ from mipo_bench.harness.plugins.optional import data_used
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.session import execute, exit_code, prepare, write
+from mipo_bench.harness.startup.cost import planned_judging, planned_tokens
+from mipo_bench.harness.startup.gpus import GPUS
+from mipo_bench.harness.startup.hours import Cluster, planned_hours
 from mipo_bench.reports.pages.report import data_line, report_page
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, load_report, run_id
 from mipo_bench.reports.render.print_page import print_page
 
 
-def run(config: RunConfig, *, dry_run: bool) -> int:
-    """Run and return the exit code: 0; 1 if a part failed; 130 if interrupted."""
+def run(config: RunConfig, *, dry_run: bool, compute_only: bool, cluster: Cluster | None = None) -> int:
+    """Run and return the exit code: 0; 1 if a part failed; 130 if interrupted.
+
+    The plan of a dry run has the hours on the GPUs of `cluster`.
+    """
     silence_libraries()
     if config.include:
         check_imports([include.path for include in config.include])
     prepared = prepare(config)
     if dry_run:
-        _print_plan(prepared.plan, config, Console(highlight=False))
+        console = Console(highlight=False)
+        hours = list(planned_hours(prepared.plan, config, cluster)) if cluster else []
+        _print_plan(prepared.plan, config, console)
+        for line in hours:
+            console.print(Text(line))
         return 0
     check_judge(config, [task.task for task in prepared.plan.tasks])
     console = Console(stderr=True, highlight=False)
@@ -46,11 +55,25 @@ def run(config: RunConfig, *, dry_run: bool) -> int:
         console.print(note, markup=False, soft_wrap=True)
     try:
         with ctrl_c_stops():
-            outcome = execute(prepared, SilentDisplay() if worker else display_for(console))
+            display = SilentDisplay() if worker else display_for(console)
+            outcome = execute(prepared, display, compute_only=compute_only)
     except KeyboardInterrupt:
         console.print("mipo-bench: stopped. The same command goes on from here.", style="bold")
         return EXIT_INTERRUPTED
-    return 0 if outcome.report is None else _publish(outcome.report, outcome.to_judge, config.out, console)
+    if outcome.report is not None:
+        return _publish(outcome.report, outcome.to_judge, config.out, console)
+    if not worker:
+        console.print(Text(f"computed into {config.store}; no report (--compute-only)"))
+    return 1 if outcome.failed and not worker else 0
+
+
+def asked_cluster(gpu: str | None, gpus: int, dry_run: bool) -> Cluster | None:
+    """The GPUs of `--gpu` and `--gpus`. Raises ConfigError where they do not go together, or without `--dry-run`."""
+    if gpu is None and gpus > 1:
+        raise ConfigError(f"--gpus {gpus} needs --gpu, their kind: {', '.join(GPUS)}.")
+    if gpu is not None and not dry_run:
+        raise ConfigError("--gpu estimates the hours of a plan: add --dry-run. A run takes the GPUs that are there.")
+    return None if gpu is None else Cluster(gpu.lower(), gpus)
 
 
 def _publish(report: Report, to_judge: str, folder: Path, console: Console) -> int:

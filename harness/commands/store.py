@@ -1,4 +1,4 @@
-"""`mipo-bench store`: lists, verifies, cleans up and exports the run store and its checkpoints."""
+"""`mipo-bench store`: lists, verifies, cleans up, exports and merges run stores and their checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.commands.options import StoreOption, user_path
+from mipo_bench.harness.commands.options import PATH, StoreOption, user_path
 from mipo_bench.harness.core.default_paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="store",
-    help="List, verify, clean up and export the run store.",
+    help="List, verify, clean up, export and merge run stores.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -43,9 +43,9 @@ def verify(
     ] = False,
 ) -> None:
     """Compare every row and checkpoint with its digest. Exit code 1 if damaged entries remain."""
-    from mipo_bench.harness.store import verify
     from mipo_bench.harness.store.database import DamagedDatabaseError
     from mipo_bench.harness.store.rescue import open_for_run
+    from mipo_bench.harness.store.upkeep import verify
 
     try:
         store = open_for_run(folder) if drop and _exists(folder) else _open(folder)
@@ -71,7 +71,7 @@ def gc(
 ) -> None:
     """Remove results that no kept run used, and those of interrupted runs."""
     from mipo_bench.harness.commands.store_page import size_text
-    from mipo_bench.harness.store.garbage import collect
+    from mipo_bench.harness.store.upkeep.garbage import collect
 
     with closing(_open(folder)) as store:
         removed = collect(store, keep, dry_run=dry_run)
@@ -100,7 +100,7 @@ def export(
     `run --model` reads the file of one run as RESPONSES.jsonl; `compare` reads the file of one arm of a task.
     """
     from mipo_bench.harness.errors import ReportError
-    from mipo_bench.harness.store import export
+    from mipo_bench.harness.store.upkeep import export
 
     with closing(_open(folder)) as store:
         runs = store.runs(run)
@@ -134,6 +134,28 @@ def checkpoint(
     with closing(_open(folder)) as store:
         export_checkpoint(store, run, TrainedArm.parse(arm), target, licence)
     _say([f"wrote {target}: weights, lineage.json, and the model card README.md, which is yours to complete"])
+
+
+@app.command()
+def merge(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="The stores to join, such as stores/*.", parser=user_path)
+    ],
+    into: Annotated[
+        Path, typer.Option("--into", "--store", help="The store that gets their entries; made if missing.", **PATH)
+    ] = DEFAULT_STORE,
+) -> None:
+    """Copy everything in other stores that this one lacks: responses, likelihoods, verdicts, checkpoints, runs.
+
+    Digests are checked. Two different entries with the same key are refused, and then nothing is merged.
+    """
+    from mipo_bench.harness.store.upkeep.merge import merge
+    from mipo_bench.reports.numbers import plural
+
+    done = merge(sources, into)
+    _say([f"merged {plural(len(sources), 'store')} into {into}: added {_counted(done.added)}"])
+    if done.known:
+        _say([f"{done.known:,} of their entries were there already"])
 
 
 def _open(folder: Path) -> Store:

@@ -235,6 +235,8 @@ class RunConfig(ConfigSection):
     """None: the default ones among those that apply to a task. Empty: no training."""
     seeds: Count = 3
     """Training seeds of each recipe."""
+    first_seed: Annotated[Whole, Field(ge=0)] = 0
+    """The first of these seeds; a job of an array takes one: `seeds=1` and its own number here ([scale](scale.md))."""
     limit: Count | None = None
     """Evaluation items of a task (whole users first), and twice as many training items."""
     reference: Mapping[str, str] = {}
@@ -293,5 +295,6 @@ class RunConfig(ConfigSection):
 
     def result_hash(self) -> str:
         """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""
-        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "processes"})
+        same = () if self.first_seed else ("first_seed",)  # hashes from before this setting stay valid
+        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "processes", *same})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -68,7 +68,7 @@ def resolve_placement(config: RunConfig) -> Placement:
     gpu = device.startswith("cuda")
     return Placement(
         device,
-        _resolve_dtype(config, device),
+        dtype_on(config, device),
         config.threads or torch.get_num_threads(),
         config.batch_size or (0 if gpu else _DEFAULT_BATCH_SIZE),
         config.trust_remote_code,
@@ -94,10 +94,10 @@ def _resolve_device(wanted: str) -> str:
     return device
 
 
-def _resolve_dtype(config: RunConfig, device: str) -> str:
-    """float32 on a CPU, and in runs with a training: rounding to bfloat16 would lose most of its small weight changes.
+def dtype_on(config: RunConfig, device: str) -> str:
+    """The number format of answers: float32 on a CPU, and in runs with a training; otherwise bfloat16.
 
-    Otherwise bfloat16.
+    Rounding to bfloat16 would lose most of a training's small weight changes. Raises ModelError.
     """
     trains = config.recipes is None or len(config.recipes) > 0
     dtype = config.dtype

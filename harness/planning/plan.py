@@ -261,6 +261,6 @@ def _arms(plan: TaskPlan, config: RunConfig) -> list[Arm]:
     arms += [
         Arm(name, plan.reference, recipe=r, train_seed=s, sample_seed=seed)
         for r in plan.recipes
-        for s in range(config.seeds)
+        for s in range(config.first_seed, config.first_seed + config.seeds)
     ]
     return arms

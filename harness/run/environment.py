@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
+from mipo_bench.harness.backends.lm_eval import engine_gpus
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
 from mipo_bench.harness.run.launch import Processes, choose_gpu, threads_each
@@ -13,9 +14,10 @@ from mipo_bench.harness.run.launch import Processes, choose_gpu, threads_each
 def prepare_process(config: RunConfig, processes: Processes) -> None:
     """Set the environment variables from which torch and its libraries read the GPU and the number of threads.
 
-    Variables that are already set keep their value, except CUDA_VISIBLE_DEVICES: it becomes this process's GPU.
+    Variables that are already set keep their value, except CUDA_VISIBLE_DEVICES: it becomes this process's GPU, unless
+    the model is to be spread over several.
     """
-    if config.device in ("auto", "cuda") and config.device_map is None:
+    if config.device in ("auto", "cuda") and config.device_map is None and engine_gpus(config) == 1:
         choose_gpu(processes, os.environ)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))

@@ -18,7 +18,6 @@ from mipo_bench.harness.exchange.from_responses import plan_responses
 from mipo_bench.harness.generators.model_folder import parameters
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.assign import check_judge, load_judge
-from mipo_bench.harness.planning.cost import planned_judging
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.planning.task_choice import choose_tasks
 from mipo_bench.harness.plugins.import_check import check_imports
@@ -28,7 +27,9 @@ from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.run.preflight_model import build_model, find_model
 from mipo_bench.harness.run.session import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
+from mipo_bench.harness.startup.cost import planned_judging
 from mipo_bench.harness.startup.findings import Finding, State
+from mipo_bench.harness.store.file_system import check_local
 from mipo_bench.harness.types import DataState, Task
 
 _FOUR_BYTES, _TWO_BYTES = 4, 2
@@ -180,6 +181,8 @@ def _disk(
     for where in (config.store, config.out):
         try:
             check_writable(where, REPORT_FILES if where == config.out else ())
+            if where == config.store:
+                check_local(where)
         except UserError as error:
             yield Finding("disk", "fail", str(error))
             continue

@@ -47,9 +47,9 @@ class Run:
         return self._report_builder(self.reported).build()
 
     def compute_only(self) -> None:
-        """Run the stages of a worker process: all but judging and report, which belong to the first process.
+        """Run all stages but judging and report, which belong to the first process, or to a later run.
 
-        An error here is no loss: the first process meets it too.
+        An error here is no loss: that process meets it too.
         """
         self.compute()
         self._report_builder(self.evaluated).measure()

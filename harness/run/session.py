@@ -24,6 +24,7 @@ from mipo_bench.harness.run.stages.answerers import ResponsesFileAnswerer
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.workers import with_workers, worker_count
 from mipo_bench.harness.startup.check import check_start
+from mipo_bench.harness.store.file_system import check_local
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
@@ -53,10 +54,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The report, or None in a worker process; and the questions that the verdict file lacks, one JSON line each."""
+    """The report, or None if none was made; and the questions that the verdict file lacks, one JSON line each.
+
+    `failed` counts the arms that failed where no report says so.
+    """
 
     report: Report | None
     to_judge: str = ""
+    failed: int = 0
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -75,12 +80,14 @@ def prepare(config: RunConfig) -> Prepared:
     return Prepared(config, given.plan, given, processes, launched, environment)
 
 
-def execute(prepared: Prepared, display: Display) -> Outcome:
+def execute(prepared: Prepared, display: Display, *, compute_only: bool = False) -> Outcome:
     """Compute the responses that the store lacks, together with the other processes, and seal the report.
 
-    Raises a UserError where the judge, the model or a folder cannot be used.
+    With `compute_only` no report is made, and nothing is judged: the store keeps the results for a later run. Raises
+    a UserError where the judge, the model or a folder cannot be used.
     """
     config, processes = prepared.config, prepared.processes
+    check_local(config.store)  # before a GGUF file is dequantised into it
     start = _starter(prepared)
     check_writable(config.store)
     check_writable(config.out, REPORT_FILES)
@@ -95,8 +102,8 @@ def execute(prepared: Prepared, display: Display) -> Outcome:
         with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
             with display.stage("start", "checks"):
                 run = start(store, display)
-            report = compute_report(run, processes)
-    return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "")
+            report = compute_report(run, processes, compute_only=compute_only)
+    return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "", len(run.failures.records))
 
 
 def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
@@ -125,15 +132,15 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
     return start_from_model
 
 
-def compute_report(run: Run, processes: Processes) -> Report | None:
+def compute_report(run: Run, processes: Processes, *, compute_only: bool = False) -> Report | None:
     """Compute the run together with other processes on the store. Returns the sealed report, which the store keeps.
 
-    Returns None in a worker process.
+    Returns None in a worker process, and with `compute_only`.
     """
     store = run.context.store
     store.claims.processes = processes.count
     store.claims.say = run.context.display.say
-    if processes.is_worker:
+    if compute_only or processes.is_worker:
         run.compute_only()
         return None
     report = seal(run.execute())

@@ -66,11 +66,11 @@ class Checkpoints:
         """
         folder = self.folder / key
         with _writing(folder):
-            scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self._claims.owner}-", dir=folder.parent))
+            scratch = self.scratch()
         try:
             write(scratch)  # outside of `_writing`: an OSError of a training is not one of the store
             with _writing(folder):
-                self._move(key, scratch, folder)
+                self._move(key, scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         self.used.add(key)
@@ -89,14 +89,22 @@ class Checkpoints:
                     self._claims.release(claimed)
             wait.sleep([key], _POLL)
 
-    def _move(self, key: str, scratch: Path, folder: Path) -> None:
+    def _move(self, key: str, scratch: Path) -> None:
         content = folder_digest(scratch)
         with self._database.transaction():  # one process at a time
-            if self._database.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,)) and folder.is_dir():
-                return
-            _clear(folder)
-            os.replace(scratch, folder)
-            self._database.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
+            known = self._database.execute("SELECT 1 FROM checkpoints WHERE key = ?", (key,))
+            if not (known and (self.folder / key).is_dir()):
+                self.record(key, scratch, content)
+
+    def record(self, key: str, scratch: Path, content: str) -> None:
+        """Move a whole folder with the digest `content` into place, in a transaction of the caller. Raises OSError."""
+        _clear(self.folder / key)
+        os.replace(scratch, self.folder / key)
+        self._database.insert("INSERT OR REPLACE", CHECKPOINTS, [(key, content)])
+
+    def scratch(self) -> Path:
+        """A new scratch folder, which `store gc` removes if this process dies. Raises OSError."""
+        return Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{self._claims.owner}-", dir=self.folder))
 
 
 def _clear(path: Path) -> None:

@@ -53,9 +53,12 @@ def has_database(folder: Path) -> bool:
 class Database:
     """One connection to the file. Every SQLite error becomes a StorageError that says what to do."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open `store.sqlite` in the folder; create or upgrade it if needed. Raises StorageError."""
-        self.folder = folder
+    def __init__(self, folder: Path, copy_of: Path | None = None) -> None:
+        """Open `store.sqlite` in the folder; create or upgrade it if needed. Raises StorageError.
+
+        Messages name the folder, or the store `copy_of` whose copy it holds.
+        """
+        self.folder = copy_of or folder
         self._db = sqlite3.connect(folder / FILE, timeout=_WAIT, isolation_level=None)
         try:
             with exclusive(folder / ".opening"):  # SQLite does not wait for a concurrent change of the journal mode

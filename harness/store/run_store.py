@@ -19,6 +19,7 @@ from mipo_bench.harness.protocols import Likelihood, Verdict
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, Checkpoints
 from mipo_bench.harness.store.claims import Claims
 from mipo_bench.harness.store.database import Database
+from mipo_bench.harness.store.file_system import check_local
 from mipo_bench.harness.store.runs import StoredRun, row_of_run, run_from_row
 from mipo_bench.harness.types import Response
 
@@ -38,6 +39,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         """Open the store, creating it if needed. Raises StorageError."""
+        check_local(folder)
         self.folder = folder
         self.damaged: list[str] = []
         self._used: dict[str, set[str]] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from golden_files import run
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,16 @@ def test_links_are_found() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     missing = [t for t in links(document.read_text(encoding="utf-8")) if not (document.parent / t).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_scripts_and_yaml_of_the_documents_can_be_parsed(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for kind, block in re.findall(r"^```(bash|yaml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if kind == "yaml":
+            list(yaml.safe_load_all(block))
+        else:
+            subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

@@ -31,7 +31,7 @@ FLOORS = {
         *("baselines.prompting", "baselines.decoding", "baselines.recipes"),
     ),
     "machines": (
-        "harness.store",
+        *("harness.store", "harness.store.upkeep"),
         "harness.gguf",
         *("harness.inference.layers", "harness.inference", "harness.servers", "harness.generators"),
         "harness.training",

@@ -89,6 +89,7 @@ def test_where_files_go_does_not_change_the_result_hash() -> None:
     assert load("batch_size=5").result_hash() != load().result_hash()
     assert load(out="elsewhere").result_hash() == load("threads=1").result_hash() == load().result_hash()
     assert load(seeds=2).result_hash() != load().result_hash()
+    assert load(first_seed=1).result_hash() != load().result_hash() == load(first_seed=0).result_hash()
 
 
 def test_unknown_names_are_reported_together() -> None:

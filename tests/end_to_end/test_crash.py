@@ -15,7 +15,7 @@ from real_runs import random_of
 
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.store.verify import verify
+from mipo_bench.harness.store.upkeep.verify import verify
 from mipo_bench.reports.records.report_file import load_report
 
 KILLS = 5

@@ -20,11 +20,11 @@ from mipo_bench.harness.errors import ConfigError, StageError
 from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers
 from mipo_bench.harness.evaluation.arm_answers import render_arm as render
 from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
-from mipo_bench.harness.planning.cost import responses_per_item
 from mipo_bench.harness.planning.plan import TaskPlan, make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
+from mipo_bench.harness.startup.cost import responses_per_item
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
 

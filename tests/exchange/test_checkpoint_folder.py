@@ -16,9 +16,9 @@ from made_reports import HOSTILE, MODEL, Made, write_model
 
 from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.exchange.model_card import base_model, model_card
-from mipo_bench.harness.store.garbage import collect
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
+from mipo_bench.harness.store.upkeep.garbage import collect
 from mipo_bench.reports.records.report import CheckpointRecord, Report
 from mipo_bench.reports.records.report_file import seal, to_json
 

@@ -17,7 +17,7 @@ from mipo_bench.harness.exchange.responses_file import PROMPT_FIELDS, read_respo
 from mipo_bench.harness.generators.chat_template import DEFAULT_CHAT
 from mipo_bench.harness.generators.remote import chat_as_json
 from mipo_bench.harness.planning.plan import make_plan
-from mipo_bench.harness.store.export import COLUMNS
+from mipo_bench.harness.store.upkeep.export import COLUMNS
 from mipo_bench.harness.types import Message
 from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import load_report

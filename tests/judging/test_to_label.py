@@ -15,8 +15,8 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.judging.verdict_file import file_judge
-from mipo_bench.harness.planning.cost import planned_judging
 from mipo_bench.harness.protocols import Question
+from mipo_bench.harness.startup.cost import planned_judging
 from mipo_bench.harness.types import Item
 from mipo_bench.reports.render.markdown import to_markdown
 from mipo_bench.tasks.embedded.persona_judged import PersonaJudged

@@ -78,7 +78,7 @@ def test_doctor_and_run_take_the_same_options(capsys: pytest.CaptureFixture[str]
             main([command, "--help"])
         return {word for word in capsys.readouterr().out.split() if word.startswith("--")}
 
-    assert options("run") - options("doctor") == {"--dry-run"}
+    assert options("run") - options("doctor") == {"--dry-run", "--compute-only", "--gpu", "--gpus"}
     assert "preset" in RunConfig.model_fields
 
 

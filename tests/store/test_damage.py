@@ -17,11 +17,11 @@ from golden_files import run
 from made_reports import RUNS, checkpoint_key, made_store, write_model
 
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store import verify
 from mipo_bench.harness.store.database import STORE_SCHEMA, DamagedDatabaseError
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
+from mipo_bench.harness.store.upkeep import verify
 from mipo_bench.harness.types import Response
 
 SCHEMA_1 = """

@@ -19,9 +19,9 @@ from made_reports import RUNS, made_store
 
 from mipo_bench.harness.core.file_locks import is_free
 from mipo_bench.harness.errors import StorageError
-from mipo_bench.harness.store.garbage import collect
 from mipo_bench.harness.store.made_models import RECORD, drop_unused, find_model, made_model, made_models
 from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.upkeep.garbage import collect
 
 HOLDER = """
 import sys, time

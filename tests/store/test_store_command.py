@@ -16,8 +16,8 @@ from made_reports import HOSTILE, RUNS, checkpoint_key, keys_of, made_store
 
 from mipo_bench.harness.core.file_locks import Lock, startup_lock
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.store.garbage import Removed, collect
 from mipo_bench.harness.store.run_store import Store
+from mipo_bench.harness.store.upkeep.garbage import Removed, collect
 
 
 @pytest.fixture

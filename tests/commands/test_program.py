@@ -42,6 +42,13 @@ def test_the_citation_names_this_version() -> None:
     assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
+def test_the_citation_refers_to_the_paper_of_the_method() -> None:
+    [paper] = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    assert {"type", "title", "authors"} <= set(paper)
+    assert all({"family-names", "given-names"} <= set(author) for author in paper["authors"])
+    assert paper["url"].rpartition("/")[2] in (ROOT / "README.md").read_text()
+
+
 def completed(line: str) -> set[str]:
     """The completions of a line in bash, of a real process."""
     word = len(line.split(" ")) - 1
@@ -57,3 +64,8 @@ def test_a_shell_completes_commands_options_and_values() -> None:
     assert {"run", "show", "compare"} <= completed("mipo-bench ")
     assert "--format" in completed("mipo-bench show --fo")
     assert {"markdown", "latex", "csv"} <= completed("mipo-bench show --format ")
+
+
+def test_a_shell_completes_the_names_of_installed_plugins() -> None:
+    assert {"gsm8k", "persona"} <= completed("mipo-bench run --task ")
+    assert completed("mipo-bench run --recipes sft-self,mipo-r") == {"sft-self,mipo-random"}

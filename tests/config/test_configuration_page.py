@@ -5,12 +5,11 @@ After a change of a setting, run this file with `MIPO_BENCH_UPDATE_GOLDEN=1` to 
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from golden_files import check_page
 from paths import ROOT
 
 from mipo_bench.harness.config.describe import Setting, about, sections, settings, yaml_text
@@ -95,11 +94,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float
 
 
 def test_the_page_is_up_to_date() -> None:
-    if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
-        PAGE.write_text(page(), encoding="utf-8")
-    written = PAGE.read_text(encoding="utf-8")
-    diff = difflib.unified_diff(written.splitlines(), page().splitlines(), str(PAGE), "now", lineterm="")
-    assert written == page(), "\n".join(diff)
+    check_page(PAGE, page())
 
 
 def test_every_setting_says_what_it_does() -> None:

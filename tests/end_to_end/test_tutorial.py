@@ -15,21 +15,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from paths import ROOT
+from real_models import make_gguf
 
 from mipo_bench.reports.records.report_file import load_report
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 OWN_ENGINE = ROOT / "docs" / "tutorial-own-engine.md"
+CI_GATE = ROOT / "docs" / "tutorial-ci-gate.md"
+REAL_MODEL = ROOT / "docs" / "tutorial-real-model.md"
 COMMANDS = {
     "mipo-bench": ["-m", "mipo_bench.harness.cli"],
     "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
     "python": [],
 }
-SHOWN_ONLY = ("toml", "json")
+"""Program -> the arguments of Python that run it. `git` runs as it is."""
+SHOWN_ONLY = ("toml", "json", "sh")
 MODEL = ("model", "training")
 """The info strings of blocks whose commands generate with the embedded model, or train it."""
+FIGURES = ("run", "diff")
+"""Commands whose output has figures that differ slightly between machines."""
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+PERSON = {f"GIT_{role}_{part}": "ana@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,18 @@ def blocks(page: Path = TUTORIAL) -> list[Block]:
 
 
 def follow(block: Block, folder: Path) -> None:
-    """Execute a block: write its file, apply its diff, or run its command."""
-    if block.language == "python":
-        (folder / block.about).write_text(block.text, encoding="utf-8")
-    elif block.language == "diff":
+    """Execute a block: write its file, apply its diff, or run its commands, of which the last has the exit code."""
+    if block.language == "diff":
         apply(block, folder / block.about)
     elif block.language == "console":
-        command, _, output = block.text.removeprefix("$ ").partition("\n")
-        check(command, output, int(block.about.removeprefix("exit ")) if block.about.startswith("exit") else 0, folder)
+        code = int(block.about.partition("exit ")[2] or 0)
+        commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+        for text in commands:
+            command, _, output = text.partition("\n")
+            check(command, output, code if text == commands[-1] else 0, folder)
+    elif block.about:
+        (folder / block.about).parent.mkdir(parents=True, exist_ok=True)
+        (folder / block.about).write_text(block.text, encoding="utf-8")
     else:
         assert block.language in SHOWN_ONLY, f"no rule for {block.language}"
 
@@ -70,17 +82,18 @@ def apply(block: Block, file: Path) -> None:
 def check(command: str, output: str, code: int, folder: Path) -> None:
     """Run a command and look for the lines that the tutorial shows, in order."""
     program, *arguments = shlex.split(command)
+    started = ["git"] if program == "git" else [sys.executable, *COMMANDS[program]]
     done = subprocess.run(
-        [sys.executable, *COMMANDS[program], *arguments],
+        [*started, *arguments],
         cwd=folder,
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | ENVIRONMENT | PERSON,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
-    part = words if arguments[0] == "run" else lambda line: " ".join(line.split())
+    part = words if arguments[0] in FIGURES else lambda line: " ".join(line.split())
     lines = iter(done.stdout.splitlines())
     for wanted in output.splitlines():
         assert any(pattern(part(wanted)).fullmatch(part(line)) for line in lines), (
@@ -93,8 +106,8 @@ def pattern(line: str) -> re.Pattern[str]:
 
 
 def words(line: str) -> str:
-    """A line without figures and significance marks, which differ slightly between machines."""
-    return " ".join(word for word in line.split() if not re.search(r"\d", word) and word not in ("~", "-"))
+    """A line without figures, intervals and significance marks, which differ between machines and models."""
+    return " ".join(word for word in line.split() if not re.search(r"\d", word) and word not in ("~", "-", "to"))
 
 
 def test_what_the_tutorial_shows_without_a_model(tmp_path: Path) -> None:
@@ -117,6 +130,29 @@ def test_another_engine_answers_the_prompts(tmp_path: Path) -> None:
     report = load_report(tmp_path / "mipo-bench-report")
     assert {(arm.method, arm.finish_unknown) for arm in report.arms} == {("plain", 0), ("few-shot", 0)}
     assert 0 < sum(report.arms[0].scores) < len(report.arms[0].scores)
+
+
+@pytest.mark.slow
+def test_a_gate_in_a_repository_fails_after_a_change_for_the_worse(tmp_path: Path) -> None:
+    shown = blocks(CI_GATE)
+    for block in shown:
+        follow(block, tmp_path)
+    assert {block.about for block in shown if block.language == "console"} == {"", "exit 1", "exit 3"}
+    workflow = yaml.safe_load((tmp_path / ".github" / "workflows" / "mipo-bench.yml").read_text())
+    *_, step = workflow["jobs"]["diff"]["steps"]
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert set(step["with"]) <= set(action["inputs"])
+
+
+@pytest.mark.training
+def test_a_real_model_is_taken_from_a_file_to_a_checkpoint(tmp_path: Path) -> None:
+    make_gguf(tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf")  # random weights in place of the real ones
+    for block in blocks(REAL_MODEL):
+        follow(block, tmp_path)
+    report = load_report(tmp_path / "mipo-bench-report")
+    assert report.failures == []
+    assert report.checkpoints[0].lineage["pairs"]["used"] >= 4
+    assert (tmp_path / "answers.html").exists()
 
 
 def test_the_tutorial_has_what_it_is_for() -> None:

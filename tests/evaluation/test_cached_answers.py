@@ -12,6 +12,7 @@ from fakes import FakeGenerator
 from mipo_bench.harness.backends.hf import checkpoint_key
 from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.core.progress import Stage
+from mipo_bench.harness.errors import PairsError
 from mipo_bench.harness.evaluation.cached_answers import FLUSH, answer, likelihood_key, likelihoods, response_key
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.plugins.registry import load_plugins
@@ -166,6 +167,14 @@ def test_useless_responses_make_no_pair(bad: Response, reason: str) -> None:
     made = make_pairs(source, generator, one_bad)
     assert len(made.pairs) == 5
     assert made.discarded == {reason: 1}
+
+
+def test_too_few_pairs_because_of_cut_responses_name_the_remedy() -> None:
+    task, generator = PLUGINS.tasks["persona"], FakeGenerator("g", echo)
+    items = task.items("train")[:6]
+    source = PairSource(task, items, PLUGINS.baselines["profile"], PLUGINS.recipes["mipo-random"], Decoding(8, 1.0), 0)
+    with pytest.raises(PairsError, match=r"cut at the token limit': 6}\. Raise decoding\.max_new_tokens"):
+        make_pairs(source, generator, lambda asked: [Response("text", 1, 8, "length") for _ in asked])
 
 
 def test_a_contrast_that_leaves_the_prompt_as_it_is_makes_no_pair() -> None:

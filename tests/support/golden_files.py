@@ -1,4 +1,4 @@
-"""Golden tests: a command's stdout, stderr and exit code are compared with a file.
+"""Golden tests: a command's stdout, stderr and exit code are compared with a file, and generated pages with the code.
 
 To write the files anew after a change that is meant, run pytest with `MIPO_BENCH_UPDATE_GOLDEN=1` and read the diff.
 """
@@ -9,6 +9,7 @@ import difflib
 import os
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from paths import GOLDEN
@@ -46,3 +47,17 @@ def check_golden(path: str, text: str) -> None:
     before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     diff = difflib.unified_diff(before, text.splitlines(), str(file), "now", lineterm="")
     assert text.splitlines() == before, "\n".join(diff)
+
+
+def check_page(page: Path, now: str) -> None:
+    """Compare a page with its text; with MIPO_BENCH_UPDATE_GOLDEN=1, write it first. A failure shows the difference."""
+    if os.environ.get("MIPO_BENCH_UPDATE_GOLDEN"):
+        page.write_text(now, encoding="utf-8")
+    written = page.read_text(encoding="utf-8") if page.exists() else ""
+    diff = difflib.unified_diff(written.splitlines(), now.splitlines(), str(page), "now", lineterm="")
+    assert written == now, "\n".join(diff)
+
+
+def cell(text: str) -> str:
+    """A text for a cell of a table: on one line, with code marked as Markdown marks it."""
+    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")

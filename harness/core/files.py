@@ -81,3 +81,21 @@ def whole_or_not_at_all(path: Path, advice: str = "", *, parents: bool = False) 
             raise
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error}. {advice}".rstrip()) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a scratch folder beside `path`, which must not exist. At the end of the block it becomes `path`.
+
+    An error leaves nothing behind. Raises StorageError.
+    """
+    if path.exists() or path.is_symlink():
+        raise StorageError(f"{path} exists, and nothing is overwritten. Name a folder that does not exist yet.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            yield made
+            made.rename(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error}. Choose another place.") from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mipo_bench.harness.core.files import new_folder
 from mipo_bench.harness.errors import ConfigError, ReportError, StorageError
 from mipo_bench.harness.exchange.model_card import CARD, model_card
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS, Checkpoint
@@ -112,14 +112,8 @@ def _fits(lineage: Path, record: CheckpointRecord) -> bool:
 
 def _copy(source: Path, target: Path, card: str) -> None:
     """Copy a checkpoint beside `target`, then move it there. Raises StorageError; an error leaves nothing behind."""
-    if target.exists() or target.is_symlink():
-        raise StorageError(f"{target} exists, and nothing is overwritten. Name a folder that does not exist yet.")
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            made = Path(scratch) / "checkpoint"
-            shutil.copytree(source, made, ignore=shutil.ignore_patterns(*_LEFT_OUT), copy_function=shutil.copyfile)
-            made.chmod(0o755)  # the store's own folders are private
-            (made / CARD).write_text(card, encoding="utf-8")
-            made.rename(target)
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error}. Choose another place.") from error
+    with new_folder(target) as made:
+        ignored = shutil.ignore_patterns(*_LEFT_OUT)
+        shutil.copytree(source, made, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        made.chmod(0o755)  # the store's own folders are private
+        (made / CARD).write_text(card, encoding="utf-8")

@@ -5,51 +5,84 @@ A prompt is taken only where its hash and that of its target are those of the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from mipo_bench.harness.errors import DataError, first_line
+from mipo_bench.harness.errors import ConfigError, DataError, first_line
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.evaluation.scoring import describe_task, score_answer
 from mipo_bench.harness.history.find_report import ReportSearch
 from mipo_bench.harness.history.rescore import StoredResponses, installed_task, thought_tags
+from mipo_bench.harness.history.stored_verdicts import StoredVerdicts
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask, Response, Score, Task
+from mipo_bench.reports.diff.diff_reports import is_wanted
 from mipo_bench.reports.html.blocks import Block, text_blocks
-from mipo_bench.reports.html.items import Which, chosen_items
+from mipo_bench.reports.html.items import Choice, chosen_items
 from mipo_bench.reports.html.report import Texts
 from mipo_bench.reports.numbers import plural
 from mipo_bench.reports.records.report import ArmRecord, Report, TaskRecord
 from mipo_bench.reports.records.report_file import run_id
 from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
 
+_CHOSEN = {"all": "all", "changed": "those with a changed score", "failed": "those without a usable answer"}
+MIB_OF_TEXT = 0.44 / 2**20
+"""MiB in the file for a byte of text: deflate makes a third of it, base64 adds a third."""
 
-def item_texts(report: Report, search: ReportSearch, which: Which) -> Texts:
-    """The texts of the chosen items of a report, in blocks."""
-    stored = StoredResponses(report, search)
-    notes = [] if stored.known else [_unknown_run(report)]
-    plugins = load_plugins(search.include)
-    blocks: list[Block] = []
-    count = 0
-    for number, record in enumerate(report.tasks):
-        chosen = chosen_items(report, record, which)
-        task = installed_task(record.name, plugins, search.data)
+
+class ItemTexts:
+    """The texts of the chosen items of a report: first their size, then the texts in blocks.
+
+    Raises ConfigError if no arm fits the patterns.
+    """
+
+    def __init__(self, report: Report, search: ReportSearch, choice: Choice) -> None:
+        self.report, self.search, self.choice = report, search, choice
+        self.stored = StoredResponses(report, search)
+        self.notes = [] if self.stored.known else [_unknown_run(report)]
+        plugins = load_plugins(search.include)
+        names = [f"{arm.task}/{arm.method}" for arm in report.arms]
+        if not any(is_wanted(name, choice.arms) for name in names):
+            known = ", ".join(dict.fromkeys(names))
+            raise ConfigError(f"no arm matches {', '.join(choice.arms)}. This report has {known}.")
+        self.tasks = [self._task(record, installed_task(record.name, plugins, search.data)) for record in report.tasks]
+
+    def _task(self, record: TaskRecord, task: Task | None) -> _Texts:
         items, note = _unchanged(record, task)
-        notes += [note] if note else []
-        count += len(chosen)
-        texts = _Texts(report, record, task, items, stored)
-        blocks += text_blocks(number, texts.of(chosen, search))
-        notes += texts.notes()
-    return Texts(blocks, _holds(report, count, which, responses=stored.known), notes)
+        self.notes += [note] if note else []
+        chosen = chosen_items(self.report, record, self.choice)
+        return _Texts(self.report, record, (task, items), self.stored, chosen, self.choice.arms)
+
+    def mib(self) -> float:
+        """About the size of prompts and responses in the file, in MiB."""
+        if not self.stored.known:
+            return MIB_OF_TEXT * sum(task.prompt_bytes() for task in self.tasks)
+        with closing(Store(self.search.store)) as store:
+            return MIB_OF_TEXT * sum(task.prompt_bytes() + task.response_bytes(store) for task in self.tasks)
+
+    def read(self) -> Texts:
+        """All texts, in blocks, and notes on those that are missing."""
+        blocks: list[Block] = []
+        notes = list(self.notes)
+        for number, task in enumerate(self.tasks):
+            blocks += text_blocks(number, task.entries(self.search))
+            notes += task.notes()
+        count = sum(len(task.chosen) for task in self.tasks)
+        return Texts(blocks, _holds(self.report, count, self.choice, responses=self.stored.known), notes)
 
 
-def _holds(report: Report, count: int, which: Which, *, responses: bool) -> str:
+def _holds(report: Report, count: int, choice: Choice, *, responses: bool) -> str:
     """The line at the top of the page about the texts in the file, and the licences of their data."""
-    chosen = {"all": "all", "changed": "those with a changed score", "failed": "those without a usable answer"}[which]
+    chosen = _CHOSEN[choice.which]
+    if choice.most is not None:
+        chosen = f"at most {choice.most} of a task, drawn from {chosen}, half of them with a changed score"
     profiles = " and user profiles" if any(task.users for task in report.tasks) else ""
     answers = "their responses" if responses else "no responses"
+    if responses and choice.arms:
+        answers = f"the responses of {', '.join(choice.arms)}"
     licences = "; ".join(f"{t.name}: {t.data['licence']}" for t in report.tasks if t.data and "licence" in t.data)
     licence = f" Licences of the data: {licences}." if licences else ""
     return f"This file holds the prompts{profiles} of {plural(count, 'item')} ({chosen}), and {answers}.{licence}"
@@ -84,40 +117,75 @@ class _Texts:
     """The texts of one task, read from the store by blocks of items."""
 
     def __init__(
-        self, report: Report, record: TaskRecord, task: Task | None, items: Mapping[str, Item], stored: StoredResponses
+        self,
+        report: Report,
+        record: TaskRecord,
+        plugin: tuple[Task | None, Mapping[str, Item]],
+        stored: StoredResponses,
+        chosen: set[str],
+        patterns: Sequence[str],
     ) -> None:
-        self.record, self.task, self.items, self.stored = record, task, items, stored
+        """`plugin` has the task, None if it is not installed, and its items by id."""
+        self.record, self.stored, self.chosen = record, stored, chosen
+        self.task, self.items = plugin
         self.tags = thought_tags(report)
         self.arms = [(n, arm) for n, arm in enumerate(report.arms) if arm.task == record.name]
+        self.shown = {n for n, arm in self.arms if is_wanted(f"{arm.task}/{arm.method}", patterns)}
+        self.verdicts = StoredVerdicts(report, record, self.task)
         self.lost = 0
 
-    def of(self, chosen: set[str], search: ReportSearch) -> list[Mapping[str, Any] | None]:
-        """An entry for each item of the task; None for one that is not chosen."""
+    def prompt_bytes(self) -> int:
+        """UTF-8 bytes of prompts, profiles and demonstrations of the chosen items."""
+        asked = (self._asked(item) for item in self.chosen)
+        return sum(len(json.dumps(texts, ensure_ascii=False).encode(errors="replace")) for texts in asked)
+
+    def response_bytes(self, store: Store) -> int:
+        """UTF-8 bytes of the distinct responses to the chosen items."""
+        return sum(store.text_bytes(list(self._keys(item, self.shown).values())) for item in self.chosen)
+
+    def entries(self, search: ReportSearch) -> Iterator[Mapping[str, Any] | None]:
+        """An entry for each item of the task, read when it is needed; None for one that is not chosen."""
         if not self.stored.known:
-            return [self._entry(item, {}) if item in chosen else None for item in self.record.items]
+            for item in self.record.items:
+                yield {**self._asked(item), "texts": [], "arms": []} if item in self.chosen else None
+            return
         with closing(Store(search.store)) as store:
-            return [
-                self._entry(item, self._responses(store, item)) if item in chosen else None
-                for item in self.record.items
-            ]
+            for item in self.record.items:
+                yield self._entry(store, item) if item in self.chosen else None
 
     def notes(self) -> Iterable[str]:
         """A note on responses that the store no longer has."""
         if self.lost:
             yield f"{plural(self.lost, 'response')} of {self.record.name} no longer in the store: left out."
 
-    def _responses(self, store: Store, item: str) -> dict[int, Response]:
-        """Number of an arm in the report -> response."""
-        keys = {n: self.stored.keys[n][item] for n, _ in self.arms if item in self.stored.keys[n]}
-        found = store.responses(list(keys.values()))
-        self.lost += sum(key not in found for key in keys.values())
-        return {n: found[key] for n, key in keys.items() if key in found}
+    def _keys(self, item: str, arms: Iterable[int]) -> dict[int, str]:
+        """Number of an arm in the report -> key of its response."""
+        return {n: self.stored.keys[n][item] for n in arms if item in self.stored.keys[n]}
 
-    def _entry(self, item: str, responses: Mapping[int, Response]) -> dict[str, Any]:
+    def _entry(self, store: Store, item: str) -> dict[str, Any]:
         """The texts of an item; equal responses of several arms stand in it once."""
-        texts = list(dict.fromkeys(response.text for response in responses.values()))
-        arms = [self._arm(item, responses[n], arm, texts) if n in responses else None for n, arm in self.arms]
-        return {**self._asked(item), "texts": texts, "arms": arms}
+        keys = self._keys(item, {*self.shown, *self.verdicts.needed})
+        found = store.responses(list(keys.values()))
+        responses = {n: found[key] for n, key in keys.items() if key in found}
+        self.lost += sum(n in self.shown and key not in found for n, key in keys.items())
+        answers = {n: self._answer(item, responses[n], arm) for n, arm in self.arms if n in responses}
+        said = self.verdicts.of(store, self.items.get(item), self._judged(item, responses, answers))
+        own = {n: response for n, response in responses.items() if n in self.shown}
+        texts = list(dict.fromkeys(response.text for response in own.values()))
+        arms = {
+            n: {**self._arm(item, response, answers[n], texts), "verdicts": said.get(n, [])}
+            for n, response in own.items()
+        }
+        return {**self._asked(item), "texts": texts, "arms": [arms.get(n) for n, _ in self.arms]}
+
+    def _judged(self, item: str, responses: Mapping[int, Response], answers: Mapping[int, Answer]) -> dict[int, str]:
+        """Number of an arm -> the text that the judge saw: without thoughts; empty if the arm failed on the item."""
+        seen = {n: answers[n].text if response.generated else "" for n, response in responses.items()}
+        return {n: "" for n, arm in self.arms if item in arm.failed} | seen
+
+    def _answer(self, item: str, response: Response, arm: ArmRecord) -> Answer:
+        cut = arm.reading is not None and item in arm.reading.thoughts_cut
+        return Answer("", "cut") if cut else without_thoughts(response.text, tags=self.tags)
 
     def _asked(self, name: str) -> dict[str, Any]:
         item = self.items.get(name)
@@ -130,13 +198,11 @@ class _Texts:
             asked["rubric"] = self.task.rubric(item)
         return asked
 
-    def _arm(self, name: str, response: Response, arm: ArmRecord, texts: Sequence[str]) -> dict[str, Any]:
+    def _arm(self, name: str, response: Response, answer: Answer, texts: Sequence[str]) -> dict[str, Any]:
         options = response.option_logprobs
         found: dict[str, Any] = {"text": texts.index(response.text), "finish": response.finish}
         if options is not None:
             found["options"] = [round(value, 3) for value in options]
-        cut = arm.reading is not None and name in arm.reading.thoughts_cut
-        answer = Answer("", "cut") if cut else without_thoughts(response.text, tags=self.tags)
         if answer.thoughts != "none":
             found["thoughts"] = answer.thoughts
         reading = self._read(name, response, answer)

@@ -49,12 +49,12 @@ class ArmTexts:
 
     def __init__(self, sides: Mapping[str, StoredResponses], plugins: Plugins, data: Mapping[str, Path]) -> None:
         self.sides, self.plugins, self.data = sides, plugins, data
-        self.prompts: dict[str, dict[str, str]] = {}
+        self._known: dict[str, dict[str, str]] = {}
 
     def __call__(self, arm: ArmDiff, item: str) -> list[Quote]:
         """The quotes of an item; empty if the store has no response of either side."""
         found = [q for name, side in self.sides.items() for q in self._quotes(name, side, arm, item)]
-        prompt = self._prompts(arm.task).get(item)
+        prompt = self.prompts(arm.task).get(item)
         return [Quote("prompt", prompt), *found] if found and prompt is not None else found
 
     def _quotes(self, name: str, side: StoredResponses, arm: ArmDiff, item: str) -> list[Quote]:
@@ -65,15 +65,15 @@ class ArmTexts:
                 return [Quote(f"{name}{seed}", response.text)] if response else []
         return []
 
-    def _prompts(self, task: str) -> dict[str, str]:
+    def prompts(self, task: str) -> dict[str, str]:
         """Item -> prompt of a task; empty if it is not installed or its data are missing."""
-        if task not in self.prompts:
+        if task not in self._known:
             plugin = installed_task(task, self.plugins, self.data)
             try:
-                self.prompts[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
+                self._known[task] = {item.id: item.prompt for item in plugin.items("eval")} if plugin else {}
             except DataError:
-                self.prompts[task] = {}
-        return self.prompts[task]
+                self._known[task] = {}
+        return self._known[task]
 
 
 def texts_of(a: Side, b: Side, search: ReportSearch) -> ArmTexts:

@@ -175,9 +175,12 @@ class TaskJudge:
         return self.assigned.kind in ("model", "server")
 
     def _key(self, q: Question) -> str:
-        """The content key of a verdict."""
-        texts = (q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat)
-        return digest(["verdict", self.assigned.judge.digest, *texts])
+        return verdict_key(self.assigned.judge.digest, q)
+
+
+def verdict_key(judge: str, q: Question) -> str:
+    """The content key of the verdict on a question, by the digest of its judge."""
+    return digest(["verdict", judge, q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat])
 
 
 def verdict_by_rule(q: Question) -> float | None:

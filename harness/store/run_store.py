@@ -69,6 +69,13 @@ class Store:
         """The stored responses among `keys`. Damaged rows are dropped and listed in `damaged`."""
         return {row[0]: _response_from_row(row) for row in self._rows("responses", keys)}
 
+    def text_bytes(self, keys: Sequence[str]) -> int:
+        """The UTF-8 bytes of the distinct responses among `keys`, at most 500 of which count: an estimate of a size."""
+        marks = ",".join("?" * len(keys[:_BATCH]))
+        distinct = f"SELECT DISTINCT CAST(text AS BLOB) AS text FROM responses WHERE key IN ({marks})"  # noqa: S608
+        query = f"SELECT TOTAL(LENGTH(text)) FROM ({distinct})"  # noqa: S608 - our own table, and question marks
+        return int(self.database.execute(query, keys[:_BATCH])[0][0])
+
     def put_responses(self, rows: Iterable[tuple[str, Response]]) -> None:
         """Store responses in one transaction; existing rows are kept. Raises StorageError on a full disk."""
         self._put("responses", [_response_row(key, response) for key, response in rows])

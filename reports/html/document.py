@@ -19,10 +19,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from mipo_bench.harness.core.text import without_control_characters
-from mipo_bench.reports.html.blocks import Block
+from mipo_bench.reports.html.blocks import Block, pack
 from mipo_bench.reports.html.figures import Curves, Panel, Verdict
+from mipo_bench.reports.html.scatter import Scatter
+from mipo_bench.reports.html.table_texts import table_texts
 from mipo_bench.reports.pages.page import Listing, Page, Section, Table
 
+_PROGRAM = ("page.js", "item_list.js", "one_item.js", "samples.js")
 _MARKS = re.compile(r" \[([0-9]+(?:,[0-9]+)*)\]$")
 
 
@@ -38,17 +41,27 @@ class Cell:
 class Grid:
     """A table: a row of one cell alone is a heading of the rows below it."""
 
-    title: str
-    columns: Sequence[str]
+    table: Table
     rows: Sequence[Sequence[Cell]]
+
+    @property
+    def title(self) -> str:
+        """The caption."""
+        return self.table.title
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The headings."""
+        return self.table.columns
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of a task: differences, scores and training curves."""
+    """The figures of a task: differences, scores, information against score, and training curves."""
 
     differences: Sequence[Panel]
     scores: Panel | None = None
+    scatters: Sequence[Scatter] = ()
     curves: Sequence[Curves] = ()
 
 
@@ -91,15 +104,37 @@ class Document:
     facts: Sequence[tuple[str, str]] = ()
     folded: Sequence[tuple[str, str]] = ()
     blocks: Sequence[Block] = ()
+    split: bool = False
+    """Blocks of texts are files of their own, which the page loads when it needs them."""
+
+    @property
+    def all_blocks(self) -> Iterable[Block]:
+        """The blocks of the sample browser, and the tables in other formats, in the order of the page."""
+        yield pack("tables", [table_texts(grid.table, c.title, c.notes) for c in self.chapters for grid in c.grids])
+        yield from self.blocks
+
+    @property
+    def circles(self) -> bool:
+        """Whether the shape of a mark has a meaning."""
+        return self.measured == "method minus base"
+
+    def apart(self, block: Block) -> bool:
+        """Whether the block is a file of its own."""
+        return self.split and block.apart
 
 
 def render(document: Document) -> str:
     """The whole file."""
-    style, program = _file("report.css"), _file("report.js")
+    style, program = _file("report.css"), "".join(_file(name) for name in _PROGRAM)
     return (
         _environment()
         .from_string(_file("report.html.jinja"))
-        .render(d=document, policy=_policy(style, program), style=_own(style), program=_own(program))
+        .render(
+            d=document,
+            policy=_policy(style, program, split=document.split),
+            style=_own(style),
+            program=_own(program),
+        )
     )
 
 
@@ -125,11 +160,15 @@ def _own(source: str) -> Markup:
     return Markup(source)  # noqa: S704 - files of this package
 
 
-def _policy(style: str, program: str) -> str:
-    """The content security policy: nothing but this style sheet and this program, nothing from the network."""
+def _policy(style: str, program: str, *, split: bool) -> str:
+    """The content security policy: nothing but this style sheet and this program, nothing from the network.
+
+    A report in several files also loads the files beside it, whose names the program's one policy `files` checks.
+    """
+    files_too, made = (" 'self'", "files") if split else ("", "'none'")
     return (
-        f"default-src 'none'; script-src '{_hash(program)}'; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; script-src '{_hash(program)}'{files_too}; style-src '{_hash(style)}'; img-src data:; "
+        f"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types {made}"
     )
 
 
@@ -142,7 +181,7 @@ def _file(name: str) -> str:
 
 
 def _grid(table: Table, footnotes: int) -> Grid:
-    return Grid(table.title, table.columns, [list(_cells(row, footnotes)) for row in table.rows])
+    return Grid(table, [list(_cells(row, footnotes)) for row in table.rows])
 
 
 def _cells(row: Sequence[str], footnotes: int) -> Iterable[Cell]:

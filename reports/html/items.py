@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
+from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.reports.records.report import Report, TaskRecord
 
 Which = Literal["changed", "failed", "all"]
 
 
-def chosen_items(report: Report, task: TaskRecord, which: Which) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The texts that the file shall hold: of which items, of at most how many of a task, and of which arms.
+
+    `arms` has TASK/METHOD patterns; without any, the file holds the responses of every arm.
+    """
+
+    which: Which
+    most: int | None = None
+    arms: tuple[str, ...] = ()
+
+
+def chosen_items(report: Report, task: TaskRecord, choice: Choice) -> set[str]:
     """The ids of the chosen items of a task.
 
     `changed`: the mean score over training seeds differs between base and method of a primary comparison, or of any
-    comparison where none is primary. `failed`: a response failed, was cut, or had no readable answer.
+    comparison where none is primary. `failed`: a response failed, was cut, or had no readable answer. Of more than
+    `choice.most` items, a part is drawn by a fixed seed: half of it from the changed ones, if there are so many.
     """
-    if which == "all":
-        return set(task.items)
-    return _changed(report, task) if which == "changed" else _failed(report, task)
+    changed = _changed(report, task)
+    found = {"all": set(task.items), "changed": changed, "failed": _failed(report, task)}[choice.which]
+    if choice.most is None or len(found) <= choice.most:
+        return found
+    first, second = _drawn(task, found & changed), _drawn(task, found - changed)
+    half = max(choice.most // 2, choice.most - len(second))
+    return {*first[:half], *second[: choice.most - len(first[:half])]}
+
+
+def _drawn(task: TaskRecord, items: Iterable[str]) -> list[str]:
+    """The items in a random order, always the same one."""
+    return sorted(items, key=lambda item: (seed_of("html items", task.name, item), item))
 
 
 def _changed(report: Report, task: TaskRecord) -> set[str]:

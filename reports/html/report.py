@@ -10,6 +10,7 @@ import yaml
 from mipo_bench.reports.html.blocks import Block, index_blocks
 from mipo_bench.reports.html.document import Answer, Chapter, Document, Figures, chapter, render
 from mipo_bench.reports.html.figures import forest, scores, training_figures, verdict
+from mipo_bench.reports.html.scatter import scatters
 from mipo_bench.reports.pages.page import Page
 from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import Report
@@ -27,8 +28,11 @@ class Texts:
     notes: Sequence[str] = ()
 
 
-def report_to_html(report: Report, texts: Texts | None = None) -> str:
-    """The whole file. Without `texts` its sample browser shows scores alone."""
+def report_to_html(report: Report, texts: Texts | None = None, *, split: bool = False) -> str:
+    """The whole file. Without `texts` its sample browser shows scores alone.
+
+    With `split` the blocks of texts are left out: the page loads each one from `Block.file` beside it.
+    """
     page, found = report_page(report), texts or Texts()
     document = Document(
         title=f"mipo-bench report: {report.model.name}",
@@ -40,13 +44,16 @@ def report_to_html(report: Report, texts: Texts | None = None) -> str:
         facts=list(_facts(report)),
         folded=list(_folded(report)),
         blocks=[*index_blocks(report), *found.blocks],
+        split=split,
     )
     return render(document)
 
 
 def _chapter(report: Report, page: Page, index: int) -> Chapter:
     task = report.tasks[index].name
-    figures = Figures(forest(report, task), scores(report, task), training_figures(report, task))
+    figures = Figures(
+        forest(report, task), scores(report, task), scatters(report, task), training_figures(report, task)
+    )
     return chapter(page, index + 1, task, figures)
 
 

@@ -35,7 +35,7 @@ def page_to_latex(p: Page) -> str:
     lines += [f"% {_ascii(line)}" for line in p.head]
     for section in p.sections:
         for table in section.tables:
-            lines += ["", *_table(f"{section.title}. {table.title}.", table)]
+            lines += ["", *table_to_latex(f"{section.title}. {table.title}.", table)]
     if p.footnotes:
         lines += ["", r"\begingroup\footnotesize\noindent"]
         lines += [f"[{n}]~{escape(note)}\\par\\noindent" for n, note in enumerate(p.footnotes, start=1)]
@@ -65,7 +65,8 @@ def _ascii(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else f"[U+{ord(c):04X}]" for c in text)
 
 
-def _table(caption: str, table: Table) -> list[str]:
+def table_to_latex(caption: str, table: Table) -> list[str]:
+    """The lines of a table environment."""
     return [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",

@@ -31,7 +31,7 @@ def page_to_markdown(p: Page) -> str:
     for section in p.sections:
         lines += [f"## {escape(section.title)}", ""]
         for table in section.tables:
-            lines += [*_table(table), ""]
+            lines += [*table_to_markdown(table), ""]
         for listing in section.listings:
             lines += [*_details(listing), ""]
     lines += [f"\\[{n}\\] {escape(note)}  " for n, note in enumerate(p.footnotes, start=1)]
@@ -48,7 +48,8 @@ def _unlinked(text: str) -> str:
     return _REFERENCES.sub(lambda found: found[0] + "\u200b", text)
 
 
-def _table(grid: Table) -> list[str]:
+def table_to_markdown(grid: Table) -> list[str]:
+    """The lines of a table, its title above it."""
     rule = ["---", *(["---:"] * (len(grid.columns) - 1))]
     rows = [grid.columns, *grid.rows]
     table = ["| " + " | ".join(escape(cell.strip()) for cell in row) + " |" for row in rows]

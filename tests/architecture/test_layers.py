@@ -37,8 +37,8 @@ FLOORS = {
         "harness.training",
     ),
     "measuring": (
-        *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.history"),
-        *("harness.judging", "harness.diagnostics", "harness.startup"),
+        *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.judging"),
+        *("harness.history", "harness.diagnostics", "harness.startup"),
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),

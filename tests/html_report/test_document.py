@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import json
 import re
-import zlib
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,20 +14,27 @@ from typing import Any
 
 import pytest
 from golden_files import run
+from html_pages import blocks_of
 from made_reports import BASE, WORSE, Made, spoiled_report
+from paths import ROOT
 
 from mipo_bench.reports.diff.diff_reports import diff_reports
 from mipo_bench.reports.diff.page import diff_page
 from mipo_bench.reports.diff.records import DiffOptions, Side
 from mipo_bench.reports.diff.to_html import diff_to_html
 from mipo_bench.reports.html.figures import thinned
-from mipo_bench.reports.html.items import chosen_items
+from mipo_bench.reports.html.items import Choice, chosen_items
 from mipo_bench.reports.html.report import report_to_html
+from mipo_bench.reports.html.scatter import changes
 from mipo_bench.reports.html.shapes import Scale
+from mipo_bench.reports.html.table_texts import table_texts
 from mipo_bench.reports.numbers import signed
+from mipo_bench.reports.pages.page import Table
 from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import FailureRecord, Report
-from mipo_bench.reports.records.report_file import seal, to_json
+from mipo_bench.reports.records.report_file import load_report, seal, to_json
+from mipo_bench.reports.render.latex import page_to_latex
+from mipo_bench.reports.render.markdown import page_to_markdown
 
 
 class Elements(HTMLParser):
@@ -66,11 +73,7 @@ def page() -> str:
 
 
 def unpacked(page: str, block: str) -> Any:
-    data = re.search(rf'id="{block}" data-size="(\d+)">([A-Za-z0-9+/=]*)</script>', page)
-    assert data, block
-    raw = zlib.decompress(base64.b64decode(data[2]), -zlib.MAX_WBITS)
-    assert len(raw) == int(data[1])
-    return json.loads(raw)
+    return dict(blocks_of(page))[block]
 
 
 def test_hostile_names_make_no_elements_and_no_attributes(hostile: Report, page: str) -> None:
@@ -173,15 +176,17 @@ def test_without_trainings_and_without_tasks_there_is_still_a_page() -> None:
 def test_changed_and_failed_items() -> None:
     report = made()
     task = report.tasks[0]
-    assert chosen_items(report, task, "all") == set(task.items)
+    assert chosen_items(report, task, Choice("all")) == set(task.items)
     primary = next(c for c in report.comparisons if c.task == task.name and c.family == "primary")
     scores = {primary.base: [0.0] * len(task.items), primary.method: [0.0, 0.5, *[0.0] * (len(task.items) - 2)]}
     arms = [a.model_copy(update={"scores": scores.get(a.method, a.scores)}) for a in report.arms]
-    assert chosen_items(report.model_copy(update={"arms": arms}), task, "changed") == {task.items[1]}
+    assert chosen_items(report.model_copy(update={"arms": arms}), task, Choice("changed")) == {task.items[1]}
     arm = next(a for a in report.arms if a.task == task.name)
     lost = arm.model_copy(update={"truncated": [task.items[0]], "failed": {task.items[1]: "x"}, "unparsed": []})
     others = [a.model_copy(update={"truncated": [], "unparsed": [], "failed": {}}) for a in report.arms if a is not arm]
-    assert chosen_items(report.model_copy(update={"arms": [lost, *others]}), task, "failed") == set(task.items[:2])
+    assert chosen_items(report.model_copy(update={"arms": [lost, *others]}), task, Choice("failed")) == set(
+        task.items[:2]
+    )
 
 
 def test_a_long_curve_keeps_its_spikes() -> None:
@@ -199,7 +204,7 @@ def test_ticks_are_few_round_values_inside_the_scale(low: float, high: float) ->
     assert all(low - 1e-12 <= tick <= high + 1e-12 for tick in ticks)
 
 
-def test_a_diff_has_its_tables_its_changes_and_no_sample_browser(
+def test_a_diff_has_its_tables_its_changes_and_its_items(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -214,7 +219,12 @@ def test_a_diff_has_its_tables_its_changes_and_no_sample_browser(
         assert f"{arm['method']}: {signed(arm['comparison']['delta'])}, interval" in page
     assert "gate regression: regression (exit code 1)" in page
     assert "B minus A" in page
-    assert 'id="samples"' not in page
+    index = dict(blocks_of(html.out))["index-0"]
+    assert index["items"] == BASE.report().tasks[0].items
+    assert index["pair"] == ["few-shot (A)", "few-shot (B)"]
+    assert {arm["method"] for arm in index["arms"]} == {
+        f"{arm['method']} ({side})" for arm in tested if arm["task"] == "arithmetic" for side in "AB"
+    }
 
 
 def test_a_diff_of_hostile_reports_makes_no_elements(hostile: Report) -> None:
@@ -224,3 +234,35 @@ def test_a_diff_of_hostile_reports_makes_no_elements(hostile: Report) -> None:
     tags = {tag for tag, _ in Elements(page).found}
     assert tags.isdisjoint({"b", "img", "iframe", "form", "template", "base", "link", "x"})
     assert "<b>A" in unescape(page)
+
+
+def test_every_table_stands_in_the_page_in_three_formats() -> None:
+    report = made()
+    tables = unpacked(report_to_html(report), "tables")
+    page = report_page(report)
+    assert len(tables) == sum(len(section.tables) for section in page.sections)
+    markdown, latex = page_to_markdown(page), page_to_latex(page)
+    for as_markdown, as_csv, as_latex in tables:
+        assert as_markdown.partition("\n\n\\[")[0].rstrip() in markdown
+        assert as_latex in latex
+        widths = {len(row) for row in csv.reader(as_csv.splitlines())}
+        assert len(widths) == 1
+
+
+def test_a_copied_cell_is_no_formula_and_a_figure_stays_one() -> None:
+    table = Table("t", ("method", "delta [1]"), (("=cmd()", "+.123"), ("@x", "-5%"), ("-a", "+1 to +2")))
+    _, text, _ = table_texts(table, "chapter", [(1, "a note")])
+    assert list(csv.reader(text.splitlines()))[1:] == [["'=cmd()", "+.123"], ["'@x", "-5%"], ["'-a", "'+1 to +2"]]
+
+
+def test_information_against_score_has_a_point_for_each_item() -> None:
+    report = load_report(ROOT / "mipo-bench-report")
+    page = report_to_html(report)
+    block = next(block for block in report.information if block.changes)
+    for change in block.changes:
+        points = changes(report, block, change.method)
+        assert [point.item for point in points] == block.items
+        assert sum(point.nats for point in points) / len(points) == pytest.approx(change.delta, abs=1e-6)
+        assert sum(point.score for point in points) / len(points) == pytest.approx(change.score_delta, abs=1e-6)
+        point = points[7]
+        assert f"<title>{point.item}: {signed(point.nats)} nats, score {signed(point.score)}</title>" in page

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import sqlite3
-import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from fakes import FakeEngine, SilentDisplay
 from golden_files import run
+from html_pages import text_entries
 from made_reports import Made, first_items_changed
 from worlds import guess, settings, settle
 
@@ -22,7 +21,8 @@ from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
-from mipo_bench.reports.records.report import Report
+from mipo_bench.reports.html.items import Choice, chosen_items
+from mipo_bench.reports.records.report import ArmRecord, Report
 from mipo_bench.reports.records.report_file import load_report, seal, to_json
 from mipo_bench.tasks.embedded.arithmetic import Arithmetic
 
@@ -46,10 +46,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
 
 def texts(number: int = 0) -> list[dict[str, Any] | None]:
     """The entries of all blocks of a task in report.html."""
-    page = Path("report.html").read_text()
-    found = re.findall(rf'id="texts-{number}-\d+" data-size="\d+">([A-Za-z0-9+/=]*)<', page)
-    raw = [zlib.decompress(base64.b64decode(data), -zlib.MAX_WBITS) for data in found]
-    return [entry for block in raw for entry in json.loads(block)]
+    return text_entries(Path("report.html"), number)
 
 
 def test_prompts_and_responses_of_every_item(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,3 +138,93 @@ def test_a_path_that_cannot_be_written_is_one_message(
     assert printed.err.count("\n") == 1
     assert f"cannot write {place}" in printed.err
     assert load_report(Path("report.json")).digest == report.digest
+
+
+def test_at_most_so_many_items_half_of_them_changed(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    task = report.tasks[0]
+    changed = chosen_items(report, task, Choice("changed"))
+    assert 1 < len(changed) < len(task.items) - 1
+    assert run("html report.json --responses all --items 2", capsys).code == 0
+    found = {name for name, entry in zip(task.items, texts(), strict=True) if entry}
+    assert (len(found), len(found & changed)) == (2, 1)
+    assert "at most 2 of a task" in Path("report.html").read_text()
+    first = Path("report.html").read_bytes()
+    run("html report.json --responses all --items 2", capsys)
+    assert Path("report.html").read_bytes() == first
+
+
+def test_responses_of_some_arms(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("html report.json --responses all --arm arithmetic/plain", capsys).code == 0
+    arms = [arm.method for arm in report.arms]
+    for entry in texts():
+        assert entry
+        assert [own is not None for own in entry["arms"]] == [method == "plain" for method in arms]
+        assert len(entry["texts"]) == 1
+    printed = run("html report.json --responses all --arm persona/*", capsys)
+    assert printed.code == 2
+    assert "no arm matches persona/*. This report has arithmetic/" in printed.err
+
+
+def test_the_size_is_told_and_refused_before_anything_is_read(
+    report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run("html report.json --responses all", capsys).err
+    assert re.search(r"about 0\.\d\d MiB of prompts and responses\n.*wrote", told, re.DOTALL)
+    Path("report.html").unlink()
+    with closing(sqlite3.connect(STORE / "store.sqlite")) as database, database:
+        database.execute("UPDATE responses SET text = hex(randomblob(2000000)) WHERE key = (SELECT key FROM responses)")
+    before = (STORE / "store.sqlite").stat().st_mtime_ns
+    printed = run("html report.json --responses all --max-mib 1", capsys)
+    assert printed.code == 2
+    assert "the report would have about 1." in printed.err
+    assert "nothing was written" in printed.err
+    assert not Path("report.html").exists()
+    assert (STORE / "store.sqlite").stat().st_mtime_ns == before  # the damaged row was not even read
+
+
+def test_several_files_hold_the_blocks_of_the_one(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("html report.json --responses all --split made", capsys)
+    assert (printed.code, printed.out) == (0, "")
+    assert sorted(path.name for path in Path("made").rglob("*.*")) == ["0-0.js", "report.html"]
+    assert run("html report.json --responses all", capsys).code == 0
+    [data] = re.findall(r'id="texts-0-0" data-size="\d+">([^<]*)<', Path("report.html").read_text())
+    assert Path("made/texts/0-0.js").read_text() == f'mipoBenchBlock("texts-0-0", "{data}");\n'
+    again = run("html report.json --responses all --split made", capsys)
+    assert (again.code, again.err.count("made exists, and nothing is overwritten")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--items 3", "--responses none has none"),
+        ("--arm x", "--responses none has none"),
+        ("--split made", "--responses none has none"),
+        ("--split made -o a.html --responses all", "give one of them"),
+        ("--split no/such/made --responses all", "cannot write no/such/made"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_message(
+    options: str, message: str, report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = run(f"html report.json {options}", capsys)
+    assert printed.code == 2
+    assert message in printed.err.splitlines()[-1]
+    assert not list(Path().glob("*.html"))
+
+
+def test_a_diff_holds_the_texts_of_items_that_moved(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = report.model_copy(update={"arms": [_turned(report.arms[0], 3), *report.arms[1:]]})
+    Path("b.json").write_text(to_json(seal(moved)))
+    Path("diff.html").write_text(run("diff report.json b.json --format html --items", capsys).out)
+    found = text_entries(Path("diff.html"))
+    assert [bool(entry) for entry in found] == [n == 3 for n in range(len(found))]
+    entry = found[3]
+    assert entry
+    assert entry["prompt"] == ITEMS[report.tasks[0].items[3]].prompt
+    assert entry["texts"][entry["arms"][0]["text"]].endswith(tuple("0123456789"))
+
+
+def _turned(arm: ArmRecord, item: int) -> ArmRecord:
+    """The arm with another score on one item."""
+    scores = [1 - score if n == item else score for n, score in enumerate(arm.scores)]
+    return arm.model_copy(update={"scores": scores})

@@ -29,7 +29,7 @@ from mipo_bench.reports.pages.report import report_page
 from mipo_bench.reports.records.report import FailureRecord, Report
 from mipo_bench.reports.records.report_file import seal, to_json
 from mipo_bench.reports.render.csv_table import to_csv
-from mipo_bench.reports.render.latex import _table, page_to_latex
+from mipo_bench.reports.render.latex import page_to_latex, table_to_latex
 from mipo_bench.reports.render.markdown import page_to_markdown, to_markdown
 from mipo_bench.reports.render.terminal import draw
 
@@ -226,7 +226,7 @@ def test_remote_code_is_off_unless_asked_for() -> None:
     "name", [r"-1$\input{/etc/passwd}\write18{ls}$", r"+.\input{x}", r"+1%\input{x}", "+1 to -2^2"]
 )
 def test_what_begins_like_a_number_is_escaped_in_latex(name: str) -> None:
-    line = next(line for line in _table("t", Table("g", ("a", "b"), ((name, "+.356 [1]"),))) if "356" in line)
+    line = next(line for line in table_to_latex("t", Table("g", ("a", "b"), ((name, "+.356 [1]"),))) if "356" in line)
     rest = re.sub(r"\$[+-][0-9.]+(?:\\%)?\$", "", line)
     assert not re.search(r"(?<!\\)[$%^]", rest)
     assert not re.search(r"\\(input|write)", rest)

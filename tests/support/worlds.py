@@ -95,4 +95,6 @@ class Court:
         engine = FakeEngine(self.answer, follows)
         run = Run(RunContext(config, plan, self.store, engine, self.display), {self.task.name: assigned})
         self.jury = run.judged_arms
-        return run.execute()
+        report = run.execute()
+        self.keys = [done.keys for done in run.evaluated]
+        return report

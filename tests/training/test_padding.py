@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def run(job: Training, out: Path) -> tuple[list[int], list[float], dict[str, tor
 
     def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
         prepared = dpo.prepare(job, scratch, on_step)
-        prepared.trainer.model.register_forward_pre_hook(
+        cast("torch.nn.Module", prepared.trainer.model).register_forward_pre_hook(
             lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
         )
         return prepared

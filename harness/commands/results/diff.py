@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mipo_bench.harness.history.find_report import ReportSearch
+    from mipo_bench.harness.history.rescore import ArmTexts
     from mipo_bench.reports.diff.gate import Gate, GateResult
-    from mipo_bench.reports.diff.page import ItemLists
     from mipo_bench.reports.diff.records import ReportDiff, Side
 
 
@@ -112,7 +112,6 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.gate import PASSED, apply_gate
     from mipo_bench.reports.diff.margins import gate_of, read_margins
-    from mipo_bench.reports.diff.page import ItemLists
     from mipo_bench.reports.diff.records import DiffOptions
     from mipo_bench.reports.diff.retries import earlier_failures
 
@@ -129,26 +128,27 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
         former = stored_reports(options.search.store, right.report.model.digest)
         failures = earlier_failures(left, right, gate, DiffOptions(margins, options.arms), former)
         gate_result = replace(gate_result, earlier_failures=tuple(failures))
-    _print(found, gate, gate_result, options, ItemLists(options.items, texts) if texts else None)
+    _print(found, gate, gate_result, options, texts)
     return gate_result.code if gate_result else 0
 
 
 def _print(
-    found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, options: _DiffOptions, items: ItemLists | None
+    found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, options: _DiffOptions, texts: ArmTexts | None
 ) -> None:
-    from mipo_bench.reports.diff.page import diff_page
+    from mipo_bench.harness.history.diff_texts import diff_texts
+    from mipo_bench.reports.diff.page import ItemLists, diff_page
     from mipo_bench.reports.diff.to_html import diff_to_html
     from mipo_bench.reports.diff.to_json import diff_to_json
     from mipo_bench.reports.render.print_page import print_page
 
+    items = ItemLists(options.items, texts) if texts else None
     if options.form == "json":
         sys.stdout.write(diff_to_json(found, gate, gate_result, items))
-        return
-    page = diff_page(found, gate, gate_result, items)
-    if options.form == "html":
-        sys.stdout.write(diff_to_html(found, page))
+    elif options.form == "html":
+        blocks = diff_texts(found, texts, options.items) if texts else ()
+        sys.stdout.write(diff_to_html(found, diff_page(found, gate, gate_result, items), blocks))
     else:
-        print_page(page, options.form)
+        print_page(diff_page(found, gate, gate_result, items), options.form)
 
 
 def _selftest(a: str, options: _DiffOptions) -> int:

@@ -34,9 +34,10 @@ def checkpoint_key(training: Training, environment: Sequence[str]) -> str:
     """The content key of a checkpoint. `environment` is device, dtype and library versions."""
     names = [training.task, training.recipe, training.seed, training.base_digest, training.data.digest]
     objective = training.data.objective
-    settings = training.settings.model_dump_json(exclude=UNUSED_SETTINGS[objective])
-    ends = ["ends at", training.end_token] if training.end_token else []
-    return digest(["checkpoint", TRAINING_VERSION, *names, settings, *_objective_name(objective), *ends, *environment])
+    settings = training.settings.model_dump_json(exclude={*UNUSED_SETTINGS[objective], "processes", "launch"})
+    further = [*_objective_name(objective), *(["ends at", training.end_token] if training.end_token else [])]
+    further += training.settings.spread
+    return digest(["checkpoint", TRAINING_VERSION, *names, settings, *further, *environment])
 
 
 def _objective_name(objective: Objective) -> tuple[str, ...]:
@@ -83,11 +84,12 @@ class HFBackend:
         key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
 
         def make(folder: Path) -> None:
+            from mipo_bench.harness.training.distributed.launch import train_in_processes
             from mipo_bench.harness.training.train import train
 
             if self.device.startswith("cuda"):
                 self._unload(self.folder)
-            train(training, folder, on_step)
+            (train if training.settings.processes == 1 else train_in_processes)(training, folder, on_step)
 
         found = self.store.checkpoints.get_or_write(key, make)
         lineage = json.loads((found.folder / LINEAGE).read_text(encoding="utf-8"))

@@ -21,7 +21,8 @@ from mipo_bench.harness.errors import ConfigError, ModelError, unknown
 from mipo_bench.harness.generators.model_folder import EMBEDDED_MODEL, check_model, parameters, resolve_model
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.training.memory import check_training_fits
+from mipo_bench.harness.training.distributed.check import check_training
+from mipo_bench.harness.training.memory import visible_devices
 
 _CONNECT_SECONDS = 10
 
@@ -66,13 +67,13 @@ def backend_maker(config: RunConfig, examine: Examine = lambda *_: None) -> Call
     source = config.source
     if source.kind == "own":
         folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
-        check_training_fits(parameters(folder), config, placement.device)
+        check_training(parameters(folder), config, visible_devices(placement.device))
         examine(folder, placement)
         return lambda store: HFBackend(config, folder, placement, store)
     logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
     if source.has_weights:
         folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
-        check_training_fits(parameters(folder), config, placement.device)
+        check_training(parameters(folder), config, visible_devices(placement.device))
         examine(folder, placement)
         return lambda store: LMEvalBackend(config, folder, placement, store)
     address = config.backend_args.get("base_url")

@@ -14,7 +14,9 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from mipo_bench.harness.config.schema import ConfigSection, Include, RunConfig
+from mipo_bench.harness.config.include import Include
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.config.values import ConfigSection
 
 SCHEMA_FILE = Path(__file__).with_name("run.schema.json")
 """The JSON Schema of the configuration, which `tests/config/test_settings_files.py` generates."""

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
-from mipo_bench.harness.config.schema import ConfigSection, RunConfig
-from mipo_bench.harness.config.values import names
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.config.values import ConfigSection, names
 from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, shown, unknown
@@ -67,7 +67,7 @@ def config_from(values: dict[str, Any], problems: list[str]) -> RunConfig:
     problems += _backend_problems(values)
     secrets = list(config_problems(values))
     config, invalid = (None, []) if secrets else _validated(values)  # a message about a value would repeat the key
-    problems += [*secrets, *invalid]
+    problems += [*secrets, *invalid, *(_process_problems(config) if config else [])]
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return config
@@ -89,6 +89,21 @@ def _validated(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[str]]:
         return RunConfig.model_validate(values), []
     except ValidationError as error:
         return None, [_explain(e) for e in error.errors()]
+
+
+def _process_problems(config: RunConfig) -> Iterator[str]:
+    """Problems of the number of processes that share a training."""
+    processes, batch = config.train.processes, config.train.batch_size
+    if batch % processes:
+        yield (
+            f"train.processes = {processes} does not divide train.batch_size = {batch}: each process takes an equal"
+            " part of every batch. Change one of them."
+        )
+    if processes > 1 and config.processes > 1:
+        yield (
+            f"processes = {config.processes} and train.processes = {processes}: a run whose trainings take several"
+            " devices is one process itself. Set processes to 1."
+        )
 
 
 def _backend_problems(values: dict[str, Any]) -> list[str]:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
+from mipo_bench.harness.config.include import Include, one_listed
 from mipo_bench.harness.config.judge_spec import JudgeSpec
-from mipo_bench.harness.config.values import Arguments, Count, Listed, ModelName, Names, Texts, UserPath, Whole, listed
+from mipo_bench.harness.config.values import (
+    Arguments,
+    ConfigSection,
+    Count,
+    Launch,
+    Listed,
+    ModelName,
+    Names,
+    Texts,
+    UserPath,
+    Whole,
+    launch_name,
+    listed,
+)
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
-from mipo_bench.harness.core.files import expanded
-from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.plugins.included_files import content_digest
 from mipo_bench.harness.plugins.task_data import folders
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
@@ -29,12 +39,6 @@ TopP = Annotated[
 ]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ThoughtTags = tuple[tuple[Tag, Tag], ...]
-
-
-class ConfigSection(BaseModel):
-    """A section of the configuration. Unknown keys are errors; values cannot change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DecodingConfig(ConfigSection):
@@ -104,6 +108,15 @@ class TrainConfig(ConfigSection):
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the divergence from the base model in GRPO."""
+    processes: Count = 1
+    """Devices that share one training by DPO or SFT, each with a process of its own; they divide `batch_size`."""
+    launch: Launch = "fsdp2"
+    """The share of each process: fsdp2 (of weights and batch), ddp (of the batch), or accelerate's FILE.yaml."""
+
+    @property
+    def spread(self) -> tuple[str, ...]:
+        """The part of keys that is about several processes; empty for one. A file counts by its content."""
+        return () if self.processes == 1 else (f"{self.processes} processes", launch_name(self.launch))
 
 
 def _different(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -173,30 +186,6 @@ class InformationConfig(ConfigSection):
     """Temperature of responses sampled for this (1: the model's own distribution); None: the evaluated ones."""
 
 
-class Include(ConfigSection):
-    """A file or folder with plugins. A report identifies it by its name and content, not by its folder."""
-
-    path: Path = Field(exclude=True)
-    name: str
-    digest: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        if not isinstance(value, str | Path) or not str(value).strip():
-            raise ValueError("write the path of a file or folder")
-        path = expanded(value)
-        try:
-            return {"path": path, "name": path.resolve().name, "digest": content_digest(path)}
-        except PluginError as error:
-            raise ValueError(str(error)) from error
-
-
-def _listed(value: Any) -> Any:
-    """The value as a list if it is a single path."""
-    return [value] if isinstance(value, str | Path) else value
-
-
 class ChatConfig(ConfigSection):
     """Use of the model's chat template."""
 
@@ -215,13 +204,13 @@ class RunConfig(ConfigSection):
     """embedded, a folder, a FILE.gguf, a Hugging Face id, a RESPONSES.jsonl, or the name of a model at a server."""
     backend: str = OWN
     """Inference engine: transformers, openai (a chat server), or one of lm-eval (hf, vllm, local-completions ...)."""
-    backend_args: Arguments = {}
+    backend_args: Arguments = Field(default={})
     """Arguments of lm-eval's engine, such as `base_url`. Keys come from the environment, never from here."""
     suite: Literal["personalized", "math", "choice", "all"] = "all"
     """The suite whose tasks run unless `tasks` names some: those that are meant for the model."""
     tasks: Listed = ()
     """Names of tasks; they replace the suite."""
-    include: Annotated[tuple[Include, ...], BeforeValidator(_listed, json_schema_input_type=Texts)] = ()
+    include: Annotated[tuple[Include, ...], BeforeValidator(one_listed, json_schema_input_type=Texts)] = ()
     """Files and folders with plugins that are installed nowhere, relative to the working directory."""
     data: Annotated[Mapping[str, UserPath], BeforeValidator(folders, json_schema_input_type=Texts | dict[str, str])] = (
         Field(default={}, exclude=True)
@@ -295,6 +284,11 @@ class RunConfig(ConfigSection):
 
     def result_hash(self) -> str:
         """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""
-        same = () if self.first_seed else ("first_seed",)  # hashes from before this setting stay valid
-        values = self.model_dump(mode="json", exclude={"store", "out", "threads", "processes", *same})
+        excluded: dict[str, Any] = dict.fromkeys(("store", "out", "threads", "processes"), True)
+        excluded["train"] = {"processes", "launch"}  # in the hash where they change something: old hashes stay valid
+        if not self.first_seed:
+            excluded["first_seed"] = True
+        values = self.model_dump(mode="json", exclude=excluded)
+        if self.train.spread:
+            values["train"]["spread"] = self.train.spread
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mipo_bench.harness.core.files import expanded
+from mipo_bench.harness.core.hashing import file_digest
 
+LAUNCHES = ("fsdp2", "ddp")
+"""Ways of sharing a training that need no file of the user."""
 NONE = "none"
 """The name that stands for an empty list, on the command line and in a file."""
+
+
+class ConfigSection(BaseModel):
+    """A section of the configuration. Unknown keys are errors; values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def listed(value: Any) -> Any:
@@ -41,6 +50,25 @@ def _arguments(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: _model(part) if isinstance(part, str) else part for key, part in value.items()}
 
 
+def launch_file(launch: str) -> Path | None:
+    """The file that a value of `train.launch` names; None for one of ours."""
+    return None if launch in LAUNCHES else Path(launch)
+
+
+def launch_name(launch: str) -> str:
+    """A value of `train.launch` for content keys: the digest of a file. Raises OSError where it cannot be read."""
+    file = launch_file(launch)
+    return launch if file is None else file_digest(file)
+
+
+def _launch(value: str) -> str:
+    if value in LAUNCHES:
+        return value
+    if Path(value).suffix not in (".yaml", ".yml"):
+        raise ValueError(f"write {', '.join(LAUNCHES)}, or the path of a FILE.yaml of accelerate")
+    return str(expanded(value))
+
+
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -49,6 +77,8 @@ UserPath = Annotated[Path, BeforeValidator(_path)]
 """A path; `~` is the home folder."""
 ModelName = Annotated[str, AfterValidator(_model)]
 """The name of a model, or its folder as a UserPath."""
+Launch = Annotated[str, AfterValidator(_launch)]
+"""A name of LAUNCHES, or the path of an accelerate configuration."""
 Arguments = Annotated[Mapping[str, Any], AfterValidator(_arguments)]
 """Arguments of another program; `~` at the beginning of a text is the home folder."""
 Texts = str | list[str]

@@ -11,10 +11,11 @@ from mipo_bench.harness.core.text import all_storable
 from mipo_bench.harness.errors import ConfigError, DataError, MissingDataError, PluginError, UserError, unknown
 from mipo_bench.harness.planning.grid import recipe_name, variants
 from mipo_bench.harness.planning.task_choice import choose_tasks
-from mipo_bench.harness.plugins.optional import runs_by_default
+from mipo_bench.harness.plugins.optional import objective_of, runs_by_default
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import data_problems, on_data
 from mipo_bench.harness.protocols import Arm
+from mipo_bench.harness.training.distributed.check import check_objectives
 from mipo_bench.harness.types import (
     Baseline,
     ContrastedBaseline,
@@ -99,6 +100,7 @@ def make_plan(config: RunConfig, plugins: Plugins | None = None) -> Plan:
     plans, left_out = _plans(list(tasks.values()), config, plugins)
     _check_used(config, plans)
     methods = {m: recipes[recipe_name(m)] for p in plans for m in p.recipes}
+    check_objectives(config, ((method, objective_of(recipe)) for method, recipe in methods.items()))
     arms = tuple(a for p in plans for a in _arms(p, config))
     return Plan(plans, baselines, methods, arms, notes=(*choice.notes, *left_out))
 

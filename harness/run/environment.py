@@ -15,9 +15,10 @@ def prepare_process(config: RunConfig, processes: Processes) -> None:
     """Set the environment variables from which torch and its libraries read the GPU and the number of threads.
 
     Variables that are already set keep their value, except CUDA_VISIBLE_DEVICES: it becomes this process's GPU, unless
-    the model is to be spread over several.
+    the model or a training is to be spread over several.
     """
-    if config.device in ("auto", "cuda") and config.device_map is None and engine_gpus(config) == 1:
+    one_gpu = engine_gpus(config) == 1 and config.train.processes == 1
+    if config.device in ("auto", "cuda") and config.device_map is None and one_gpu:
         choose_gpu(processes, os.environ)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(processes, config.threads, usable_cores())))

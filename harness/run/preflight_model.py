@@ -12,7 +12,8 @@ from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.gguf.dequantise import dequantised_before, write_without_weights
 from mipo_bench.harness.gguf.names import gguf_name
 from mipo_bench.harness.startup.findings import Finding
-from mipo_bench.harness.training.memory import check_training_fits
+from mipo_bench.harness.training.distributed.check import check_training
+from mipo_bench.harness.training.memory import visible_devices
 
 _HUB_SECONDS = 5.0
 """Timeout of a request to the hub for the record of a model."""
@@ -92,7 +93,7 @@ def build_model(folder: Path, placement: Placement, config: RunConfig) -> Findin
     except Exception as error:
         raise ModelError(f"the model in {folder} cannot be built: {first_line(error)}") from error
     size = sum(p.numel() for p in model.parameters())
-    check_training_fits(size, config, placement.device)
+    check_training(size, config, visible_devices(placement.device))
     window = getattr(settings, "max_position_embeddings", None)
     return Finding(
         "model",

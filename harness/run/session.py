@@ -13,6 +13,7 @@ from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable, write_atomically
 from mipo_bench.harness.core.progress import Display
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.exchange.from_responses import ExternalResponses, plan_responses
 from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
@@ -70,6 +71,12 @@ def prepare(config: RunConfig) -> Prepared:
     rank = rank_of_this_process()
     count = worker_count(config)
     launched = rank.count > 1
+    if launched and config.train.processes > 1:
+        raise ConfigError(
+            f"train.processes = {config.train.processes}, but this run was started {rank.count} times (torchrun,"
+            " accelerate launch): a run whose trainings take several devices is one process, and starts those of a"
+            " training by itself. Start it without a launcher."
+        )
     processes = rank if launched else Processes(0, count, 0, count)
     prepare_process(config, processes)
     given = plan_responses(config) if config.source.kind == "responses" else None

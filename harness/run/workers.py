@@ -20,7 +20,7 @@ _EXIT_SECONDS = 10.0
 
 def worker_count(config: RunConfig) -> int:
     """Number of processes of a run that was started without a launcher."""
-    if config.source.kind == "responses":
+    if config.source.kind == "responses" or config.train.processes > 1:
         return 1
     return config.processes or min(usable_cores(), _MAX_DEFAULT)
 

@@ -126,7 +126,7 @@ def planned_hours(plan: Plan, config: RunConfig, cluster: Cluster) -> Iterator[s
     yield f"  scaled from it by published memory bandwidth and FLOP/s, not measured: {', '.join(scaled)}"
     yield "  not in it: loading and saving, guards, mutual information, judges; results in the store take no time"
     if hours.arms:
-        needed = training_bytes(size.parameters, config.train.method) / 1e9
+        needed = training_bytes(size.parameters, config.train) / 1e9
         yield f"  a training takes {needed:.1f} GB before its first batch; {cluster.kind} has {cluster.gpu.memory:g} GB"
 
 

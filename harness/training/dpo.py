@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-import datasets
 from trl import DPOConfig, DPOTrainer
 
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
-from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.ranks import shared_rows, whole_batches
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
     check_finite,
@@ -32,6 +30,7 @@ from mipo_bench.harness.training.trainer_setup import (
     message_dicts,
     require_examples,
     trainer_arguments,
+    with_least_padding,
 )
 from mipo_bench.harness.types import Message
 
@@ -42,27 +41,43 @@ _TOLERANCE = 0.5
 def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
     model, tokenizer = load_for_training(training)
-    settings = training.settings
-    if is_large_on_cpu(model):  # one pair at a time has little padding, and its gradients add up to the batch's
-        training = replace(training, gradient_accumulation_steps=settings.batch_size)
-    rows = [_row(pair, training.placement.chat) for pair in _fitting(training, tokenizer)]
-    trainer = DPOTrainer(
+    settings, training = training.settings, with_least_padding(training, model)
+    pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
+    rows = [_row(pair, training.placement.chat) for pair in pairs]
+    args = DPOConfig(
+        **trainer_arguments(training, scratch, len(rows)),
+        loss_type=[settings.loss],
+        beta=settings.beta,
+        max_length=settings.max_length,
+        precompute_ref_log_probs=settings.method == "full",
+        activation_checkpointing=training.activation_checkpointing,
+    )
+    trainer = CheckedDPOTrainer(
         model=model,
-        args=DPOConfig(
-            **trainer_arguments(training, scratch, len(rows)),
-            loss_type=[settings.loss],
-            beta=settings.beta,
-            max_length=settings.max_length,
-            precompute_ref_log_probs=settings.method == "full",
-            activation_checkpointing=training.activation_checkpointing,
-        ),
-        train_dataset=datasets.Dataset.from_list(rows),
+        args=args,
+        train_dataset=shared_rows(rows, args, scratch),
         processing_class=tokenizer,
         peft_config=lora_config(training),
     )
+    trainer.settings = settings
     add_checks_callback(trainer, on_step, lambda loss: check_loss(1, loss, settings))
     _check_texts(trainer.train_dataset, rows, tokenizer, training.placement.chat)
-    return Prepared(trainer, len(rows))
+    return Prepared(trainer, len(rows), left_out)
+
+
+class CheckedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl has no types
+    """Checks the loss of the first batch in each process: the logged loss is the mean over all of them."""
+
+    settings: TrainConfig
+    checked = False
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """As in trl."""
+        loss = super().compute_loss(*args, **kwargs)
+        if not self.checked:
+            check_loss(1, loss.item(), self.settings)
+            self.checked = True
+        return loss
 
 
 def check_loss(step: int, loss: float, settings: TrainConfig) -> None:

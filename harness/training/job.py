@@ -55,6 +55,11 @@ class Training:
     end_token: str = ""
     """A token that ends sampled responses, besides those of the model's files; empty for none."""
 
+    @property
+    def batch_of_process(self) -> int:
+        """Examples of one optimizer step in each process."""
+        return self.settings.batch_size // self.settings.processes
+
 
 def _accept(log: Sequence[Mapping[str, float]]) -> None:
     """Nothing to check."""

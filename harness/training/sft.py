@@ -1,6 +1,6 @@
 """Supervised fine-tuning with trl: the mean negative log-likelihood of the chosen responses' tokens.
 
-`prepare` builds a trainer whose first loss is held against `mean_nll`, a direct computation on the same batch.
+`prepare` builds a trainer whose first loss is held against `nll`, a direct computation on the same batch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import datasets
 import torch
 from trl import SFTConfig, SFTTrainer
 
@@ -19,6 +18,7 @@ from mipo_bench.harness.generators.chat_template import template_variables
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.ranks import shared_rows, whole_batches
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
     check_prompt,
@@ -29,6 +29,7 @@ from mipo_bench.harness.training.trainer_setup import (
     message_dicts,
     require_examples,
     trainer_arguments,
+    with_least_padding,
 )
 from mipo_bench.harness.types import Message
 
@@ -40,23 +41,25 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's SFTTrainer on each pair's chosen response after its prompt."""
     model, tokenizer = load_for_training(training)
     settings, variables = training.settings, training.placement.chat
-    pairs = _fitting(training, tokenizer)
+    training = with_least_padding(training, model)
+    pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
     rows = [_row(pair, variables) for pair in pairs]
+    args = SFTConfig(
+        **trainer_arguments(training, scratch, len(rows)),
+        max_length=settings.max_length,
+        completion_only_loss=True,
+        activation_checkpointing=training.activation_checkpointing,
+    )
     trainer = CheckedSFTTrainer(
         model=model,
-        args=SFTConfig(
-            **trainer_arguments(training, scratch, len(rows)),
-            max_length=settings.max_length,
-            completion_only_loss=True,
-            activation_checkpointing=training.activation_checkpointing,
-        ),
-        train_dataset=datasets.Dataset.from_list(rows),
+        args=args,
+        train_dataset=shared_rows(rows, args, scratch),
         processing_class=tokenizer,
         peft_config=lora_config(training),
     )
     add_checks_callback(trainer, on_step, lambda loss: check_first(loss, trainer.expected_loss))
     _check_texts(trainer.train_dataset, pairs, tokenizer, variables)
-    return Prepared(trainer, len(rows))
+    return Prepared(trainer, len(rows), left_out)
 
 
 def check_first(loss: float, expected: float) -> None:
@@ -67,25 +70,32 @@ def check_first(loss: float, expected: float) -> None:
         )
 
 
-def mean_nll(model: Any, batch: Mapping[str, torch.Tensor]) -> float:
-    """Mean negative log-likelihood in nats of the tokens whose label counts, straight from the logits."""
+def nll(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The negative log-likelihood in nats of the tokens whose label counts, and their number, from the logits; (2,)."""
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         labels = batch["labels"][:, 1:]
         taken = torch.log_softmax(logits[:, :-1].float(), dim=-1).gather(-1, labels.clamp(min=0).unsqueeze(-1))
-        return float(-taken.squeeze(-1)[labels >= 0].mean())
+        counted = taken.squeeze(-1)[labels >= 0]
+        return torch.stack([-counted.sum(), torch.tensor(len(counted), dtype=counted.dtype, device=counted.device)])
 
 
 class CheckedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl has no types
-    """Computes the loss of the first batch a second time, without trl's own code."""
+    """Computes the loss of the first step a second time, without trl's own code."""
 
-    expected_loss: float = math.nan
-    """The first batch's loss by `mean_nll`."""
+    counted: torch.Tensor | None = None
+    """`nll` of the first step's batches, summed over the parts of a batch and over all processes; (2,)."""
+
+    @property
+    def expected_loss(self) -> float:
+        """The mean over all tokens of the first step."""
+        return math.nan if self.counted is None else float(self.counted[0] / self.counted[1])
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """As in trl."""
-        if math.isnan(self.expected_loss):
-            self.expected_loss = mean_nll(model, inputs)
+        if self.state.global_step == 0:
+            part = self.accelerator.gather(nll(model, inputs)).view(-1, 2).sum(0)
+            self.counted = part if self.counted is None else self.counted + part
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 

@@ -23,6 +23,7 @@ from mipo_bench.harness.inference.memory import free_memory, gc_frozen, is_out_o
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet, example_count
+from mipo_bench.harness.training.ranks import check_world, rank, trained_model
 from mipo_bench.harness.training.trainer_setup import check_savable, deterministic_algorithms
 from mipo_bench.harness.types import Objective
 
@@ -73,15 +74,24 @@ def train(training: Training, out: Path, on_step: OnStep, prepare: Prepare | Non
     gradient accumulation, which leave the mean loss of a batch as it is. Where a model needs an algorithm that is not
     deterministic, it starts again without that demand. The lineage says so. `prepare` replaces the objective's own.
     """
-    prepare = prepare or _PREPARE[training.data.objective]
+    chosen = prepare or objective_trainer(training)
+
+    def attempt(training: Training) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            train_once(training, out, scratch, on_step, chosen)
+
     with gc_frozen():
-        _train_with_retries(training, out, on_step, prepare)
+        with_retries(training, attempt)
 
 
-def _train_with_retries(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> None:
+def with_retries(training: Training, attempt: Callable[[Training], None]) -> None:
+    """Call `attempt` with the training, and again with its leaner form (`with_less_memory`) where memory runs out.
+
+    Where a GPU has no deterministic algorithm for the model, the next attempt does not demand one.
+    """
     while True:
         try:
-            return _train(training, out, on_step, prepare)
+            return attempt(training)
         except Exception as error:
             if is_out_of_memory(error):
                 training = with_less_memory(training, error)
@@ -100,7 +110,7 @@ def with_less_memory(training: Training, error: Exception) -> Training:
     """
     if not training.activation_checkpointing and training.placement.device.startswith("cuda"):
         return replace(training, activation_checkpointing=True)
-    batch = training.settings.batch_size
+    batch = training.batch_of_process
     steps = [n for n in range(2 * training.gradient_accumulation_steps, batch + 1) if batch % n == 0]
     if not steps or training.data.objective != "dpo":
         raise TrainingError(
@@ -110,17 +120,33 @@ def with_less_memory(training: Training, error: Exception) -> Training:
     return replace(training, gradient_accumulation_steps=steps[0])
 
 
-def _train(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = prepare(training, scratch, on_step)
-        trainer = prepared.trainer
+def objective_trainer(training: Training) -> Prepare:
+    """Prepares the trainer of a training's objective."""
+    return _PREPARE[training.data.objective]
+
+
+def train_once(training: Training, out: Path, scratch: str, on_step: OnStep, prepare: Prepare) -> None:
+    """One attempt of `train` with the folder `scratch` for files of its own, which launched processes share.
+
+    Every launched process calls this; the first one writes the checkpoint.
+    """
+    check_world(training)
+    prepared = prepare(training, scratch, on_step)
+    trainer = prepared.trainer
+    if rank() == 0:
         check_savable(trainer.model, trainer.processing_class, scratch)
-        with deterministic_algorithms(training):
-            trainer.train()
+    with deterministic_algorithms(training):
+        trainer.train()
     prepared.check(trainer.state.log_history)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if training.settings.method == "lora":
-        model = model.merge_and_unload()
+    model = trained_model(trainer, training)
+    if model is not None:
+        _write(model, prepared, training, out)
+    del trainer, prepared, model
+    free_memory()
+
+
+def _write(model: PreTrainedModel, prepared: Prepared, training: Training, out: Path) -> None:
+    trainer = prepared.trainer
     _check_weights(model)
     with storage_errors(out):
         _save(model, trainer.processing_class, training, out)
@@ -130,8 +156,6 @@ def _train(training: Training, out: Path, on_step: OnStep, prepare: Prepare) -> 
         if isinstance(training.data, PairSet):
             with (out / PAIRS).open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in training.data.pairs)
-    del trainer, prepared, model
-    free_memory()
 
 
 def _check_weights(model: PreTrainedModel) -> None:
@@ -163,6 +187,12 @@ def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path)
     tokenizer.save_pretrained(out)
 
 
+def _repeatable(training: Training) -> bool:
+    """Whether the same training gives the same weights. Of several GPUs nobody has shown it yet."""
+    several_gpus = training.settings.processes > 1 and training.placement.device.startswith("cuda")
+    return training.deterministic and not several_gpus
+
+
 def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared: Prepared) -> dict[str, Any]:
     data = training.data
     unpaired = data.discarded if isinstance(data, PairSet) else {}
@@ -177,7 +207,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
         "seed": training.seed,
         "settings": training.settings.model_dump(mode="json"),
         **({} if training.gradient_accumulation_steps == 1 else {"parts": training.gradient_accumulation_steps}),
-        **({} if training.deterministic else {"repeatable": False}),
+        **({} if _repeatable(training) else {"repeatable": False}),
         "pairs": {
             "digest": data.digest,
             "used": prepared.used,

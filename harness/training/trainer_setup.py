@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import TrainingError, first_line
 from mipo_bench.harness.generators.chat_template import render, template_variables
 from mipo_bench.harness.generators.tokenizer import load_tokenizer
+from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu
 from mipo_bench.harness.training.job import OnStep, Training
 from mipo_bench.harness.types import Message
 
@@ -92,6 +94,16 @@ def check_savable(model: Any, tokenizer: Any, scratch: str) -> None:
         ) from error
 
 
+def with_least_padding(training: Training, model: PreTrainedModel) -> Training:
+    """One example at a time for a large model on a CPU, where a batch would not be faster than its examples.
+
+    Texts of a batch are padded to the longest. The gradients of the examples add up to that of the batch.
+    """
+    if not is_large_on_cpu(model):
+        return training
+    return replace(training, gradient_accumulation_steps=training.batch_of_process)
+
+
 def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[str, Any]:
     """The arguments of transformers' Trainer that all objectives share, so that only the loss differs."""
     settings = training.settings
@@ -101,7 +113,7 @@ def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[s
         "output_dir": scratch,
         "learning_rate": settings.lr,
         "num_train_epochs": settings.epochs,
-        "per_device_train_batch_size": settings.batch_size // training.gradient_accumulation_steps,
+        "per_device_train_batch_size": training.batch_of_process // training.gradient_accumulation_steps,
         "gradient_accumulation_steps": training.gradient_accumulation_steps,
         "lr_scheduler_type": "cosine_with_min_lr",
         "lr_scheduler_kwargs": {"min_lr_rate": 0.1},

@@ -14,7 +14,7 @@ from paths import ROOT
 
 PARTS = ("harness", "tasks", "baselines", "reports")
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "lm_eval", "huggingface_hub", "matplotlib"}
-TORCH_AT_THE_TOP = ("harness.inference.layers", "harness.inference", "harness.training")
+TORCH_AT_THE_TOP = ("harness.inference.layers", "harness.inference", "harness.training", "harness.training.distributed")
 """Rooms whose modules may import heavy packages at their top. Whoever imports such a module does it in a function."""
 FLOORS = {
     "ground": (
@@ -34,7 +34,7 @@ FLOORS = {
         *("harness.store", "harness.store.upkeep"),
         "harness.gguf",
         *("harness.inference.layers", "harness.inference", "harness.servers", "harness.generators"),
-        "harness.training",
+        *("harness.training", "harness.training.distributed"),
     ),
     "measuring": (
         *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.judging"),

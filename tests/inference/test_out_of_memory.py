@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, Qwen2Config
 
 from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
@@ -24,7 +25,7 @@ from mipo_bench.harness.inference.memory import Budget, is_out_of_memory, token_
 from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.inference.tokens import TextCodec
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
-from mipo_bench.harness.training.memory import check_training_fits, training_bytes
+from mipo_bench.harness.training.memory import Devices, check_training_fits, training_bytes
 from mipo_bench.harness.types import Decoding, Message, Response
 
 
@@ -148,7 +149,7 @@ def test_a_memory_budget_sets_the_slots_and_changes_no_answer() -> None:
 
 
 def test_the_memory_of_a_training_is_estimated() -> None:
-    assert training_bytes(1_543_714_304, "full") > 24e9
-    assert training_bytes(1_543_714_304, "lora") < 7e9
+    assert training_bytes(1_543_714_304, TrainConfig(method="full")) > 24e9
+    assert training_bytes(1_543_714_304, TrainConfig(method="lora")) < 7e9
     assert parameters(model_folder.embedded_folder()) == 984_192
-    check_training_fits(10**15, load_config(None, [], {}), "cpu")
+    check_training_fits(10**15, load_config(None, [], {}), Devices("cpu"))

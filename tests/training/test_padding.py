@@ -16,11 +16,11 @@ from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.protocols import Pair
-from mipo_bench.harness.training import dpo
+from mipo_bench.harness.training import dpo, sft
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
-from mipo_bench.harness.types import Message
+from mipo_bench.harness.types import Message, Objective
 
 pytestmark = pytest.mark.training
 SETTINGS = TrainConfig(lr=1e-3, batch_size=4, max_length=256)
@@ -28,11 +28,13 @@ LENGTHS = (3, 40, 8, 1, 25, 2)
 """Words of the chosen responses: no two sides of a batch are equally long, and the last batch has two pairs."""
 
 
-def training(folder: Path, parts: int = 1) -> Training:
-    """DPO on six pairs, in batches of four."""
+def training(folder: Path, parts: int = 1, objective: Objective = "dpo") -> Training:
+    """Six pairs, in batches of four."""
     prompt = (Message("user", "tea or music"),)
     pairs = [Pair(str(n), prompt, "tea " * n + "now", "rain " * (n // 2) + "no") for n in LENGTHS]
-    job = Training(folder, "base", "persona", "mipo-random", 0, PairSet(tuple(pairs), {}, "d"), SETTINGS, Placement())
+    job = Training(
+        folder, "base", "persona", "mipo-random", 0, PairSet(tuple(pairs), {}, "d", objective), SETTINGS, Placement()
+    )
     return replace(job, gradient_accumulation_steps=parts)
 
 
@@ -41,7 +43,7 @@ def run(job: Training, out: Path) -> tuple[list[int], list[float], dict[str, tor
     rows: list[int] = []
 
     def prepare(job: Training, scratch: str, on_step: OnStep) -> Prepared:
-        prepared = dpo.prepare(job, scratch, on_step)
+        prepared = {"dpo": dpo.prepare, "sft": sft.prepare}[job.data.objective](job, scratch, on_step)
         cast("torch.nn.Module", prepared.trainer.model).register_forward_pre_hook(
             lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
         )
@@ -60,10 +62,12 @@ def test_a_large_model_on_a_cpu_trains_on_one_pair_at_a_time(tmp_path: Path) -> 
     assert "parts" not in json.loads((tmp_path / "out" / "lineage.json").read_text()), "memory was not short"
 
 
-def test_pairs_one_by_one_train_what_a_batch_trains(tmp_path: Path) -> None:
-    """Also in the last batch, which is not full: its loss is the mean of its own pairs."""
+@pytest.mark.parametrize(("objective", "sides"), [("dpo", 2), ("sft", 1)])
+def test_pairs_one_by_one_train_what_a_batch_trains(tmp_path: Path, objective: Objective, sides: int) -> None:
+    """Also in the last batch, which is not full: its loss is the mean of its own pairs, or of their tokens."""
     folder = model_folder.embedded_folder()
-    whole, single = (run(training(folder, parts), tmp_path / str(parts)) for parts in (1, 4))
-    assert (whole[0], single[0]) == ([8, 4], [2] * 6)
+    whole, single = (run(training(folder, parts, objective), tmp_path / str(parts)) for parts in (1, 4))
+    assert sorted(set(whole[0]), reverse=True) == [4 * sides, 2 * sides]
+    assert set(single[0]) == {sides}
     assert single[1] == pytest.approx(whole[1], abs=1e-4)
     assert all(torch.allclose(single[2][name], weights, atol=2e-4) for name, weights in whole[2].items())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mipo_bench.harness.checks import Check
 from mipo_bench.harness.types import Decoding, Item, Message, Response
 
 
@@ -69,8 +70,9 @@ class Request:
 class Question:
     """A question to a judge: which of two responses to the item fits its user better.
 
-    If `second` is None, the judge rates `first` alone. The user's context is `item.context`. `rubric` gives the
-    criteria of a good response. `repeat` tells apart questions that are asked several times on purpose.
+    If `second` is None, the judge rates `first` alone, or answers the `check` on it. The user's context is
+    `item.context`. `rubric` gives the criteria of a good response. `repeat` tells apart questions that are asked
+    several times on purpose.
     """
 
     item: Item
@@ -78,14 +80,16 @@ class Question:
     first: str
     second: str | None = None
     repeat: int = 0
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A judge's answer.
 
-    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4.
-    It is None if the answer could not be parsed. `text` is the judge's answer, `tries` the number of calls.
+    `value` is 1 for the first response, 0 for the second and 1/2 for a tie; a rating from 1 to 5 is (rating - 1) / 4;
+    yes to a check is 1 and no is 0. It is None if the answer could not be parsed. `text` is the judge's answer, `tries`
+    the number of calls.
     """
 
     value: float | None

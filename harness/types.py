@@ -164,7 +164,9 @@ class Task(Protocol):
     models whose suites have the task; `uses_data` (bool), True if the task reads data that do not come with it. Such a
     task has the method `with_data(folder)`, which returns the task on local files. It may have `data_used()`, figures
     and texts by name about the data that it has read, for the report, and `data_state()`, for `doctor`: a DataState,
-    and a sentence.
+    and a sentence. `with_options(text)` returns the task with the options of `--task NAME:OPTION=VALUE:...`, under that
+    name. `corpus_parts(items, scores)` gives figures of all scores together, such as F1: name -> one value for each
+    item, whose mean is the figure; the report shows them beside the parts.
     """
 
     name: str

@@ -31,6 +31,7 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     """Check the judge. Exit code 0; 1 if it was not shown to be better than chance; 130 if interrupted."""
     silence_libraries()
     prepare_process(config, rank_of_this_process())
+    _one_judge(config)
     data, assigned = _on_file(config, labels) if labels else _on_task(config)
     for folder in (config.store, write.absolute().parent):
         check_writable(folder)
@@ -48,6 +49,13 @@ def run_check(config: RunConfig, labels: Path | None, write: Path) -> int:
     print_page(_page(found, assigned, better=better))
     sys.stdout.write(f"\nWritten to {write}; `mipo-bench run --set judge.validation_file={write}` takes it.\n")
     return 0 if better else 1
+
+
+def _one_judge(config: RunConfig) -> None:
+    """Raise ConfigError if several judges are named."""
+    if config.judge.others:
+        named = ", ".join(config.judge.names)
+        raise ConfigError(f"check-judge checks one judge at a time, not {named}: run it for each.")
 
 
 def _on_task(config: RunConfig) -> tuple[Labels, AssignedJudge]:

@@ -43,7 +43,7 @@ def check_task(
     from mipo_bench.harness.plugins.import_check import check_imports
     from mipo_bench.harness.plugins.registry import load_plugins
     from mipo_bench.harness.plugins.second_process import in_second_process
-    from mipo_bench.harness.plugins.task_data import EVERY, data_problems, given_folders, on_data
+    from mipo_bench.harness.plugins.task_data import data_name, data_problems, given_folders, on_data
 
     as_file = _is_path(name)
     paths = [*([Path(name)] if as_file else []), *(include or [])]
@@ -55,7 +55,7 @@ def check_task(
         raise ConfigError("\n".join(problems))
     failed = 0
     for task in (on_data(task, folders) for task in tasks):
-        folder = folders.get(task.name, folders.get(EVERY))
+        folder = folders.get(data_name(task, folders))
         asked = task.name if as_file else name  # a task from a file of lm-eval is not found by its own name
         failed += _print(task, plugins, checks_of(task, plugins, partial(in_second_process, asked, paths, folder)))
     raise typer.Exit(1 if failed else 0)

@@ -95,7 +95,8 @@ def settings(
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
     judge: Annotated[
-        str | None, typer.Option(help="Scores judged tasks: rules, file:PATH, openai:MODEL@URL, or a chat model.")
+        list[str] | None,
+        typer.Option(help="Scores judged tasks: rules, file:PATH, nli:MODEL, openai:MODEL@URL, a chat model; repeat."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.", **PATH)] = None,
@@ -122,7 +123,7 @@ def settings(
         "limit": limit,
         "out": out,
     }
-    return GivenSettings(config, tuple(set_ or ()), options, judge)
+    return GivenSettings(config, tuple(set_ or ()), options, tuple(judge or ()))
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:

@@ -26,11 +26,13 @@ class GivenSettings:
     file: Path | None
     set_: tuple[str, ...]
     options: Mapping[str, Any]
-    judge: str | None = None
+    judges: tuple[str, ...] = ()
 
     @property
     def _settings(self) -> list[str]:
-        return [*self.set_, *([] if self.judge is None else [f"judge.name={json.dumps(self.judge)}"])]
+        named = [f"judge.name={json.dumps(self.judges[0])}"] if self.judges else []
+        others = [f"judge.others={json.dumps(self.judges[1:])}"] if self.judges[1:] else []
+        return [*self.set_, *named, *others]
 
     def load(self) -> RunConfig:
         """The configuration. Raises ConfigError with all problems."""
@@ -67,7 +69,7 @@ class GivenSettings:
             yield str(self.file)
         if any(_overlap(path, tuple(entry.partition("=")[0].strip().split("."))) for entry in self.set_):
             yield "--set"
-        if self.judge is not None and path == ("judge", "name"):
+        if (self.judges and path == ("judge", "name")) or (self.judges[1:] and path == ("judge", "others")):
             yield "--judge"
         if self.options.get(path[0]) is not None:
             yield _NAMES.get(path[0], f"--{path[0]}")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.include import Include, one_listed
-from mipo_bench.harness.config.judge_spec import JudgeSpec
+from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.config.values import (
     Arguments,
     ConfigSection,
@@ -20,7 +20,11 @@ from mipo_bench.harness.config.values import (
     Listed,
     ModelName,
     Names,
+    Positive,
+    PositiveTemperature,
+    Temperature,
     Texts,
+    TopP,
     UserPath,
     Whole,
     launch_name,
@@ -30,13 +34,6 @@ from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.plugins.task_data import folders
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
-_TEMPERATURE = "Sampling temperature; 0, where it is allowed, is greedy."
-Positive = Annotated[float, Field(gt=0)]
-Temperature = Annotated[float, Field(ge=0, description=_TEMPERATURE)]
-PositiveTemperature = Annotated[float, Field(gt=0, description=_TEMPERATURE)]
-TopP = Annotated[
-    float, Field(gt=0, le=1, description="Nucleus sampling: the share of probability from which tokens are drawn.")
-]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ThoughtTags = tuple[tuple[Tag, Tag], ...]
 
@@ -108,9 +105,9 @@ class TrainConfig(ConfigSection):
     """Responses to each prompt in GRPO."""
     kl: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the divergence from the base model in GRPO."""
-    processes: Count = 1
+    processes: Count = Field(default=1, exclude_if=lambda count: count == 1)  # reports of before are without it
     """Devices that share one training by DPO or SFT, each with a process of its own; they divide `batch_size`."""
-    launch: Launch = "fsdp2"
+    launch: Launch = Field(default="fsdp2", exclude_if=lambda name: name == "fsdp2")
     """The share of each process: fsdp2 (of weights and batch), ddp (of the batch), or accelerate's FILE.yaml."""
 
     @property
@@ -139,36 +136,6 @@ class GridConfig(ConfigSection):
     """Values of beta, for recipes that are trained by DPO."""
     lr: Points = ()
     """Learning rates, for every recipe."""
-
-
-def _judge_name(text: str) -> str:
-    """The name of a judge, checked. Raises ValueError."""
-    JudgeSpec.parse(text)
-    return text
-
-
-class JudgeConfig(ConfigSection):
-    """The judge of judged tasks. Temperature and top-p are the paper's (arXiv 2603.19294)."""
-
-    name: Annotated[str, AfterValidator(_judge_name)] | None = None
-    """rules, file:PATH, openai:MODEL@URL, or a model folder or id; None: the task's rules if they may decide."""
-    protocol: Literal["pairwise", "pointwise"] = "pairwise"
-    """Two responses compared in both orders, or each response rated by itself from 1 to 5."""
-    temperature: Temperature = 0.1
-    top_p: TopP = 0.9
-    max_new_tokens: Count = 256
-    """Longest answer of a judge, in tokens."""
-    retest: Annotated[Whole, Field(ge=0)] = 50
-    """Number of a task's questions that are asked twice, to measure whether the judge agrees with itself."""
-    shuffled: bool = False
-    """Whether a model judge also judges with another user's profile, as a control; doubles its calls."""
-    validation_file: UserPath | None = None
-    """The file that `mipo-bench check-judge` wrote for this judge."""
-
-    @property
-    def spec(self) -> JudgeSpec | None:
-        """The judge that `name` describes; None for the task's rules."""
-        return None if self.name is None else JudgeSpec.parse(self.name)
 
 
 class InformationConfig(ConfigSection):
@@ -224,7 +191,7 @@ class RunConfig(ConfigSection):
     """None: the default ones among those that apply to a task. Empty: no training."""
     seeds: Count = 3
     """Training seeds of each recipe."""
-    first_seed: Annotated[Whole, Field(ge=0)] = 0
+    first_seed: Annotated[Whole, Field(ge=0)] = Field(default=0, exclude_if=lambda seed: seed == 0)
     """The first of these seeds; a job of an array takes one: `seeds=1` and its own number here ([scale](scale.md))."""
     limit: Count | None = None
     """Evaluation items of a task (whole users first), and twice as many training items."""
@@ -286,8 +253,6 @@ class RunConfig(ConfigSection):
         """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""
         excluded: dict[str, Any] = dict.fromkeys(("store", "out", "threads", "processes"), True)
         excluded["train"] = {"processes", "launch"}  # in the hash where they change something: old hashes stay valid
-        if not self.first_seed:
-            excluded["first_seed"] = True
         values = self.model_dump(mode="json", exclude=excluded)
         if self.train.spread:
             values["train"]["spread"] = self.train.spread

@@ -90,3 +90,10 @@ Names = Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type
 Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 """A whole number, which some programs write as 3.0."""
 Count = Annotated[Whole, Field(gt=0)]
+_TEMPERATURE = "Sampling temperature; 0, where it is allowed, is greedy."
+Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0, description=_TEMPERATURE)]
+PositiveTemperature = Annotated[float, Field(gt=0, description=_TEMPERATURE)]
+TopP = Annotated[
+    float, Field(gt=0, le=1, description="Nucleus sampling: the share of probability from which tokens are drawn.")
+]

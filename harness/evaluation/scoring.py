@@ -14,7 +14,7 @@ from mipo_bench.harness.errors import described
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.failures import MAX_FAILURE_TEXT, recorded
 from mipo_bench.harness.evaluation.scorer_source import code_of, scorer_code
-from mipo_bench.harness.plugins.optional import data_used
+from mipo_bench.harness.plugins.optional import corpus_parts, data_used
 from mipo_bench.harness.plugins.protocol_checks import checked_score
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.store.run_store import Store
@@ -54,6 +54,8 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
     read = [answered.answers.get(item.id, _NO_ANSWER) for item in items]
     scores = [_score(task, *each, failures) for each in zip(items, answers, read, strict=True)]
     names = sorted({name for score in scores for name in score.parts})
+    parts = {name: [_part(name, i, s, failures) for i, s in zip(items, scores, strict=True)] for name in names}
+    parts |= {name: list(values) for name, values in corpus_parts(task, items, scores).items()}
     return ArmRecord(
         task=arm.task,
         method=arm.method,
@@ -64,7 +66,7 @@ def score_arm(task: Task, items: Sequence[Item], answered: ArmResponses) -> ArmR
         noise=arm.aa_twin,
         model_digest=answered.model_digest,
         scores=[score.value for score in scores],
-        parts={name: [_part(name, i, s, failures) for i, s in zip(items, scores, strict=True)] for name in names},
+        parts=parts,
         n_tokens=[answer.n_tokens for answer in answers],
         truncated=[i.id for i, answer in zip(items, answers, strict=True) if answer.finish == "length"],
         finish_unknown=sum(answer.finish == "unknown" for answer in answers),

@@ -59,9 +59,14 @@ def resolve_model(model: str, store: Path) -> Path:
     there is no such model, or if weights, tokenizer or chat template are missing.
     """
     named = gguf_name(model)
-    folder = dequantised(named.path, store) if named else find_model_folder(model) or _download(model)
+    folder = dequantised(named.path, store) if named else model_files(model)
     _check(folder, model)
     return folder
+
+
+def model_files(model: str) -> Path:
+    """The local folder of any model of transformers, unchecked; downloaded if necessary. Raises ModelError."""
+    return find_model_folder(model) or _download(model)
 
 
 def parameters(folder: Path) -> int:

@@ -13,25 +13,27 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mipo_bench.harness.config.judge_spec import JudgeKind, JudgeSpec
+from mipo_bench.harness.config.judge_spec import JudgeConfig, JudgeKind, JudgeSpec
 from mipo_bench.harness.config.schema import ChatConfig, RunConfig
 from mipo_bench.harness.core.hashing import digest, model_digest
 from mipo_bench.harness.core.provenance import package_versions
 from mipo_bench.harness.errors import ConfigError, first_line
 from mipo_bench.harness.evaluation.scoring import scorer_hash
+from mipo_bench.harness.generators.entailment import EntailmentModel, nli_labels
 from mipo_bench.harness.generators.hf_generator import GENERATION_VERSION, HFGenerator
-from mipo_bench.harness.generators.model_folder import check_model, resolve_model
+from mipo_bench.harness.generators.model_folder import check_model, find_model_folder, model_files, resolve_model
 from mipo_bench.harness.generators.openai_generator import OpenAIGenerator
 from mipo_bench.harness.generators.placement import Placement, resolve_placement
 from mipo_bench.harness.judging.judges import RuleJudge, generator_judge
+from mipo_bench.harness.judging.nli_judge import nli_judge
 from mipo_bench.harness.judging.verdict_file import file_judge
-from mipo_bench.harness.plugins.optional import is_judged, rules_decide
+from mipo_bench.harness.plugins.optional import is_checked, is_judged, rules_decide
 from mipo_bench.harness.protocols import Judge
 from mipo_bench.harness.servers.chat_server import ChatServer
 from mipo_bench.harness.types import Decoding, Task
-from mipo_bench.reports.records.judges import ValidationFile, ValidationRecord
+from mipo_bench.reports.records.judges import Protocol, ValidationFile, ValidationRecord
 
-WAYS = "rules, file:PATH, openai:MODEL@URL, or the folder, GGUF file or Hugging Face id of a chat model"
+WAYS = "rules, file:PATH, nli:MODEL, openai:MODEL@URL, or the folder, GGUF file or Hugging Face id of a chat model"
 
 
 @dataclass(frozen=True)
@@ -46,23 +48,47 @@ class AssignedJudge:
     validation: ValidationRecord | None = None
     remarks: Callable[[], Sequence[str]] = tuple
     """Notes on the requests to its server so far."""
+    answers_checks: bool = False
+    """Whether the task has checks, which it answers in place of the protocol of the settings."""
+    others: tuple[AssignedJudge, ...] = ()
+    """Further judges of the task."""
+
+    def protocol(self, settings: JudgeConfig) -> Protocol:
+        """The way in which the judge decides on the task."""
+        return "checks" if self.answers_checks else settings.protocol
+
+    @property
+    def members(self) -> tuple[AssignedJudge, ...]:
+        """The judge itself and the others."""
+        return (self, *self.others)
 
 
 def check_judge(config: RunConfig, tasks: Sequence[Task]) -> None:
     """Raise ConfigError or ModelError for a judge that cannot be used. Loads nothing."""
-    spec = config.judge.spec
     judged = [task for task in tasks if is_judged(task)]
-    unjudged = [task.name for task in judged if spec is None and not rules_decide(task)]
+    unjudged = [task.name for task in judged if config.judge.spec is None and not rules_decide(task)]
     if unjudged:
         raise ConfigError(
             f"only a judge can score {', '.join(unjudged)}. Name one with --judge: {WAYS}; or leave these tasks out."
         )
-    if not judged or spec is None:
-        return
+    for name in config.judge.names if judged else ():
+        _check_spec(JudgeSpec.parse(name), [task.name for task in judged if is_checked(task)])
+
+
+def _check_spec(spec: JudgeSpec, checked: Sequence[str]) -> None:
+    """Raise ConfigError or ModelError unless the judge can be used, also for the tasks with checks."""
+    if checked and spec.kind in ("rules", "file"):
+        raise ConfigError(
+            f"{', '.join(checked)}: a judge must answer questions about each response, which {spec.kind} cannot. Name a"
+            " model: openai:MODEL@URL, nli:MODEL, or the folder, GGUF file or Hugging Face id of a chat model."
+        )
     if spec.kind == "file":
         file_judge(spec.path)
     elif spec.kind == "server":
         ChatServer(spec.model, spec.url)
+    elif spec.kind == "nli":
+        if folder := find_model_folder(spec.model):
+            nli_labels(folder, spec.model)
     elif spec.kind == "model":
         check_model(spec.model)
 
@@ -76,16 +102,22 @@ def load_judges(config: RunConfig, tasks: Sequence[Task]) -> dict[str, AssignedJ
     judged = [task for task in tasks if is_judged(task)]
     if not judged:
         return {}
-    spec = config.judge.spec
-    if spec is None or spec.kind == "rules":
-        tags = config.tags_around_thoughts
-        found = {
-            t.name: AssignedJudge(RuleJudge(t, digest(["judge-rules", scorer_hash(t, tags)])), "rules") for t in judged
-        }
-    else:
-        shared = load_judge(spec, config)
-        found = {task.name: shared for task in judged}
-    return {name: _validated(assigned, config) for name, assigned in found.items()}
+    specs = [JudgeSpec.parse(name) for name in config.judge.names]
+    shared = {spec: load_judge(spec, config) for spec in specs if spec.kind != "rules"}
+    found = {}
+    for task in judged:
+        members = [shared[spec] if spec in shared else _by_rules(task, config) for spec in specs]
+        members = [replace(member, answers_checks=is_checked(task)) for member in members]
+        first, *others = _validated(members, config)
+        found[task.name] = replace(first, others=tuple(others))
+    return found
+
+
+def _by_rules(task: Task, config: RunConfig) -> AssignedJudge:
+    """The rules of the task as its judge."""
+    return AssignedJudge(
+        RuleJudge(task, digest(["judge-rules", scorer_hash(task, config.tags_around_thoughts)])), "rules"
+    )
 
 
 def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
@@ -96,6 +128,8 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
     decoding = Decoding(settings.max_new_tokens, settings.temperature, settings.top_p)
     if spec.kind == "file":
         return AssignedJudge(file_judge(spec.path), "file")
+    if spec.kind == "nli":
+        return _entailment_judge(spec.model, config)
     if spec.kind == "server":
         server = ChatServer(spec.model, spec.url)
         server.check()
@@ -106,13 +140,25 @@ def load_judge(spec: JudgeSpec, config: RunConfig) -> AssignedJudge:
         return AssignedJudge(judge, "server", notes, remarks=lambda: server.taken.notes)
     folder = resolve_model(spec.model, config.store)
     weights, where = model_digest(folder), _own_placement(config)
-    versions = package_versions()
-    libraries = [versions[name] for name in ("torch", "transformers", "tokenizers")]
     local = HFGenerator(
-        folder, digest(["judge", GENERATION_VERSION, weights, *where.generation_key, *libraries]), where
+        folder, digest(["judge", GENERATION_VERSION, weights, *where.generation_key, *_libraries()]), where
     )
     notes = _related(config.model, spec.model, _folder_of(config), folder)
     return AssignedJudge(generator_judge(spec.model, local, decoding, tags), "model", notes, local.unload)
+
+
+def _entailment_judge(model: str, config: RunConfig) -> AssignedJudge:
+    """The judge on an entailment model. Raises ModelError for a model that is none."""
+    folder, where = model_files(model), _own_placement(config)
+    entailment = EntailmentModel(folder, model, where)
+    key = digest([model_digest(folder), *where.numerics_key, *_libraries()])
+    return AssignedJudge(nli_judge(f"nli:{model}", entailment, key), "nli", unload=entailment.unload)
+
+
+def _libraries() -> list[str]:
+    """The versions of the libraries that compute a judge's answers."""
+    versions = package_versions()
+    return [str(versions[name]) for name in ("torch", "transformers", "tokenizers")]
 
 
 def _own_placement(config: RunConfig) -> Placement:
@@ -157,11 +203,11 @@ def _stems(name: str) -> set[str]:
     return set(words) - _COMMON_WORDS
 
 
-def _validated(assigned: AssignedJudge, config: RunConfig) -> AssignedJudge:
-    """The judge with the result of `check-judge`. Raises ConfigError if the result belongs to another judge."""
+def _validated(members: Sequence[AssignedJudge], config: RunConfig) -> list[AssignedJudge]:
+    """The judges, with the result of `check-judge` where it is about one. Raises ConfigError if it is about none."""
     path = config.judge.validation_file
     if path is None:
-        return assigned
+        return list(members)
     try:
         found = ValidationFile.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
@@ -169,11 +215,16 @@ def _validated(assigned: AssignedJudge, config: RunConfig) -> AssignedJudge:
         raise ConfigError(
             f"judge.validation_file: {path} is not a file that `mipo-bench check-judge` wrote: {reason}"
         ) from error
-    judge_digest, protocol = assigned.judge.digest, config.judge.protocol
-    if (found.digest, found.protocol) != (judge_digest, protocol):
+    meant = [(found.digest, found.protocol) == (one.judge.digest, one.protocol(config.judge)) for one in members]
+    if not any(meant):
+        given = " or ".join(
+            f"{one.judge.name!r} ({one.judge.digest[:10]}, {one.protocol(config.judge)})" for one in members
+        )
         raise ConfigError(
             f"judge.validation_file: {path} is about the judge {found.name!r} ({found.digest[:10]}, {found.protocol}),"
-            f" not about {assigned.judge.name!r} ({judge_digest[:10]}, {protocol})."
-            " Run `mipo-bench check-judge` with this judge."
+            f" not about {given}. Run `mipo-bench check-judge` with this judge."
         )
-    return replace(assigned, validation=found.validation)
+    return [
+        replace(one, validation=found.validation) if is_meant else one
+        for one, is_meant in zip(members, meant, strict=True)
+    ]

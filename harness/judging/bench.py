@@ -9,9 +9,10 @@ counted, scores as a tie, and is never stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.checks import CheckedTask
+from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.progress import Meter
@@ -67,12 +68,16 @@ class TaskJudge:
     assigned: AssignedJudge
     settings: JudgeConfig
     store: Store
+    task: CheckedTask | None = None
+    """The task, if the judge answers its checks."""
     decided_by_rule: int = 0
     asked: dict[str, tuple[Question, Verdict]] = field(default_factory=dict)
     """Content key -> question and verdict, for every question that no rule decided."""
 
     def judge(self, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
         """Judge all cases, in order. Raises the judge's errors; verdicts that came before an error are stored."""
+        if self.task:
+            return self._checked(self.task, cases, meter)
         if self.settings.protocol == "pointwise":
             return self._rated(cases, meter)
         arm_first = [Question(c.item, c.rubric, c.response, c.reference) for c in cases]
@@ -84,7 +89,7 @@ class TaskJudge:
         """Ask some questions again, chosen by their keys; returns for each whether the verdict was the same."""
         read = [key for key in sorted(self.asked) if self.asked[key][1].value is not None]
         again = [self.asked[key] for key in read[: self.settings.retest]] if self._stores else []
-        questions = [Question(q.item, q.rubric, q.first, q.second, repeat=1) for q, _ in again]
+        questions = [replace(q, repeat=1) for q, _ in again]
         found = self._answers(questions, meter)
         return [verdict.value == before.value for (_, before), verdict in zip(again, found.values(), strict=True)]
 
@@ -108,13 +113,13 @@ class TaskJudge:
         warnings: Sequence[CaveatRecord] = (),
     ) -> JudgeRecord:
         """The report's record of this judge on `task`: name, settings, and counts of its questions."""
-        sampled = self._stores
+        sampled = self.assigned.kind in ("model", "server")
         return JudgeRecord(
             task=task,
             name=self.assigned.judge.name,
             kind=self.assigned.kind,
             digest=self.assigned.judge.digest,
-            protocol=self.settings.protocol,
+            protocol="checks" if self.task else self.settings.protocol,
             temperature=self.settings.temperature if sampled else None,
             top_p=self.settings.top_p if sampled else None,
             calls=len(self.asked),
@@ -137,6 +142,23 @@ class TaskJudge:
         references = [Question(c.item, c.rubric, c.reference) for c in cases]
         verdicts = self._verdicts([*responses, *references], meter)
         return [_compared(verdicts[i], verdicts[len(cases) + i]) for i in range(len(cases))]
+
+    def _checked(self, task: CheckedTask, cases: Sequence[JudgedPair], meter: Meter) -> list[ItemVerdict]:
+        checks = [task.checks(case.item) for case in cases]
+        sides = [[case.response for case in cases], [case.reference for case in cases]]
+        verdicts = iter(
+            self._verdicts(
+                [
+                    Question(case.item, case.rubric, text, check=check)
+                    for texts in sides
+                    for case, text, own in zip(cases, texts, checks, strict=True)
+                    for check in own
+                ],
+                meter,
+            )
+        )
+        own, other = ([{check.name: next(verdicts) for check in of_item} for of_item in checks] for _ in sides)
+        return [_both_checked(task, *answers) for answers in zip(own, other, strict=True)]
 
     def _verdicts(self, questions: Sequence[Question], meter: Meter) -> list[Verdict]:
         """The verdict on each question, by rule or by the judge. A verdict by rule has `tries` 0."""
@@ -172,7 +194,7 @@ class TaskJudge:
     @property
     def _stores(self) -> bool:
         """Whether verdicts are stored: those of models are. Rules and files answer at once."""
-        return self.assigned.kind in ("model", "server")
+        return self.assigned.kind in ("model", "server", "nli")
 
     def _key(self, q: Question) -> str:
         return verdict_key(self.assigned.judge.digest, q)
@@ -180,7 +202,8 @@ class TaskJudge:
 
 def verdict_key(judge: str, q: Question) -> str:
     """The content key of the verdict on a question, by the digest of its judge."""
-    return digest(["verdict", judge, q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat])
+    check = (q.check.name, q.check.question, q.check.statement) if q.check else ()
+    return digest(["verdict", judge, q.item.prompt, q.item.context, q.rubric, q.first, q.second, q.repeat, *check])
 
 
 def verdict_by_rule(q: Question) -> float | None:
@@ -221,6 +244,19 @@ def _compared(own: Verdict, other: Verdict) -> ItemVerdict:
         return ItemVerdict(TIE, {**parts, "paper": TIE}, None, *counts)
     score = TIE if own.value == other.value else float(own.value > other.value)
     return ItemVerdict(score, {**parts, "paper": float(own.value >= other.value)}, None, *counts)
+
+
+def _both_checked(task: CheckedTask, own: Mapping[str, Verdict], other: Mapping[str, Verdict]) -> ItemVerdict:
+    """1/2 + half of the difference of both scores; 1/2 if an answer could not be read. The parts are of the arm."""
+    verdicts = (*own.values(), *other.values())
+    counts = sum(verdict.value is None for verdict in verdicts), _asked(*verdicts)
+    ours, theirs = (
+        None if None in {v.value for v in side.values()} else task.checked({k: v.value == 1 for k, v in side.items()})
+        for side in (own, other)
+    )
+    parts = {} if ours is None else {"checks": ours.value, **ours.parts}
+    score = TIE if ours is None or theirs is None else TIE + (ours.value - theirs.value) / 2
+    return ItemVerdict(score, parts, None, *counts)
 
 
 def _cluster(item: Item) -> str:

@@ -16,6 +16,7 @@ from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.shuffled_profiles import in_place_of, other_user_of, target_describes_user
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.judging.bench import ItemVerdict, JudgedPair, TaskJudge
+from mipo_bench.harness.plugins.optional import is_checked
 from mipo_bench.harness.protocols import Arm, Question
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask, Task
@@ -37,6 +38,8 @@ class JudgedArms:
     config: RunConfig
     store: Store
     verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
+    clusters: dict[Arm, list[str]] = field(default_factory=dict)
+    """The cluster of each item of an arm."""
     shuffled_verdicts: dict[Arm, list[ItemVerdict]] = field(default_factory=dict)
     """The verdicts under another user's profile, if the shuffled-profile control was run."""
     _task_judges: dict[str, TaskJudge] = field(default_factory=dict)
@@ -51,10 +54,11 @@ class JudgedArms:
         task = done.task.task
         if not isinstance(task, JudgedTask):
             raise StageError(f"task {task.name!r} has no rubric to judge by")
-        task_judge = self._task_judge(task.name)
+        task_judge = self._task_judge(task)
         decided_before = task_judge.decided_by_rule
         own, other = (self._texts(side) for side in (done, reference))
         items = done.task.items
+        self.clusters[done.arm] = [item.id if item.user_id is None else item.user_id for item in items]
         self.verdicts[done.arm] = task_judge.judge(
             [JudgedPair(i, task.rubric(i), own[i.id], other[i.id]) for i in items], meter
         )
@@ -79,7 +83,8 @@ class JudgedArms:
         found = self.verdicts.get(arm)
         if found is None:
             return record
-        parts = {name: [f.parts[name] for f in found] for name in found[0].parts}
+        names = dict.fromkeys(name for f in found for name in f.parts)
+        parts = {name: [f.parts.get(name) for f in found] for name in names}
         checks = {name if name not in parts else f"{name} (rule)": values for name, values in record.parts.items()}
         scores = [f.score for f in found]
         return record.model_copy(update={"scores": scores, "parts": {**parts, "rules": record.scores, **checks}})
@@ -101,7 +106,7 @@ class JudgedArms:
         assigned = self.judges.get(task.name)
         if assigned is None:
             return task
-        names = [task.scorer_hash, assigned.judge.digest, self.config.judge.protocol]
+        names = [task.scorer_hash, assigned.judge.digest, assigned.protocol(self.config.judge)]
         return task.model_copy(update={"scorer_hash": digest(names)[:16]})
 
     def records(self, tasks: Sequence[TaskRecord], arms: Sequence[ArmRecord]) -> list[JudgeRecord]:
@@ -139,10 +144,11 @@ class JudgedArms:
         cases = [f for a in group for f in by_name[a.task, a.method, a.train_seed]]
         return ArmVerdicts([f.by_order for f in cases], sum(f.undecided for f in cases), sum(f.asked for f in cases))
 
-    def _task_judge(self, task: str) -> TaskJudge:
-        if task not in self._task_judges:
-            self._task_judges[task] = TaskJudge(self.judges[task], self.config.judge, self.store)
-        return self._task_judges[task]
+    def _task_judge(self, task: Task) -> TaskJudge:
+        if task.name not in self._task_judges:
+            checked = task if is_checked(task) else None
+            self._task_judges[task.name] = TaskJudge(self.judges[task.name], self.config.judge, self.store, checked)
+        return self._task_judges[task.name]
 
     def _controls(self, task: Task, items: Sequence[Item]) -> bool:
         """Whether to run the shuffled-profile control.

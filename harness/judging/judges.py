@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import ServerError
-from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION, judge_messages, read_verdict
+from mipo_bench.harness.judging.prompt import JUDGE_PROMPT_VERSION, judge_messages, read_answer
 from mipo_bench.harness.protocols import Generator, Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Response, Task
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag, without_thoughts
@@ -83,7 +83,7 @@ class ModelJudge:
                 raise ServerError(response.text)
             i, text = positions[n], response.text
             answer = without_thoughts(text, requests[n].prompt, self.thought_tags).text
-            yield i, Verdict(read_verdict(answer, rating=questions[i].second is None), text, tries)
+            yield i, Verdict(read_answer(answer, questions[i]), text, tries)
 
     def _request(self, question: Question, tries: int) -> Request:
         messages = judge_messages(question, self.control)

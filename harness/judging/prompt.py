@@ -34,10 +34,16 @@ _RATE = "Rate by the rubric how well a response fits this user's stated preferen
 _RATE_ANSWER = """1 means generic, 5 means that the preferences are fully addressed.
 End your answer with exactly one line, such as this one, with a whole number from 1 to 5:
 Rating: 3"""
+_CHECK = "Answer one question about a response to this user: {question}"
+_CHECK_ANSWER = """End your answer with exactly one of these two lines:
+Answer: yes
+Answer: no"""
 _VERDICTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 _LINE = r"^[\s*_`>]*{}[\s*_`]*:[\s*_`]*({})[\s*_`.]*$"
 _VERDICT = re.compile(_LINE.format("verdict", "first|second|tie"), re.IGNORECASE | re.MULTILINE)
 _RATING = re.compile(_LINE.format("rating", "[1-5]"), re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(_LINE.format("answer", "yes|no"), re.IGNORECASE | re.MULTILINE)
+_ANY_ANSWER = re.compile(r"^[\s*_`>]*answer[\s*_`]*:", re.IGNORECASE | re.MULTILINE)
 _ANY_LINE = re.compile(r"^[\s*_`>]*(?:verdict|rating)[\s*_`]*:", re.IGNORECASE | re.MULTILINE)
 _CONTROL = "|".join(
     (
@@ -64,6 +70,8 @@ def judge_messages(question: Question, control: Sequence[str] = ()) -> tuple[Mes
     clean = {name: without_control_tokens(text, control) for name, text in texts.items()}
     mark = separator_for(clean.values())
     ask, answer = (_RATE, _RATE_ANSWER) if pointwise else (_COMPARE, _COMPARE_ANSWER)
+    if question.check:
+        ask, answer = _CHECK.format(question=question.check.question), _CHECK_ANSWER
     blocks = [f"BEGIN {mark} {name}\n{text}\nEND {mark} {name}" for name, text in clean.items()]
     system = _SYSTEM.format(task=ask, mark=mark, answer=answer)
     return (Message("system", system), Message("user", "\n\n".join([*blocks, answer])))
@@ -85,6 +93,14 @@ def without_control_tokens(text: str, control: Sequence[str] = ()) -> str:
     while pattern.search(text):  # removing one token can reveal another
         text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     return text
+
+
+def read_answer(text: str, question: Question) -> float | None:
+    """The verdict on this question as `Verdict.value`; None unless the text holds one line of the right kind."""
+    if question.check is None:
+        return read_verdict(text, rating=question.second is None)
+    found = _ANSWER.findall(text)
+    return float(found[0].lower() == "yes") if len(found) == len(_ANY_ANSWER.findall(text)) == 1 else None
 
 
 def read_verdict(text: str, *, rating: bool) -> float | None:

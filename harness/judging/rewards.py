@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.evaluation.scoring import scorer_hash
 from mipo_bench.harness.judging.judges import generator_judge

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipo_bench.harness.config.schema import JudgeConfig
+from mipo_bench.harness.checks import CheckedTask
+from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.core.text import id_text
@@ -17,6 +18,7 @@ from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.judging.bench import TIE, ItemVerdict, JudgedPair, TaskJudge
 from mipo_bench.harness.judging.verdict_file import labelled, read_rows
+from mipo_bench.harness.plugins.optional import is_checked
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, JudgedTask
 from mipo_bench.reports.records.judges import JudgeRecord, ValidationRecord
@@ -35,6 +37,8 @@ class Labels:
     name: str
     cases: tuple[JudgedPair, ...]
     values: tuple[float, ...]
+    checked: CheckedTask | None = None
+    """The task, if the judge answers its checks."""
 
     @property
     def clusters(self) -> list[str]:
@@ -59,7 +63,7 @@ def labels_of(task: JudgedTask, limit: int | None) -> Labels:
         raise ConfigError(
             f"task {task.name!r} cannot check a judge: its gold and wrong responses are equal on every item."
         )
-    return Labels(task.name, tuple(cases), tuple(values))
+    return Labels(task.name, tuple(cases), tuple(values), task if is_checked(task) else None)
 
 
 def labels_in(path: Path, limit: int | None) -> Labels:
@@ -85,7 +89,7 @@ def labels_in(path: Path, limit: int | None) -> Labels:
 
 def check(assigned: AssignedJudge, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
     """Let the judge decide every comparison, and compare its verdicts with the labels."""
-    task_judge = TaskJudge(assigned, settings, store)
+    task_judge = TaskJudge(assigned, settings, store, labels.checked)
     found = task_judge.judge(labels.cases, meter)
     retests = task_judge.retest(meter)
     return task_judge.record(labels.name, task_judge.consistency(found, retests, ALPHA), validation(labels, found))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Literal, TypeGuard, cast
 
-from mipo_bench.harness.errors import PluginError
+from mipo_bench.harness.checks import CheckedTask
+from mipo_bench.harness.errors import ConfigError, PluginError
 from mipo_bench.harness.types import (
     Baseline,
     DataState,
@@ -17,6 +18,7 @@ from mipo_bench.harness.types import (
     Objective,
     Recipe,
     Response,
+    Score,
     Similarity,
     SteppedBaseline,
     Task,
@@ -37,6 +39,11 @@ def meant_for(task: Task) -> ModelKind:
 def is_judged(task: Task) -> TypeGuard[JudgedTask]:
     """Whether the task is scored by a judge."""
     return isinstance(task, JudgedTask)
+
+
+def is_checked(task: Task) -> TypeGuard[CheckedTask]:
+    """Whether a judge answers checks of the task with yes or no."""
+    return isinstance(task, CheckedTask)
 
 
 def rules_decide(task: Task) -> bool:
@@ -67,6 +74,26 @@ def with_data(task: Task, folder: Path) -> Task:
     if method is None:
         raise PluginError(f"task {task.name!r} has uses_data = True, but no method with_data(folder).")
     return cast("Task", method(folder))
+
+
+def with_options(task: Task, options: str) -> Task:
+    """The task with these options. Raises ConfigError for an option that the task does not have."""
+    method = getattr(task, "with_options", None)
+    if method is None:
+        raise ConfigError(f"task {task.name!r} has no options: write {task.name} in place of {task.name}:{options}.")
+    return cast("Task", method(options))
+
+
+def corpus_parts(task: Task, items: Sequence[Item], scores: Sequence[Score]) -> Mapping[str, Sequence[float]]:
+    """Figures of all scores together: name -> one value for each item, whose mean it is. Raises PluginError."""
+    method = getattr(task, "corpus_parts", None)
+    found = cast("Mapping[str, Sequence[float]]", method(items, scores)) if method else {}
+    for name, values in found.items():
+        if len(values) != len(items):
+            raise PluginError(
+                f"task {task.name!r}: corpus_parts has {len(values)} values of {name!r} for {len(items)} items."
+            )
+    return found
 
 
 def data_state(task: Task) -> tuple[DataState, str] | None:

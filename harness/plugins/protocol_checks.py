@@ -42,7 +42,10 @@ OPTIONAL_ATTRIBUTES: Mapping[PluginKind, Mapping[str, type]] = {
     "recipe": {"default": bool, "is_trained_baseline": bool, "objective": str, "reward": str, "shares_pairs_of": str},
 }
 OPTIONAL_METHODS: Mapping[PluginKind, Mapping[str, int]] = {
-    "task": {"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1, "filtered": 2},
+    "task": {
+        **{"with_data": 1, "data_used": 0, "data_state": 0, "rubric": 1, "filtered": 2},
+        **{"with_options": 1, "corpus_parts": 2, "checks": 1, "checked": 1},
+    },
     "baseline": {"follow_up": 2, "contrast": 1},
     "recipe": {"several_contrasts": 4},
 }

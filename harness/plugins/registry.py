@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins.included_files import IncludedFile, announced, included_files, load_module
+from mipo_bench.harness.plugins.optional import with_options
 from mipo_bench.harness.plugins.protocol_checks import (
     PLUGIN_KINDS,
     PluginKind,
@@ -60,10 +61,15 @@ class Plugins:
     origins: Mapping[tuple[str, str], Origin]
 
     def task(self, name: str) -> Task:
-        """The task of that name; a family makes `family:rest`. Raises ConfigError if there is none."""
+        """The task of that name; `task:OPTION=VALUE:...` sets options of a task, and a family makes `family:rest`.
+
+        Raises ConfigError if there is none.
+        """
         if name in self.tasks:
             return self.tasks[name]
         prefix, colon, rest = name.partition(":")
+        if colon and prefix in self.tasks:
+            return with_options(self.tasks[prefix], rest)
         if not colon or prefix not in self.families:
             if name.lower().endswith((".yaml", ".yml")) and "lm-eval" in self.families:
                 raise ConfigError(f"{name!r} is a task file of lm-eval: write lm-eval:{name}")

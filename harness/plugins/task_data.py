@@ -52,19 +52,24 @@ def _entry(entry: str | Path) -> tuple[str, str | Path]:
 
 def on_data(task: Task, data: Mapping[str, Path]) -> Task:
     """The task on its folder; the task unchanged if it reads no data, or no folder is given."""
-    folder = data.get(task.name, data.get(EVERY))
+    folder = data.get(data_name(task, data))
     return task if folder is None or not uses_data(task) else with_data(task, folder)
+
+
+def data_name(task: Task, data: Mapping[str, Path]) -> str:
+    """The key of the task's folder: its name, its name without options (`NAME:OPTION=VALUE`), or that of all tasks."""
+    return next((name for name in (task.name, task.name.partition(":")[0]) if name in data), EVERY)
 
 
 def data_problems(data: Mapping[str, Path], tasks: Iterable[Task]) -> Sequence[str]:
     """A message for each folder that no task of the run reads."""
-    reading = [task.name for task in tasks if uses_data(task)]
+    reading = {task.name: data_name(task, data) for task in tasks if uses_data(task)}
     these = f"Those that read data: {', '.join(reading)}." if reading else "None of them reads data."
     problems = [
         f"--data {name}={folder}: no task {name!r} of this run reads data. {these}"
         for name, folder in data.items()
-        if name != EVERY and name not in reading
+        if name != EVERY and name not in reading.values()
     ]
-    if EVERY in data and not set(reading) - set(data):
+    if EVERY in data and EVERY not in reading.values():
         problems.append(f"--data {data[EVERY]}: no task of this run reads it. {these}")
     return problems

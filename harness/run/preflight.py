@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from mipo_bench.harness.backends.select import backend_maker, check_backend
+from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.git import git_state
@@ -23,7 +24,7 @@ from mipo_bench.harness.planning.task_choice import choose_tasks
 from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.plugins.task_data import EVERY, on_data
+from mipo_bench.harness.plugins.task_data import data_name, on_data
 from mipo_bench.harness.run.preflight_model import build_model, find_model
 from mipo_bench.harness.run.session import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
@@ -136,9 +137,9 @@ def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:
 def _judge(config: RunConfig, plan: Plan) -> Finding:
     """Check that every judged task has a judge, and that a judge on a server can be reached."""
     check_judge(config, [task.task for task in plan.tasks])
-    spec = config.judge.spec
-    if spec and spec.kind == "server":
-        load_judge(spec, config)
+    for spec in map(JudgeSpec.parse, config.judge.names):
+        if spec.kind == "server":
+            load_judge(spec, config)
     return Finding("judge", "ok", "; ".join(planned_judging(plan, config)))
 
 
@@ -161,8 +162,8 @@ def _data(config: RunConfig, tasks: Sequence[Task]) -> Generator[Finding, None, 
 def _without(config: RunConfig, absent: set[str], chosen: Mapping[str, Task]) -> RunConfig:
     """The configuration without some tasks, and without data folders that no other task reads."""
     names = [name for name in config.tasks or chosen if name not in absent]
-    reading = {name for name in names if name in chosen and uses_data(chosen[name])}
-    data = {name: f for name, f in config.data.items() if name in reading or (name == EVERY and reading)}
+    reading = {data_name(chosen[name], config.data) for name in names if name in chosen and uses_data(chosen[name])}
+    data = {name: folder for name, folder in config.data.items() if name in reading}
     return config.model_copy(update={"tasks": tuple(names), "data": data})
 
 

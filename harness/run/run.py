@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.judging.assign import AssignedJudge
-from mipo_bench.harness.judging.judged_arms import JudgedArms
+from mipo_bench.harness.judging.panel import judged_arms
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.run.stages.answerers import ArmAnswerer, ModelAnswerer
@@ -33,7 +33,7 @@ class Run:
         """`judges` are by judged task. Without an `answerer`, the base model and its checkpoints answer."""
         self.context = context
         self.answerer = answerer or ModelAnswerer(context, ArmTrainer(context))
-        self.judged_arms = JudgedArms(judges or {}, context.config, context.store)
+        self.judged_arms = judged_arms(judges or {}, context.config, context.store)
         self.failures = FailureLog(context.display)
         self.evaluated: list[ArmAnswers] = []
         """The arms that were answered, in the order of the plan once `compute` is done."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mipo_bench.harness.config.judge_spec import JudgeSpec
+from mipo_bench.harness.config.judge_spec import JudgeConfig, JudgeSpec
 from mipo_bench.harness.config.schema import BestOfNConfig, RunConfig
 from mipo_bench.harness.evaluation.shuffled_profiles import other_user_of, target_is_option
 from mipo_bench.harness.generators.remote import CHARACTERS_PER_TOKEN
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
-from mipo_bench.harness.plugins.optional import is_judged, rules_decide
+from mipo_bench.harness.plugins.optional import is_checked, is_judged, rules_decide
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, SteppedBaseline
 
@@ -86,18 +86,24 @@ def responses_per_item(baseline: Baseline, settings: BestOfNConfig) -> int:
 
 
 def planned_judging(plan: Plan, config: RunConfig) -> Iterator[str]:
-    """One line for each judged task: its judge, and the largest number of calls."""
-    settings = config.judge
+    """One line for each judged task and judge: the judge, and the largest number of its calls."""
     for task in (t for t in plan.tasks if is_judged(t.task)):
-        spec = settings.spec or (JudgeSpec("rules") if rules_decide(task.task) else None)
-        by = settings.name or "rules"
-        if spec is None:
+        if config.judge.spec is None and not rules_decide(task.task):
             yield f"! {task.task.name} has no judge: name one with --judge"
-        elif spec.kind in ("rules", "file"):
-            yield f"{task.task.name}: judged by {by}, {settings.protocol}"
         else:
-            arms = sum(arm.task == task.task.name for arm in plan.arms)
-            # pairwise compares each other arm with the reference, in both orders
-            calls = len(task.items) * (2 * (arms - 1) if settings.protocol == "pairwise" else arms)
-            calls = calls * (1 + settings.shuffled) + settings.retest
-            yield f"{task.task.name}: judged by {by}, {settings.protocol}, at most {calls:,} calls and as many retries"
+            yield from (_planned_calls(task, name, plan, config.judge) for name in config.judge.names)
+
+
+def _planned_calls(task: TaskPlan, by: str, plan: Plan, settings: JudgeConfig) -> str:
+    """The line of one judge."""
+    name, arms = task.task.name, sum(arm.task == task.task.name for arm in plan.arms)
+    if JudgeSpec.parse(by).kind in ("rules", "file", "nli"):  # no calls
+        return f"{name}: judged by {by}, {settings.protocol}"
+    if is_checked(task.task):
+        questions = sum(len(task.task.checks(item)) for item in task.items)
+        calls = questions * arms * (1 + settings.shuffled) + settings.retest
+        return f"{name}: judged by {by}, at most {calls:,} questions and as many retries"
+    # pairwise compares each other arm with the reference, in both orders
+    calls = len(task.items) * (2 * (arms - 1) if settings.protocol == "pairwise" else arms)
+    calls = calls * (1 + settings.shuffled) + settings.retest
+    return f"{name}: judged by {by}, {settings.protocol}, at most {calls:,} calls and as many retries"

@@ -31,10 +31,17 @@ def judge_tables(report: Report, task: str, notes: Footnotes) -> Iterable[Table]
         yield _control(found, report.alpha, notes)
 
 
+_HOW = {
+    "pairwise": "pairwise, both orders",
+    "pointwise": "rated one by one from 1 to 5",
+    "checks": "questions about each response",
+}
+
+
 def _wins(judge: JudgeRecord, reference: str, notes: Footnotes) -> Table:
     """Wins, ties and losses over items and training seeds; a strict win or loss is the same in both orders."""
     pairwise = judge.protocol == "pairwise"
-    how = "pairwise, both orders" if pairwise else "rated one by one from 1 to 5"
+    how = _HOW[judge.protocol]
     title = f"wins over {reference} (.5 by definition), judged by {judge.name}, {how}{notes.marks(judge.warnings)}"
     columns = ("arm", "win rate", "won/tied/lost", "strict", *(["reversed"] if pairwise else []), "unread")
     rows = tuple(_wins_of(arm, notes, pairwise=pairwise) for arm in judge.arms)
@@ -93,6 +100,16 @@ def checks(judge: JudgeRecord) -> Table:
         ]
     if c is not None:
         rows.append(("same verdict when asked again", unsigned(c.retest_agreement), "", str(c.n_retest)))
+    for other in judge.agreements:
+        rows += [
+            (f"same winner as {other.judge}", unsigned(other.same), "", str(other.n_items)),
+            (
+                f"kappa with {other.judge}",
+                signed(other.kappa),
+                interval(other.kappa_low, other.kappa_high, signed),
+                str(other.n_items),
+            ),
+        ]
     v = judge.validation
     if v is not None:
         rows += [

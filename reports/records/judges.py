@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mipo_bench.reports.records.base import CaveatRecord, Number, Record, UnitScore
 
-Protocol = Literal["pairwise", "pointwise"]
+Protocol = Literal["pairwise", "pointwise", "checks"]
 
 
 class ValidationRecord(Record):
@@ -61,6 +61,21 @@ class ConsistencyRecord(Record):
     retest_agreement: UnitScore | None
 
 
+class AgreementRecord(Record):
+    """Agreement of a judge with another one, over the items of all arms that both were asked about. Added with 2.4.
+
+    `same` is the share of items with the same winner, or a tie of both; `kappa` is Cohen's kappa.
+    """
+
+    judge: str
+    n_items: int
+    n_clusters: int
+    same: UnitScore | None
+    kappa: Number | None
+    kappa_low: Number | None
+    kappa_high: Number | None
+
+
 class JudgedArmRecord(Record):
     """A judged method, all its training seeds together, against the reference.
 
@@ -92,15 +107,15 @@ class JudgedArmRecord(Record):
 class JudgeRecord(Record):
     """The judge of one task: its name, its settings, and figures about its verdicts.
 
-    `kind` is the source of the verdicts: the task's own `rules`, a `model`, a `server` or a `file` of verdicts. `calls`
-    counts the questions to the judge without retries and `n_retest`; `settled` counts the questions that a rule decided
-    (identical or empty responses). `retries` counts the questions asked again after an answer without a verdict; no
-    page shows it. `unread` verdicts count as ties.
+    `kind` is the source of the verdicts: the task's own `rules`, a `model`, a `server`, a `file` of verdicts or, since
+    schema 2.4, an entailment model (`nli`). `calls` counts the questions to the judge without retries and `n_retest`;
+    `settled` counts the questions that a rule decided (identical or empty responses). `retries` counts the questions
+    asked again after an answer without a verdict; no page shows it. `unread` verdicts count as ties.
     """
 
     task: str
     name: str
-    kind: Literal["rules", "model", "server", "file"]
+    kind: Literal["rules", "model", "server", "file", "nli"]
     digest: str
     protocol: Protocol
     temperature: Number | None
@@ -112,6 +127,8 @@ class JudgeRecord(Record):
     consistency: ConsistencyRecord | None
     validation: ValidationRecord | None
     arms: list[JudgedArmRecord]
+    agreements: list[AgreementRecord] = Field(default=[])
+    """With the judges of the task before this one."""
     warnings: list[CaveatRecord] = Field(default=[])
 
 

@@ -18,11 +18,12 @@ from mipo_bench.reports.records.judges import ControlRecord, JudgeRecord
 from mipo_bench.reports.records.looks import LooksRecord
 from mipo_bench.reports.records.sensitivity import SensitivityRecord
 
-SCHEMA_VERSION = "2.3"
+SCHEMA_VERSION = "2.4"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
 `information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
 2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates. 2.2 added `sensitivity` of comparisons.
-2.3 added `looks`."""
+2.3 added `looks`. 2.4 added judges of the kind `nli`, the protocol
+`checks`, and `agreements` of judges."""
 
 
 class TaskRecord(Record):

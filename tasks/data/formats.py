@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mipo_bench.harness.core.jsonl import JsonLineError, json_lines
+from mipo_bench.harness.core.jsonl import JsonLineError, json_lines, parse_json
 from mipo_bench.harness.errors import DataError, first_line, shown
 from mipo_bench.tasks.data.rows import DataRow
 
@@ -31,11 +31,13 @@ _FETCH_AGAIN = "Is the download incomplete? Fetch it again."
 class Columns:
     """The columns of a file to keep, so that unused ones take no memory; an empty tuple keeps all.
 
-    `headerless` are the columns of a CSV file without a header, if the data set is published as one.
+    `headerless` are the columns of a CSV file without a header, if the data set is published as one. `rows_in` is the
+    field with the rows of a JSON file that is published as one object; the rows take over its other fields.
     """
 
     names: tuple[str, ...] = ()
     headerless: tuple[str, ...] = ()
+    rows_in: str = ""
 
     def kept(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The columns of a row to keep."""
@@ -90,8 +92,14 @@ def _content(file: Path) -> bytes:
     return data
 
 
-def _json(file: Path, data: bytes, _: Columns) -> Iterator[DataRow]:
-    """The rows of JSON lines, or of one JSON array, whichever the file holds."""
+def _json(file: Path, data: bytes, columns: Columns) -> Iterator[DataRow]:
+    """The rows of JSON lines, of one JSON array, or of the field `rows_in` of one object, whichever the file holds."""
+    if (around := _around(data, columns.rows_in)) is not None:
+        more = {name: value for name, value in around.items() if name != columns.rows_in}
+        for number, value in enumerate(around[columns.rows_in], 1):
+            row = _object(file, number, "row", value)
+            yield replace(row, values={**more, **row.values})
+        return
     for line in json_lines(io.BytesIO(data)):
         try:
             value = line.value()
@@ -99,6 +107,15 @@ def _json(file: Path, data: bytes, _: Columns) -> Iterator[DataRow]:
             again = f" {_FETCH_AGAIN}" if isinstance(error.__cause__, json.JSONDecodeError) else ""
             raise DataError(f"{file}, {line.where}: not JSON as it is read here: {error}.{again}") from error
         yield _object(file, line.number, line.unit, value)
+
+
+def _around(data: bytes, rows_in: str) -> Mapping[str, Any] | None:
+    """The object around the rows, if the data set is published as one, and the whole file is one."""
+    try:
+        value = parse_json(data.removeprefix(codecs.BOM_UTF8)) if rows_in else None
+    except JsonLineError:
+        return None
+    return value if isinstance(value, Mapping) and isinstance(value.get(rows_in), list) else None
 
 
 def _decoded(file: Path, data: bytes) -> str:

@@ -81,7 +81,7 @@ def ask_hub(data: DataSet, task: str, seconds: float) -> None:
     """Raise MissingDataError if the hub does not give this user the data set. `seconds` is the time limit."""
     from huggingface_hub import HfApi
 
-    if data.git:
+    if data.git or data.page:
         raise MissingDataError(
             f"task {task!r} needs the data set {data.id}, which is not on the hub. {how_to_get(data, task)}",
             "not on the hub, and no folder is given",
@@ -96,6 +96,10 @@ def how_to_get(data: DataSet, task: str) -> str:
     revision = f" --revision {data.revision}" if data.pinned else ""
     if data.git:
         return f"Get it with: git clone {data.git} DIR; then give --data {task}=DIR. Its licence: {data.licence}."
+    if data.page:
+        return (
+            f"Download it from {data.page} into a folder DIR; then give --data {task}=DIR. Its licence: {data.licence}."
+        )
     return (
         f"Get it with: hf download --repo-type dataset {data.id}{revision} --local-dir DIR; then give"
         f" --data {task}=DIR. Its licence: {data.licence}."

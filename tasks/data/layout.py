@@ -36,7 +36,8 @@ class Part:
 
     `names` are additional accepted file names, without their ending. `published` are patterns of the files that the
     authors of the data set published. `columns` are the columns to keep; an empty tuple keeps all. `headerless` are
-    those of a published CSV file without a header.
+    those of a published CSV file without a header. `rows_in` is the field that holds the rows, if the authors publish
+    one object around them.
     """
 
     config: str
@@ -45,18 +46,20 @@ class Part:
     columns: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     headerless: tuple[str, ...] = ()
+    rows_in: str = ""
 
     @property
     def wanted(self) -> Columns:
         """The columns to read."""
-        return Columns(self.columns, self.headerless)
+        return Columns(self.columns, self.headerless, self.rows_in)
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
     """A data set of the hub. `revision` is a commit or a branch; `several_configs` tells of several configurations.
 
-    `git` is the address of the authors' repository for a data set that is not on the hub.
+    `git` is the address of the authors' repository for a data set that is not on the hub, `page` that of the page to
+    download it from.
     """
 
     id: str
@@ -64,11 +67,12 @@ class DataSet:
     licence: str
     several_configs: bool = field(default=False, kw_only=True)
     git: str | None = field(default=None, kw_only=True)
+    page: str | None = field(default=None, kw_only=True)
 
     @property
     def url(self) -> str:
-        """The address of its page on the hub, or of the authors' repository."""
-        return self.git or f"https://huggingface.co/datasets/{self.id}"
+        """The address of its page on the hub, or of the authors' repository or page."""
+        return self.git or self.page or f"https://huggingface.co/datasets/{self.id}"
 
     @property
     def pinned(self) -> bool:

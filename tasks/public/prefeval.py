@@ -15,7 +15,8 @@ The options are in an order of their own for each item, drawn from its content. 
 which option is wanted: `no-context` measures how far the options themselves give it away. Each preference is a user,
 and a hash of it decides the split, about half and half, so no preference is in both. The items of both splits are in a
 shuffled order, so that a limit takes items of all topics. Three items of other training preferences, each with its
-preference before the question, are demonstrations.
+preference before the question, are demonstrations. With the option `cluster=topic` each topic is a user: the cluster of
+the statistics, held out as a whole, and what a contrast differs in.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mipo_bench.harness.types import Demonstration, Item, Suite
 from mipo_bench.tasks.answers import LETTERS, LetterAnswers, multiple_choice_prompt
 from mipo_bench.tasks.data.layout import DataSet, Part
 from mipo_bench.tasks.data.rows import DataRow
-from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, content_ids
+from mipo_bench.tasks.public.public_task import BuiltItems, PublicTask, TaskOption, content_ids
 from mipo_bench.tasks.splits import is_held_out, seeded
 
 SHOTS = 3
@@ -59,6 +60,7 @@ class PrefEval(LetterAnswers, PublicTask):
     reasoning = True
     reference = "profile"
     max_new_tokens = 512
+    task_options = (TaskOption("cluster", "preference", ("preference", "topic")),)
     dataset = DataSet(
         "amazon-science/PrefEval",
         "50795054b5ff5f418d2b768a331d71e480f93331",
@@ -76,8 +78,12 @@ class PrefEval(LetterAnswers, PublicTask):
             item_of(f"{topic}{name.removeprefix('prefeval')}", *content)
             for topic, name, content in zip(topics, names, contents, strict=True)
         ]
+        salt = "prefeval-preference"
+        if self.options["cluster"] == "topic":
+            items = [replace(item, user_id=topic) for item, topic in zip(items, topics, strict=True)]
+            salt = "topic of prefeval"
         items.sort(key=lambda item: seeded("prefeval-order", item.id).random())
-        held = [is_held_out("prefeval-preference", item.user_id, one_in=2) for item in items]
+        held = [is_held_out(salt, item.user_id, one_in=2) for item in items]
         train = [item for item, out in zip(items, held, strict=True) if not out]
         evaluation = [item for item, out in zip(items, held, strict=True) if out]
         built = BuiltItems({"train": _with_shots(train, train), "eval": _with_shots(evaluation, train)})

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from mipo_bench.harness.errors import DataError, MissingDataError, NoTrainingError
+from mipo_bench.harness.errors import ConfigError, DataError, MissingDataError, NoTrainingError
 from mipo_bench.harness.types import DataState, Demonstration, Item, ModelKind, Split
 from mipo_bench.tasks.data.hub import DataSource, NoSplitError, NotHereError, ask_hub, how_to_get
 from mipo_bench.tasks.data.layout import DataSet, Part
@@ -22,6 +22,22 @@ from mipo_bench.tasks.splits import seeded
 
 SAME_PROMPT = "training items with an evaluation prompt"
 NOT_SHOWN = "earlier turns that are not shown, because their prompt is asked in the evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOption:
+    """An option of a task, `--task NAME:OPTION=VALUE`: its name, its default, and the values that are allowed."""
+
+    name: str
+    default: str
+    allowed: tuple[str, ...] | range
+
+    @property
+    def shown(self) -> str:
+        """The option with the allowed values, for messages."""
+        if isinstance(self.allowed, range):
+            return f"{self.name}=NUMBER from {self.allowed.start} to {self.allowed.stop - 1}"
+        return f"{self.name}={' or '.join(self.allowed)}"
 
 
 @dataclass
@@ -44,9 +60,13 @@ class PublicTask:
     dataset: DataSet
     uses_data = True
     meant_for: ModelKind = "real"
+    task_options: tuple[TaskOption, ...] = ()
 
-    def __init__(self, folder: Path | None = None, *, download: bool = True) -> None:
-        self._source = DataSource(self.dataset, self.name, folder, download)
+    def __init__(self, folder: Path | None = None, *, download: bool = True, options: str = "") -> None:
+        self._given = options
+        self.options = _options(type(self), options)
+        self.name = f"{type(self).name}:{options}" if options else type(self).name
+        self._source = DataSource(self.dataset, type(self).name, folder, download)
         self._read: dict[Part, tuple[DataRow, ...]] = {}
         self._untrained: tuple[Part, str] | None = None
 
@@ -62,7 +82,11 @@ class PublicTask:
 
     def with_data(self, folder: Path) -> Self:
         """The same task with the data of a folder or of a Hugging Face cache."""
-        return type(self)(Path(folder))
+        return type(self)(Path(folder), options=self._given)
+
+    def with_options(self, options: str) -> Self:
+        """The same task with options such as `k=8:by=recency`, under a name with them. Raises ConfigError."""
+        return type(self)(self._source.folder, options=options)
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """The items of the split.
@@ -86,7 +110,7 @@ class PublicTask:
 
     def data_state(self) -> tuple[DataState, str]:
         """Whether a run would find the data, with a message; `warn` if it would have to download. Downloads nothing."""
-        local = type(self)(self._source.folder, download=False)
+        local = type(self)(self._source.folder, download=False, options=self._given)
         try:
             local.items("eval")
         except NotHereError:
@@ -151,6 +175,21 @@ class PublicTask:
         built.digest = rows_digest(row for part in self._read.values() for row in part)
         self._read.clear()
         return built
+
+
+def _options(task: type[PublicTask], given: str) -> Mapping[str, str]:
+    """Option -> value of a task, from `OPTION=VALUE:...`. Raises ConfigError for another option or value."""
+    known = {option.name: option for option in task.task_options}
+    found: dict[str, str] = {}
+    for entry in given.split(":") if given else ():
+        name, _, value = (text.strip() for text in entry.partition("="))
+        option = known.get(name)
+        if option is None or name in found or value not in map(str, option.allowed):
+            problem = f"{name!r} is given twice" if name in found else f"{entry.strip()!r} is no option of it"
+            allowed = "; ".join(option.shown for option in task.task_options) or "none: leave the colon out"
+            raise ConfigError(f"task {task.name}:{given}: {problem}. Options are {allowed}.")
+        found[name] = value
+    return {option.name: option.default for option in task.task_options} | found
 
 
 def content_ids(prefix: str, contents: Iterable[object]) -> list[str]:

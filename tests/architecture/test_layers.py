@@ -18,7 +18,14 @@ TORCH_AT_THE_TOP = ("harness.inference.layers", "harness.inference", "harness.tr
 """Rooms whose modules may import heavy packages at their top. Whoever imports such a module does it in a function."""
 FLOORS = {
     "ground": (
-        *("harness.types", "harness.protocols", "harness.errors", "harness.core", "reports.statistics"),
+        *(
+            "harness.types",
+            "harness.checks",
+            "harness.protocols",
+            "harness.errors",
+            "harness.core",
+            "reports.statistics",
+        ),
         "reports.statistics.verdicts",
         "tasks.reading",
     ),
@@ -26,7 +33,7 @@ FLOORS = {
         *("reports.stats", "reports", "reports.records", "reports.analysis", "reports.pages", "reports.render"),
         *("reports.html", "reports.diff", "reports.logs", "reports.score_files"),
         *("harness.plugins", "harness.config"),
-        *("tasks", "tasks.data", "tasks.embedded", "tasks.public", "tasks.lm_eval"),
+        *("tasks", "tasks.data", "tasks.embedded", "tasks.public", "tasks.public.lamp", "tasks.lm_eval"),
         *("tasks.preferences.checks", "tasks.preferences"),
         *("baselines.prompting", "baselines.decoding", "baselines.recipes"),
     ),
@@ -94,7 +101,10 @@ def may_import(importer: str, imported: str) -> bool:
     """The rule in one line, and two more: parts do not reach across, and only plugins know tasks and baselines."""
     there, here = room(imported), room(importer)
     part, other = importer.split(".", maxsplit=1)[0], imported.split(".", maxsplit=1)[0]
-    ground = imported in ("harness.types", "harness.errors") or there in ("harness.core", "tasks.reading")
+    ground = imported in ("harness.types", "harness.checks", "harness.errors") or there in (
+        "harness.core",
+        "tasks.reading",
+    )
     across = part == other or ground or (part, other) == ("harness", "reports")
     return (across or here == "harness.embedded") and (here == there or ORDER.index(there) < ORDER.index(here))
 

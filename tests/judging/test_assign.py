@@ -56,7 +56,7 @@ def test_the_name_of_a_judge_is_parsed_once(text: str, spec: JudgeSpec) -> None:
         ("openai:model", "write it as openai:MODEL@URL"),
         ("openai:@http://h/v1", "write it as openai:MODEL@URL"),
         ("file:", "write it as file:PATH"),
-        (" ", "write rules, file:PATH, openai:MODEL@URL"),
+        (" ", "write rules, file:PATH, nli:MODEL, openai:MODEL@URL"),
     ],
 )
 def test_a_name_that_is_no_judge_is_refused_with_the_configuration(text: str, message: str) -> None:

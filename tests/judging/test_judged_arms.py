@@ -11,8 +11,8 @@ from fakes import FakeEngine, SilentDisplay
 from made_judges import Letters, Recorder, blocks, first_wins, longer_wins, mumbles, scripted
 from worlds import Court, follows, plan_of, words
 
+from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.config.loading import load_config
-from mipo_bench.harness.config.schema import JudgeConfig
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ServerError

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from fakes import FakeGenerator
 
+from mipo_bench.harness.generators.entailment import Entailed
 from mipo_bench.harness.judging.judges import ModelJudge, generator_judge
 from mipo_bench.harness.protocols import Question, Request, Verdict
 from mipo_bench.harness.types import Decoding, Item, Message, Response, Score, Split, Suite
@@ -118,3 +121,52 @@ def chat(request: Request) -> tuple[Message, ...]:
     return tuple(
         Message("system" if r == "system" else "user", t) for r, t in zip(parts[::2], parts[1::2], strict=True)
     )
+
+
+class ScriptedEntailment:
+    """An entailment model that finds a statement entailed by a text that holds its last word, and records its pairs.
+
+    A text that holds "not" before that word contradicts the statement.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def check(self, pairs: Sequence[tuple[str, str]]) -> list[Entailed]:
+        self.asked.extend(pairs)
+        return [self._check(premise, hypothesis.rstrip(".").split()[-1]) for premise, hypothesis in pairs]
+
+    def _check(self, premise: str, word: str) -> Entailed:
+        return Entailed(0.1, 0.9) if f"not {word}" in premise else Entailed(0.9 if word in premise else 0.1, 0.0)
+
+
+LABELS = ("contradiction", "entailment", "neutral")
+
+
+def make_entailment_model(folder: Path, labels: Sequence[str] = LABELS, *, window: int = 64, **shape: int) -> Path:
+    """Save a random cross-encoder with a byte-level tokenizer: 30,000 parameters, unless `shape` asks for more."""
+    import torch
+    from tokenizers import Tokenizer, pre_tokenizers, processors
+    from tokenizers.models import BPE
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[CLS]", "[SEP]"]
+    names = {token: n for n, token in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    core = Tokenizer(BPE(vocab=names, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokens = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, model_max_length=window, model_input_names=inputs, **tokens
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 64} | shape
+    config = BertConfig(
+        vocab_size=len(names), max_position_embeddings=window, id2label=dict(enumerate(labels)), **sizes
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder

@@ -15,7 +15,8 @@ def judge_arms(
     context: RunContext, arms: Sequence[ArmAnswers], judged_arms: JudgedArms, failures: FailureLog
 ) -> list[ArmAnswers]:
     """Judge the arms of judged tasks. Returns the arms of the report: all but those that could not be judged."""
-    local = [judge for judge in judged_arms.judges.values() if judge.kind == "model"]
+    every = [member for judge in judged_arms.judges.values() for member in judge.members]
+    local = [judge for judge in every if judge.kind in ("model", "nli")]
     if local:
         context.backend.unload()  # both models would hardly fit into the memory of one GPU
     references = {a.arm.task: a for a in arms if a.arm.method == a.task.reference and a.arm.recipe is None}

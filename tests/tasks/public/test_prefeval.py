@@ -36,6 +36,19 @@ def test_the_target_is_the_option_that_follows_the_preference_wherever_it_stands
     assert dinner.prompt.split("\n")[1:-1] == lines
 
 
+def test_a_topic_may_be_the_user_and_is_then_held_out_as_a_whole() -> None:
+    task, usual = PrefEval(DATA).with_options("cluster=topic"), PrefEval(DATA)
+    users = [{item.user_id for item in task.items(split)} for split in ("train", "eval")]
+    assert not users[0] & users[1]
+    assert users[0] | users[1] == set(ROWS)
+    assert all(item.id.startswith(f"{item.user_id}-") for item in items(task))
+    plain = {item.id: (item.prompt, item.target, item.context) for item in items(usual)}
+    assert {item.id: (item.prompt, item.target, item.context) for item in items(task)} == plain
+    training = {shot.prompt for item in task.items("eval") for shot in item.demonstrations}
+    assert training
+    assert all(any(i.prompt in shot for i in task.items("train")) for shot in training)
+
+
 def test_a_preference_is_a_user_of_one_split() -> None:
     task = PrefEval(DATA)
     away = [i for i in items(task) if "away from home" in str(i.context)]

@@ -12,6 +12,7 @@ from small_trainings import pair_set, training
 from mipo_bench.harness.core.hashing import file_digest
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.training.distributed.job_file import read_job, write_job
+from mipo_bench.harness.training.job import TRAINING_VERSION
 
 
 def test_a_training_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -35,8 +36,8 @@ def test_a_job_that_was_changed_cut_or_is_gone_is_refused(tmp_path: Path) -> Non
     file.write_text(text[:-10])
     with pytest.raises(TrainingError, match="cannot be read"):
         read_job(file, file_digest(file))
-    file.write_text(text.replace("[2,", "[1,", 1))
-    with pytest.raises(TrainingError, match="is of training code 1, this is 2"):
+    file.write_text(text.replace(f"[{TRAINING_VERSION},", "[1,", 1))
+    with pytest.raises(TrainingError, match=f"is of training code 1, this is {TRAINING_VERSION}"):
         read_job(file, file_digest(file))
     file.unlink()
     with pytest.raises(TrainingError, match="cannot be read"):

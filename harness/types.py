@@ -47,6 +47,17 @@ class Demonstration:
     response: str
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text whose log-probability an item asks for.
+
+    It continues the item's chat, with `prompt` as its last turn unless that is None; empty, there is no chat at all.
+    """
+
+    text: str
+    prompt: str | None = None
+
+
 Turn = Demonstration
 """Earlier name of `Demonstration`, for plugins; the next release removes it."""
 
@@ -58,7 +69,8 @@ class Item:
     `id` is unique in the task and stable across processes and versions. `context` describes the user
     (`user_id`); None for tasks without users. `options` are the answers of a multiple-choice item,
     in the order shown. `demonstrations` come from the training split or from the same user's past. `system` is the
-    task's own system turn, `prefix` the beginning of the response; both are part of every prompt of the item.
+    task's own system turn, `prefix` the beginning of the response; both are part of every prompt of the item. An item
+    with `continuations` is answered by their log-probabilities in place of those of its options.
     """
 
     id: str
@@ -70,6 +82,7 @@ class Item:
     demonstrations: tuple[Demonstration, ...] = ()
     system: str | None = None
     prefix: str = ""
+    continuations: tuple[Continuation, ...] = ()
 
     def asked_by(self, other: Item) -> Item:
         """The same item as the user of another item would ask it: with that user's id, context and demonstrations."""
@@ -85,7 +98,8 @@ class Response:
     `overflow` (the prompt fills the model's window: nothing was generated), `failed` (no answer came) or `refused` (a
     server rejected this request); with the last two, `text` gives the cause.
     `option_logprobs` holds, for a multiple-choice item, the summed log-probability in nats of each option as the
-    continuation of the prompt.
+    continuation of the prompt, or that of each of its `continuations`; `greedy` says of each whether the model would
+    generate it at temperature 0. `samples` are all texts of an item that is asked several times; `text` is the first.
     """
 
     text: str
@@ -93,6 +107,8 @@ class Response:
     n_tokens: int
     finish: FinishReason
     option_logprobs: tuple[float, ...] | None = None
+    greedy: tuple[bool, ...] | None = None
+    samples: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -180,19 +196,15 @@ class Task(Protocol):
 
     def items(self, split: Split) -> Sequence[Item]:
         """All items of the split, in a fixed order."""
-        ...
 
     def score(self, item: Item, response: Response) -> Score:
         """Score one response. Never raises on any text."""
-        ...
 
     def gold(self, item: Item) -> str:
         """A response that scores 1."""
-        ...
 
     def wrong(self, item: Item) -> str:
         """A response that scores 0."""
-        ...
 
 
 @runtime_checkable
@@ -206,7 +218,6 @@ class JudgedTask(Task, Protocol):
 
     def rubric(self, item: Item) -> str:
         """The criteria of a good response for this user, as text for the judge."""
-        ...
 
 
 @runtime_checkable
@@ -215,6 +226,8 @@ class ExternalTask(Task, Protocol):
 
     `definition` is the part of its definition that scores depend on, as text. The optional method
     `filtered(item, response)` gives the text that each of its filters reads from a response, by the filter's name.
+    Optional attributes: `repeats` (int), how often each item is asked, default 1; `average`, for a group of tasks whose
+    items name their part as `user_id`: `micro` where its items count alike, `macro` where its parts do.
     """
 
     decoding: Decoding
@@ -226,8 +239,7 @@ class Baseline(Protocol):
     """A prompting baseline: turns an item into messages. The last message is the user's.
 
     `uses_context` says that every prompt must contain the item's context word for word; the harness checks that. The
-    optional attribute `default` (bool) is False for a baseline that runs only when named. `SteppedBaseline` asks in
-    several prompts, `ContrastedBaseline` compares two.
+    optional attribute `default` (bool) is False for a baseline that runs only when named.
     """
 
     name: str
@@ -236,11 +248,9 @@ class Baseline(Protocol):
 
     def applies(self, task: Task, item: Item) -> bool:
         """Whether this way of prompting makes sense for the task; `item` is an example of its items."""
-        ...
 
     def messages(self, item: Item) -> tuple[Message, ...]:
         """The chat that is sent to the model."""
-        ...
 
 
 @runtime_checkable
@@ -254,7 +264,6 @@ class SteppedBaseline(Baseline, Protocol):
 
     def follow_up(self, item: Item, earlier: Sequence[str]) -> tuple[Message, ...]:
         """The chat of the next step, given the responses of the earlier steps."""
-        ...
 
 
 @runtime_checkable
@@ -269,7 +278,6 @@ class ContrastedBaseline(Baseline, Protocol):
 
     def contrast(self, item: Item) -> tuple[Message, ...]:
         """The chat of the contrast prompt, such as the one without the user's context."""
-        ...
 
 
 @runtime_checkable
@@ -279,8 +287,7 @@ class Recipe(Protocol):
     Optional attributes: `objective`, the loss (one of OBJECTIVES; default `dpo`); `default` (bool), False to run only
     when named; `is_trained_baseline` (bool), True for a baseline that other recipes are compared with;
     `shares_pairs_of`, the name of the recipe whose random draws it repeats, to train on the same pairs; `reward`, for
-    `grpo`: `score`, the task's own, or `judge`; and the method `several_contrasts(items, rng, negatives, similarity)`,
-    which returns several contrasts for each item.
+    `grpo`: `score` or `judge`; the method `several_contrasts(items, rng, negatives, similarity)` for each item.
     """
 
     name: str
@@ -288,8 +295,6 @@ class Recipe(Protocol):
 
     def applies(self, task: Task, item: Item) -> bool:
         """Whether the recipe makes sense for the task; `item` is an example of its items."""
-        ...
 
     def contrasts(self, items: Sequence[Item], rng: random.Random) -> list[Item]:
         """For each item, the item under whose prompt its rejected response is sampled."""
-        ...

@@ -18,6 +18,10 @@ class FewShot:
         return bool(item.demonstrations)
 
     def messages(self, item: Item) -> tuple[Message, ...]:
-        """The system turn if the item has context, the demonstrations, then the user turn."""
-        turns = (m for t in item.demonstrations for m in (Message("user", t.prompt), Message("assistant", t.response)))
+        """The system turn if the item has context, the demonstrations, then the user turn.
+
+        A demonstration without a response, which holds its answer in the prompt, is a single turn.
+        """
+        pairs = [(Message("user", t.prompt), Message("assistant", t.response)) for t in item.demonstrations]
+        turns = (turn for pair in pairs for turn in pair if turn.role == "user" or turn.content)
         return (*system_turn(item), *turns, Message("user", item.prompt))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import Display
-from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, ArmContext
 from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
 from mipo_bench.harness.evaluation.scoring import score_arm, stored_responses
 from mipo_bench.harness.evaluation.shuffled_profiles import (
@@ -20,7 +20,7 @@ from mipo_bench.harness.evaluation.shuffled_profiles import (
     target_describes_user,
     target_is_option,
 )
-from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.evaluation.strategies import answer_arm
 from mipo_bench.harness.judging.judged_arms import JudgedArms
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.store.run_store import Store

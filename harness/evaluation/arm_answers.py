@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from mipo_bench.harness.config.schema import RunConfig
+from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import StageError, StorageError, described
 from mipo_bench.harness.evaluation.cached_answers import response_key
@@ -14,7 +16,7 @@ from mipo_bench.harness.generators.chat_template import prompt_of
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Generator, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Baseline, Response
+from mipo_bench.harness.types import Baseline, Item, Response
 from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
 
 
@@ -75,6 +77,24 @@ class ArmAnswers:
         prompts = {item: request.prompt for item, request in self.requests.items() if item not in self.derived}
         tags = self.task.thought_tags
         return {item: without_thoughts(r.text, prompts.get(item, ""), tags) for item, r in responses.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ArmContext:
+    """One arm with its baseline, its model, the store of its responses, and the settings."""
+
+    task: TaskPlan
+    baseline: Baseline
+    arm: Arm
+    model: AnsweringModel
+    store: Store
+    meter: Meter
+    settings: RunConfig
+
+    @property
+    def items(self) -> dict[str, Item]:
+        """The items by id."""
+        return {item.id: item for item in self.task.items}
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from mipo_bench.harness.errors import described
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.failures import MAX_FAILURE_TEXT, recorded
 from mipo_bench.harness.evaluation.scorer_source import code_of, scorer_code
-from mipo_bench.harness.plugins.optional import corpus_parts, data_used
+from mipo_bench.harness.plugins.optional import corpus_parts, data_used, group_average
 from mipo_bench.harness.plugins.protocol_checks import checked_score
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.store.run_store import Store
@@ -134,6 +134,7 @@ def describe_task(
         prompt_hashes=[_prompt_hash(item) for item in items],
         target_hashes=[digest([i.target])[:16] for i in items],
         data=data_used(task),
+        group_average=group_average(task),
     )
 
 
@@ -147,7 +148,7 @@ class Turn(NamedTuple):
 def _prompt_hash(item: Item) -> str:
     framed = [item.system, item.prefix] if item.system or item.prefix else []
     shots = tuple(Turn(shot.prompt, shot.response) for shot in item.demonstrations)
-    return digest([item.prompt, item.context, shots, item.options, *framed])[:16]
+    return digest([item.prompt, item.context, shots, item.options, *framed, *item.continuations])[:16]
 
 
 def scorer_hash(task: Task, tags: Sequence[ThoughtTag] = THOUGHT_TAGS) -> str:

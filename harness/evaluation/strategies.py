@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import StageError
-from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmRequests, render_arm
+from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, ArmContext, ArmRequests, render_arm
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods_or_reasons
 from mipo_bench.harness.evaluation.failures import recorded
+from mipo_bench.harness.evaluation.several_requests import answer_several, asks_several
 from mipo_bench.harness.generators.chat_template import framed
-from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.plugins.optional import context_steps
-from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Prompt
-from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, Message, Response, SteppedBaseline
-
-
-@dataclass(frozen=True, slots=True)
-class ArmContext:
-    """One arm with its baseline, its model, the store of its responses, and the settings."""
-
-    task: TaskPlan
-    baseline: Baseline
-    arm: Arm
-    model: AnsweringModel
-    store: Store
-    meter: Meter
-    settings: RunConfig
-
-    @property
-    def items(self) -> dict[str, Item]:
-        """The items by id."""
-        return {item.id: item for item in self.task.items}
+from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt
+from mipo_bench.harness.types import ContrastedBaseline, Item, Message, Response, SteppedBaseline
 
 
 def answer_arm(arm_context: ArmContext) -> ArmAnswers:
@@ -46,6 +25,8 @@ def answer_arm(arm_context: ArmContext) -> ArmAnswers:
     Raises StageError where no prompt can be rendered, or the model answers none.
     """
     baseline = arm_context.baseline
+    if asks_several(arm_context.task):
+        return answer_several(arm_context)
     if isinstance(baseline, SteppedBaseline):
         return _in_steps(arm_context, baseline)
     rendered = render_arm(arm_context.task, baseline, arm_context.arm, arm_context.model)

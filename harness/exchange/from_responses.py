@@ -17,7 +17,7 @@ from mipo_bench.harness.exchange.responses_file import ResponseLine, read_respon
 from mipo_bench.harness.planning.plan import Plan, TaskPlan, make_plan
 from mipo_bench.harness.plugins.registry import Plugins
 from mipo_bench.harness.protocols import AA_TWIN, Arm
-from mipo_bench.harness.types import Response
+from mipo_bench.harness.types import Item, Response
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,16 @@ def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Ite
             yield f"{line.number}: task {arm.task!r} has no evaluation item {line.item!r}."
         elif earlier != line.number:
             yield f"{line.number}: arm {line.arm!r} answers item {line.item!r} again, first in line {earlier}."
-        elif line.option_logprobs is not None and len(line.option_logprobs) != len(items[arm.task][line.item].options):
-            given, options = len(line.option_logprobs), len(items[arm.task][line.item].options)
+        elif line.option_logprobs is not None and len(line.option_logprobs) != _asked(items[arm.task][line.item]):
+            given, options = len(line.option_logprobs), _asked(items[arm.task][line.item])
             yield f"{line.number}: option_logprobs has {given} numbers; item {line.item!r} has {options} options."
         elif (arm.task, line.arm) in both:
             yield f"{line.number}: arm {line.arm!r} has a train_seed here, but not in other lines."
+
+
+def _asked(item: Item) -> int:
+    """The number of texts whose log-probabilities the item asks for."""
+    return len(item.continuations or item.options)
 
 
 def _response(line: ResponseLine) -> Response:

@@ -142,7 +142,7 @@ class _ResponseReader:
 
     def _response(self, request: Request, text: str) -> Response:
         options = self._options(request)
-        if request.decoding.max_new_tokens == 0 and options is None:
+        if request.decoding.max_new_tokens == 0 and request.options and options is None:
             text = self._model.generate([self._with_token_limit(request)])[0]
         n_tokens = self._count(text)
         cut = 0 < request.decoding.max_new_tokens <= n_tokens

@@ -110,9 +110,8 @@ class LMEvalModel:
         """The likelihood of each text after the prompt; None if the engine gives no log-probabilities."""
         if self.tokenizer is None:
             return None
-        asked = [self._instance("loglikelihood", question.prompt, text) for text in question.texts]
         try:
-            found = self.lm.loglikelihood(asked, disable_tqdm=True)
+            found = self._logprobs(question)
         except NotImplementedError:
             return None
         except KeyError as error:  # an OpenAI-compatible server without `echo` sends no logprobs
@@ -121,6 +120,16 @@ class LMEvalModel:
             return None
         counts = [len(encode_pair(self.tokenizer, question.prompt, text)[1]) for text in question.texts]
         return tuple(Likelihood(float(p), n, bool(greedy)) for (p, greedy), n in zip(found, counts, strict=True))
+
+    def _logprobs(self, question: LikelihoodRequest) -> list[tuple[float, bool]]:
+        """(log-probability, greedy) of each text; a text without a prompt is scored in windows, and is never greedy."""
+        if question.prompt:
+            asked = [self._instance("loglikelihood", question.prompt, text) for text in question.texts]
+            return list(self.lm.loglikelihood(asked, disable_tqdm=True))
+        from lm_eval.api.instance import Instance
+
+        alone = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in question.texts]
+        return [(float(logprob), False) for logprob in self.lm.loglikelihood_rolling(alone, disable_tqdm=True)]
 
     def _settings(self, d: Decoding, seed: int) -> dict[str, Any]:
         """The decoding as lm-eval's `gen_kwargs`. `until` is always set: its default ends texts at a blank line."""

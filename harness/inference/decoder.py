@@ -130,13 +130,28 @@ class Decoder:
             yield from zip(part, found, strict=True)
 
     def _likelihoods(self, asked: Sequence[LikelihoodRequest]) -> list[tuple[Likelihood, ...]]:
-        pairs = [[self.codec.encode_pair(q.prompt, text) for text in q.texts] for q in asked]
-        questions = [(row[0][0] if row else (self.codec.bos_id,), [text for _, text in row]) for row in pairs]
+        """A text after the empty prompt is scored in windows."""
+        alone = {text for q in asked if not q.prompt for text in q.texts}
+        windows = {text: self.codec.windows(text, self.max_total_tokens) for text in alone}
+        questions: list[Question] = []
+        for q in asked:
+            if q.prompt:
+                pairs = [self.codec.encode_pair(q.prompt, text) for text in q.texts]
+                questions.append((pairs[0][0] if pairs else (self.codec.bos_id,), [text for _, text in pairs]))
+            else:
+                questions += [(before, [part]) for text in q.texts for before, part in windows[text]]
+        rows = iter(self._figures(asked, questions))
+        return [
+            tuple(next(rows)) if q.prompt else tuple(_sum([next(rows)[0] for _ in windows[text]]) for text in q.texts)
+            for q in asked
+        ]
+
+    def _figures(self, asked: Sequence[LikelihoodRequest], questions: Sequence[Question]) -> list[list[Likelihood]]:
         if not self.slot_support.supported:
             single = self.scorer.single_likelihood
-            return [tuple(single(prompt, text) for text in texts) for prompt, texts in questions]
+            return [[single(prompt, text) for text in texts] for prompt, texts in questions]
         with _counted_on_stage(asked, questions) as on_tokens:
-            return [tuple(row) for row in self.scorer.likelihoods(questions, on_tokens)]
+            return self.scorer.likelihoods(questions, on_tokens)
 
     def _tokenized(self, position: int, request: Request) -> TokenizedRequest:
         contrast = None if request.contrast is None else self.codec.encode_prompt(request.contrast)
@@ -243,6 +258,11 @@ def _counted_on_stage(asked: Sequence[LikelihoodRequest], questions: Sequence[Qu
 
     yield on_tokens
     stage.read(characters, scored)
+
+
+def _sum(parts: Sequence[Likelihood]) -> Likelihood:
+    """The likelihood of a text by those of its parts."""
+    return Likelihood(sum(x.logprob for x in parts), sum(x.n_tokens for x in parts), all(x.greedy for x in parts))
 
 
 def _too_large(reason: str) -> ModelError:

@@ -142,11 +142,14 @@ class LikelihoodScorer:
         """Logits after each token of each text, (rows, columns, vocabulary)."""
         forward = self.forward
         forward.choose_attention(width + columns)
-        lengths = forward.tensor([len(text.prompt.ids) for text in batch] + [1] * (rows - len(batch)))
+        empty = [1] * (rows - len(batch))
+        lengths = forward.tensor([len(text.prompt.ids) for text in batch] + empty)
+        places = lengths.unsqueeze(1) + torch.arange(columns, device=forward.device)
+        ends = forward.tensor([len(text.prompt.ids) + len(text.tokens) - 2 for text in batch] + empty).unsqueeze(1)
         logits: torch.Tensor = forward.model(
             input_ids=forward.padded([text.tokens[:-1] for text in batch], rows, columns),
             attention_mask=forward.masks.continuation(lengths, width, columns),
-            position_ids=lengths.unsqueeze(1) + torch.arange(columns, device=forward.device),
+            position_ids=torch.minimum(places, ends),  # padding stays within the window of learned positions
             past_key_values=_joined([text.prompt for text in batch], rows, width),
             use_cache=True,
         ).logits

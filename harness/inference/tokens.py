@@ -92,6 +92,17 @@ class TextCodec:
         before, tail = encode_pair(self.tokenizer, prompt, text)
         return tuple(before) or (self.bos_id,), tuple(tail)
 
+    def windows(self, text: str, size: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The parts of a text by itself, each with the tokens before it that fit with it into `size` tokens.
+
+        They are lm-eval's for rolling log-probabilities: every token is scored once, the first of the text after the
+        token that begins a text.
+        """
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        found = get_rolling_token_windows(list(self.encode(text)), self.bos_id, size, context_len=1)
+        return [(tuple(before), tuple(part)) for before, part in map(make_disjoint_window, found)]
+
     def finish_reason(self, request: Request, tokens: Sequence[int]) -> FinishReason | None:
         """How a response ends at its newest token; None where it goes on."""
         if tokens[-1] in self.eos_ids or self._has_stop_string(tokens, request.decoding.stop):

@@ -11,7 +11,7 @@ from mipo_bench.harness.core.text import all_storable
 from mipo_bench.harness.errors import ConfigError, DataError, MissingDataError, PluginError, UserError, unknown
 from mipo_bench.harness.planning.grid import recipe_name, variants
 from mipo_bench.harness.planning.task_choice import choose_tasks
-from mipo_bench.harness.plugins.optional import objective_of, runs_by_default
+from mipo_bench.harness.plugins.optional import objective_of, repeats, runs_by_default
 from mipo_bench.harness.plugins.registry import Plugins, load_plugins
 from mipo_bench.harness.plugins.task_data import data_problems, on_data
 from mipo_bench.harness.protocols import Arm
@@ -178,7 +178,7 @@ def _task_plan(
     for split in (items, training):
         _check_texts(task.name, split)
     _check_disjoint(task.name, items, training)
-    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0])]
+    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0]) and _can_ask(b, task, items[0])]
     usable = sorted(recipes.items()) if training else []
     wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
     methods = tuple(method for recipe in wanted for method in variants(recipe, config))
@@ -200,6 +200,12 @@ def _task_plan(
         decoding_of(task, config),
         config.tags_around_thoughts,
     )
+
+
+def _can_ask(baseline: Baseline, task: Task, item: Item) -> bool:
+    """Whether a baseline can ask all that an item asks for: several samples and scored texts need a single prompt."""
+    several = repeats(task) > 1 or bool(item.continuations)
+    return not several or not isinstance(baseline, SteppedBaseline | ContrastedBaseline)
 
 
 def decoding_of(task: Task, config: RunConfig) -> Decoding:

@@ -122,7 +122,7 @@ def _sequence_problems(item: Item) -> Iterator[str]:
         yield f"options {shown(options)} is not a tuple of texts"
     elif len(set(options)) == 1:
         yield f"options {shown(options)} must be several and different"
-    if not isinstance(turns, tuple) or not all(isinstance(t, Demonstration) and t.prompt and t.response for t in turns):
+    if not isinstance(turns, tuple) or not all(isinstance(t, Demonstration) and t.prompt for t in turns):
         yield f"demonstrations {shown(turns)} is not a tuple of Demonstrations with texts"
 
 

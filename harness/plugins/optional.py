@@ -114,6 +114,18 @@ def filtered(task: Task, item: Item, response: Response) -> dict[str, str]:
     return dict(method(item, response)) if method else {}
 
 
+def repeats(task: Task) -> int:
+    """How often each item is asked, by default once."""
+    found: int = getattr(task, "repeats", 1)
+    return found
+
+
+def group_average(task: Task) -> Literal["micro", "macro"] | None:
+    """Whether the items or the parts of a group of tasks count alike; None for a task that is no group."""
+    found: Literal["micro", "macro"] | None = getattr(task, "average", None)
+    return found
+
+
 def context_steps(baseline: SteppedBaseline) -> int:
     """Number of prompts, from the first, that contain the context; by default all `steps` of the baseline."""
     found: int = getattr(baseline, "context_steps", baseline.steps)

@@ -13,7 +13,7 @@ from mipo_bench.harness.config.schema import BestOfNConfig, RunConfig
 from mipo_bench.harness.evaluation.shuffled_profiles import other_user_of, target_is_option
 from mipo_bench.harness.generators.remote import CHARACTERS_PER_TOKEN
 from mipo_bench.harness.planning.plan import Plan, TaskPlan
-from mipo_bench.harness.plugins.optional import is_checked, is_judged, rules_decide
+from mipo_bench.harness.plugins.optional import is_checked, is_judged, repeats, rules_decide
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.types import Baseline, ContrastedBaseline, Item, SteppedBaseline
 
@@ -55,7 +55,8 @@ def arm_answers(task: TaskPlan, arm: Arm, plan: Plan, config: RunConfig) -> Answ
     if arm.baseline not in plan.baselines:
         return Answers()
     baseline = plan.baselines[arm.baseline]
-    found = _answers(task, baseline, task.items).times(responses_per_item(baseline, config.best_of_n))
+    times = responses_per_item(baseline, config.best_of_n) * repeats(task.task)
+    found = _answers(task, baseline, task.items).times(times)
     trains = any(plan.arms_of(task.task.name, trained=True))
     is_asked = trains and plan.prompts_known and not is_judged(task.task) and target_is_option(task.task, task.items)
     if is_asked and arm.baseline == task.reference and not arm.aa_twin and (other := other_user_of(task.items)):

@@ -12,8 +12,9 @@ from mipo_bench.harness.core.file_locks import exclusive
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 
-STORE_SCHEMA = 3
-"""Version 2 added the keys that each run used, digests of runs, and claims; version 3 added notes on stored answers."""
+STORE_SCHEMA = 4
+"""Version 2 added the keys that each run used, digests of runs, and claims; version 3 added notes on stored answers;
+version 4 allows an object in place of the list of `option_logprobs`, with `greedy` and `samples` besides."""
 FILE = "store.sqlite"
 ROWS = ("responses", "likelihoods", "verdicts")
 """Tables of results. The first column of a row is its key, the last one its digest."""

@@ -153,11 +153,20 @@ class Store:
 
 
 def _response_row(key: str, r: Response) -> tuple[object, ...]:
-    logprobs = None if r.option_logprobs is None else json.dumps(r.option_logprobs)
-    row = (key, r.text, r.n_prompt, r.n_tokens, r.finish, logprobs)
+    row = (key, r.text, r.n_prompt, r.n_tokens, r.finish, _logprobs_as_json(r))
     return (*row, digest(row))
 
 
 def _response_from_row(row: Sequence[Any]) -> Response:
-    _, text, n_prompt, n_tokens, finish, logprobs, _ = row
-    return Response(text, n_prompt, n_tokens, finish, None if logprobs is None else tuple(json.loads(logprobs)))
+    _, text, n_prompt, n_tokens, finish, stored, _ = row
+    content = None if stored is None else json.loads(stored)
+    found: dict[str, Any] = content if isinstance(content, dict) else {"logprobs": content}
+    logprobs, greedy = (None if found.get(n) is None else tuple(found[n]) for n in ("logprobs", "greedy"))
+    return Response(text, n_prompt, n_tokens, finish, logprobs, greedy, tuple(found.get("samples", ())))
+
+
+def _logprobs_as_json(r: Response) -> str | None:
+    """The log-probabilities as a list; an object for a response that has more than these."""
+    if r.greedy is None and not r.samples:
+        return None if r.option_logprobs is None else json.dumps(r.option_logprobs)
+    return json.dumps({"logprobs": r.option_logprobs, "greedy": r.greedy, "samples": r.samples})

@@ -41,6 +41,10 @@ class ComparisonPlan:
     without_verdicts: frozenset[tuple[str, str]] = frozenset()
     """(task, method) of the methods on which the judge gave no verdict: their scores are ties of no meaning."""
 
+    def average_of(self, task: TaskRecord) -> Average:
+        """The units of equal weight in the averages of a task: a group of tasks brings its own."""
+        return task.group_average or self.average
+
     def no_verdict(self, task: str, method: str) -> list[CaveatRecord]:
         """The warning that the judge gave no verdict on a method; empty if it gave one, or was not asked."""
         if (task, method) not in self.without_verdicts:
@@ -73,7 +77,7 @@ def estimates(
 
 
 def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: ComparisonPlan) -> EstimateRecord:
-    e = summarize(scores_of(task, group), weight=comparison_plan.average, alpha=comparison_plan.alpha)
+    e = summarize(scores_of(task, group), weight=comparison_plan.average_of(task), alpha=comparison_plan.alpha)
     silent = comparison_plan.no_verdict(task.name, group[0].method)
     return EstimateRecord(
         task=task.name,
@@ -154,7 +158,10 @@ def _comparison(
         return planned.model_copy(update={"warnings": [note]})
     found = asdict(
         compare(
-            scores_of(task, base), scores_of(task, method), weight=comparison_plan.average, alpha=comparison_plan.alpha
+            scores_of(task, base),
+            scores_of(task, method),
+            weight=comparison_plan.average_of(task),
+            alpha=comparison_plan.alpha,
         )
     )
     warnings = [CaveatRecord(code=c["code"], message=c["message"]) for c in found.pop("warnings")]
@@ -176,7 +183,8 @@ def _with_sensitivity(
 ) -> ComparisonRecord:
     """Add the sensitivity, and a warning if p is below alpha with one user (or item) only."""
     alpha = comparison_plan.alpha
-    found = sensitivity(scores_of(task, base), scores_of(task, method), weight=comparison_plan.average, alpha=alpha)
+    average = comparison_plan.average_of(task)
+    found = sensitivity(scores_of(task, base), scores_of(task, method), weight=average, alpha=alpha)
     record, warnings = SensitivityRecord.model_validate(asdict(found)), list(made.warnings)
     if made.p_value is not None and found.p_without is not None and made.p_value < alpha <= found.p_without:
         one = f"{'user' if task.users else 'item'} {found.p_cluster}"

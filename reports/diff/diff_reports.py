@@ -124,7 +124,7 @@ def _arm(
     seeds = _shared_seeds(left, right)
     kept = [[arm for arm in arms if arm.train_seed in seeds] for arms in (left, right)]
     a, b = (pair.matching.scores(arms, at) for arms, at in zip(kept, (pair.matching.a, pair.matching.b), strict=True))
-    found = compare(a, b, weight=report.average, alpha=report.alpha, margin=margin)
+    found = compare(a, b, weight=pair.b.group_average or report.average, alpha=report.alpha, margin=margin)
     caveats = [caveat.message for caveat in found.warnings if caveat.code != "relative_undefined"]
     changes = _changes(pair.matching, *kept)
     return ArmDiff(

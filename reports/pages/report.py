@@ -82,7 +82,8 @@ def _seed(seed: int | None) -> str:
 
 
 def _task_title(task: TaskRecord) -> str:
-    users = f", {plural(len(set(task.users)), 'user')}" if task.users else ""
+    unit = "part" if task.group_average else "user"
+    users = f", {plural(len(set(task.users)), unit)}" if task.users else ""
     return f"{task.name} ({task.suite}): {plural(len(task.items), 'item')}{users}, reference {task.reference}"
 
 

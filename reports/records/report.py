@@ -22,8 +22,7 @@ SCHEMA_VERSION = "2.4"
 """1.1 added `digest`; 1.2 `judges` and `controls`; 1.3 the model's `backend`; 1.4 a task's `data`,
 `information` and `guards`. 2.0 renamed `holes` to `failures`, `weight` to `average`, and settings in `config`.
 2.1 added an arm's `reading`, and `finish_unknown` of arms and estimates. 2.2 added `sensitivity` of comparisons.
-2.3 added `looks`. 2.4 added judges of the kind `nli`, the protocol
-`checks`, and `agreements` of judges."""
+2.3 added `looks`. 2.4 added judges of kind `nli`, protocol `checks`, `agreements` of judges, `group_average`."""
 
 
 class TaskRecord(Record):
@@ -41,6 +40,7 @@ class TaskRecord(Record):
     users: list[str] | None
     prompt_hashes: list[str]
     target_hashes: list[str]
+    group_average: Literal["micro", "macro"] | None = None  # of a group, whose users are parts: what counts alike
     data: dict[str, str | int] | None = None
     """The data set, if the task names one: its name, its revision, a digest of its rows, counts of rows left out."""
 

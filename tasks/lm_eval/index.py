@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -25,45 +25,47 @@ _SHOWN = 80
 """The largest number of tasks of a group that a message lists."""
 
 
-def find_task_file(name: str) -> Path:
-    """The YAML file of a built-in task. Raises PluginError for a group, listing its tasks, and for an unknown name."""
+def find_file(name: str) -> Path:
+    """The YAML file of a built-in task or group. Raises PluginError for a tag, with its tasks, and an unknown name."""
     tasks, groups = _index()
-    if name in tasks:
-        return tasks[name]
-    members = _members(name)
-    if members:
-        raise PluginError(f"lm-eval:{name} is a group of {_one_by_one(members)}.")
+    if name in tasks or name in groups:
+        return tasks.get(name) or groups[name]
+    if members := sorted(tagged(name)):
+        raise PluginError(f"lm-eval:{name} is a tag, which has no figure of its own, of {one_by_one(members)}.")
     names = [*tasks, *groups]
     near = sorted(n for n in names if n.startswith(name))[:5] or difflib.get_close_matches(name, names, n=5)
     hint = f" Did you mean {' or '.join(f'lm-eval:{n}' for n in near)}?" if near else ""
     raise PluginError(
-        f"lm-eval has no task {name!r}.{hint} Give the name of one of its {len(tasks)} tasks, or the path of a"
-        " task file that ends in .yaml."
+        f"lm-eval has no task {name!r}.{hint} Give the name of one of its {len(tasks)} tasks or {len(groups)} groups,"
+        " or the path of a task file that ends in .yaml."
     )
 
 
 def load_task(file: Path, asked: str) -> Any:
-    """The lm-eval `ConfigurableTask` that a YAML file defines, with its data.
+    """The lm-eval task that a YAML file defines, with its data: a `ConfigurableTask`, or a class of its own.
 
     Raises PluginError, which begins with the task name `asked`, if the file or its data cannot be read.
     """
-    if not file.is_file():
-        raise PluginError(f"{asked}: there is no file {file}.")
-    _check_definition(file, asked)
-    from datasets import disable_progress_bars
-    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.api.task import Task
     from lm_eval.tasks import TaskManager
+
+    prepare()
+    try:
+        found = list(TaskManager(include_defaults=False).load(str(file))["tasks"].values())
+    except Exception as error:
+        raise PluginError(f"{asked} cannot be loaded: {reason(error, file)}") from error
+    if len(found) != 1 or not isinstance(found[0], Task):
+        raise PluginError(f"{asked}: {file.name} must define one task.")
+    return found[0]
+
+
+def prepare() -> None:
+    """Keep lm-eval and `datasets` quiet, and compile each template once."""
+    from datasets import disable_progress_bars
 
     disable_progress_bars()
     _compile_once()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    try:
-        found = list(TaskManager(include_defaults=False).load(str(file))["tasks"].values())
-    except Exception as error:
-        raise PluginError(f"{asked} cannot be loaded: {_reason(error, file)}") from error
-    if len(found) != 1 or not isinstance(found[0], ConfigurableTask):
-        raise PluginError(f"{asked}: {file.name} must define one task; it defines a group or a Python class.")
-    return found[0]
 
 
 def is_task_file(name: str) -> bool:
@@ -71,32 +73,28 @@ def is_task_file(name: str) -> bool:
     return name.lower().endswith((".yaml", ".yml"))
 
 
-def _check_definition(file: Path, asked: str) -> None:
-    """Raise PluginError, which begins with `asked`, for a file that is no YAML, or defines no task or a group."""
+def definition(file: Path, asked: str) -> Mapping[str, Any]:
+    """The values of a task file. Raises PluginError, which begins with `asked`, for one without a task or group."""
     import yaml
 
+    if not file.is_file():
+        raise PluginError(f"{asked}: there is no file {file}.")
     try:
         values = read_yaml(file)
     except (OSError, yaml.YAMLError) as error:
         raise PluginError(f"{asked} cannot be loaded: {file} is not valid YAML: {error}") from error
-    if "group" in values or isinstance(values.get("task"), list):
-        members = [_member(entry, file.parent) for entry in _as_list(values.get("task"))]
-        raise PluginError(f"{asked}: {file.name} defines a group of {_one_by_one(members)}.")
-    if "include" not in values and not isinstance(values.get("task"), str):
+    if "include" not in values and not is_group(values) and not isinstance(values.get("task"), str):
         raise PluginError(f"{asked} cannot be loaded: {file.name} does not name its task. Add a line `task: NAME`.")
+    return values
 
 
-def _member(entry: Any, folder: Path) -> str:
-    """A member of a group as a task is asked for: the path of the file in `folder` that defines it, or its name."""
-    name = str(entry.get("task", entry.get("group")) if isinstance(entry, Mapping) else entry)
-    if is_task_file(name):
-        return str(folder / name)
-    beside = (f for f in sorted(folder.iterdir()) if is_task_file(f.name) and f.is_file())
-    return next((str(f) for f in beside if (b"task", name.encode()) in _NAME_LINE.findall(f.read_bytes())), name)
+def is_group(values: Mapping[str, Any]) -> bool:
+    """Whether the values of a file are those of a group: it has no class, and a name or several tasks."""
+    return "class" not in values and ("group" in values or isinstance(values.get("task"), list))
 
 
-def _one_by_one(members: list[str]) -> str:
-    """The number of a group's tasks, and how to ask for each."""
+def one_by_one(members: Sequence[str]) -> str:
+    """The number of tasks, and how to ask for each."""
     some = ", ".join(f"lm-eval:{m}" for m in members[:_SHOWN])
     more = f" and {len(members) - _SHOWN} more" if len(members) > _SHOWN else ""
     return f"{len(members)} tasks; give them one by one: {some}{more}"
@@ -110,7 +108,7 @@ def _compile_once() -> None:
         env.from_string = lru_cache(maxsize=1000)(env.from_string)
 
 
-def _reason(error: Exception, file: Path) -> str:
+def reason(error: Exception, file: Path) -> str:
     """The reason why a task file cannot be loaded, with instructions."""
     values, message = read_yaml(file), f"{type(error).__name__}: {error}".strip()
     if mistake := _mistake(error, values, message):
@@ -158,13 +156,21 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+def built_in(name: str) -> Path | None:
+    """The file of a built-in task or group; None for another name."""
+    tasks, groups = _index()
+    return tasks.get(name) or groups.get(name)
+
+
 @cache
 def _index() -> tuple[dict[str, Path], dict[str, Path]]:
     """The files of all built-in tasks, and of all groups, by name."""
     found: dict[bytes, dict[str, Path]] = {b"task": {}, b"group": {}}
     for file, content in _files():
+        of_class = re.search(rb"^class\s*:", content, re.MULTILINE)  # such a file may name a group that is none
         for kind, name in _NAME_LINE.findall(content):
-            found[kind].setdefault(name.decode(), file)
+            if kind == b"task" or not of_class:
+                found[kind].setdefault(name.decode(), file)
     return found[b"task"], found[b"group"]
 
 
@@ -177,21 +183,7 @@ def _files() -> Iterator[tuple[Path, bytes]]:
         yield file, file.read_bytes()
 
 
-def _members(name: str) -> list[str]:
-    """The tasks of a group or tag, including those of nested groups; empty for an unknown name."""
-    tasks, groups = _index()
-    if name not in groups:
-        return sorted(_tagged(name))
-    found: list[str] = []
-    for child in _as_list(read_yaml(groups[name]).get("task")):
-        entry = child.get("task", child.get("group")) if isinstance(child, Mapping) else child
-        for inner in map(str, _as_list(entry)):
-            known = [] if inner in tasks or inner == name else _members(inner)
-            found += known or [inner]
-    return list(dict.fromkeys(found))
-
-
-def _tagged(name: str) -> Iterator[str]:
+def tagged(name: str) -> Iterator[str]:
     """The tasks with this tag, which may be inherited from an included file."""
     word = re.compile(rb"(?<![\w.-])" + re.escape(name.encode()) + rb"(?![\w.-])")
     tagged = {f for f, content in _files() if b"tag" in content and word.search(content) and _has_tag(f, name)}
@@ -203,7 +195,7 @@ def _tagged(name: str) -> Iterator[str]:
 
 
 def _has_tag(file: Path, name: str) -> bool:
-    return name in _as_list(read_yaml(file).get("tag"))
+    return name in as_list(read_yaml(file).get("tag"))
 
 
 def _own_tag(content: bytes) -> bool:
@@ -216,7 +208,7 @@ def _included(file: Path, content: bytes) -> Path | None:
     return file.parent / found.group(1).decode() if found else None
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """A list unchanged, another value as a list of one, None as an empty list."""
     if value is None:
         return []

@@ -1,74 +1,82 @@
 """Tasks of lm-eval (EleutherAI's evaluation harness) with lm-eval's prompts and metrics.
 
     --task lm-eval:arc_easy            a built-in task
+    --task lm-eval:mmlu                a group with a figure of its own, as one task
     --task lm-eval:arc_easy@5          the same task with five shots instead of its own number
-    --task lm-eval:tasks/mine.yaml     a task file; functions that it names run with your rights
+    --task lm-eval:tasks/mine.yaml     a task file; functions and classes that it names run with your rights
 
 Prompts are those of lm-eval's command line with `apply_chat_template` and `fewshot_as_multiturn`: the description is
-the system turn, and the shots are earlier turns, drawn with lm-eval's seed and in its order. Options are scored by
-log-probability. Generated texts pass through the task's filters. lm-eval's `process_results` computes the figures of
-each item, so they equal lm-eval's. The score is the first metric that is a mean over items, lies in [0, 1] and is
-better when higher; the other metrics are reported as its parts.
+the system turn, and the shots are earlier turns, drawn with lm-eval's seed and in its order. Options and texts are
+scored by log-probability, generated texts pass through the task's filters, and lm-eval's `process_results` computes the
+figures of each item, so they equal lm-eval's. The score is the first metric that is a mean over items, lies in [0, 1]
+and is better when higher; failing that, see `figures`. The other metrics are reported as its parts.
 
 Training items come from the task's training split, without documents whose prompt is also in the evaluation. A task
-without that split has no training items, nor has a task with `gen_prefix` (the beginning of the response). Recipes do
-not apply to a task without training items.
+without that split has no training items, nor has a task with `gen_prefix` (the beginning of the response), nor one
+whose texts do not continue one prompt. Recipes do not apply to a task without training items.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.errors import PluginError
-from mipo_bench.harness.types import Decoding, Demonstration, Item, Response, Score, Split, Suite
-from mipo_bench.tasks.lm_eval import index
-from mipo_bench.tasks.lm_eval.metrics import Metrics, options_of, target_of
+from mipo_bench.harness.types import Decoding, Item, Response, Score, Split, Suite
+from mipo_bench.tasks.lm_eval.metrics import Metrics, check
+from mipo_bench.tasks.lm_eval.requests import DocumentRequests, requests_of
+from mipo_bench.tasks.lm_eval.targets import target_of
 
 SHOT_SEED = 1234
 """lm-eval's default `fewshot_random_seed`."""
 _MAX_NEW_TOKENS = 256
 """lm-eval's default `max_gen_toks`."""
-_NAME_AND_SHOTS = re.compile(r"(?P<name>.+?)(?:@(?P<at>\d+)|-(?P<shots>\d+)shot)?")
-"""`NAME@5`, or `NAME-5shot` as reports write it."""
+_SHOWN = 200
+"""Characters of a text without a prompt that stand for its prompt."""
 
 
 class LMEvalTask:
-    """One task of lm-eval. Loading it reads its data, which are downloaded unless they are in the cache."""
+    """One task of lm-eval."""
 
     reasoning = False
 
-    def __init__(self, rest: str) -> None:
-        """`rest` is NAME or PATH.yaml. An `@SHOTS` after it replaces the task's own number of shots.
+    def __init__(self, task: Any, shots: int | None = None, source: str = "") -> None:
+        """`task` is lm-eval's, with its data; `shots` replaces its own number; `source` names its file.
 
-        Raises PluginError for a task that is unknown or malformed, whose data cannot be read, or that has no metric for
-        single items.
+        Raises PluginError for a task that cannot be scored here, with the reason.
         """
-        found = _NAME_AND_SHOTS.fullmatch(rest)
-        if found is None:
-            raise PluginError("lm-eval: the name of the task is missing. Write lm-eval:NAME or lm-eval:PATH.yaml.")
-        name, shots = found.group("name"), found.group("at") or found.group("shots")
-        own_file = index.is_task_file(name)
-        file = Path(name).expanduser() if own_file else index.find_task_file(name)
-        self._task = index.load_task(file, f"lm-eval:{rest}")
-        own = self._task.config.num_fewshot or 0
-        self._shots = own if shots is None else int(shots)
-        plain = re.sub(r"[^\w.-]", "-", str(self._task.config.task))
+        self._task = task
+        own = task.config.num_fewshot or 0
+        self._shots = own if shots is None else shots
+        plain = re.sub(r"[^\w.-]", "-", str(task.config.task))
         self.name = f"lm-eval:{plain}" + (f"-{self._shots}shot" if self._shots != own else "")
-        self._metrics = Metrics(self._task, self.name)
-        self._generates = self._task.OUTPUT_TYPE == "generate_until"
+        check(task, self.name, unsafe_code=os.environ.get("HF_ALLOW_CODE_EVAL") == "1")
+        task.set_fewshot_seed(SHOT_SEED)
+        self.metrics = Metrics(task, self.name)
+        first = self._requests_of_first()
+        self._generates, self._one_prompt = bool(first.generated), _has_one_prompt(first)
+        self._as_options = task.OUTPUT_TYPE == "multiple_choice" and self._one_prompt and not _needs_more(task)
+        self.repeats: int = task.config.repeats if self._generates else 1
         self.suite: Suite = "math" if self._generates else "choice"
-        self.version = int(float(str(self._task.VERSION))) if re.fullmatch(r"[\d.]+", str(self._task.VERSION)) else 0
-        source = f" from {file.name}" if own_file else ""
-        self.description = f"lm-eval task {self._task.config.task}{source}, {self._metrics.description}"
-        self.binary = self._metrics.binary
+        self.version = int(float(str(task.VERSION))) if re.fullmatch(r"[\d.]+", str(task.VERSION)) else 0
         self.reference = "few-shot" if self._shots else "plain"
-        self.decoding = self._decoding()
+        self.decoding = self._decoding(first)
         self.max_new_tokens = self.decoding.max_new_tokens or 64
-        self.definition = self._metrics.definition
+        self.definition = self.metrics.definition
+        self._describe(f" from {source}" if source else "")
+
+    def _describe(self, source: str = "") -> None:
+        self.binary = self.metrics.binary
+        self.description = f"lm-eval task {self._task.config.task}{source}, {self.metrics.description}"
+
+    def score_by(self, metric: str, filter_name: str | None) -> bool:
+        """Let a metric, under a filter or the first, give the score. False if the task does not have it."""
+        found = self.metrics.choose(metric, filter_name)
+        self._describe()
+        return found
 
     def items(self, split: Split) -> Sequence[Item]:
         """The items of lm-eval's evaluation documents or of its training split, in lm-eval's order."""
@@ -76,11 +84,11 @@ class LMEvalTask:
 
     def score(self, item: Item, response: Response) -> Score:
         """The result of lm-eval's `process_results` for the response, after each of the task's filters."""
-        return self._metrics.score(self._doc(item), item, response)
+        return self.metrics.score(self._doc(item), item, response)
 
     def filtered(self, item: Item, response: Response) -> Mapping[str, str]:
-        """Filter -> the text that it reads from a generated response; empty for a task that scores options."""
-        return self._metrics.filtered(self._doc(item), response) if self._generates else {}
+        """Filter -> the text that it reads from a generated response; empty for a task that scores texts."""
+        return self.metrics.filtered(self._doc(item), response) if self._generates else {}
 
     def gold(self, item: Item) -> str:
         """The target."""
@@ -91,11 +99,18 @@ class LMEvalTask:
         others = [option for option in item.options if option != item.target]
         return others[0] if others else "no answer"
 
-    def _decoding(self) -> Decoding:
-        """The decoding that the task's `generation_kwargs` ask for, with lm-eval's defaults."""
-        if not self._generates:
+    def _requests_of_first(self) -> DocumentRequests:
+        """The requests of the first document. Raises PluginError for a task that generates several texts of it."""
+        first = requests_of(self._task, self._task.eval_docs[0])
+        if len(first.generated) > 1:
+            raise PluginError(f"{self.name} is not supported here: it generates several texts for each document.")
+        return first
+
+    def _decoding(self, first: DocumentRequests) -> Decoding:
+        """The decoding that the task's requests ask for, with lm-eval's defaults."""
+        if not first.generated:
             return Decoding(0, 0.0)
-        kwargs = dict(self._task.config.generation_kwargs)
+        kwargs = dict(first.generated[0].arguments[1])
         limits = (kwargs.get(n) for n in ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"))
         until = kwargs.get("until") or []
         sampled = kwargs.get("do_sample") is not False
@@ -109,7 +124,7 @@ class LMEvalTask:
 
     @cached_property
     def _docs(self) -> dict[Split, list[Mapping[str, Any]]]:
-        trains = self._task.has_training_docs() and not self._task.config.gen_prefix
+        trains = self._task.has_training_docs() and not self._task.config.gen_prefix and self._one_prompt
         return {"eval": list(self._task.eval_docs), "train": list(self._task.training_docs()) if trains else []}
 
     @cached_property
@@ -121,49 +136,44 @@ class LMEvalTask:
     def _train_items(self) -> tuple[Item, ...]:
         eval_prompts = {item.prompt for item in self._eval_items}
         self._task.set_fewshot_seed(SHOT_SEED)
-        sampler = self._task.sampler
+        sampler = self._task.sampler if self._docs["train"] else None
         items = []
         for n, doc in enumerate(self._docs["train"]):
             self._task.sampler = _ExcludingSampler(sampler, doc)
             items.append(self._item(f"train-{n}", doc))
-        self._task.sampler = sampler
+        if items:
+            self._task.sampler = sampler
         return tuple(item for item in items if item.prompt not in eval_prompts)
 
     def _item(self, name: str, doc: Mapping[str, Any]) -> Item:
-        chat = self._chat(doc)
-        system = chat.pop(0)["content"] if chat[0]["role"] == "system" else None
-        prefix = chat.pop()["content"] if chat[-1]["role"] == "assistant" else ""
-        turns = [m["content"] for m in chat]
+        asked = self._requests(doc)
+        alone = next((c.text for c in asked.continuations if not c.prompt and c.prompt is not None), "")
         return Item(
             name,
-            prompt=turns[-1],
+            prompt=asked.prompt if asked.prompt.strip() else alone[:_SHOWN],
             target=target_of(self._task, doc),
-            options=() if self._generates else options_of(self._task, doc),
-            demonstrations=tuple(Demonstration(q, a) for q, a in zip(turns[:-1:2], turns[1::2], strict=True)),
-            system=system,
-            prefix=prefix,
+            options=self._options(doc, asked),
+            demonstrations=asked.demonstrations,
+            system=asked.system,
+            prefix=asked.prefix,
+            continuations=() if self._as_options else asked.continuations,
         )
 
-    def _chat(self, doc: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The messages that lm-eval passes to the chat template.
+    def _options(self, doc: Mapping[str, Any], asked: DocumentRequests) -> tuple[str, ...]:
+        """The options of multiple choice: as continuations of the rendered chat, or as the choices of the document."""
+        if self._as_options:
+            return tuple(continuation.text for continuation in asked.continuations)
+        if self._task.OUTPUT_TYPE != "multiple_choice" or self._task.config.doc_to_choice is None:
+            return ()
+        return tuple(map(str, self._task.doc_to_choice(doc)))
+
+    def _requests(self, doc: Mapping[str, Any]) -> DocumentRequests:
+        """The requests of a document with its shots.
 
         Raises PluginError if more shots are asked for than there are documents to draw them from.
         """
-        chat: list[dict[str, str]] = []
-
-        def template(messages: Sequence[dict[str, str]], **_: bool) -> str:
-            chat.extend(messages)
-            return ""
-
         try:
-            self._task.fewshot_context(
-                doc,
-                num_fewshot=self._shots,
-                apply_chat_template=True,
-                fewshot_as_multiturn=True,
-                chat_template=template,
-                gen_prefix=self._task.doc_to_prefix(doc),
-            )
+            return requests_of(self._task, doc, self._shots)
         except (ValueError, AssertionError) as error:
             available = len(list(self._task.fewshot_docs()))
             if self._shots < available:
@@ -172,7 +182,6 @@ class LMEvalTask:
                 f"{self.name}: {self._shots} shots cannot be drawn from {available} documents, of which none is its own"
                 f" shot. Ask for fewer with lm-eval:NAME@SHOTS, or correct num_fewshot or fewshot_split."
             ) from error
-        return chat
 
     def _doc(self, item: Item) -> Mapping[str, Any]:
         """The lm-eval document of an item."""
@@ -188,3 +197,14 @@ class _ExcludingSampler:
 
     def sample(self, n: int, **_: Any) -> Any:
         return self.sampler.sample(n=n, eval_doc=self.doc)
+
+
+def _has_one_prompt(asked: DocumentRequests) -> bool:
+    """Whether all texts continue the one prompt of the document."""
+    return all(continuation.prompt is None for continuation in asked.continuations)
+
+
+def _needs_more(task: Any) -> bool:
+    """Whether a multiple-choice task needs more than the log-probabilities of its options: greedy texts, or a prior."""
+    own = task.config.process_results is None
+    return own and any(metric in task._metric_fn_list for metric in ("exact_match", "acc_mutual_info"))

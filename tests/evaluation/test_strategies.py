@@ -17,9 +17,9 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import BestOfNConfig, CadConfig, RunConfig
 from mipo_bench.harness.core.progress import Meter, Stage
 from mipo_bench.harness.errors import ConfigError, StageError
-from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmContext
 from mipo_bench.harness.evaluation.arm_answers import render_arm as render
-from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.evaluation.strategies import answer_arm
 from mipo_bench.harness.planning.plan import TaskPlan, make_plan
 from mipo_bench.harness.plugins.protocol_checks import check_plugin
 from mipo_bench.harness.plugins.registry import load_plugins

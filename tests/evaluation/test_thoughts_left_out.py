@@ -17,10 +17,10 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import ConfigError, ReportError
-from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, render_arm
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmContext, render_arm
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.scoring import describe_task, score_arm, stored_responses
-from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.evaluation.strategies import answer_arm
 from mipo_bench.harness.history.find_report import ReportSearch
 from mipo_bench.harness.history.rescore import rescored
 from mipo_bench.harness.judging.rewards import score_reward

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from mipo_bench.harness.core.redaction import redact
 from mipo_bench.harness.errors import ModelError, StageError, described
-from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmRequests
+from mipo_bench.harness.evaluation.arm_answers import AnsweringModel, ArmAnswers, ArmContext, ArmRequests
 from mipo_bench.harness.evaluation.cached_answers import answer
 from mipo_bench.harness.evaluation.failures import recorded
-from mipo_bench.harness.evaluation.strategies import ArmContext, answer_arm
+from mipo_bench.harness.evaluation.strategies import answer_arm
 from mipo_bench.harness.exchange.from_responses import response_id
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm, Request

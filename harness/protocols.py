@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from mipo_bench.harness.checks import Check
 from mipo_bench.harness.types import Decoding, Item, Message, Response
@@ -126,6 +126,13 @@ class Prompt:
     text: str
 
 
+class Chat(NamedTuple):
+    """A chat before it is rendered, and the user's context that its prompt must contain, if any."""
+
+    messages: tuple[Message, ...]
+    context: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class LikelihoodRequest:
     """A request for the probability of each text as the continuation of one rendered prompt."""
@@ -187,4 +194,13 @@ class Generator(Protocol):
 
     def likelihoods(self, asked: Sequence[LikelihoodRequest]) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
         """The likelihood of each text after its prompt: (position, one for each text), in any order."""
+        ...
+
+
+@runtime_checkable
+class RemembersPrompts(Protocol):
+    """A generator that keeps rendered prompts, so that a chat which was rendered once needs no tokenizer again."""
+
+    def render_all(self, chats: Sequence[Chat]) -> Sequence[Prompt | None]:
+        """The prompts of the chats, which are kept together; None for one that `render` refuses."""
         ...

@@ -112,7 +112,7 @@ class HFBackend:
     def _generator(self, folder: Path, weights: str) -> Generator:
         libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
         name = digest([GENERATION_VERSION, weights, *self.placement.generation_key, *libraries])
-        generator = HFGenerator(folder, name, self.placement, load=self._load)
+        generator = HFGenerator(folder, name, self.placement, load=self._load, remember=self.store.remembered)
         self._generators.append(generator)
         return generator
 

@@ -65,17 +65,14 @@ def backend_maker(config: RunConfig, examine: Examine = lambda *_: None) -> Call
     Raises ModelError for a model that cannot be used, and for a server that cannot be reached.
     """
     source = config.source
-    if source.kind == "own":
+    if source.kind != "own":
+        logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
+    if source.kind == "own" or source.has_weights:
         folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
         check_training(parameters(folder), config, visible_devices(placement.device))
         examine(folder, placement)
-        return lambda store: HFBackend(config, folder, placement, store)
-    logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
-    if source.has_weights:
-        folder, placement = resolve_model(config.model, config.store), resolve_placement(config)
-        check_training(parameters(folder), config, visible_devices(placement.device))
-        examine(folder, placement)
-        return lambda store: LMEvalBackend(config, folder, placement, store)
+        kind = HFBackend if source.kind == "own" else LMEvalBackend
+        return lambda store: kind(config, folder, placement, store)
     address = config.backend_args.get("base_url")
     if source.kind == "openai":
         chat_server(config).check()

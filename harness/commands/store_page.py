@@ -17,7 +17,12 @@ from mipo_bench.reports.numbers import plural
 from mipo_bench.reports.pages.page import Footnotes, Page, Section, Table
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH
 
-_TEXT = {"responses": "text || coalesce(option_logprobs, '')", "likelihoods": "logprob", "verdicts": "text"}
+_TEXT = {
+    "responses": "text || coalesce(option_logprobs, '')",
+    "likelihoods": "logprob",
+    "verdicts": "text",
+    "memos": "value",
+}
 """Table -> SQL expression for the content whose size is listed."""
 
 _REPAIR = "`mipo-bench store verify` names what is damaged, and deletes it with --drop"

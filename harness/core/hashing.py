@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+_WEIGHTS = "*.safetensors"
 MODEL_FILES = (
-    *("*.safetensors", "*.json", "*.jinja", "additional_chat_templates/*.jinja", "*.py"),
+    *(_WEIGHTS, "*.json", "*.jinja", "additional_chat_templates/*.jinja", "*.py"),
     *("tokenizer.model", "merges.txt", "vocab.txt"),
 )
 """Files of a model folder that decide its answers; of the JSON files, those in `_ORIGIN_FILES` do not."""
@@ -53,5 +54,14 @@ def folder_digest(folder: Path) -> str:
 
 def model_digest(folder: Path) -> str:
     """Digest of weights, configuration, tokenizer and chat template in a model folder; its path does not matter."""
-    files = sorted({f for pattern in MODEL_FILES for f in folder.glob(pattern) if f.name not in _ORIGIN_FILES})
+    return _digest_of(folder, MODEL_FILES)
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """The same without the weights: configuration, tokenizer and chat template, which decide its prompts."""
+    return _digest_of(folder, [pattern for pattern in MODEL_FILES if pattern != _WEIGHTS])
+
+
+def _digest_of(folder: Path, patterns: Iterable[str]) -> str:
+    files = sorted({f for pattern in patterns for f in folder.glob(pattern) if f.name not in _ORIGIN_FILES})
     return digest(part for f in files for part in (f.name, file_digest(f)))

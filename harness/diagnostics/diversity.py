@@ -10,6 +10,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+DIVERSITY_VERSION = "diversity-1"
+"""Goes up whenever the same texts get other figures."""
 FEWEST = 20
 """Fewest responses for which the figures are computed."""
 MOST = 50

@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice
+from importlib.metadata import version
+from itertools import chain, islice
 from typing import Literal, TypeVar
 
 from mipo_bench.harness.core.progress import Display, Stage
 from mipo_bench.harness.core.seeding import seed_of
-from mipo_bench.harness.diagnostics.diversity import Diversity, diversity
-from mipo_bench.harness.diagnostics.overlap import overlap
+from mipo_bench.harness.diagnostics.diversity import DIVERSITY_VERSION, Diversity, diversity
+from mipo_bench.harness.diagnostics.overlap import OVERLAP_VERSION, overlap
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import likelihoods
 from mipo_bench.harness.evaluation.failures import failure_line, failure_record, recorded
-from mipo_bench.harness.generators.chat_template import with_end_of_turn
+from mipo_bench.harness.generators.chat_template import kept_prompts, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
-from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest
+from mipo_bench.harness.protocols import Chat, Generator, Likelihood, LikelihoodRequest
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Item, Response
@@ -69,7 +70,7 @@ class Guards:
     def _task(self, task: TaskPlan, arms: Sequence[ArmAnswers]) -> GuardRecord:
         name = task.task.name
         responses = {arm.arm.method: arm.responses(self.store) for arm in arms}
-        diverse = diversity({method: [r.text for r in by_item.values()] for method, by_item in responses.items()})
+        diverse = self._diversity({method: [r.text for r in by_item.values()] for method, by_item in responses.items()})
         with self.display.stage(f"{name}: guards", "prompts") as stage:
             requests = {
                 ("wording", arm.arm.method): self._response_sample(arm, responses[arm.arm.method]) for arm in arms
@@ -82,7 +83,22 @@ class Guards:
             for method, by_item in responses.items()
         ]
         margins = [margin for recipe in recipes if (margin := _margin(recipe, likely["pairs", recipe]))]
-        return GuardRecord(task=name, overlap=list(overlaps(task)), wording=wording, margins=margins)
+        return GuardRecord(task=name, overlap=self._overlaps(task), wording=wording, margins=margins)
+
+    def _diversity(self, texts: Mapping[str, Sequence[str]]) -> dict[str, Diversity]:
+        """`diversity`, from the store where it has been computed of the same texts."""
+        parts = [part for method, row in texts.items() for part in (method, len(row), *row)]
+        key = ["diversity", DIVERSITY_VERSION, version("sacrebleu"), *parts]
+        found = self.store.remembered(key, lambda: {name: asdict(row) for name, row in diversity(texts).items()})
+        return {name: Diversity(**row) for name, row in found.items()}
+
+    def _overlaps(self, task: TaskPlan) -> list[OverlapRecord]:
+        """`overlaps`, from the store where they have been computed of the same items."""
+        splits = (task.items, task.training_items)
+        texts = ((len(items), *((i.id, i.prompt, i.context, i.user_id) for i in items)) for items in splits)
+        key = ["overlap", OVERLAP_VERSION, *chain.from_iterable(texts)]
+        rows = self.store.remembered(key, lambda: [row.model_dump(mode="json") for row in overlaps(task)])
+        return [OverlapRecord.model_validate(row) for row in rows]
 
     def _response_sample(self, arm: ArmAnswers, responses: Mapping[str, Response]) -> list[LikelihoodRequest]:
         """A sample of the arm's responses, each after its own prompt."""
@@ -95,8 +111,14 @@ class Guards:
         """The chosen and the rejected response of a sample of a recipe's preference pairs."""
         end = self.base.end_of_turn_token
         pairs = _sample(self.pairs[task, recipe].pairs, task)
+        chats = [Chat(p.prompt, None) for p in pairs]
+        prompts = [
+            prompt or self.base.render(*chat)
+            for prompt, chat in zip(kept_prompts(self.base, chats), chats, strict=True)
+        ]
         return [
-            LikelihoodRequest(self.base.render(p.prompt, None).text, (p.chosen + end, p.rejected + end)) for p in pairs
+            LikelihoodRequest(prompt.text, (p.chosen + end, p.rejected + end))
+            for prompt, p in zip(prompts, pairs, strict=True)
         ]
 
     def _likelihoods(

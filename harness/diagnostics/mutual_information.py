@@ -32,7 +32,7 @@ the finish reason is a stop and the token is known (`Generator.end_of_turn_token
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -43,11 +43,11 @@ from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
-from mipo_bench.harness.generators.chat_template import prompt_of, with_end_of_turn
+from mipo_bench.harness.generators.chat_template import prompts_of, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Generator, LikelihoodRequest, Request
 from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.types import Baseline, Response
+from mipo_bench.harness.types import Baseline, Item, Response
 from mipo_bench.reports.records.information import MeasuredRecord, Weights
 
 DIGITS = 4
@@ -102,19 +102,25 @@ def contrast_prompts(
     count = min(settings.items, len(task.items))
     chosen = random.Random(seed_of("information", name)).sample(range(len(task.items)), count)
     items = [task.items[i] for i in sorted(chosen)]
-    prompts = {item.id: prompt_of(baseline, item, generator).text for item in items}
+    prompts = {item.id: p.text for item, p in zip(items, prompts_of(baseline, items, generator), strict=True)}
     users = list({(item.user_id, item.context): item for item in task.items}.values())
     others = {}
     for item in items:
         order = random.Random(seed_of("information", name, item.id))
         if by_context:
-            variants = (item.asked_by(other) for other in order.sample(users, len(users)))
-            texts = (prompt_of(baseline, variant, generator).text for variant in variants)
+            variants = [item.asked_by(other) for other in order.sample(users, len(users))]
+            texts = _texts(baseline, variants, generator, settings.contexts + 1)
         else:
             texts = (prompts[other.id] for other in order.sample(items, len(items)))
         others[item.id] = _distinct(texts, prompts[item.id], settings.contexts)
     contrasts = ContrastPrompts("contexts" if by_context else "prompts", prompts, others)
     return contrasts if contrasts.contexts[-1] else None
+
+
+def _texts(baseline: Baseline, variants: Sequence[Item], generator: Generator, part: int) -> Iterator[str]:
+    """The texts of the variants' prompts, which are rendered in parts: one is enough for nearly every item."""
+    for start in range(0, len(variants), part):
+        yield from (prompt.text for prompt in prompts_of(baseline, variants[start : start + part], generator))
 
 
 def _distinct(texts: Iterable[str], own: str, count: int) -> tuple[str, ...]:

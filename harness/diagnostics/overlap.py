@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+OVERLAP_VERSION = "overlap-1"
+"""Goes up whenever the same items get other figures."""
 NEAR = 0.8
 """Jaccard similarity of character 5-grams from which two texts are near duplicates: the usual value of deduplication
 (Lee et al. 2022, arXiv 2107.06499, use 0.8 too)."""

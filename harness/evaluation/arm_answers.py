@@ -12,9 +12,9 @@ from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import StageError, StorageError, described
 from mipo_bench.harness.evaluation.cached_answers import response_key
 from mipo_bench.harness.evaluation.failures import recorded
-from mipo_bench.harness.generators.chat_template import prompt_of
+from mipo_bench.harness.generators.chat_template import chat_of, kept_prompts
 from mipo_bench.harness.planning.plan import TaskPlan
-from mipo_bench.harness.protocols import Arm, Generator, Request
+from mipo_bench.harness.protocols import Arm, Chat, Generator, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Baseline, Item, Response
 from mipo_bench.tasks.reading.thoughts import Answer, without_thoughts
@@ -42,12 +42,8 @@ class ArmAnswers:
     failed: Mapping[str, str]
     derived: Mapping[str, str]
     """Item -> key of a response that was computed from other answers and replaces the answer to the request."""
-
-    @property
-    def keys(self) -> dict[str, str]:
-        """Item -> key of its response in the store."""
-        answered = {item: response_key(self.model.generator, request) for item, request in self.requests.items()}
-        return {**answered, **self.derived}
+    keys: Mapping[str, str]
+    """Item -> key of its response in the store."""
 
     def check_overflow(self, store: Store, allowed: float) -> None:
         """Raise StageError where more than the `allowed` share of the prompts overflows the context window."""
@@ -125,15 +121,20 @@ class ArmRequests:
     def answers(self) -> ArmAnswers:
         """The answered arm, as a copy that later requests do not change."""
         requests, failed, derived = dict(self.requests), dict(self.failed), dict(self.derived)
-        return ArmAnswers(self.task, self.arm, self.weights, requests, failed, derived)
+        keys = {item: response_key(self.weights.generator, request) for item, request in requests.items()} | derived
+        return ArmAnswers(self.task, self.arm, self.weights, requests, failed, derived, keys)
 
 
 def render_arm(task: TaskPlan, baseline: Baseline, arm: Arm, model: AnsweringModel) -> ArmRequests:
     """Render the prompt of every item of the task. Raises StageError where every prompt fails."""
-    rendered = ArmRequests(task, arm, model)
+    rendered, chats = ArmRequests(task, arm, model), dict[str, Chat]()
     for item in task.items:
         with recorded(partial(rendered.record_failure, item.id)):
-            prompt = prompt_of(baseline, item, model.generator)
+            chats[item.id] = chat_of(baseline, item)
+    kept = dict(zip(chats, kept_prompts(model.generator, list(chats.values())), strict=True))
+    for item in (item for item in task.items if item.id in chats):
+        with recorded(partial(rendered.record_failure, item.id)):
+            prompt = kept[item.id] or model.generator.render(*chats[item.id])
             seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
             rendered.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
     if not rendered.requests:

@@ -182,6 +182,7 @@ def _complete(times: Mapping[str, int], cached: CachedComputation[T], store: Sto
     """
     known = cached.stored(list(times))
     lacking = [name for name in times if name not in known]
+    store.claims.need_help(len(lacking))
     meter.total += sum(times.values())
     meter.find(sum(times[name] for name in known))
     meter.expect(Work.sum(map(cached.work, lacking)), store.claims.processes)

@@ -13,10 +13,10 @@ from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, ArmContext, Ar
 from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods_or_reasons
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.evaluation.several_requests import answer_several, asks_several
-from mipo_bench.harness.generators.chat_template import framed
+from mipo_bench.harness.generators.chat_template import framed, kept_prompts
 from mipo_bench.harness.plugins.optional import context_steps
-from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt
-from mipo_bench.harness.types import ContrastedBaseline, Item, Message, Response, SteppedBaseline
+from mipo_bench.harness.protocols import Chat, Likelihood, LikelihoodRequest, Prompt
+from mipo_bench.harness.types import ContrastedBaseline, Response, SteppedBaseline
 
 
 def answer_arm(arm_context: ArmContext) -> ArmAnswers:
@@ -47,10 +47,6 @@ def _answered(arm_context: ArmContext, rendered: ArmRequests) -> ArmAnswers:
     return rendered.answers()
 
 
-def _render(arm_context: ArmContext, messages: Sequence[Message], item: Item, context: str | None) -> Prompt:
-    return arm_context.model.generator.render(framed(messages, item), context)
-
-
 def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
     """Several steps: each prompt contains the responses of the steps before it, and the last response is scored.
 
@@ -65,34 +61,48 @@ def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
         answered = _answered(arm_context, rendered)
         responses = answered.responses(arm_context.store)
         answers = answered.without_thoughts(responses)
-        for item in list(rendered.requests):
-            if responses[item].finish != "overflow":
-                earlier[item].append(answers[item].text)
-                _next_step(arm_context, baseline, rendered, item, earlier[item])
+        going_on = [name for name in rendered.requests if responses[name].finish != "overflow"]
+        for name in going_on:
+            earlier[name].append(answers[name].text)
+        _next_step(arm_context, baseline, rendered, {name: earlier[name] for name in going_on})
     return _answered(arm_context, rendered)
 
 
 def _next_step(
-    arm_context: ArmContext, baseline: SteppedBaseline, rendered: ArmRequests, name: str, earlier: Sequence[str]
+    arm_context: ArmContext, baseline: SteppedBaseline, rendered: ArmRequests, earlier: Mapping[str, Sequence[str]]
 ) -> None:
-    step, item = len(earlier), arm_context.items[name]
-    last = step == baseline.steps - 1
-    item = item if last else replace(item, options=(), prefix="")
-    seen = baseline.uses_context and step < context_steps(baseline)
-    with recorded(partial(rendered.record_failure, name)):
-        prompt = _render(arm_context, baseline.follow_up(item, earlier), item, item.context if seen else None)
+    """Put the next prompt of each item in place of its request. `earlier` has the item's responses so far."""
+    chats, options, items = dict[str, Chat](), dict[str, tuple[str, ...]](), arm_context.items
+    step = max(map(len, earlier.values()), default=0)
+    last, seen = step == baseline.steps - 1, baseline.uses_context and step < context_steps(baseline)
+    for name, texts in earlier.items():
+        item = items[name] if last else replace(items[name], options=(), prefix="")
+        with recorded(partial(rendered.record_failure, name)):
+            messages = framed(baseline.follow_up(item, texts), item)
+            chats[name], options[name] = Chat(messages, item.context if seen else None), item.options
+    for name, prompt in _prompts(arm_context, rendered, chats).items():
         seed = seed_of("step", arm_context.arm.task, name, arm_context.arm.sample_seed, step)
-        rendered.requests[name] = replace(rendered.requests[name], prompt=prompt.text, seed=seed, options=item.options)
+        request = rendered.requests[name]
+        rendered.requests[name] = replace(request, prompt=prompt.text, seed=seed, options=options[name])
 
 
 def _contrasts(arm_context: ArmContext, baseline: ContrastedBaseline, rendered: ArmRequests) -> dict[str, str]:
     """Item -> the rendered contrast prompt. An item whose contrast prompt fails moves to the failed ones."""
-    contrasts = {}
+    chats, items = {}, arm_context.items
     for name in list(rendered.requests):
-        item = arm_context.items[name]
+        item = items[name]
         with recorded(partial(rendered.record_failure, name)):
-            contrasts[name] = _render(arm_context, baseline.contrast(item), item, None).text
-    return contrasts
+            chats[name] = Chat(framed(baseline.contrast(item), item), None)
+    return {name: prompt.text for name, prompt in _prompts(arm_context, rendered, chats).items()}
+
+
+def _prompts(arm_context: ArmContext, rendered: ArmRequests, chats: Mapping[str, Chat]) -> dict[str, Prompt]:
+    """Item -> the prompt of its chat. An item whose prompt fails moves to the failed ones."""
+    generator, prompts = arm_context.model.generator, dict[str, Prompt]()
+    for (name, chat), kept in zip(chats.items(), kept_prompts(generator, list(chats.values())), strict=True):
+        with recorded(partial(rendered.record_failure, name)):
+            prompts[name] = kept or generator.render(*chat)
+    return prompts
 
 
 def _contrasted(arm_context: ArmContext, rendered: ArmRequests, contrasts: Mapping[str, str]) -> ArmAnswers:

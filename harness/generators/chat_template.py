@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.errors import ContextLostError, StageError, first_line
-from mipo_bench.harness.protocols import Generator, Prompt
+from mipo_bench.harness.protocols import Chat, Generator, Prompt, RemembersPrompts
 from mipo_bench.harness.types import Baseline, Item, Message, Response
 
 DEFAULT_CHAT = ChatConfig()
@@ -132,6 +132,25 @@ def with_end_of_turn(response: Response, token: str) -> str:
     return response.text + token if response.finish == "stop" else response.text
 
 
+def chat_of(baseline: Baseline, item: Item) -> Chat:
+    """The baseline's chat for the item."""
+    return Chat(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)
+
+
 def prompt_of(baseline: Baseline, item: Item, generator: Generator) -> Prompt:
     """The baseline's prompt for the item. Raises ContextLostError if the model would not see the context."""
-    return generator.render(framed(baseline.messages(item), item), item.context if baseline.uses_context else None)
+    return generator.render(*chat_of(baseline, item))
+
+
+def prompts_of(baseline: Baseline, items: Iterable[Item], generator: Generator) -> list[Prompt]:
+    """The baseline's prompt for each item, from the generator's store where it has one. Raises as `prompt_of` does."""
+    chats = [chat_of(baseline, item) for item in items]
+    kept = kept_prompts(generator, chats)
+    return [prompt or generator.render(*chat) for prompt, chat in zip(kept, chats, strict=True)]
+
+
+def kept_prompts(generator: Generator, chats: Sequence[Chat]) -> Sequence[Prompt | None]:
+    """The prompts that the generator keeps or can render now; None for each that its `render` has to make or refuse."""
+    if isinstance(generator, RemembersPrompts):
+        return generator.render_all(chats)
+    return [None] * len(chats)

@@ -6,7 +6,7 @@ code imports this module, so torch, transformers and the decoder are imported in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,11 +15,12 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
+from mipo_bench.harness.generators.kept_prompts import Remember, render_kept, tokenizer_key
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer, missing_end_token
 from mipo_bench.harness.inference.memory import budget, free_memory
 from mipo_bench.harness.inference.tokens import TextCodec, special_further_tags
-from mipo_bench.harness.protocols import Likelihood, LikelihoodRequest, Prompt, Request
+from mipo_bench.harness.protocols import Chat, Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.types import Message, Response
 
 if TYPE_CHECKING:
@@ -68,16 +69,18 @@ class HFGenerator:
         placement: Placement,
         notes: list[str] | None = None,
         load: Callable[[Path, Placement], PreTrainedModel] | None = None,
+        remember: Remember | None = None,
     ) -> None:
         """`key` identifies everything that can change an answer. Notes for the report are added to `notes`.
 
-        `load` replaces `load_model`.
+        `load` replaces `load_model`. With `remember`, prompts and facts of the tokenizer are kept.
         """
         self.folder = folder
         self._key = key
         self.placement = placement
         self.notes = [] if notes is None else notes
         self._load = load or load_model
+        self._remember = remember or (lambda _, compute: compute())
 
     @cached_property
     def digest(self) -> str:
@@ -86,15 +89,33 @@ class HFGenerator:
         tags = ["keeps", *self.further_tags] if self.further_tags else []
         return digest([self._key, *ends, *tags]) if ends or tags else self._key
 
-    @cached_property
+    @property
     def missing_end_token(self) -> str:
         """See `tokenizer.missing_end_token`."""
-        return missing_end_token(self.tokenizer, self.folder, self.placement)
+        return str(self._facts["missing_end_token"])
 
-    @cached_property
+    @property
     def further_tags(self) -> list[str]:
         """See `special_further_tags`."""
-        return special_further_tags(self.tokenizer, self.placement.thought_tags)
+        return list(self._facts["further_tags"])
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:
+        """The facts of the tokenizer that a run needs even if it renders nothing."""
+        tags = self.placement.thought_tags
+        return dict(self._remember(["tokenizer", *self._tokenizer_key, *map(str, tags)], self._find_facts))
+
+    @cached_property
+    def _tokenizer_key(self) -> tuple[str, ...]:
+        return tokenizer_key(self.folder, self.placement)
+
+    def _find_facts(self) -> dict[str, Any]:
+        return {
+            "missing_end_token": missing_end_token(self.tokenizer, self.folder, self.placement),
+            "further_tags": special_further_tags(self.tokenizer, self.placement.thought_tags),
+            "end_of_turn_token": end_of_turn_token(self.tokenizer, self.placement.chat),
+            "control_tokens": [str(token) for token in self.tokenizer.all_special_tokens],
+        }
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -109,15 +130,15 @@ class HFGenerator:
             )
         return tokenizer
 
-    @cached_property
+    @property
     def end_of_turn_token(self) -> str:
         """See `Generator`."""
-        return end_of_turn_token(self.tokenizer, self.placement.chat)
+        return str(self._facts["end_of_turn_token"])
 
     @property
     def control_tokens(self) -> list[str]:
         """See `Generator`."""
-        return [str(token) for token in self.tokenizer.all_special_tokens]
+        return list(self._facts["control_tokens"])
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -133,6 +154,10 @@ class HFGenerator:
     def render(self, messages: Sequence[Message], context: str | None) -> Prompt:
         """See `chat_template.render`."""
         return render(self.tokenizer, messages, context, self.placement.chat)
+
+    def render_all(self, chats: Sequence[Chat]) -> list[Prompt | None]:
+        """See `RemembersPrompts`."""
+        return render_kept(chats, self._tokenizer_key, self._remember, lambda chat: self.render(*chat))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generator`."""

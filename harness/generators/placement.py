@@ -6,16 +6,23 @@ content keys of answers and checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mipo_bench.harness.config.schema import ChatConfig, RunConfig
+from mipo_bench.harness.core.provenance import usable_cores
 from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.generators.chat_template import DEFAULT_CHAT
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
 
 _DEFAULT_BATCH_SIZE = 32
+_GPU_FILES = ("nvidiactl", "nvidia0", "nvidia-uvm", "nvhost-gpu", "nvgpu", "nvmap", "kfd", "dxg")
+"""Device files of CUDA, of Jetson boards, of ROCm, and of Windows' subsystem for Linux."""
+_THREAD_VARIABLES = {"MKL_NUM_THREADS", "MKL_DOMAIN_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC", "MKL_DYNAMIC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +69,47 @@ def resolve_placement(config: RunConfig) -> Placement:
 
     The device is a GPU if there is one.
     """
-    import torch
-
     device = _resolve_device(config.device)
     gpu = device.startswith("cuda")
     return Placement(
         device,
         dtype_on(config, device),
-        config.threads or torch.get_num_threads(),
+        config.threads or resolve_threads(os.environ, usable_cores()),
         config.batch_size or (0 if gpu else _DEFAULT_BATCH_SIZE),
         config.trust_remote_code,
         config.attention,
         config.device_map,
         config.max_length,
         config.chat,
-        torch.cuda.get_device_name(device) if gpu else "",
+        _gpu_name(device) if gpu else "",
         config.tags_around_thoughts,
     )
 
 
+def _gpu_name(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
+def has_gpu_files(root: Path = Path("/")) -> bool:
+    """Whether the system shows the device file of a GPU of NVIDIA or AMD; without one no driver can reach it."""
+    return any((root / "dev" / name).exists() for name in _GPU_FILES)
+
+
+def resolve_threads(environment: Mapping[str, str], cores: int) -> int:
+    """The threads that torch takes. It is asked where variables besides OMP_NUM_THREADS have a say."""
+    wanted, others = environment.get("OMP_NUM_THREADS", ""), _THREAD_VARIABLES & {*environment}
+    if wanted.isdecimal() and 0 < int(wanted) <= cores and not others:
+        return int(wanted)
+    import torch
+
+    return int(torch.get_num_threads())
+
+
 def _resolve_device(wanted: str) -> str:
+    if wanted == "cpu" or (wanted == "auto" and sys.platform == "linux" and not has_gpu_files()):
+        return "cpu"
     import torch
 
     device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted

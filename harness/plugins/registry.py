@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from mipo_bench.harness.errors import ConfigError, PluginError, UserError, unknown
 from mipo_bench.harness.plugins.included_files import IncludedFile, announced, included_files, load_module
@@ -153,20 +153,36 @@ def _build(found: _Found) -> tuple[str, Any]:
 
 def _installed() -> Iterator[_Found]:
     """The plugins of installed distributions; an entry that occurs twice (checkout and installed) counts once."""
+    announced_by_all = entry_points()
+    described = cache(_described)
     for kind, group in (
         *((kind, f"mipo_bench.{kind}s") for kind in PLUGIN_KINDS),
         ("family", "mipo_bench.task_families"),
     ):
-        entries = {(e.name, e.value, e.dist.name if e.dist else ""): e for e in entry_points(group=group)}
+        entries = {
+            (entry.name, entry.value, described(entry.dist).name): entry
+            for entry in announced_by_all.select(group=group)
+        }
         for _, entry in sorted(entries.items()):
-            yield _Found(kind, entry.name, _origin(entry), entry.load)
+            source = described(entry.dist)
+            yield _Found(kind, entry.name, Origin(source.label, entry.value, source.licence), entry.load)
 
 
-def _origin(entry: EntryPoint) -> Origin:
-    if entry.dist is None:
-        return Origin("an unknown distribution", entry.value)
-    licence = entry.dist.metadata.json.get("license_expression")
-    return Origin(f"{entry.dist.name} {entry.dist.version}", entry.value, str(licence) if licence else None)
+class _Source(NamedTuple):
+    """The name of a distribution, its label in messages, and its licence."""
+
+    name: str
+    label: str
+    licence: str | None
+
+
+def _described(distribution: Distribution | None) -> _Source:
+    """Read the metadata of a distribution, which takes milliseconds."""
+    if distribution is None:
+        return _Source("", "an unknown distribution", None)
+    metadata = distribution.metadata
+    licence = metadata.json.get("license_expression")
+    return _Source(metadata["Name"], f"{metadata['Name']} {metadata['Version']}", str(licence) if licence else None)
 
 
 def _included(include: Sequence[Path], problems: list[str], before: Callable[[str], None]) -> Iterator[_Found]:

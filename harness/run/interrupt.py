@@ -7,20 +7,29 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 EXIT_INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped."""
+STOPPED = "mipo-bench: stopped. The same command goes on from here."
 
 
 @contextmanager
 def ctrl_c_stops() -> Iterator[None]:
     """Raise KeyboardInterrupt at the first Ctrl-C inside the block, and end the process at the second.
 
+    During an import, such as that of torch, the first one ends the process as well.
+
     Python handles the first signal between two bytecode instructions. A thread handles the second, so that it also
     works while Python is inside a long native call or waits for a lock. The store stays valid after either.
     """
 
-    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
+    def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):  # libraries hide an error in their import
+                os.write(2, f"{STOPPED}\n".encode())
+                os._exit(EXIT_INTERRUPTED)
+            frame = frame.f_back
         raise KeyboardInterrupt
 
     read_end, write_end = os.pipe()

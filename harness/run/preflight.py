@@ -26,7 +26,7 @@ from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import data_name, on_data
 from mipo_bench.harness.run.preflight_model import build_model, find_model
-from mipo_bench.harness.run.session import REPORT_FILES
+from mipo_bench.harness.run.publish import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
 from mipo_bench.harness.startup.cost import planned_judging
 from mipo_bench.harness.startup.findings import Finding, State

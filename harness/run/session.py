@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mipo_bench.harness.backends.responses import ResponsesFileBackend
 from mipo_bench.harness.backends.select import backend_maker, check_backend
 from mipo_bench.harness.config.schema import RunConfig
-from mipo_bench.harness.core.files import check_writable, write_atomically
+from mipo_bench.harness.core.files import check_writable
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import Display
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.exchange.from_responses import ExternalResponses, plan_responses
+from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.judging.assign import load_judges
 from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.run.environment import prepare_process
 from mipo_bench.harness.run.launch import Processes, rank_of_this_process
+from mipo_bench.harness.run.publish import REPORT_FILES
+from mipo_bench.harness.run.repeat import remember_run, run_key
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.stages.answerers import ResponsesFileAnswerer
 from mipo_bench.harness.run.stages.context import RunContext
-from mipo_bench.harness.run.workers import with_workers, worker_count
-from mipo_bench.harness.startup.check import check_start
+from mipo_bench.harness.run.workers import worker_count, worker_starter
+from mipo_bench.harness.startup.check import check_start_once
 from mipo_bench.harness.store.file_system import check_local
-from mipo_bench.harness.store.rescue import open_for_run
+from mipo_bench.harness.store.rescue import open_for_run, stored_memo
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.records.report_file import REPORT_FILE, seal, to_json
-from mipo_bench.reports.render.markdown import to_markdown
-
-REPORT_FILES = (REPORT_FILE, "report.md")
-"""The files that a run writes to its output folder."""
+from mipo_bench.reports.records.report_file import seal, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +97,27 @@ def execute(prepared: Prepared, display: Display, *, compute_only: bool = False)
     config, processes = prepared.config, prepared.processes
     check_local(config.store)  # before a GGUF file is dequantised into it
     start = _starter(prepared)
+    key = None if prepared.launched else run_key(config)
     check_writable(config.store)
     check_writable(config.out, REPORT_FILES)
     with closing(open_for_run(config.store)) as store:
-        if processes.count > 1 and not prepared.launched:
-            display.say(
-                f"{processes.count} processes share the work, and the first one shows its progress"
-                " (--set processes=1 for one)"
-            )
         for note in prepared.plan.notes:
             display.say(f"note: {note}")
-        with nullcontext() if prepared.launched else with_workers(config, processes, prepared.environment):
+        with worker_starter(config, processes, prepared.environment) as start_workers:
+
+            def call_help() -> None:
+                start_workers()
+                store.claims.processes = processes.count
+                display.say(
+                    f"{processes.count} processes share the work, and the first one shows its progress"
+                    " (--set processes=1 for one)"
+                )
+
             with display.stage("start", "checks"):
                 run = start(store, display)
-            report = compute_report(run, processes, compute_only=compute_only)
+            alone = not prepared.launched
+            store.claims.call_help = call_help if alone and processes.count > 1 else None
+            report = compute_report(run, Processes() if alone else processes, key, compute_only=compute_only)
     return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "", len(run.failures.records))
 
 
@@ -127,11 +135,25 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
 
         return start_from_file
     notes: list[str] = []
-    make = backend_maker(config, lambda folder, where: notes.extend(check_start(folder, where, config, plan)))
+
+    found: dict[str, Any] = {}
+
+    def remember(parts: Iterable[object], compute: Callable[[], Any]) -> Any:
+        """The check comes before a store is made, so that a run which cannot start leaves none."""
+        key = digest(parts)
+        found[key] = compute() if (known := stored_memo(config.store, key)) is None else known
+        return found[key]
+
+    def examine(folder: Path, where: Placement) -> None:
+        notes.extend(check_start_once(folder, where, config, plan, remember))
+
+    make = backend_maker(config, examine)
 
     def start_from_model(store: Store, display: Display) -> Run:
         backend = make(store)
         backend.notes += notes
+        for key, value in found.items():
+            store.put_memo(key, value)
         for note in notes:
             display.say(f"note: {note}")
         return Run(RunContext(config, plan, store, backend, display), judges)
@@ -139,10 +161,12 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
     return start_from_model
 
 
-def compute_report(run: Run, processes: Processes, *, compute_only: bool = False) -> Report | None:
+def compute_report(
+    run: Run, processes: Processes, key: str | None = None, *, compute_only: bool = False
+) -> Report | None:
     """Compute the run together with other processes on the store. Returns the sealed report, which the store keeps.
 
-    Returns None in a worker process, and with `compute_only`.
+    `key` is that of `repeat.run_key`. Returns None in a worker process, and with `compute_only`.
     """
     store = run.context.store
     store.claims.processes = processes.count
@@ -152,16 +176,7 @@ def compute_report(run: Run, processes: Processes, *, compute_only: bool = False
         return None
     report = seal(run.execute())
     keys = [answers.keys for answers in run.reported]
-    store.put_run(StoredRun(report.digest, report.created, to_json(report), keys))
+    stored = StoredRun(report.digest, report.created, to_json(report), keys)
+    remember_run(store, key, stored, report)
+    store.put_run(stored)
     return report
-
-
-def write(report: Report, folder: Path) -> None:
-    """Write `report.json` and `report.md`."""
-    for name, text in zip(REPORT_FILES, (to_json(report), to_markdown(report)), strict=True):
-        write_atomically(folder / name, text)
-
-
-def exit_code(report: Report) -> int:
-    """1 where an arm or an item failed, else 0."""
-    return 1 if report.failures or any(arm.failed for arm in report.arms) else 0

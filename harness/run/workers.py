@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from mipo_bench.harness.config.schema import RunConfig
@@ -26,15 +26,20 @@ def worker_count(config: RunConfig) -> int:
 
 
 @contextmanager
-def with_workers(config: RunConfig, first: Processes, environment: Mapping[str, str]) -> Iterator[None]:
-    """Start the worker processes with the environment in which the first process was started.
+def worker_starter(config: RunConfig, first: Processes, environment: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+    """Yield a function that starts the worker processes, in the environment in which the first process was started.
 
     An error in the block ends the workers at once: the store stays valid whenever a process ends.
     """
-    workers = [_start(config, Processes(n, first.count, n, first.count), environment) for n in range(1, first.count)]
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        ranks = (Processes(n, first.count, n, first.count) for n in range(1, first.count))
+        workers.extend(_start(config, rank, environment) for rank in ranks)
+
     seconds = 0.0
     try:
-        yield
+        yield start
         seconds = _EXIT_SECONDS
     finally:
         for worker in workers:

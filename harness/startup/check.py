@@ -12,6 +12,7 @@ from typing import Any
 
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ModelError, first_line
+from mipo_bench.harness.generators.kept_prompts import Remember, tokenizer_key
 from mipo_bench.harness.generators.model_folder import has_dated_template
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer
@@ -19,10 +20,24 @@ from mipo_bench.harness.gguf.dequantise import notes_on
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.startup.chats import ChatChecks
 from mipo_bench.harness.startup.findings import Finding
-from mipo_bench.harness.startup.prompts import prompt_findings
+from mipo_bench.harness.startup.prompts import prompt_findings, prompted
 
+CHECK_VERSION = "start-1"
+"""Goes up whenever the check finds something else in the same model and plan."""
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 """Endings of the class names of causal language models."""
+
+
+def check_start_once(
+    folder: Path, placement: Placement, config: RunConfig, plan: Plan, remember: Remember
+) -> list[str]:
+    """As `check_start`, but not again where its result is known: for the same model, settings and chats."""
+    chats = (chat for _, _, chats in prompted(plan) for chat in chats)
+    texts = [(c.item.id, c.context, *((m.role, m.content) for m in c.messages)) for c in chats]
+    limits = [(t.task.name, t.decoding.max_new_tokens) for t in plan.tasks]
+    settings = (config.max_length, config.overflow, any(arm.recipe for arm in plan.arms), str(placement.thought_tags))
+    key = [CHECK_VERSION, *tokenizer_key(folder, placement), str(notes_on(folder)), *settings, *limits, *texts]
+    return list(remember(["start", *key], lambda: check_start(folder, placement, config, plan)))
 
 
 def check_start(folder: Path, placement: Placement, config: RunConfig, plan: Plan) -> list[str]:

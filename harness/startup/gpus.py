@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mipo_bench.harness.errors import ConfigError, unknown
+
 WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one number."""
 
@@ -38,6 +40,24 @@ GPUS: Mapping[str, Gpu] = {
     "l4": Gpu(24, 0.3, 121, 30.3),
     "rtx4090": Gpu(24, 1.008, 165.2, 82.6),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """GPUs of one kind, each with a process of its own."""
+
+    kind: str
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a kind without figures."""
+        if self.kind not in GPUS:
+            raise ConfigError(unknown("GPU", self.kind, GPUS))
+
+    @property
+    def gpu(self) -> Gpu:
+        """The figures of its kind."""
+        return GPUS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

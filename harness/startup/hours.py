@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mipo_bench.harness.config.schema import RunConfig, TrainConfig
-from mipo_bench.harness.errors import ConfigError, unknown
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.generators.placement import dtype_on
 from mipo_bench.harness.inference.memory import Budget
 from mipo_bench.harness.planning.grid import settings_of
@@ -16,7 +16,7 @@ from mipo_bench.harness.planning.plan import Plan, TaskPlan
 from mipo_bench.harness.plugins.optional import objective_of
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.startup.cost import Answers, arm_answers, pair_answers
-from mipo_bench.harness.startup.gpus import GPUS, WIDTHS, Gpu, nearest_measurement
+from mipo_bench.harness.startup.gpus import WIDTHS, Cluster, Gpu, nearest_measurement
 from mipo_bench.harness.startup.model_size import ModelSize, model_size
 from mipo_bench.harness.training.memory import training_bytes
 from mipo_bench.harness.types import Objective
@@ -25,24 +25,6 @@ from mipo_bench.reports.numbers import plural
 _HOUR = 3600.0
 _MODELS = 2
 """Models in memory at once: the base model and a checkpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """GPUs of one kind, each with a process of its own."""
-
-    kind: str
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a kind without figures."""
-        if self.kind not in GPUS:
-            raise ConfigError(unknown("GPU", self.kind, GPUS))
-
-    @property
-    def gpu(self) -> Gpu:
-        """The figures of its kind."""
-        return GPUS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

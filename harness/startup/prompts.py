@@ -41,13 +41,18 @@ def prompt_findings(plan: Plan, config: RunConfig, tokenizer: Any, settings: Any
         text = render(tokenizer, chat.messages, chat.context, config.chat).text
         return len(tokenizer.encode(text, add_special_tokens=False))
 
+    for task, name, chats in prompted(plan):
+        where = f"{task.task.name} {name}"
+        if window is not None:
+            yield from _window(where, chats, _Room(window, task.decoding.max_new_tokens, config.overflow), count)
+        yield from _unknown_tokens(where, chats, unknown)
+
+
+def prompted(plan: Plan) -> Iterator[tuple[TaskPlan, str, list[_Chat]]]:
+    """Each task with each of its prompting baselines, and the chats of its items."""
     for task in plan.tasks:
         for name in dict.fromkeys(arm.baseline for arm in plan.arms_of(task.task.name, trained=False)):
-            chats = _chats(task, plan.baselines[name])
-            where = f"{task.task.name} {name}"
-            if window is not None:
-                yield from _window(where, chats, _Room(window, task.decoding.max_new_tokens, config.overflow), count)
-            yield from _unknown_tokens(where, chats, unknown)
+            yield task, name, _chats(task, plan.baselines[name])
 
 
 def _chats(task: TaskPlan, baseline: Baseline) -> list[_Chat]:

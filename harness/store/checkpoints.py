@@ -82,6 +82,7 @@ class Checkpoints:
         while True:
             if found := self.get(key):
                 return found
+            self._claims.need_help()
             if claimed := self._claims.take([key]):
                 try:
                     return self.get(key) or self.put(key, write)

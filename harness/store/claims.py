@@ -49,6 +49,8 @@ class Claims:
         self._lock: Lock | None = None
         self.processes = 1
         """Number of processes that were started together; if several, each claims a part of the work at a time."""
+        self.call_help: Callable[[], None] | None = None
+        """Starts other processes, where there is work for them."""
         self.say: Callable[[str], None] = lambda _: None
         """Shows a line to the user."""
         self.patience = _PATIENCE
@@ -96,6 +98,12 @@ class Claims:
         with self._db.transaction():
             for key in keys:
                 self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self.owner))
+
+    def need_help(self, keys: int = _SMALLEST + 1) -> None:
+        """Start the other processes before so many keys are computed, unless one would take them all at once."""
+        if keys > _SMALLEST and self.call_help is not None:
+            call, self.call_help = self.call_help, None
+            call()
 
     def share_size(self, left: int) -> int:
         """Number of keys that one process should claim at a time when `left` remain."""

@@ -13,10 +13,10 @@ from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 
 STORE_SCHEMA = 4
-"""Version 2 added the keys that each run used, digests of runs, and claims; version 3 added notes on stored answers;
-version 4 allows an object in place of the list of `option_logprobs`, with `greedy` and `samples` besides."""
+"""2 added the keys that each run used, digests of runs, and claims; 3 notes on stored answers; 4 memos, and
+`greedy` and `samples` in an object in place of the list of `option_logprobs`."""
 FILE = "store.sqlite"
-ROWS = ("responses", "likelihoods", "verdicts")
+ROWS = ("responses", "likelihoods", "verdicts", "memos")
 """Tables of results. The first column of a row is its key, the last one its digest."""
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS responses (
@@ -29,6 +29,9 @@ _TABLES = (
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS verdicts (
         key TEXT PRIMARY KEY, value REAL NOT NULL, text TEXT NOT NULL, tries INTEGER NOT NULL, digest TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS memos (
+        key TEXT PRIMARY KEY, value BLOB NOT NULL, digest TEXT NOT NULL
     ) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS checkpoints (key TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS runs (

@@ -11,13 +11,14 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from mipo_bench.harness.core.file_locks import startup_lock
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.store.checkpoints import CHECKPOINTS
 from mipo_bench.harness.store.claims import live_owners, process_list_text
-from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database
+from mipo_bench.harness.store.database import FILE, ROWS, DamagedDatabaseError, Database, has_database
 from mipo_bench.harness.store.run_store import Store
 
 _MAGIC = b"SQLite format 3\0"
@@ -42,6 +43,17 @@ def open_for_run(folder: Path) -> Store:
             f"cannot open the run store {folder}: {error}. Choose another with --set store=DIR."
         ) from error
     return store
+
+
+def stored_memo(folder: Path, key: str) -> Any | None:
+    """The memo under a key; None where there is none, no store, or one that `open_for_run` has to repair or refuse."""
+    if not has_database(folder):
+        return None
+    try:
+        with closing(Store(folder)) as store:
+            return store.memo(key)
+    except StorageError:
+        return None
 
 
 def _checked(folder: Path) -> Store:

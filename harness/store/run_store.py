@@ -1,4 +1,4 @@
-"""The run store: responses, likelihoods, verdicts and runs in SQLite, checkpoints as folders beside it.
+"""The run store: responses, likelihoods, verdicts, memos and runs in SQLite, checkpoints as folders beside it.
 
 The key of a result is a hash of everything that can change it: no result is computed twice, and a changed input has
 another key. Each row carries a digest of its content; a damaged row or checkpoint is listed in `damaged`, dropped, and
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,27 @@ class Store:
         row = (key, float(verdict.value), verdict.text, verdict.tries)
         self._put("verdicts", [(*row, digest(row))])
 
+    def remembered(self, parts: Iterable[object], compute: Callable[[], Any]) -> Any:
+        """The value under the key of these parts, as JSON has it: computed and stored unless the store has it.
+
+        The parts must hold everything that can change the value.
+        """
+        key = digest(parts)
+        value = self.memo(key)
+        if value is None:
+            value = compute()
+            self.put_memo(key, value)
+        return value
+
+    def memo(self, key: str) -> Any | None:
+        """The value under a key; None if there is none."""
+        return next((json.loads(zlib.decompress(row[1])) for row in self._rows("memos", [key])), None)
+
+    def put_memo(self, key: str, value: Any) -> None:
+        """Store a value that JSON can write, in place of an earlier one. Raises StorageError on a full disk."""
+        row = (key, zlib.compress(json.dumps(value).encode(), 1))
+        self._put("memos", [(*row, digest(row))], "INSERT OR REPLACE")
+
     def _rows(self, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The undamaged rows with these keys; the key is the first column, the digest the last."""
         used = self._used.setdefault(table, set())
@@ -126,10 +148,10 @@ class Store:
                     self.damaged.append(f"{table.removesuffix('s')} {str(row[0])[:12]}")
                     self.database.execute(f"DELETE FROM {table} WHERE key = ?", (row[0],))  # noqa: S608 - our own table
 
-    def _put(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _put(self, table: str, rows: Sequence[tuple[Any, ...]], statement: str = "INSERT OR IGNORE") -> None:
         if rows:
             with self.database.transaction():
-                self.database.insert("INSERT OR IGNORE", table, rows)
+                self.database.insert(statement, table, rows)
             self._used.setdefault(table, set()).update(row[0] for row in rows)
 
     def put_run(self, run: StoredRun) -> None:

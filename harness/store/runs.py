@@ -52,7 +52,7 @@ def run_from_row(row: Sequence[Any]) -> StoredRun | None:
 
 
 def _pack(text: str) -> bytes:
-    return zlib.compress(text.encode())
+    return zlib.compress(text.encode(), 1)
 
 
 def _unpack(blob: bytes) -> str:

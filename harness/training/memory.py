@@ -30,10 +30,10 @@ class Devices:
 
 def visible_devices(device: str) -> Devices:
     """The devices that this process sees. `memory` is 0 where there is no GPU."""
-    import torch
-
     if not device.startswith("cuda"):
         return Devices(device)
+    import torch
+
     return Devices(device, torch.cuda.device_count(), torch.cuda.get_device_properties(device).total_memory)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import PairsError
-from mipo_bench.harness.generators.chat_template import prompt_of
+from mipo_bench.harness.generators.chat_template import prompts_of
 from mipo_bench.harness.plugins.optional import objective_of, several_contrasts, shares_pairs_of
 from mipo_bench.harness.protocols import Generator, Pair, Prompt, Request
 from mipo_bench.harness.types import Baseline, Decoding, Item, Message, Objective, Recipe, Response, Similarity, Task
@@ -117,13 +117,15 @@ def make_pairs(
 
 def pair_requests(source: PairSource, generator: Generator) -> Iterator[Request]:
     """The requests of `make_pairs`: the chosen sides, then the rejected ones."""
-    for item in (*source.items, *(contrast for row in _contrasts(source) for contrast in row)):
-        yield _request(source, item, prompt_of(source.baseline, item, generator))
+    for items in (source.items, [contrast for row in _contrasts(source) for contrast in row]):
+        for item, prompt in zip(items, prompts_of(source.baseline, items, generator), strict=True):
+            yield _request(source, item, prompt)
 
 
 def make_prompts(source: PairSource, generator: Generator, reward: Reward) -> PromptSet:
     """The training items' prompts, for an objective that samples its own responses."""
-    prompts = tuple((item, prompt_of(source.baseline, item, generator).messages) for item in source.items)
+    rendered = prompts_of(source.baseline, source.items, generator)
+    prompts = tuple((item, prompt.messages) for item, prompt in zip(source.items, rendered, strict=True))
     content = digest([reward.digest, source.decoding, *((item.id, item.target, m) for item, m in prompts)])
     return PromptSet(prompts, source.decoding, reward, content, objective_of(source.recipe))
 
@@ -184,7 +186,7 @@ def _sample(
     answer: Callable[[Sequence[Request]], list[Response]],
 ) -> list[_Side]:
     """One side of all pairs, asked by itself: recipes with the same chosen side then form the same batches for it."""
-    prompts = [prompt_of(source.baseline, item, generator) for item in items]
+    prompts = prompts_of(source.baseline, items, generator)
     responses = answer([_request(source, item, prompt) for item, prompt in zip(items, prompts, strict=True)])
     return [_Side(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.information import (
@@ -149,7 +149,7 @@ def rank_correlation(a: Floats, b: Floats) -> float | None:
     """Spearman's rho, with ties; None if one side does not vary or for fewer than three items."""
     if len(a) < FEW_CHANGES or not np.ptp(a) or not np.ptp(b):
         return None
-    return float(sps.spearmanr(a, b).statistic)
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
 def _near_ceiling(nce: float, ceiling: float) -> list[Caveat]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord
@@ -59,7 +59,7 @@ def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: fl
         n_clusters=len({o.cluster for o in orders}),
         consistent=found.agreed if found else None,
         first_share=sum(s > 0 for s in slots) / len(slots) if slots else None,
-        first_p=float(sps.binomtest(to_first, to_first + to_second).pvalue) if to_first + to_second else None,
+        first_p=float(scipy.stats.binomtest(to_first, to_first + to_second).pvalue) if to_first + to_second else None,
         kappa=found.kappa if found else None,
         kappa_low=found.ci_low if found else None,
         kappa_high=found.ci_high if found else None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.stats import Average, Comparison
+if TYPE_CHECKING:
+    from mipo_bench.reports.records.report import Report
+    from mipo_bench.reports.stats import Average, Comparison
 
 State = Literal["tested", "not comparable", "added", "removed"]
 

@@ -62,6 +62,38 @@ class Columns:
         self.place.append(place)
         self.input.append(self.texts.setdefault(input_, len(self.texts)))
 
+    def add_all(
+        self,
+        item: Any,
+        value: NDArray[np.float64],
+        user: Any | None,
+        seed: NDArray[np.int64] | None,
+        sample: Any | None,
+    ) -> bool:
+        """Append every row of a table of plain lines; `item` and `user` are pyarrow arrays of texts.
+
+        Returns False, with nothing appended, where an item has two users or a text is no UTF-8: `add` names the row.
+        """
+        try:
+            codes, self.items = _coded(item)
+            owners, self.users = (codes, {}) if user is None else _coded(user)
+        except UnicodeDecodeError:
+            return False
+        if user is not None:
+            owner = np.empty(len(self.items), dtype=np.int64)
+            owner[codes[::-1]] = owners[::-1]  # of the first row with the item
+            if (owner[codes] != owners).any():
+                return False
+            self.owner = array("q", owner.tobytes())
+        zeros = np.zeros_like(codes)
+        self.has_seed, self.has_user = seed is not None, user is not None
+        self.item, self.value = array("q", codes.tobytes()), array("d", value.tobytes())
+        self.seed = array("q", (zeros if seed is None else seed).tobytes())
+        self.sample = array("q", (zeros if sample is None else sample).tobytes())
+        self.place = array("q", np.arange(1, len(codes) + 1).tobytes())
+        self.input, self.texts = array("q", zeros.tobytes()), {"": 0}
+        return True
+
     def _uneven(self, field: str, place: int, *, given: bool) -> None:
         lacks, has = ("the first row", "this one") if given else ("this row", "the first one")
         self._fail(place, f"{lacks} has no {field}, {has} has; give it on every row or on none")
@@ -138,3 +170,10 @@ class Columns:
             first, second = order[again[0]], order[again[0] + 1]
             item = name.format(list(self.items)[items[second]])
             self._fail(self.place[second], f"{item} is on {self.unit} {self.place[first]} too, with the same {twice}")
+
+
+def _coded(column: Any) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """The code of each text of a pyarrow array, and text -> code in the order of first rows."""
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, {text: code for code, text in enumerate(encoded.dictionary.to_pylist())}

@@ -21,6 +21,9 @@ from mipo_bench.reports.logs.record import place_text
 from mipo_bench.reports.logs.rows import Row, show
 
 Kind = Literal["folder", "zip", "parquet", "csv", "json", "rows"]
+ColumnKind = Literal["text", "integer", "number"]
+LARGE_TABLE = 4 * 1024**2
+"""Bytes from which the columns of JSON lines are read all at once."""
 LARGEST_DOCUMENT = 2 * 1024**3
 """Bytes of the largest JSON document that is read: unlike lines, a document is held in memory as a whole."""
 
@@ -44,6 +47,16 @@ class Source:
         if self.kind == "parquet":
             return _parquet_rows(self.path, columns)
         return _csv_rows(self.path) if self.kind == "csv" else _json_rows(self.path)
+
+    def plain_columns(self, kinds: Mapping[str, ColumnKind]) -> Mapping[str, Any] | None:
+        """These columns of a large file of plain JSON lines, as pyarrow arrays without nulls, read all at once.
+
+        A column without any value is left out. Returns None where `rows` has to read the file: each row is then
+        checked by itself, and the first wrong one is named.
+        """
+        if self.kind != "rows" or not self.path.is_file() or self.path.stat().st_size < LARGE_TABLE:
+            return None
+        return _plain_columns(self.path, kinds)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -129,6 +142,36 @@ def _json_rows(path: Path) -> Iterator[Row]:
                 where = place_text(path, line.number, line.unit)
                 raise UserError(f"{where}: {show(fields)} is not a JSON object. Write one per line.")
             yield Row(path, line.number, fields, line.unit)
+
+
+def _plain_columns(path: Path, kinds: Mapping[str, ColumnKind]) -> dict[str, Any] | None:
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    parse = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    lines = _lines_of_objects(path)
+    try:
+        table = arrow_json.read_json(path, parse_options=parse)
+    except (pa.ArrowException, OSError):
+        return None
+    columns = {name: table.column(name).combine_chunks() for name in kinds}
+    if table.num_rows != lines or any(0 < column.null_count < lines for column in columns.values()):
+        return None
+    return {name: column for name, column in columns.items() if not column.null_count}
+
+
+def _lines_of_objects(path: Path) -> int:
+    """The number of lines if each begins with `{`, so that as many objects are one to a line; else 0."""
+    lines, objects, last = 0, 0, b"\n"
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 24):
+            objects += (last + block).count(b"\n{")
+            lines += block.count(b"\n")
+            last = block[-1:]
+    lines += last != b"\n"
+    return lines if lines == objects else 0
 
 
 def _dialect(beginning: str) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.logs.collect import Columns
 from mipo_bench.reports.logs.record import Choice, Header, ScoreFile
-from mipo_bench.reports.logs.rows import Row, listed, show, unknown_name
-from mipo_bench.reports.logs.source import Source
+from mipo_bench.reports.logs.rows import LARGEST, Row, listed, show, unknown_name
+from mipo_bench.reports.logs.source import ColumnKind, Source
 
 NAME = "table"
 CHOICES = ("user",)
@@ -23,6 +25,7 @@ OPTIONS |= {"train_seed": "--train-seed", "arm": "--arm"}
 _OWN = {"item": "item_id", "score": "score", "user": "user_id", "sample": "sample", "train_seed": "train_seed"}
 _ARMS = ("model", "arm", "system", "method", "model_name", "generator")
 _DEEPEST = 3
+_INTEGER: ColumnKind = "integer"
 _TWICE = "train_seed and sample. Number the samples of a prompt, or remove one row"
 
 
@@ -52,6 +55,8 @@ def read(source: Source, choice: Choice) -> list[ScoreFile]:
     column that `--arm` does not name.
     """
     names = _names(source, choice)
+    if (plain := _plain(source, names)) is not None:
+        return [_finish(plain, "", names)]
     arms: dict[str, Columns] = {}
     other: Row | None = None
     for row in source.rows(names.used()):
@@ -63,6 +68,33 @@ def read(source: Source, choice: Choice) -> list[ScoreFile]:
             other = other or row
             _refuse_other_arm(other, row, names.other_arm)
     return [_finish(columns, arm, names) for arm, columns in arms.items()]
+
+
+def _plain(source: Source, names: _Names) -> Columns | None:
+    """The only arm of a large table of plain rows; None for any other table, whose rows are read one by one."""
+    texts = [name for name in (names.item, names.user, names.other_arm) if name]
+    numbers = [name for name in (names.sample, names.train_seed) if name]
+    kinds = {name: _kind(source.first.get(name)) for name in texts} | dict.fromkeys(numbers, _INTEGER)
+    if names.arm or None in kinds.values() or not isinstance(source.first.get(names.score), int | float):
+        return None
+    found = source.plain_columns({name: kind for name, kind in kinds.items() if kind} | {names.score: "number"})
+    if found is None or not {names.item, names.score} <= {*found}:
+        return None
+    values = found[names.score].to_numpy()
+    one_arm = names.other_arm is None or (names.other_arm in found and len(found[names.other_arm].unique()) == 1)
+    if not one_arm or not (np.abs(values) <= LARGEST).all():
+        return None
+    seeds, samples = (found[n].to_numpy() if n and n in found else None for n in (names.train_seed, names.sample))
+    users = found[names.user].cast("string") if names.user and names.user in found else None
+    columns = Columns(source.path, user_name=names.user or "user_id")
+    return columns if columns.add_all(found[names.item].cast("string"), values, users, seeds, samples) else None
+
+
+def _kind(value: object) -> ColumnKind | None:
+    """The kind of a column of ids, by the value in the first row; None for one that is no id."""
+    if value is None or isinstance(value, str):
+        return "text"
+    return _INTEGER if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def metrics(_source: Source, choice: Choice) -> list[Choice]:

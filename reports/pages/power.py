@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import product
 
-from scipy import special
+import scipy
 
 from mipo_bench.reports.analysis.planning import Planning
 from mipo_bench.reports.numbers import plural, unsigned
@@ -117,7 +117,7 @@ def _described(planning: Planning, design: Design) -> str:
 def _notes(planning: Planning) -> Iterable[str]:
     n = planning.estimated_seeds
     if n is not None and n <= FEW_SEEDS:
-        most = math.sqrt((n - 1) / (2 * special.gammaincinv((n - 1) / 2, 0.025)))
+        most = math.sqrt((n - 1) / (2 * scipy.special.gammaincinv((n - 1) / 2, 0.025)))
         found = f"the spread of the training seeds is estimated from {n} seeds"
         doubt = f"it may be {most:.0f} times as large (95%)" if planning.components.seeds else "0 may be too small"
         yield f"{found}: {doubt}; --sd-seeds tries another one"

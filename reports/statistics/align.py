@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import eq, le, lt
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,7 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     left, right = tabulate(base, missing), tabulate(method, missing)
     pairing = _pair_seeds(left.seeds, right.seeds, missing)
     warnings = pairing.warnings
-    items = sorted(set(left.items) | set(right.items))
+    items = list(left.items) if left.items == right.items else sorted(set(left.items) | set(right.items))
     a, b = _reindex(left, items)[pairing.base_rows], _reindex(right, items)[pairing.method_rows]
     missing_a, missing_b = np.isnan(a).any(axis=0), np.isnan(b).any(axis=0)
     lacking = missing_a | missing_b
@@ -116,6 +118,10 @@ def _refuse_no_score(base: Scores, method: Scores) -> None:
 
 def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:
     """The sorted distinct values, and the code of each entry: its position among them."""
+    if all(map(le, names, names[1:])):  # as most files are
+        steps = np.fromiter(map(lt, names, names[1:]), dtype=np.intp, count=max(0, len(names) - 1))
+        codes = np.concatenate((np.zeros(len(names[:1]), dtype=np.intp), steps.cumsum()))
+        return [*names[:1], *compress(names[1:], steps)], codes
     distinct = sorted(set(names))
     place = {name: i for i, name in enumerate(distinct)}
     return distinct, np.fromiter((place[name] for name in names), dtype=np.intp, count=len(names))
@@ -127,7 +133,9 @@ def cluster_codes(table: Table) -> Codes:
 
 
 def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
-    samples = factorize([str(s) for s in scores.sample])[1] if scores.sample is not None else np.zeros_like(cell)
+    samples = np.zeros_like(cell)
+    if scores.sample is not None and (scores.sample != scores.sample[0]).any():
+        samples = factorize([str(s) for s in scores.sample])[1]
     key = cell * (int(samples.max()) + 1) + samples
     order = np.argsort(key, kind="stable")
     twice = np.flatnonzero(key[order][1:] == key[order][:-1])
@@ -139,14 +147,18 @@ def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
 def _users(scores: Scores) -> dict[str, str]:
     if scores.cluster is None:
         return {}
-    users: dict[str, str] = {}
-    for item, user in zip(scores.item, scores.cluster, strict=True):
-        if users.setdefault(str(item), str(user)) != str(user):
-            raise ValueError(f"item {str(item)!r} has two users: {users[str(item)]!r} and {str(user)!r}.")
-    return users
+    items, owners = [str(item) for item in scores.item], [str(user) for user in scores.cluster]
+    users = dict(zip(items, owners, strict=True))
+    if all(map(eq, map(users.__getitem__, items), owners)):
+        return users
+    first: dict[str, str] = {}
+    item, user = next((i, u) for i, u in zip(items, owners, strict=True) if first.setdefault(i, u) != u)
+    raise ValueError(f"item {item!r} has two users: {first[item]!r} and {user!r}.")
 
 
 def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]:
+    if base == method:
+        return base
     for item, user in method.items():
         if base.get(item, user) != user:
             raise ValueError(f"item {item!r} belongs to user {base[item]!r} in the base and {user!r} in the method.")
@@ -155,12 +167,19 @@ def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]
 
 def _clusters(items: Sequence[str], users: dict[str, str]) -> tuple[tuple[str, ...], Codes]:
     """The names of the clusters, and the cluster of each item."""
+    if not users:
+        return tuple(items), np.arange(len(items), dtype=np.intp)
+    if all(map(users.__contains__, items)):
+        names, codes = factorize([users[item] for item in items])
+        return tuple(names), codes
     keys = [("user", users[item]) if item in users else ("item", item) for item in items]
     distinct, codes = factorize(keys)
     return tuple(name for _, name in distinct), codes
 
 
 def _reindex(table: Table, items: Sequence[str]) -> Floats:
+    if len(table.items) == len(items):
+        return table.values
     place = {item: i for i, item in enumerate(items)}
     values = np.full((len(table.values), len(items)), np.nan)
     values[:, [place[item] for item in table.items]] = table.values

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import cluster_t, discordance_upper, mcnemar, untestable
@@ -118,7 +118,7 @@ def arm_interval(values: Floats, clusters: ClusterSums, alpha: float) -> Inferen
     n_seeds, n_clusters = clusters.sums.shape
     n_items = values.shape[1]
     if n_seeds == 1 and n_clusters == n_items and is_binary(values):
-        ends = sps.binomtest(int(values.sum()), n_items).proportion_ci(1 - alpha, method="wilson")
+        ends = scipy.stats.binomtest(int(values.sum()), n_items).proportion_ci(1 - alpha, method="wilson")
         return Inference("wilson", None, float(ends.low), float(ends.high), None)
     if n_clusters == 1:
         return untestable("one item" if n_items == 1 else f"one cluster of {n_items} items")

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import optimize, special
-from scipy.stats import qmc
+import scipy
 
 from mipo_bench.reports.statistics.clusters import Codes
 from mipo_bench.reports.statistics.records import Floats
@@ -63,7 +62,7 @@ class Design:
         uniform = _uniform()
         if s == 1:
             ms = (cluster + error) * _mean_square(uniform[:, 0], c - 1)
-            return float(special.stdtrit(c - 1, 1 - alpha / 2)) * np.sqrt(ms / c)
+            return float(scipy.special.stdtrit(c - 1, 1 - alpha / 2)) * np.sqrt(ms / c)
         test = ShareWeightedT(
             ms_seed=(error + c * seed) * _mean_square(uniform[:, 0], s - 1),
             ms_cluster=(error + s * cluster) * _mean_square(uniform[:, 1], c - 1),
@@ -83,8 +82,8 @@ class Design:
         if self.users < 2:
             return None
         critical, se = self.critical_differences(sd, alpha), self.standard_error(sd)
-        high = float(critical.max()) + (float(special.ndtri(power)) + 1) * se
-        return float(optimize.brentq(lambda x: _power(x, critical, se) - power, 0, high, rtol=1e-6))
+        high = float(critical.max()) + (float(scipy.special.ndtri(power)) + 1) * se
+        return float(scipy.optimize.brentq(lambda x: _power(x, critical, se) - power, 0, high, rtol=1e-6))
 
     def _variances(self, sd: Components) -> tuple[float, float, float]:
         """Of a seed, of a user's mean over items, and of the rest of a user's mean in one training."""
@@ -94,25 +93,30 @@ class Design:
 
 def _power(difference: float, critical: Floats, se: float) -> float:
     """The mean over draws of the probability that the estimate is beyond the critical difference, on either side."""
-    beyond = special.ndtr((difference - critical) / se) + special.ndtr((-difference - critical) / se)
+    beyond = scipy.special.ndtr((difference - critical) / se) + scipy.special.ndtr((-difference - critical) / se)
     return float(beyond.mean())
 
 
 @cache
 def _uniform() -> Floats:
     """A fixed Sobol sequence in three dimensions, (draws, 3)."""
-    return np.asarray(qmc.Sobol(3, rng=np.random.default_rng(0)).random_base2(_LOG2_DRAWS), dtype=np.float64)
+    return np.asarray(
+        scipy.stats.qmc.Sobol(3, rng=np.random.default_rng(0)).random_base2(_LOG2_DRAWS), dtype=np.float64
+    )
 
 
 def _mean_square(uniform: Floats, df: int) -> Floats:
     """Draws of chi-squared over its degrees of freedom."""
-    return np.asarray(special.gammaincinv(df / 2, uniform) * 2 / df)
+    return np.asarray(scipy.special.gammaincinv(df / 2, uniform) * 2 / df)
 
 
 def _critical(test: ShareWeightedT, alpha: float) -> Floats:
     """The t with p = alpha of each test of a stack, by bisection between the quantiles of its parts."""
     df = np.stack([np.broadcast_to(df, test.ms_seed.shape) for _, df in test.parts])
-    high, low = special.stdtrit(df.min(axis=0), 1 - alpha / 2), special.stdtrit(df.max(axis=0), 1 - alpha / 2)
+    high, low = (
+        scipy.special.stdtrit(df.min(axis=0), 1 - alpha / 2),
+        scipy.special.stdtrit(df.max(axis=0), 1 - alpha / 2),
+    )
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         significant = 2 * test.tail(middle) <= alpha

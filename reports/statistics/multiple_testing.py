@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.statistics.records import Floats
 
@@ -27,7 +27,7 @@ def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
 
     Raises ValueError for a p-value outside of [0, 1].
     """
-    return _where_known(p, sps.false_discovery_control(_filled(p), method="bh"))
+    return _where_known(p, scipy.stats.false_discovery_control(_filled(p), method="bh"))
 
 
 def _filled(p: Sequence[float | None]) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.records import Caveat, Floats, Inference
@@ -25,8 +25,8 @@ def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: floa
     low_cell, high_cell = (only_base + 1) / (n + 2), (only_method + 1) / (n + 2)
     centre = high_cell - low_cell
     se = math.sqrt((low_cell + high_cell - centre**2) / (n + 2))
-    half = float(sps.norm.isf(alpha / 2)) * se
-    p = float(sps.binomtest(only_base, discordant).pvalue) if discordant else 1.0
+    half = float(scipy.stats.norm.isf(alpha / 2)) * se
+    p = float(scipy.stats.binomtest(only_base, discordant).pvalue) if discordant else 1.0
     return Inference(
         test="mcnemar-exact",
         p_value=p,
@@ -34,7 +34,7 @@ def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: floa
         ci_low=max(-1.0, centre - half),
         ci_high=min(1.0, centre + half),
         se=se,
-        p_noninferiority=None if margin is None else float(sps.norm.sf((centre + margin) / se)),
+        p_noninferiority=None if margin is None else float(scipy.stats.norm.sf((centre + margin) / se)),
         min_attainable_p=min(1.0, 2.0 ** (1 - discordant)),
     )
 
@@ -42,13 +42,13 @@ def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: floa
 def _midp(only_base: int, only_method: int, p_exact: float) -> float:
     if not only_base + only_method:
         return 1.0
-    point = float(sps.binom.pmf(only_base, only_base + only_method, 0.5))
+    point = float(scipy.stats.binom.pmf(only_base, only_base + only_method, 0.5))
     return 1 - point / 2 if only_base == only_method else p_exact - point
 
 
 def discordance_upper(discordant: int, n: int, alpha: float = 0.05) -> float:
     """One-sided Clopper-Pearson upper bound on the share of items on which two systems differ."""
-    return float(sps.binomtest(discordant, n, alternative="less").proportion_ci(1 - alpha, method="exact").high)
+    return float(scipy.stats.binomtest(discordant, n, alternative="less").proportion_ci(1 - alpha, method="exact").high)
 
 
 def cr1_standard_error(x: Floats) -> float:
@@ -64,7 +64,7 @@ def cluster_t(clusters: ClusterSums, alpha: float) -> Inference:
     """The interval of Student's t over clusters, with the CR1 standard error and C - 1 degrees of freedom."""
     x, mean = clusters.linearised, clusters.estimate
     se, df = cr1_standard_error(x), x.shape[1] - 1.0
-    half = float(sps.t.isf(alpha / 2, df)) * se
+    half = float(scipy.stats.t.isf(alpha / 2, df)) * se
     return Inference("cluster-t", None, mean - half, mean + half, se, df)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import optimize
-from scipy import stats as sps
+import scipy
 
 SD = 0.5
 """Assumed standard deviation of item differences: that of 0/1 scores of which a quarter change."""
@@ -17,15 +16,15 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
 
     (z_{1-alpha/2} + z_power) x se; with `df`, the same for a t test, from the noncentral t distribution.
     """
-    normal = float(sps.norm.isf(alpha / 2) + sps.norm.ppf(power)) * se
+    normal = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power)) * se
     if df is None:
         return normal
-    critical = float(sps.t.isf(alpha / 2, df))
+    critical = float(scipy.stats.t.isf(alpha / 2, df))
 
     def shortfall(effect: float) -> float:
-        return float(sps.nct.sf(critical, df, effect / se)) - power
+        return float(scipy.stats.nct.sf(critical, df, effect / se)) - power
 
-    return float(optimize.brentq(shortfall, normal / 2, (1.5 * critical + 4) * se))
+    return float(scipy.optimize.brentq(shortfall, normal / 2, (1.5 * critical + 4) * se))
 
 
 def kish_design_effect(icc: float, cluster_size: float) -> float:
@@ -38,7 +37,7 @@ def required_items(difference: float, between: float, alpha: float = 0.05, power
 
     `between` is the variance over items of the difference of the two scores.
     """
-    z = float(sps.norm.isf(alpha / 2) + sps.norm.ppf(power))
+    z = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power))
     return math.ceil(z * z * between / difference**2 - 1e-9)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from mipo_bench.reports.statistics.clusters import RELATIVE_TOLERANCE, ClusterSums
 from mipo_bench.reports.statistics.records import SHARE_WEIGHTED, Floats, Inference
@@ -70,7 +70,7 @@ class ShareWeightedT:
 
     def tail(self, t: Floats) -> Floats:
         """The one-sided p-value of t, which may be negative. NaN without variance, and for fewer than two clusters."""
-        total = sum(weight * special.stdtr(df, -t) for weight, df in self.parts)
+        total = sum(weight * scipy.special.stdtr(df, -t) for weight, df in self.parts)
         return np.where((self.variance > 0) & (self.effective_clusters >= 2), total, np.nan)
 
     def p_value(self, delta: Floats) -> Floats:
@@ -80,14 +80,14 @@ class ShareWeightedT:
 
     def critical(self, alpha: float) -> float:
         """The t at which the p-value of one matrix is alpha: delta -+ this times `se` is the 1 - alpha interval."""
-        low, high = (float(special.stdtrit(df, 1 - alpha / 2)) for df in self._extremes())
+        low, high = (float(scipy.special.stdtrit(df, 1 - alpha / 2)) for df in self._extremes())
         return _root(lambda t: 2 * float(self.tail(np.asarray(t))) - alpha, high, low)
 
     def equivalent_df(self, alpha: float) -> float:
         """Degrees of freedom of the Student t test with the same critical value at this alpha, for one matrix."""
         low, high = self._extremes()
         t = self.critical(alpha)
-        return _root(lambda df: 2 * float(special.stdtr(df, -t)) - alpha, low, high)
+        return _root(lambda df: 2 * float(scipy.special.stdtr(df, -t)) - alpha, low, high)
 
     def _extremes(self) -> tuple[float, float]:
         """The smallest and the largest degrees of freedom of the parts."""
@@ -99,7 +99,7 @@ def _root(excess: Callable[[float], float], low: float, high: float) -> float:
     """The root of a monotone function between two values, which may be at an end but for rounding."""
     if excess(low) * excess(high) >= 0:
         return min((low, high), key=lambda x: abs(excess(x)))
-    return float(optimize.brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
 
 
 def share_weighted_t(differences: Floats, sizes: Floats | None = None) -> ShareWeightedT:

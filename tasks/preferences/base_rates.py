@@ -3,7 +3,7 @@
 Measured on SmolLM2-135M-Instruct (GGUF Q4_1, computed in float32) on 2026-11-27, temperature 0.1, at most 160 tokens,
 one response to each training request, with `no-context` prompts:
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/preferences_base_rates.py MODEL
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/preferences_base_rates.py MODEL
 """
 
 from __future__ import annotations

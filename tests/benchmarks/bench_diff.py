@@ -21,10 +21,10 @@ from mipo_bench.reports.records.report_file import to_json
 ITEMS, ARMS, SECONDS, MIB = 20_000, 10, 5.0, 1024
 
 
-def made(seed: int, users: int | None) -> Report:
+def made(seed: int, users: int | None, items: int = ITEMS, arms_of: int = ARMS) -> Report:
     rng = np.random.default_rng(seed)
-    base = np.random.default_rng(0).random((ARMS, ITEMS))
-    names = [f"eval-{n:06d}" for n in range(ITEMS)]
+    base = np.random.default_rng(0).random((arms_of, items))
+    names = [f"eval-{n:06d}" for n in range(items)]
     task = TaskRecord(
         name="large",
         suite="personalized",
@@ -34,9 +34,9 @@ def made(seed: int, users: int | None) -> Report:
         reference="arm-0",
         scorer_hash="s",
         items=names,
-        users=[f"user-{n % users:05d}" for n in range(ITEMS)] if users else None,
-        prompt_hashes=[f"{n:016x}" for n in range(ITEMS)],
-        target_hashes=[f"{n:016x}" for n in range(ITEMS)],
+        users=[f"user-{n % users:05d}" for n in range(items)] if users else None,
+        prompt_hashes=[f"{n:016x}" for n in range(items)],
+        target_hashes=[f"{n:016x}" for n in range(items)],
     )
     arms = [
         ArmRecord(
@@ -48,14 +48,14 @@ def made(seed: int, users: int | None) -> Report:
             sample_seed=0,
             noise=False,
             model_digest="m",
-            scores=np.clip(base[n] + rng.normal(0, 0.05, ITEMS), 0, 1).tolist(),
+            scores=np.clip(base[n] + rng.normal(0, 0.05, items), 0, 1).tolist(),
             parts={},
-            n_tokens=[20] * ITEMS,
+            n_tokens=[20] * items,
             truncated=[],
             unparsed=[],
             failed={},
         )
-        for n in range(ARMS)
+        for n in range(arms_of)
     ]
     return Report(
         created="2026-01-01T00:00:00+00:00",

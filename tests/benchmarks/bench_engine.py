@@ -80,8 +80,11 @@ def alternate(
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def show(name: str, theirs: Sequence[float], ours: Sequence[float]) -> None:
-    """One line with the ratio of the medians and its range."""
+def show(name: str, theirs: Sequence[float], ours: Sequence[float], results: Path | None = None) -> None:
+    """One line with the ratio of the medians and its range; the raw times go to the file `results`, a line of JSON."""
+    if results:
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"name": name, "theirs": theirs, "ours": ours}) + "\n")
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
     ratio, target = statistics.median(theirs) / statistics.median(ours), TARGETS[name]
     print(f"{name}: theirs {times(theirs)} s, ours {times(ours)} s")
@@ -135,7 +138,9 @@ def generation(options: argparse.Namespace) -> None:
     first = {size: (seconds(theirs(size)), seconds(ours(size))) for size in BATCHES}
     best = [min(BATCHES, key=lambda size: first[size][side]) for side in (0, 1)]
     print(f"{len(asked)} prompts; best of batch sizes {BATCHES}: theirs {best[0]}, ours {best[1]}")
-    show("generation", *alternate(theirs(best[0]), ours(best[1]), options.repeat))
+    show("generation", *alternate(theirs(best[0]), ours(best[1]), options.repeat), options.results)
+    if options.results:
+        return
     profile = cProfile.Profile()
     profile.runcall(ours(best[1]))
     pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(22)
@@ -174,7 +179,9 @@ def run(options: argparse.Namespace) -> None:
 
         print(f"{len(names)} arms of all tasks")
         same = ["--set", "information.arms=[]"]
-        show("run", *alternate(theirs, lambda: ours(*same), options.repeat))
+        show("run", *alternate(theirs, lambda: ours(*same), options.repeat), options.results)
+        if options.results:
+            return
         print(f"run with everything that is on by default: {seconds(ours):.2f} s")
         _call(["-c", _PROFILED, str(folder / "profile"), "run", "--recipes", "none", *limit, *same], environment)
         pstats.Stats(str(folder / "profile"), stream=sys.stdout).sort_stats("cumtime").print_stats("harness/", 40)
@@ -248,7 +255,7 @@ def training(options: argparse.Namespace) -> None:
     print(f"{len(rows)} pairs, batches of {config.train.batch_size}, {options.threads} threads")
     theirs(rows[:2])  # imports
     clock = time.process_time if options.processor_time else time.perf_counter
-    show("training", *alternate(theirs, ours, options.repeat, clock))
+    show("training", *alternate(theirs, ours, options.repeat, clock), options.results)
 
 
 def main() -> None:
@@ -261,6 +268,7 @@ def main() -> None:
     }
     parser.add_argument("part", nargs="?", choices=sorted(parts))
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--results", type=Path, help="file for the raw times; nothing is profiled then")
     parser.add_argument("--limit", type=int, default=None, help="items of a task; all by default")
     parser.add_argument(
         "--model", type=Path, default=FOLDER, help="the model that is trained; the embedded one by default"

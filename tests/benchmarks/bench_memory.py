@@ -34,8 +34,8 @@ def measure(items: int, engine: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def run(items: int, engine: str) -> None:
-    """One run of the prompting arms of a task with so many items."""
+def run(items: int, engine: str, kept: Path | None = None) -> None:
+    """One run of the prompting arms of a task with so many items, in an empty store or in one that is kept."""
     from fakes import FakeEngine, SilentDisplay
 
     from mipo_bench.harness.backends.base import Backend
@@ -55,7 +55,7 @@ def run(items: int, engine: str) -> None:
     many = tuple(replace(task.items[n % len(task.items)], id=f"item-{n}") for n in range(items))
     many = tuple(replace(item, prompt=f"{n}. {item.prompt}") for n, item in enumerate(many))
     plan = replace(plan, tasks=(replace(task, items=many),))
-    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder))) as store:
+    with tempfile.TemporaryDirectory() as folder, closing(Store(kept or Path(folder))) as store:
         chosen: Backend = FakeEngine(lambda request: f"Answer: {request.seed % 50}", lambda request: "Answer: 1")
         if engine == "embedded":
             chosen = HFBackend(config, model_folder.embedded_folder(), Placement(batch_size=config.batch_size), store)
@@ -68,9 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int)
     parser.add_argument("--engine", choices=["embedded", "fake"], default="embedded")
+    parser.add_argument("--store", type=Path, help="the folder of a store that is kept, for --items")
     options = parser.parse_args()
     if options.items:
-        run(options.items, options.engine)
+        run(options.items, options.engine, options.store)
         return
     found = {size: measure(size, options.engine) for size in SIZES}
     for size, peak in found.items():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from real_runs import ENVIRONMENT, SMALL, comparable, mipo
 
 from mipo_bench.harness.cli import main
@@ -54,18 +55,34 @@ def test_the_same_command_again_reuses_everything(finished: Path) -> None:
     assert comparable(load_report(finished / "mipo-bench-report")) == comparable(before)
 
 
+@pytest.mark.training
+@pytest.mark.parametrize("more", [[], ["--set", "alpha=0.1"]])
+def test_a_repeat_loads_neither_torch_nor_transformers(more: list[str], finished: Path) -> None:
+    """An unchanged run, and one whose tests alone are computed again."""
+    done = light([*SMALL, *more], finished)
+    assert done.returncode == 0, done.stderr
+    assert ("nothing has changed" in done.stderr) == (not more)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["--help"], ["list"], ["run", "--dry-run"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["list"], ["run", "--dry-run"], ["show", str(ROOT / "mipo-bench-report")]]
+)
 def test_light_commands_never_import_torch(command: list[str], tmp_path: Path) -> None:
+    done = light(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def light(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, which fails if it has imported a heavy package."""
     code = (
         "import sys\nfrom mipo_bench.harness.cli import main\n"
         f"try:\n    main({command!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "heavy = {'torch', 'transformers', 'trl', 'datasets', 'peft'} & set(sys.modules)\nassert not heavy, heavy\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, env=ENVIRONMENT
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT
     )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

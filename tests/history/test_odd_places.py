@@ -13,7 +13,7 @@ from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.errors import StorageError
 from mipo_bench.harness.run.preflight import examine
-from mipo_bench.harness.run.session import REPORT_FILES
+from mipo_bench.harness.run.publish import REPORT_FILES
 from mipo_bench.reports.records.report_file import to_json
 
 

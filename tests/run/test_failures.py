@@ -20,8 +20,8 @@ from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.run.publish import exit_code
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.run.session import exit_code
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item, Message, Response, Score, Split

@@ -78,7 +78,8 @@ def test_doctor_and_run_take_the_same_options(capsys: pytest.CaptureFixture[str]
             main([command, "--help"])
         return {word for word in capsys.readouterr().out.split() if word.startswith("--")}
 
-    assert options("run") - options("doctor") == {"--dry-run", "--compute-only", "--gpu", "--gpus"}
+    more = {"--dry-run", "--compute-only", "--gpu", "--gpus", "--profile"}
+    assert options("run") - options("doctor") == more
     assert "preset" in RunConfig.model_fields
 
 

@@ -18,8 +18,8 @@ from mipo_bench.harness.errors import ConfigError, ModelError
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.startup.cost import Answers, arm_answers, pair_answers
-from mipo_bench.harness.startup.gpus import GPUS, MEASUREMENTS, nearest_measurement
-from mipo_bench.harness.startup.hours import Cluster, Hours, Rates, planned_hours
+from mipo_bench.harness.startup.gpus import GPUS, MEASUREMENTS, Cluster, nearest_measurement
+from mipo_bench.harness.startup.hours import Hours, Rates, planned_hours
 from mipo_bench.harness.startup.model_size import ModelSize, model_size
 
 PREFEVAL = {"tasks": ["prefeval"], "data": [str(DATA)], "recipes": ["mipo-missing"], "seeds": 2}

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from real_models import DROPS_THOUGHTS, PLAIN, THINKS_UNLESS_OFF, make_chat_model, make_encoder_decoder
 
-from mipo_bench.harness.backends.select import backend_maker
 from mipo_bench.harness.cli import main
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import SilentDisplay
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.generators.model_folder import embedded_folder, resolve_model
 from mipo_bench.harness.generators.placement import resolve_placement
 from mipo_bench.harness.planning.plan import make_plan
 from mipo_bench.harness.run.preflight import can_start, examine
@@ -29,10 +28,8 @@ DATED = "<|turn|>system\nToday is {{ strftime_now('%d %B %Y') }}.<|end|>\n" + PL
 def notes_of(folder: Path, **options: Any) -> list[str]:
     """The notes of the check on a short run with this model. Raises ModelError."""
     given = {"model": str(folder), "tasks": ("arithmetic",), "limit": 3, "baselines": ("plain",), **options}
-    config, notes = load_config(None, [], given), list[str]()
-    plan = make_plan(config)
-    backend_maker(config, lambda folder, where: notes.extend(check_start(folder, where, config, plan)))
-    return notes
+    config = load_config(None, [], given)
+    return check_start(resolve_model(config.model, config.store), resolve_placement(config), config, make_plan(config))
 
 
 def problem_of(folder: Path, **options: Any) -> str:

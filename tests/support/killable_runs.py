@@ -31,8 +31,9 @@ from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, ctrl_c_stops
 from mipo_bench.harness.run.launch import Processes
+from mipo_bench.harness.run.publish import write
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.run.session import compute_report, write
+from mipo_bench.harness.run.session import compute_report
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.rescue import open_for_run
 from mipo_bench.harness.store.run_store import Store

@@ -108,7 +108,6 @@ def _say(lines: Iterable[str]) -> None:
 def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.harness.history.former_runs import stored_reports
-    from mipo_bench.harness.history.rescore import rescored, texts_of
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.gate import PASSED, apply_gate
     from mipo_bench.reports.diff.margins import gate_of, read_margins
@@ -117,9 +116,13 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
 
     left = find_side(a, options.search)
     right = find_side(b, options.search) if b is not None else working_tree(a, options.search)
-    texts = texts_of(left, right, options.search) if options.items else None
-    if options.rescore:
-        left, right = rescored(left, options.search), rescored(right, options.search)
+    texts = None
+    if options.items or options.rescore:
+        from mipo_bench.harness.history.rescore import rescored, texts_of
+
+        texts = texts_of(left, right, options.search) if options.items else None
+        if options.rescore:
+            left, right = rescored(left, options.search), rescored(right, options.search)
     margins = read_margins(options.margins, [task.name for task in right.report.tasks])
     gate = gate_of(options.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
     found = diff_reports(left, right, DiffOptions(margins, options.arms))
@@ -135,20 +138,23 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
 def _print(
     found: ReportDiff, gate: Gate | None, gate_result: GateResult | None, options: _DiffOptions, texts: ArmTexts | None
 ) -> None:
-    from mipo_bench.harness.history.diff_texts import diff_texts
     from mipo_bench.reports.diff.page import ItemLists, diff_page
-    from mipo_bench.reports.diff.to_html import diff_to_html
-    from mipo_bench.reports.diff.to_json import diff_to_json
     from mipo_bench.reports.render.print_page import print_page
 
     items = ItemLists(options.items, texts) if texts else None
     if options.form == "json":
+        from mipo_bench.reports.diff.to_json import diff_to_json
+
         sys.stdout.write(diff_to_json(found, gate, gate_result, items))
-    elif options.form == "html":
-        blocks = diff_texts(found, texts, options.items) if texts else ()
-        sys.stdout.write(diff_to_html(found, diff_page(found, gate, gate_result, items), blocks))
+        return
+    page = diff_page(found, gate, gate_result, items)
+    if options.form == "html":
+        from mipo_bench.harness.history.diff_texts import diff_texts
+        from mipo_bench.reports.diff.to_html import diff_to_html
+
+        sys.stdout.write(diff_to_html(found, page, diff_texts(found, texts, options.items) if texts else ()))
     else:
-        print_page(diff_page(found, gate, gate_result, items), options.form)
+        print_page(page, options.form)
 
 
 def _selftest(a: str, options: _DiffOptions) -> int:

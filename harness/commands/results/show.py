@@ -24,7 +24,6 @@ def show(
 ) -> None:
     """Show a report."""
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
-    from mipo_bench.reports.html.report import report_to_html
     from mipo_bench.reports.pages.report import report_page
     from mipo_bench.reports.records.report_file import to_json
     from mipo_bench.reports.render.csv_table import to_csv
@@ -41,6 +40,8 @@ def show(
     elif format_ == "csv":
         sys.stdout.write(to_csv(found))
     elif format_ == "html":
+        from mipo_bench.reports.html.report import report_to_html
+
         sys.stdout.write(report_to_html(found))
     else:
         print_page(report_page(found), format_)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from mipo_bench.harness.core.git import git_state
-from mipo_bench.harness.core.provenance import hardware, package_versions
 from mipo_bench.harness.diagnostics.guards import GuardResult, Guards
 from mipo_bench.harness.diagnostics.information import InformationResult, InformationStage
 from mipo_bench.harness.diagnostics.shuffled_control import ShuffledControl, ShuffledResult
@@ -19,6 +16,7 @@ from mipo_bench.harness.judging.judged_arms import JudgedArms
 from mipo_bench.harness.planning.plan import Plan
 from mipo_bench.harness.plugins.optional import is_trained_baseline
 from mipo_bench.harness.run.stages.context import RunContext
+from mipo_bench.harness.run.stages.provenance import provenance
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.reports.analysis.comparisons import ComparisonPlan, comparisons, estimates
 from mipo_bench.reports.analysis.looks import earlier_looks
@@ -30,7 +28,6 @@ from mipo_bench.reports.records.report import (
     ComparisonRecord,
     FailureRecord,
     ModelRecord,
-    Provenance,
     Report,
     TaskRecord,
 )
@@ -66,7 +63,7 @@ class ReportBuilder:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=context.config.model_dump(mode="json", exclude={"store", "out"}),
             config_hash=context.config.result_hash(),
-            provenance=_provenance(context),
+            provenance=provenance(context.config, context.backend.device),
             model=_model(context),
             average=context.config.average,
             alpha=context.config.alpha,
@@ -142,17 +139,6 @@ def _comparison_plan(context: RunContext) -> ComparisonPlan:
 
 def _trained_baselines(plan: Plan) -> frozenset[str]:
     return frozenset(name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe))
-
-
-def _provenance(context: RunContext) -> Provenance:
-    git = git_state(Path.cwd(), (context.config.out, context.config.store))
-    return Provenance(
-        commit=git.commit if git else None,
-        dirty=git.dirty if git else False,
-        diff_hash=git.diff_hash if git else None,
-        versions=package_versions(),
-        hardware=hardware(context.backend.device),
-    )
 
 
 def _model(context: RunContext) -> ModelRecord:

@@ -23,8 +23,8 @@ from mipo_bench.harness.store.claims import live_owners, process_list_text
 from mipo_bench.harness.store.database import FILE, ROWS, Database, has_database
 from mipo_bench.harness.store.run_store import Store
 
-_TABLES = {**dict.fromkeys(ROWS, "key"), CHECKPOINTS: "key", "runs": "id"}
-"""Table -> its column of keys. The last column of each is a digest."""
+_TABLES = {**dict.fromkeys((table for table in ROWS if table != "memos"), "key"), CHECKPOINTS: "key", "runs": "id"}
+"""Table -> its column of keys. The last column of each is a digest. Memos stay behind: they are made again at once."""
 _BATCH = 500
 
 

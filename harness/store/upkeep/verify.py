@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from mipo_bench.harness.store.database import ROWS
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import run_from_row
 from mipo_bench.reports.records.report_file import RUN_ID_LENGTH, parse_report
+
+_BATCH = 500
+"""Keys in one statement; old builds of SQLite allow 999 variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,19 @@ def verify(store: Store) -> Verified:
             counts[table] += 1
             damaged += [(table, str(key), why)] if why else []
     return Verified(counts, tuple(damaged))
+
+
+def holds(store: Store, used: Mapping[str, Sequence[str]]) -> bool:
+    """Whether all these rows and checkpoints are here and undamaged; `used` is that of a run. It changes nothing."""
+    for table, keys in used.items():
+        check = _checkpoint if table == CHECKPOINTS else _row_problem
+        for part in (keys[n : n + _BATCH] for n in range(0, len(keys), _BATCH)):
+            marks = ",".join("?" * len(part))
+            query = f"SELECT * FROM {table} WHERE key IN ({marks})"  # noqa: S608 - our own tables, and question marks
+            rows = store.database.execute(query, part)
+            if len(rows) < len(part) or any(check(store, row) for row in rows):
+                return False
+    return True
 
 
 def drop(store: Store, found: Verified) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.records import Floats
@@ -65,4 +65,4 @@ def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
     """Half the width of the interval, from the clusters' summed influences; None for two clusters or no variance."""
     c = len(sums)
     se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 2 else 0.0
-    return float(sps.t.isf(alpha / 2, c - 1)) * se if se > 1e-12 else None
+    return float(scipy.stats.t.isf(alpha / 2, c - 1)) * se if se > 1e-12 else None

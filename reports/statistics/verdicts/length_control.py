@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
-from scipy import stats as sps
+import scipy
 
 from mipo_bench.reports.statistics.align import factorize
 from mipo_bench.reports.statistics.records import Caveat, Floats
@@ -59,13 +58,13 @@ def length_controlled(
     if sd > 0 and np.ptp(x[:, 1]) < 1e-9:
         return _undefined("all length differences are the same")
     start = np.zeros(x.shape[1])
-    found = optimize.minimize(_loss, start, (x, w, share), jac=_gradient, method="BFGS", options={"gtol": 1e-9})
+    found = scipy.optimize.minimize(_loss, start, (x, w, share), jac=_gradient, method="BFGS", options={"gtol": 1e-9})
     if np.abs(found.x).max() > _FAR:
         return _undefined("wins and lengths are separated")
     se, clusters = _robust(found.x, x, w, share, cluster)
-    half = float(sps.t.isf(alpha / 2, clusters - 1)) * se if clusters > 2 and se > 1e-12 else None
-    low, high = (None, None) if half is None else (float(special.expit(found.x[0] + s * half)) for s in (-1, 1))
-    return LengthControlled(float(special.expit(found.x[0])), low, high, float(found.x[1]) if sd > 0 else None)
+    half = float(scipy.stats.t.isf(alpha / 2, clusters - 1)) * se if clusters > 2 and se > 1e-12 else None
+    low, high = (None, None) if half is None else (float(scipy.special.expit(found.x[0] + s * half)) for s in (-1, 1))
+    return LengthControlled(float(scipy.special.expit(found.x[0])), low, high, float(found.x[1]) if sd > 0 else None)
 
 
 def _undefined(reason: str) -> LengthControlled:
@@ -79,12 +78,12 @@ def _loss(beta: Floats, x: Floats, w: Floats, share: Floats) -> float:
 
 
 def _gradient(beta: Floats, x: Floats, w: Floats, share: Floats) -> Floats:
-    return np.asarray((share * (special.expit(x @ beta) - w)) @ x / share.sum())
+    return np.asarray((share * (scipy.special.expit(x @ beta) - w)) @ x / share.sum())
 
 
 def _robust(beta: Floats, x: Floats, w: Floats, share: Floats, cluster: Sequence[str]) -> tuple[float, int]:
     """Cluster-robust standard error of the intercept, and the number of clusters."""
-    p = special.expit(x @ beta)
+    p = scipy.special.expit(x @ beta)
     bread = np.linalg.inv((x * (share * p * (1 - p))[:, None]).T @ x)
     users, place = factorize(list(cluster))
     scores = x * (share * (w - p))[:, None]

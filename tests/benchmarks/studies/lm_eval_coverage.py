@@ -2,9 +2,9 @@
 
 Run by hand, without a network:
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/lm_eval_coverage.py             # all definitions, some minutes
-    OMP_NUM_THREADS=1 python tests/benchmarks/lm_eval_coverage.py --every 50  # a sample
-    OMP_NUM_THREADS=1 python tests/benchmarks/lm_eval_coverage.py --parity    # sixty definitions against lm-eval
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py             # all definitions, some minutes
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py --every 50  # a sample
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py --parity    # sixty definitions against lm-eval
 
 A definition counts if its items are rendered and the right answers to three of them get scores. The others are listed
 by reason: what this harness refuses, what needs a package or a network, and what no rows were found for, which says
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_ALLOW_CODE_EVAL": "1"}
 from definitions.made_rows import Maker, load
 from paths import DATA

@@ -5,6 +5,7 @@ MipoBenchError
 │   ├── ConfigError        unknown key or name, value out of range
 │   ├── PluginError        a task, baseline or recipe that cannot be loaded
 │   ├── ModelError         a model that cannot be loaded or prompted
+│   ├── ClusterError       a cluster without hosts, or whose hosts differ
 │   ├── DataError          a data set that is incomplete or malformed
 │   │   └── MissingDataError   a data set that cannot be had here: --skip-missing goes on without it
 │   │       └── NoTrainingError    a data set that can be evaluated, but has no training split
@@ -44,6 +45,10 @@ class PluginError(UserError):
 
 class ModelError(UserError):
     """A model folder or id cannot be used."""
+
+
+class ClusterError(UserError):
+    """A cluster cannot be used: it has no host, or its hosts differ."""
 
 
 class DataError(UserError):

@@ -83,18 +83,19 @@ class HFBackend:
         libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
         key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
 
-        def make(folder: Path) -> None:
-            from mipo_bench.harness.training.distributed.launch import train_in_processes
-            from mipo_bench.harness.training.train import train
-
-            if self.device.startswith("cuda"):
-                self._unload(self.folder)
-            (train if training.settings.processes == 1 else train_in_processes)(training, folder, on_step)
-
-        found = self.store.checkpoints.get_or_write(key, make)
+        found = self.store.checkpoints.get_or_write(key, lambda out: self._train(arm, training, out, on_step))
         lineage = json.loads((found.folder / LINEAGE).read_text(encoding="utf-8"))
         self.notes += [f"{arm.task} {arm.recipe}: {note}" for note in _notes(lineage, training.settings.batch_size)]
         return TrainedCheckpoint(self._generator(found.folder, found.digest), found.digest, lineage)
+
+    def _train(self, arm: Arm, training: Training, out: Path, on_step: Callable[[int, int], None]) -> None:  # noqa: ARG002
+        """Train into the folder `out`. A subclass may hand the arm to another machine."""
+        from mipo_bench.harness.training.distributed.launch import train_in_processes
+        from mipo_bench.harness.training.train import train
+
+        if self.device.startswith("cuda"):
+            self._unload(self.folder)
+        (train if training.settings.processes == 1 else train_in_processes)(training, out, on_step)
 
     def _training(self, arm: Arm, data: PairSet | PromptSet) -> Training:
         return Training(
@@ -110,11 +111,14 @@ class HFBackend:
         )
 
     def _generator(self, folder: Path, weights: str) -> Generator:
-        libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
-        name = digest([GENERATION_VERSION, weights, *self.placement.generation_key, *libraries])
-        generator = HFGenerator(folder, name, self.placement, load=self._load, remember=self.store.remembered)
+        key = self._generator_key(weights)
+        generator = HFGenerator(folder, key, self.placement, load=self._load, remember=self.store.remembered)
         self._generators.append(generator)
         return generator
+
+    def _generator_key(self, weights: str) -> str:
+        libraries = [self.versions[name] for name in ("torch", "transformers", "tokenizers")]
+        return digest([GENERATION_VERSION, weights, *self.placement.generation_key, *libraries])
 
     def _load(self, folder: Path, placement: Placement) -> PreTrainedModel:
         """Load a model. At most one checkpoint is in memory, besides the base model."""

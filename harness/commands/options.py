@@ -59,6 +59,16 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option("--data", help="Folder with data sets, or a Hugging Face cache; TASK=FOLDER for one task."),
 ]
+TasksOption = Annotated[
+    list[str] | None, typer.Option(help="A task by name; give it again for more.", autocompletion=installed("tasks"))
+]
+RecipesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma-separated; `all`: those off by default too; `none` trains nothing.",
+        autocompletion=installed("recipes"),
+    ),
+]
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
 FORMAT = typer.Option("--format", help="Output format.")
 """The option for commands that support only some formats."""
@@ -67,10 +77,7 @@ FormatOption = Annotated[Format, FORMAT]
 
 def settings(
     suite: Annotated[str | None, typer.Option(help="personalized, math, choice or all (the default).")] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(help="A task by name; give it again for more.", autocompletion=installed("tasks")),
-    ] = None,
+    task: TasksOption = None,
     include: IncludeOption = None,
     data: DataOption = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without tasks that lack data.")] = False,
@@ -85,18 +92,15 @@ def settings(
         str | None,
         typer.Option(help="Comma-separated; `all`: those off by default too.", autocompletion=installed("baselines")),
     ] = None,
-    recipes: Annotated[
-        str | None,
-        typer.Option(
-            help="Comma-separated; `all`: those off by default too; `none` trains nothing.",
-            autocompletion=installed("recipes"),
-        ),
-    ] = None,
+    recipes: RecipesOption = None,
     seeds: Annotated[int | None, typer.Option(help="Training seeds (3).")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluation items of a task; trains on twice as many.")] = None,
     judge: Annotated[
         list[str] | None,
         typer.Option(help="Scores judged tasks: rules, file:PATH, nli:MODEL, openai:MODEL@URL, a chat model; repeat."),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Answer and train on a Ray cluster: ray, ray:HOST:PORT or ray:auto.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings: paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any setting.", **PATH)] = None,
@@ -123,7 +127,7 @@ def settings(
         "limit": limit,
         "out": out,
     }
-    return GivenSettings(config, tuple(set_ or ()), options, tuple(judge or ()))
+    return GivenSettings(config, tuple(set_ or ()), options, tuple(judge or ()), cluster)
 
 
 def takes_settings(action: Callable[..., int]) -> Callable[..., None]:

@@ -46,7 +46,7 @@ def run(config: RunConfig, asked: Asked, *, profile: bool = False) -> int:
     console = Console(stderr=True, highlight=False)
     if not profile:
         return _run(config, asked, console, display_for(console))
-    from mipo_bench.harness.run.profile import Profiler
+    from mipo_bench.harness.run.stages.profile import Profiler
 
     with Profiler(display_for(console)) as profiler:
         code = _run(config, asked, console, profiler)

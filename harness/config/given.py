@@ -27,12 +27,18 @@ class GivenSettings:
     set_: tuple[str, ...]
     options: Mapping[str, Any]
     judges: tuple[str, ...] = ()
+    cluster: str | None = None
+
+    @property
+    def _inner(self) -> dict[tuple[str, str], object]:
+        """The path of each setting inside a section that has an option of its own -> the option's value."""
+        name, *others = self.judges or (None,)
+        given = {("judge", "name"): name, ("judge", "others"): others or None, ("cluster", "address"): self.cluster}
+        return {path: value for path, value in given.items() if value is not None}
 
     @property
     def _settings(self) -> list[str]:
-        named = [f"judge.name={json.dumps(self.judges[0])}"] if self.judges else []
-        others = [f"judge.others={json.dumps(self.judges[1:])}"] if self.judges[1:] else []
-        return [*self.set_, *named, *others]
+        return [*self.set_, *(f"{'.'.join(path)}={json.dumps(value)}" for path, value in self._inner.items())]
 
     def load(self) -> RunConfig:
         """The configuration. Raises ConfigError with all problems."""
@@ -69,8 +75,8 @@ class GivenSettings:
             yield str(self.file)
         if any(_overlap(path, tuple(entry.partition("=")[0].strip().split("."))) for entry in self.set_):
             yield "--set"
-        if (self.judges and path == ("judge", "name")) or (self.judges[1:] and path == ("judge", "others")):
-            yield "--judge"
+        if path in self._inner:
+            yield f"--{path[0]}"
         if self.options.get(path[0]) is not None:
             yield _NAMES.get(path[0], f"--{path[0]}")
 

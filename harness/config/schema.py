@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from mipo_bench.harness.config.answer_source import OWN, AnswerSource
+from mipo_bench.harness.config.cluster import ClusterConfig
 from mipo_bench.harness.config.include import Include, one_listed
 from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.config.values import (
@@ -236,6 +237,7 @@ class RunConfig(ConfigSection):
     """CPU threads; 0 takes one for each core that this process may use."""
     processes: Annotated[Whole, Field(ge=0)] = 1
     """Processes on this machine that share the work; 0 takes one for each core, up to four."""
+    cluster: ClusterConfig = Field(default=ClusterConfig(), exclude=True)
     trust_remote_code: bool = False
     """Whether code in a model's folder may run."""
 

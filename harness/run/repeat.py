@@ -21,6 +21,7 @@ from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.file_locks import startup_lock
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.hashing import digest, file_digest, model_digest
+from mipo_bench.harness.core.provenance import hardware
 from mipo_bench.harness.errors import DataError, StorageError
 from mipo_bench.harness.generators.model_folder import check_model, resolve_model
 from mipo_bench.harness.generators.placement import resolve_placement
@@ -88,7 +89,7 @@ def remember_run(store: Store, key: str | None, run: StoredRun, report: Report) 
 
 def run_key(config: RunConfig) -> str | None:
     """The content key of a run; None for a run that is not repeated (see the module)."""
-    if config.source.kind != "own" or config.include or config.judge.spec is not None:
+    if config.source.kind != "own" or config.include or config.judge.spec is not None or config.cluster.address:
         return None
     check_model(config.model)
     plugins = load_plugins()
@@ -147,6 +148,6 @@ def _dated(report: Report, config: RunConfig) -> Report:
     changed: Mapping[str, object] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": config.model_dump(mode="json", exclude={"store", "out"}),
-        "provenance": provenance(config, report.model.device),
+        "provenance": provenance(config, hardware(report.model.device)),
     }
     return seal(report.model_copy(update=changed))

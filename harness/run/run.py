@@ -13,6 +13,7 @@ from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.run.stages.answerers import ArmAnswerer, ModelAnswerer
 from mipo_bench.harness.run.stages.arm_stages import FailureLog
 from mipo_bench.harness.run.stages.context import RunContext
+from mipo_bench.harness.run.stages.helpers import Helpers, Units
 from mipo_bench.harness.run.stages.judge_arms import judge_arms
 from mipo_bench.harness.run.stages.report_builder import ReportBuilder, RunResults
 from mipo_bench.harness.run.stages.train_arms import ArmTrainer
@@ -29,11 +30,16 @@ class Run:
         context: RunContext,
         judges: Mapping[str, AssignedJudge] | None = None,
         answerer: ArmAnswerer | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
-        """`judges` are by judged task. Without an `answerer`, the base model and its checkpoints answer."""
+        """`judges` are by judged task. Without an `answerer`, the base model and its checkpoints answer.
+
+        `helpers` compute trained arms into the store, where this run then finds them.
+        """
         self.context = context
         self.answerer = answerer or ModelAnswerer(context, ArmTrainer(context))
         self.judged_arms = judged_arms(judges or {}, context.config, context.store)
+        self.helpers = helpers
         self.failures = FailureLog(context.display)
         self.evaluated: list[ArmAnswers] = []
         """The arms that were answered, in the order of the plan once `compute` is done."""
@@ -60,6 +66,8 @@ class Run:
         for task in self.context.plan.tasks:
             for arm in self.context.plan.arms_of(task.task.name, trained=False):
                 self._answer(task, arm)
+        if self.helpers:
+            self.helpers(self._trained_units())
         for task, arm in self._claimed_trained_arms():
             self._answer(task, arm)
         order = self._order()
@@ -70,20 +78,24 @@ class Run:
         with self.failures.stages_of(arm) as stages:
             self.evaluated.append(self.answerer.answer(task, arm, stages))
 
-    def _claimed_trained_arms(self) -> Iterator[tuple[TaskPlan, Arm]]:
-        """The trained arms, each claimed while it is computed. Arms that another process has claimed come last."""
-        config, claims, display = self.context.config, self.context.store.claims, self.context.display
+    def _trained_units(self) -> Units:
+        """The trained arms, each under the key on which a process claims it."""
+        config = self.context.config
         settings = [config.train.model_dump_json(), config.pairs.model_dump_json()]
-        units = {
+        return {
             digest(["arm", self.context.backend.model_digest, *_arm_key(arm), *settings]): (task, arm)
             for task in self.context.plan.tasks
             for arm in self.context.plan.arms_of(task.task.name, trained=True)
         }
 
+    def _claimed_trained_arms(self) -> Iterator[tuple[TaskPlan, Arm]]:
+        """The trained arms, each claimed while it is computed. Arms that another process has claimed come last."""
+        claims, display = self.context.store.claims, self.context.display
+
         def show_waiting() -> None:
             display.say(f"waiting for arms that other processes compute ({process_list_text(claims.others())})")
 
-        return claim_each(claims, units, show_waiting)
+        return claim_each(claims, self._trained_units(), show_waiting)
 
     def _order(self) -> dict[tuple[str, str, int | None], int]:
         """(task, method, training seed) -> place in the plan."""

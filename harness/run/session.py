@@ -11,6 +11,8 @@ from typing import Any
 
 from mipo_bench.harness.backends.responses import ResponsesFileBackend
 from mipo_bench.harness.backends.select import backend_maker, check_backend
+from mipo_bench.harness.cluster.engine import cluster_backend_maker
+from mipo_bench.harness.cluster.pool import Pool
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.hashing import digest
@@ -23,6 +25,7 @@ from mipo_bench.harness.judging.to_label import unjudged
 from mipo_bench.harness.planning.plan import Plan, make_plan
 from mipo_bench.harness.run.environment import prepare_process
 from mipo_bench.harness.run.launch import Processes, rank_of_this_process
+from mipo_bench.harness.run.on_cluster import check_cluster, check_recipes, hosts_of, run_on_hosts
 from mipo_bench.harness.run.publish import REPORT_FILES
 from mipo_bench.harness.run.repeat import remember_run, run_key
 from mipo_bench.harness.run.run import Run
@@ -78,12 +81,14 @@ def prepare(config: RunConfig) -> Prepared:
             " accelerate launch): a run whose trainings take several devices is one process, and starts those of a"
             " training by itself. Start it without a launcher."
         )
+    check_cluster(config, launched=launched)
     processes = rank if launched else Processes(0, count, 0, count)
     prepare_process(config, processes)
     given = plan_responses(config) if config.source.kind == "responses" else None
     if given is None:
         check_backend(config)  # before the data, which may have to be downloaded
         plan = make_plan(config)
+        check_recipes(config, plan)
         return Prepared(config, plan, None, processes, launched, environment)
     return Prepared(config, given.plan, given, processes, launched, environment)
 
@@ -94,9 +99,14 @@ def execute(prepared: Prepared, display: Display, *, compute_only: bool = False)
     With `compute_only` no report is made, and nothing is judged: the store keeps the results for a later run. Raises
     a UserError where the judge, the model or a folder cannot be used.
     """
+    check_local(prepared.config.store)  # before a GGUF file is dequantised into it
+    with hosts_of(prepared.config, display.say) as hosts:
+        return _execute(prepared, display, hosts, compute_only=compute_only)
+
+
+def _execute(prepared: Prepared, display: Display, hosts: Pool | None, *, compute_only: bool) -> Outcome:
     config, processes = prepared.config, prepared.processes
-    check_local(config.store)  # before a GGUF file is dequantised into it
-    start = _starter(prepared)
+    start = _starter(prepared, hosts)
     key = None if prepared.launched else run_key(config)
     check_writable(config.store)
     check_writable(config.out, REPORT_FILES)
@@ -121,7 +131,7 @@ def execute(prepared: Prepared, display: Display, *, compute_only: bool = False)
     return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "", len(run.failures.records))
 
 
-def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
+def _starter(prepared: Prepared, hosts: Pool | None) -> Callable[[Store, Display], Run]:
     """A function that makes the run once the store is open. Raises ModelError where the model cannot be used."""
     config, plan, given = prepared.config, prepared.plan, prepared.given
     tasks = [task.task for task in plan.tasks]
@@ -147,7 +157,7 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
     def examine(folder: Path, where: Placement) -> None:
         notes.extend(check_start_once(folder, where, config, plan, remember))
 
-    make = backend_maker(config, examine)
+    make = backend_maker(config, examine) if hosts is None else cluster_backend_maker(config, hosts, examine)
 
     def start_from_model(store: Store, display: Display) -> Run:
         backend = make(store)
@@ -156,7 +166,8 @@ def _starter(prepared: Prepared) -> Callable[[Store, Display], Run]:
             store.put_memo(key, value)
         for note in notes:
             display.say(f"note: {note}")
-        return Run(RunContext(config, plan, store, backend, display), judges)
+        context = RunContext(config, plan, store, backend, display)
+        return Run(context, judges) if hosts is None else run_on_hosts(context, judges, hosts)
 
     return start_from_model
 

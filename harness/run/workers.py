@@ -20,7 +20,7 @@ _EXIT_SECONDS = 10.0
 
 def worker_count(config: RunConfig) -> int:
     """Number of processes of a run that was started without a launcher."""
-    if config.source.kind == "responses" or config.train.processes > 1:
+    if config.source.kind == "responses" or config.train.processes > 1 or config.cluster.address:
         return 1
     return config.processes or min(usable_cores(), _MAX_DEFAULT)
 
@@ -76,4 +76,5 @@ def config_to_line(config: RunConfig) -> bytes:
     values["include"] = [str(include.path) for include in config.include]
     values["data"] = {task: str(folder) for task, folder in config.data.items()}
     values["skip_missing"] = config.skip_missing
+    values["cluster"] = config.cluster.model_dump(mode="json")
     return f"{json.dumps(values)}\n".encode()

@@ -44,8 +44,8 @@ FLOORS = {
         *("harness.training", "harness.training.distributed"),
     ),
     "measuring": (
-        *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.judging"),
-        *("harness.history", "harness.diagnostics", "harness.startup"),
+        *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.cluster"),
+        *("harness.judging", "harness.history", "harness.diagnostics", "harness.startup"),
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),

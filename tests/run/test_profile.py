@@ -9,7 +9,7 @@ from types import FrameType
 
 from fakes import SilentDisplay
 
-from mipo_bench.harness.run.profile import Profiler, part_of
+from mipo_bench.harness.run.stages.profile import Profiler, part_of
 
 
 def frame_in(path: str) -> FrameType:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mipo_bench.harness.backends.base import TrainedCheckpoint
+from mipo_bench.harness.cluster.pool import HostLostError
+from mipo_bench.harness.cluster.wire import Answers, Failed, Piece, Trained, Unknown, pieces_of
+from mipo_bench.harness.core.hashing import folder_digest, model_digest
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import TrainingError
+from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.protocols import Arm, Generator, Likelihood, LikelihoodRequest, Prompt, Request
 from mipo_bench.harness.training.pairs import PairSet, PromptSet
 from mipo_bench.harness.types import Message, Response
@@ -123,3 +130,62 @@ class SilentDisplay:
 
     def say(self, line: str) -> None:
         self.lines.append(line)
+
+
+class FakeHost:
+    """A host of a cluster without a cluster. `lose` says at which of its calls, counted from 1, it is lost for good.
+
+    Its answers and weights are functions of what it is asked, so that every host gives the same.
+    """
+
+    def __init__(self, name: str, base: str = "base", lose: Callable[[int, str], bool] = lambda *_: False) -> None:
+        self.name, self.lose = name, lose
+        self.holds: set[str] = set()
+        self.models = {base}
+        self.calls: list[str] = []
+        self.diverging: tuple[str, int] | None = None
+        """Recipe and seed of a training that fails."""
+
+    def answer(self, weights: str, requests: Sequence[Request]) -> Answers[Response] | Failed | Unknown:
+        self._call("answer")
+        if weights not in self.models:
+            return Unknown()
+        generator = FakeGenerator(weights, lambda request: f"{weights[:4]} {request.seed} {request.prompt[-9:]}")
+        return Answers(list(generator.generate(requests)), [f"a note on {weights[:4]}"])
+
+    def likelihoods(
+        self, weights: str, asked: Sequence[LikelihoodRequest]
+    ) -> Answers[tuple[Likelihood, ...]] | Failed | Unknown:
+        self._call("likelihoods")
+        if weights not in self.models:
+            return Unknown()
+        return Answers(list(FakeGenerator(weights, str).likelihoods(asked)), [])
+
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
+        self._call("train")
+        if (arm.recipe, arm.train_seed) == self.diverging:
+            yield Failed("TrainingError", "the loss is nan at step 1")
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+                shutil.copy(embedded_folder() / name, folder)
+            (folder / "model.safetensors").write_text(f"{arm} {data.digest}")
+            (folder / "lineage.json").write_text('{"pairs": {"used": 2, "discarded": {}}, "curve": []}')
+            for piece in pieces_of(folder):
+                yield piece
+                self._call("piece")
+            weights = model_digest(folder)
+            self.models.add(weights)
+            yield Trained(folder_digest(folder), weights, 8)
+
+    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+        self._call("take")
+        if piece is None:
+            self.models.add(weights)
+        return None
+
+    def _call(self, kind: str) -> None:
+        self.calls.append(kind)
+        if self.lose(len(self.calls), kind):
+            raise HostLostError("its process was killed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mipo_bench.harness.backends.base import Backend
@@ -21,6 +22,8 @@ class RunContext:
     store: Store
     backend: Backend
     display: Display
+    hardware: Callable[[], Mapping[str, str | int]] | None = None
+    """The hardware that computed, where it is not this machine's."""
 
     @property
     def base(self) -> AnsweringModel:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from mipo_bench.harness.core.provenance import hardware
 from mipo_bench.harness.diagnostics.guards import GuardResult, Guards
 from mipo_bench.harness.diagnostics.information import InformationResult, InformationStage
 from mipo_bench.harness.diagnostics.shuffled_control import ShuffledControl, ShuffledResult
@@ -63,7 +64,6 @@ class ReportBuilder:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             config=context.config.model_dump(mode="json", exclude={"store", "out"}),
             config_hash=context.config.result_hash(),
-            provenance=provenance(context.config, context.backend.device),
             model=_model(context),
             average=context.config.average,
             alpha=context.config.alpha,
@@ -74,6 +74,7 @@ class ReportBuilder:
             comparisons=self._comparisons(tasks, arms, declared),
             failures=[*results.failures, *information.failures, *guards.failures, *shuffled.failures],
             notes=[*self._notes(), *information.notes],
+            provenance=provenance(context.config, _machine(context)),
             information=information.records,
             guards=guards.records,
             judges=self.judged_arms.records(tasks, arms),
@@ -139,6 +140,10 @@ def _comparison_plan(context: RunContext) -> ComparisonPlan:
 
 def _trained_baselines(plan: Plan) -> frozenset[str]:
     return frozenset(name for name, recipe in plan.recipes.items() if is_trained_baseline(recipe))
+
+
+def _machine(context: RunContext) -> Mapping[str, str | int]:
+    return context.hardware() if context.hardware else hardware(context.backend.device)
 
 
 def _model(context: RunContext) -> ModelRecord:

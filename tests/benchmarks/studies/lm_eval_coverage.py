@@ -2,9 +2,9 @@
 
 Run by hand, without a network:
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py             # all definitions, some minutes
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py  # all definitions, some minutes
     OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py --every 50  # a sample
-    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py --parity    # sixty definitions against lm-eval
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/lm_eval_coverage.py --parity  # sixty definitions against lm-eval
 
 A definition counts if its items are rendered and the right answers to three of them get scores. The others are listed
 by reason: what this harness refuses, what needs a package or a network, and what no rows were found for, which says

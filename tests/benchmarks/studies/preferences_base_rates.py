@@ -3,7 +3,7 @@
 Every training request is answered once under the prompt of `no-context`, with the decoding of a run, and every
 preference that can be checked on it is checked. By hand; a second call finds the responses in the run store:
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/studies/preferences_base_rates.py MODEL    # prints the rows of base_rates.py
+    OMP_NUM_THREADS=1 python tests/benchmarks/studies/preferences_base_rates.py MODEL  # prints the rows
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Run by hand from the repository's root; no cluster and no GPU is needed:
 
-    python tests/benchmarks/studies/simulate_scale.py writer                    # records a second into SQLite, with fake hosts
-    python tests/benchmarks/studies/simulate_scale.py simulate                  # makespan and efficiency at 10 to 1,000 hosts
-    python tests/benchmarks/studies/simulate_scale.py simulate --stream 0       # checkpoints stay in a folder that all see
+    python tests/benchmarks/studies/simulate_scale.py writer  # records a second into SQLite, with fake hosts
+    python tests/benchmarks/studies/simulate_scale.py simulate  # makespan and efficiency at 10 to 1,000 hosts
+    python tests/benchmarks/studies/simulate_scale.py simulate --stream 0  # checkpoints stay in a folder that all see
 
 `writer`: threads stand for hosts. Each hands over batches of responses; either one thread stores them all, or each
 thread has a connection of its own to the same store, as processes on one store do.

@@ -67,8 +67,8 @@ types: setup
 	$(BIN)/mypy
 
 test: lint types
-	@echo "== tests"
-	$(OFFLINE) OMP_WAIT_POLICY=passive $(BIN)/pytest
+	@echo "== tests, $(JOBS) at a time"
+	$(OFFLINE) OMP_WAIT_POLICY=passive $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-fast: setup
 	@echo "== fast tests, $(JOBS) at a time"

@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for a terminal that lacks a character of the table
     try:
-        app(arguments)
+        app(arguments, prog_name="mipo-bench")
     except UserError as error:
         _print_error(str(error))
         sys.exit(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
@@ -77,12 +78,17 @@ def _file(module: str, root: str) -> Path | None:
     return None
 
 
+_PARSING = threading.Lock()
+"""Python 3.11 refuses to parse in two threads at once, now and then (SystemError: recursion depth mismatch)."""
+
+
 def code_of(source: str) -> str:
     """The syntax tree of a source as one text, equal on every Python version; empty for a source without code.
 
     The output of `ast.dump` differs between versions, so it is not used.
     """
-    tree = ast.parse(source)
+    with _PARSING:
+        tree = ast.parse(source)
     words: list[str] = []
     waiting: list[object] = [tree]
     while waiting:  # not recursive: a long chain of operators is a deep tree

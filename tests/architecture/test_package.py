@@ -29,7 +29,7 @@ NEEDED = {
     "harness/exchange/model_card.md.jinja",
     "harness/plugins/skeletons/math.py.jinja",
     "reports/records/report.schema.json",
-    "reports/html/report.js",
+    "reports/html/page.js",
     *(f"{part}/py.typed" for part in PARTS),
 }
 

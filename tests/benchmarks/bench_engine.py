@@ -17,7 +17,8 @@ measures none. Other work that lm-eval does not do (options of multiple choice, 
 The default run is timed once, too.
 `training`: one MIPO training as a run does it, with its checkpoint in the store, against a plain use of trl's
 `DPOTrainer` on the same pairs with the same settings. Target: at most 5% slower. `--model` trains another model than
-the embedded one. `--processor-time` compares processor time, for a machine that is not idle.
+the embedded one, and `--pairs` trains on sampled pairs. `--processor-time` compares processor time, for a machine that
+is not idle.
 
 Both sides alternate, so that a busy machine slows both. The script prints all times, the ratio of the medians with its
 range over the repetitions, and a profile of generation.
@@ -35,7 +36,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.protocols import Arm, Pair, Request
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.training.pairs import PairSet
-from mipo_bench.harness.types import Decoding
+from mipo_bench.harness.types import Decoding, Message
 
 FOLDER = model_folder.embedded_folder()
 TARGETS = {"generation": 1.5, "run": 5.0, "training": 0.95}
@@ -230,6 +231,13 @@ def _call(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
+def _sampled(file: Path) -> Iterator[Pair]:
+    """The pairs of a checkpoint's `pairs.jsonl`."""
+    with file.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            yield Pair(row["item_id"], tuple(Message(**m) for m in row["prompt"]), row["chosen"], row["rejected"])
+
+
 def training(options: argparse.Namespace) -> None:
     """Time both trainers in this process."""
     import torch
@@ -241,6 +249,8 @@ def training(options: argparse.Namespace) -> None:
     profile = load_plugins().baselines["profile"]
     items = task.training_items[: options.limit]
     rows = tuple(Pair(i.id, profile.messages(i), task.task.gold(i), task.task.wrong(i)) for i in items)
+    if options.pairs:
+        rows = tuple(_sampled(options.pairs))[: options.limit]
     arm = Arm("persona", task.reference, "mipo-missing", 0)
 
     def ours() -> None:
@@ -272,6 +282,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="items of a task; all by default")
     parser.add_argument(
         "--model", type=Path, default=FOLDER, help="the model that is trained; the embedded one by default"
+    )
+    parser.add_argument(
+        "--pairs", type=Path, help="of training: a checkpoint's pairs.jsonl, whose responses differ in length"
     )
     parser.add_argument(
         "--processor-time", action="store_true", help="of training: processor time, not wall-clock time"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.cluster.pool import HostLostError, Pool, RemoteHost
-from mipo_bench.harness.cluster.wire import Answers, Failed, Piece, Trained, Unknown, pieces_of, put_piece
+from mipo_bench.harness.cluster.wire import Answers, Failed, Part, Trained, Unknown, pieces_of, put_piece
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, folder_digest
 from mipo_bench.harness.errors import ClusterError, StageError
@@ -157,7 +157,7 @@ def cluster_backend_maker(
     return make
 
 
-def received(stream: Iterable[Piece | Trained | Failed], out: Path) -> Trained | Failed:
+def received(stream: Iterable[Part | Trained | Failed], out: Path) -> Trained | Failed:
     """Write the files of a checkpoint to the folder `out`; returns the last record. Raises StageError, StorageError.
 
     A host that was lost while it sent may have left the same files there: they are written anew.

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from mipo_bench.harness.backends.hf import HFBackend
-from mipo_bench.harness.cluster.wire import Answers, Facts, Failed, Piece, Trained, Unknown, pieces_of, put_piece
+from mipo_bench.harness.cluster.wire import (
+    Answers,
+    Facts,
+    Failed,
+    Part,
+    Trained,
+    Unknown,
+    pieces_of,
+    put_piece,
+    shared,
+)
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import folder_digest, model_digest
 from mipo_bench.harness.core.provenance import hardware
@@ -42,6 +52,7 @@ class Host:
         """`scratch` is empty. Raises ModelError where the model cannot be used on this machine."""
         folder, placement = resolve_model(config.model, scratch), resolve_placement(config)
         check_training(parameters(folder), config, visible_devices(placement.device))
+        self._shared = config.cluster.checkpoints
         self._store = Store(scratch)
         self._store.claims.join()  # the folder of a host that is dead may be removed
         self._backend = _HostBackend(config, folder, placement, self._store)
@@ -59,18 +70,22 @@ class Host:
         """The likelihoods under the model with these weights."""
         return self._with_model(weights, lambda model: list(model.likelihoods(asked)))
 
-    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
-        """Train the checkpoint of an arm, and yield the files of its folder. The last record is Trained or Failed."""
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Part | Trained | Failed]:
+        """Train the checkpoint of an arm, and yield the files of its folder, or links to them in the shared folder.
+
+        The last record is Trained or Failed.
+        """
         errors: list[Failed] = []
         steps = [0]
         with _recorded_in(errors):
             trained = self._backend.trained(arm, data, lambda _, total: steps.append(total))
             folder = self._keep(trained.generator, trained.digest)
-            yield from pieces_of(folder)
-            yield Trained(folder_digest(folder), trained.digest, steps[-1])
+            content = folder_digest(folder)
+            yield from pieces_of(folder) if self._shared is None else shared(folder, self._shared, content)
+            yield Trained(content, trained.digest, steps[-1])
         yield from errors
 
-    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+    def take(self, weights: str, piece: Part | None) -> Failed | None:
         """Write a piece of a checkpoint that another host has trained; None ends it."""
         errors: list[Failed] = []
         with _recorded_in(errors):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import Protocol, TypeVar
 
-from mipo_bench.harness.cluster.wire import Answers, Facts, Failed, Piece, Trained, Unknown, difference
+from mipo_bench.harness.cluster.wire import Answers, Facts, Failed, Part, Trained, Unknown, difference
 from mipo_bench.harness.errors import ClusterError, MipoBenchError, StageError
 from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.training.pairs import PairSet
@@ -47,11 +47,11 @@ class RemoteHost(Protocol):
         """See `Host`."""
         ...
 
-    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Part | Trained | Failed]:
         """See `Host`."""
         ...
 
-    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+    def take(self, weights: str, piece: Part | None) -> Failed | None:
         """See `Host`."""
         ...
 

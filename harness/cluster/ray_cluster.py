@@ -18,7 +18,7 @@ from typing import Any
 from mipo_bench.harness.cluster.host import Host, scratch_folder
 from mipo_bench.harness.cluster.pool import SAME, HostLostError, Pool
 from mipo_bench.harness.cluster.ray_connection import connected, on_stderr, reachable
-from mipo_bench.harness.cluster.wire import Answers, Facts, Failed, Piece, Trained, Unknown, difference, versions
+from mipo_bench.harness.cluster.wire import Answers, Facts, Failed, Part, Trained, Unknown, difference, versions
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.errors import ClusterError, StageError, first_line
 from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
@@ -64,10 +64,10 @@ class _Actor:
     ) -> Answers[tuple[Likelihood, ...]] | Failed | Unknown:
         return self.host.likelihoods(weights, asked)
 
-    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Part | Trained | Failed]:
         yield from self.host.train(arm, data)
 
-    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+    def take(self, weights: str, piece: Part | None) -> Failed | None:
         return self.host.take(weights, piece)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class RayHost:
         reply = self._reply(self._actor.likelihoods, weights, list(asked))
         return reply
 
-    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Part | Trained | Failed]:
         """See `RemoteHost`. At most a few pieces are on their way at one time."""
         import ray
 
@@ -104,7 +104,7 @@ class RayHost:
             for reference in method.remote(arm, data):
                 yield ray.get(reference)
 
-    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+    def take(self, weights: str, piece: Part | None) -> Failed | None:
         """See `RemoteHost`."""
         failed: Failed | None = self._reply(self._actor.take, weights, piece)
         return failed

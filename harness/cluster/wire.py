@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,18 +79,53 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A file of a model's folder that stays where it is, in a folder that all see."""
+
+    path: str
+    target: str
+
+
+Part = Piece | Link
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
-    """The end of a training: digest of the folder whose pieces came before, digest of its weights, and its steps."""
+    """The end of a training: digest of the folder whose parts came before, digest of its weights, and its steps."""
 
     folder_digest: str
     weights: str
     steps: int
 
 
-def pieces_of(folder: Path, size: int = PIECE) -> Iterator[Piece]:
-    """Every file of a folder, in pieces of at most `size` bytes."""
+def shared(folder: Path, root: Path, name: str) -> Iterator[Link]:
+    """Copy a folder to `root`, which all see, under a name that stands for its content, and yield links to its files.
+
+    A copy that is there already is taken. Raises StorageError.
+    """
+    target = root / name
+    try:
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(dir=root, prefix="new-", ignore_cleanup_errors=True) as scratch:
+                made = Path(shutil.copytree(folder, Path(scratch) / name))
+                if not target.is_dir():
+                    made.rename(target)
+    except OSError as error:
+        raise errors.StorageError(
+            f"cannot write a checkpoint to cluster.checkpoints = {root}: {error}. Name a folder that every node can"
+            " write to, and the same command goes on."
+        ) from error
+    for file in sorted(f for f in target.rglob("*") if f.is_file()):
+        yield Link(file.relative_to(target).as_posix(), str(file))
+
+
+def pieces_of(folder: Path, size: int = PIECE) -> Iterator[Part]:
+    """Every file of a folder, in pieces of at most `size` bytes; a link to a file as a link."""
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         name = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            yield Link(name, str(file.readlink()))
+            continue
         with file.open("rb") as source:
             data, offset = source.read(size), 0
             yield Piece(name, offset, data)
@@ -98,11 +135,16 @@ def pieces_of(folder: Path, size: int = PIECE) -> Iterator[Piece]:
                     yield Piece(name, offset, data)
 
 
-def put_piece(folder: Path, piece: Piece) -> None:
-    """Write a piece to its file. Raises StorageError."""
+def put_piece(folder: Path, piece: Part) -> None:
+    """Write a piece to its file, or make a link. Raises StorageError, also where the link leads nowhere here."""
     file = folder / piece.path
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(piece, Link):
+            Path(piece.target).stat()
+            file.unlink(missing_ok=True)
+            file.symlink_to(piece.target)
+            return
         with file.open("ab" if piece.offset else "wb") as target:
             target.write(piece.data)
     except OSError as error:

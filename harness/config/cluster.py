@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mipo_bench.harness.config.values import ConfigSection, Whole
+from mipo_bench.harness.config.values import ConfigSection, UserPath, Whole
 
 LOCAL, AUTO = "ray", "ray:auto"
 _FORMS = f"write {LOCAL} (RAY_ADDRESS, or a cluster on this machine alone), ray:HOST:PORT, or {AUTO}"
@@ -37,3 +37,5 @@ class ClusterConfig(ConfigSection):
     """Hosts, each with one GPU, or with `threads` cores where there is none; 0 takes all that fit."""
     patience: Annotated[float, Field(gt=0)] = 300.0
     """Seconds without any host after which the run ends; the same command goes on later."""
+    checkpoints: UserPath | None = None
+    """A folder that all nodes see, for the files of checkpoints; None sends them to the driver's store."""

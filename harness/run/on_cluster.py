@@ -46,6 +46,11 @@ def check_cluster(config: RunConfig, *, launched: bool) -> None:
                 f"judge {name!r} would run on this machine, not on the cluster. Serve it, and give"
                 " --judge openai:MODEL@URL."
             )
+    if (folder := config.cluster.checkpoints) is not None and not folder.is_dir():
+        raise ConfigError(
+            f"cluster.checkpoints = {folder} is no folder on this machine: make it, where every node sees it under this"
+            " name."
+        )
     from mipo_bench.harness.cluster.ray_connection import check_ray
 
     check_ray()
@@ -71,7 +76,10 @@ def hosts_of(config: RunConfig, say: Callable[[str], None]) -> Iterator[Pool | N
 
     here = config.model != EMBEDDED_MODEL and Path(config.model).exists()
     model = str(Path(config.model).absolute()) if here else config.model
-    for_hosts = config.model_copy(update={"model": model, "include": (), "data": {}})
+    cluster = config.cluster
+    if cluster.checkpoints is not None:
+        cluster = cluster.model_copy(update={"checkpoints": cluster.checkpoints.absolute()})
+    for_hosts = config.model_copy(update={"model": model, "include": (), "data": {}, "cluster": cluster})
     with ray_hosts(for_hosts, prepare_host, say) as pool:
         yield pool
 

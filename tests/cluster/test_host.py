@@ -13,7 +13,7 @@ import pytest
 
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.cluster.host import KEPT, Host, scratch_folder
-from mipo_bench.harness.cluster.wire import Answers, Failed, Piece, Trained, Unknown, pieces_of, put_piece
+from mipo_bench.harness.cluster.wire import Answers, Failed, Link, Piece, Trained, Unknown, pieces_of, put_piece
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.hashing import folder_digest, model_digest
 from mipo_bench.harness.protocols import Arm, LikelihoodRequest, Pair, Request
@@ -79,6 +79,26 @@ def test_a_checkpoint_moves_to_another_host(host: Host, tmp_path: Path) -> None:
         assert isinstance(failed, Failed)
         assert "damaged" in failed.message
     assert not (tmp_path / "other").exists()
+
+
+def test_checkpoints_stay_in_a_folder_that_all_see(host: Host, tmp_path: Path) -> None:
+    root, driver = tmp_path / "shared", tmp_path / "driver"
+    root.mkdir()
+    config = CONFIG.model_copy(update={"cluster": CONFIG.cluster.model_copy(update={"checkpoints": root})})
+    with closing(Host(config, tmp_path / "one")) as one:
+        *links, end = one.train(arm(1), PAIRS)
+        assert isinstance(end, Trained), end
+        for link in links:
+            assert isinstance(link, Link)
+            put_piece(driver, link)
+        assert (folder_digest(driver), model_digest(driver)) == (end.folder_digest, end.weights)
+        answers = rows(one.answer(end.weights, ASKED))
+    with closing(Host(config, tmp_path / "two")) as two:
+        for part in (*pieces_of(driver), None):
+            assert two.take(end.weights, part) is None
+        assert rows(two.answer(end.weights, ASKED)) == answers
+    assert [path.name for path in root.iterdir()] == [end.folder_digest]
+    assert folder_digest(root / end.folder_digest) == end.folder_digest, "hosts that end leave it alone"
 
 
 def test_it_keeps_the_latest_checkpoints_only(host: Host, tmp_path: Path) -> None:

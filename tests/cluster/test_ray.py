@@ -99,6 +99,14 @@ def wait_for(process: subprocess.Popen[str], moment: Callable[[], object]) -> No
         time.sleep(0.01)
 
 
+def wait_for_no_actor(nodes: Nodes) -> None:
+    """Hosts end by themselves, soon after their driver."""
+    deadline = time.monotonic() + 20
+    while nodes.actors():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def checkpoints(folder: Path) -> int:
     """Number of checkpoints that the store has or is receiving."""
     return sum(1 for _ in (folder / ".mipo-bench" / "checkpoints").glob("*"))
@@ -118,10 +126,16 @@ def check(process: subprocess.Popen[str], folder: Path, local: Report, lost: int
 
 
 def test_a_host_that_is_killed_while_it_trains_changes_nothing(nodes: Nodes, local: Report, tmp_path: Path) -> None:
-    with started(tmp_path, *nodes.option) as process:
+    """The files of checkpoints stay in a folder that all nodes see."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    with started(tmp_path, *nodes.option, "--set", f"cluster.checkpoints={shared.name}") as process:
         wait_for(process, lambda: checkpoints(tmp_path))
         nodes.actors()[0].kill()
         check(process, tmp_path, local, lost=1)
+    links = list((tmp_path / ".mipo-bench" / "checkpoints").rglob("model.safetensors"))
+    assert len(links) == len(local.checkpoints)
+    assert all(file.is_symlink() and file.resolve().is_relative_to(shared) for file in links)
     assert not list(Path(os.environ["HOME"]).rglob("auth_token"))
 
 
@@ -135,7 +149,7 @@ def test_a_driver_with_other_versions_is_refused(nodes: Nodes, tmp_path: Path) -
     assert f"has other versions: scipy {version('scipy')} instead of 0.1. Install" in errors
 
 
-def test_ctrl_c_and_then_a_node_that_is_killed(nodes: Nodes, local: Report, tmp_path: Path) -> None:
+def test_ctrl_c_then_a_driver_and_then_a_node_that_is_killed(nodes: Nodes, local: Report, tmp_path: Path) -> None:
     with started(tmp_path, *nodes.option) as process:
         wait_for(process, lambda: checkpoints(tmp_path))
         process.send_signal(signal.SIGINT)
@@ -143,10 +157,12 @@ def test_ctrl_c_and_then_a_node_that_is_killed(nodes: Nodes, local: Report, tmp_
     assert (process.returncode, out) == (130, ""), errors
     assert "The same command goes on from here" in errors
     assert "Traceback" not in errors
-    deadline = time.monotonic() + 20
-    while nodes.actors():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for_no_actor(nodes)
+    with started(tmp_path, *nodes.option) as process:
+        wait_for(process, nodes.actors)
+        process.kill()
+        process.communicate(timeout=60)
+    wait_for_no_actor(nodes)
     with started(tmp_path, *nodes.option) as process:
         wait_for(process, lambda: len(nodes.actors()) == 2 and checkpoints(tmp_path))
         nodes.kill_node()

@@ -94,6 +94,19 @@ def test_three_hosts_share_the_work_and_the_report_is_the_same(undisturbed: Repo
     assert sum(host.calls.count("train") for host in hosts) == ARMS  # each once
 
 
+def test_checkpoints_in_a_folder_that_all_see_change_nothing(undisturbed: Report, tmp_path: Path) -> None:
+    root, hosts = tmp_path / "shared", [fake("a"), fake("b")]
+    root.mkdir()
+    for host in hosts:
+        host.shared = root
+    cluster = Cluster(tmp_path / "store", *hosts)
+    assert parts(cluster.run()) == parts(undisturbed)
+    assert parts(cluster.run()) == parts(undisturbed), "the links in the store hold"
+    weights = list((tmp_path / "store" / "checkpoints").rglob("model.safetensors"))
+    assert len(weights) == ARMS
+    assert all(file.is_symlink() and file.resolve().is_relative_to(root) for file in weights)
+
+
 @pytest.mark.parametrize("kind", ["answer", "train", "piece", "likelihoods"])
 def test_the_report_is_the_same_after_losses(kind: str, undisturbed: Report, tmp_path: Path) -> None:
     """Two of three hosts are lost at their first call of this kind, such as in the middle of a checkpoint."""

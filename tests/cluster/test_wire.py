@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mipo_bench.harness.cluster.wire import Failed, Piece, difference, pieces_of, put_piece, versions
+from mipo_bench.harness.cluster.wire import Failed, Link, Piece, difference, pieces_of, put_piece, shared, versions
 from mipo_bench.harness.core.hashing import folder_digest
 from mipo_bench.harness.errors import ModelError, StageError, StorageError, TrainingError, UserError
 
@@ -30,7 +30,7 @@ def test_a_folder_arrives_as_it_was(tmp_path: Path) -> None:
     (there / "empty").write_bytes(b"")
     (there / "inner" / "large").write_bytes(bytes(range(256)) * 10)
     (there / "even").write_bytes(b"x" * 512)
-    pieces = list(pieces_of(there, 512))
+    pieces = [part for part in pieces_of(there, 512) if isinstance(part, Piece)]
     assert [(p.path, p.offset) for p in pieces if p.path != "inner/large"] == [("empty", 0), ("even", 0)]
     assert [p.offset for p in pieces if p.path == "inner/large"] == [0, 512, 1024, 1536, 2048]
     for piece in pieces:
@@ -39,6 +39,33 @@ def test_a_folder_arrives_as_it_was(tmp_path: Path) -> None:
     for piece in pieces:  # a second time, after a first one that broke off
         put_piece(here, piece)
     assert folder_digest(here) == folder_digest(there)
+
+
+def test_files_in_a_folder_that_all_see_are_linked(tmp_path: Path) -> None:
+    there, root, here, further = (tmp_path / name for name in ("there", "root", "here", "further"))
+    (there / "inner").mkdir(parents=True)
+    (there / "inner" / "weights").write_bytes(b"x" * 100)
+    (there / "config").write_text("{}")
+    root.mkdir()
+    for _ in range(2):  # a second time, the copy is there
+        links = list(shared(there, root, "content"))
+        assert [link.path for link in links] == ["config", "inner/weights"]
+        assert [path.name for path in root.iterdir()] == ["content"]
+    for folder in (here, further):  # from the host to the driver, and from the driver to another host
+        for link in links:
+            put_piece(folder, link)
+        links = [part for part in pieces_of(folder) if isinstance(part, Link)]
+        assert folder_digest(folder) == folder_digest(there)
+        assert (folder / "config").readlink() == root / "content" / "config"
+
+
+def test_a_folder_that_is_not_seen_or_not_writable_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        put_piece(tmp_path / "here", Link("config", str(tmp_path / "elsewhere" / "config")))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cluster\.checkpoints = .*every node can write"):
+        list(shared(tmp_path / "there", tmp_path / "file", "content"))
 
 
 def test_a_disk_that_refuses_is_an_error_of_the_store(tmp_path: Path) -> None:

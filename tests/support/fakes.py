@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mipo_bench.harness.backends.base import TrainedCheckpoint
 from mipo_bench.harness.cluster.pool import HostLostError
-from mipo_bench.harness.cluster.wire import Answers, Failed, Piece, Trained, Unknown, pieces_of
+from mipo_bench.harness.cluster.wire import Answers, Failed, Part, Trained, Unknown, pieces_of, shared
 from mipo_bench.harness.core.hashing import folder_digest, model_digest
 from mipo_bench.harness.core.progress import Stage
 from mipo_bench.harness.errors import TrainingError
@@ -143,6 +143,8 @@ class FakeHost:
         self.holds: set[str] = set()
         self.models = {base}
         self.calls: list[str] = []
+        self.shared: Path | None = None
+        """A folder that all see, for checkpoints."""
         self.diverging: tuple[str, int] | None = None
         """Recipe and seed of a training that fails."""
 
@@ -161,7 +163,7 @@ class FakeHost:
             return Unknown()
         return Answers(list(FakeGenerator(weights, str).likelihoods(asked)), [])
 
-    def train(self, arm: Arm, data: PairSet) -> Iterator[Piece | Trained | Failed]:
+    def train(self, arm: Arm, data: PairSet) -> Iterator[Part | Trained | Failed]:
         self._call("train")
         if (arm.recipe, arm.train_seed) == self.diverging:
             yield Failed("TrainingError", "the loss is nan at step 1")
@@ -172,14 +174,15 @@ class FakeHost:
                 shutil.copy(embedded_folder() / name, folder)
             (folder / "model.safetensors").write_text(f"{arm} {data.digest}")
             (folder / "lineage.json").write_text('{"pairs": {"used": 2, "discarded": {}}, "curve": []}')
-            for piece in pieces_of(folder):
+            content = folder_digest(folder)
+            for piece in pieces_of(folder) if self.shared is None else shared(folder, self.shared, content):
                 yield piece
                 self._call("piece")
             weights = model_digest(folder)
             self.models.add(weights)
-            yield Trained(folder_digest(folder), weights, 8)
+            yield Trained(content, weights, 8)
 
-    def take(self, weights: str, piece: Piece | None) -> Failed | None:
+    def take(self, weights: str, piece: Part | None) -> Failed | None:
         self._call("take")
         if piece is None:
             self.models.add(weights)

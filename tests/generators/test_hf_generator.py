@@ -194,7 +194,8 @@ def test_settings_that_change_rounding_are_part_of_the_keys() -> None:
     assert slow.numerics_key == others[3].numerics_key
 
 
-def test_the_placement_settles_what_is_left_open() -> None:
+def test_the_placement_settles_what_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a run in this process may have set it
     placement = resolve_placement(load_config(None, [], {"model": "some/model"}))
     assert (placement.threads, placement.batch_size) == (torch.get_num_threads(), 32)
     with pytest.raises(ModelError, match="flash_attention_2"):

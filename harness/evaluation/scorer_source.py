@@ -56,7 +56,7 @@ def _imports(module: str, source: str, root: str) -> Iterator[str]:
     file = _file(module, root)
     is_package = file is not None and file.name == "__init__.py"
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -82,13 +82,17 @@ _PARSING = threading.Lock()
 """Python 3.11 refuses to parse in two threads at once, now and then (SystemError: recursion depth mismatch)."""
 
 
+def _parsed(source: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(source)
+
+
 def code_of(source: str) -> str:
     """The syntax tree of a source as one text, equal on every Python version; empty for a source without code.
 
     The output of `ast.dump` differs between versions, so it is not used.
     """
-    with _PARSING:
-        tree = ast.parse(source)
+    tree = _parsed(source)
     words: list[str] = []
     waiting: list[object] = [tree]
     while waiting:  # not recursive: a long chain of operators is a deep tree

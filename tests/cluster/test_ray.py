@@ -26,6 +26,14 @@ SMALL = ["run", "--task", "arithmetic", "--limit", "6", "--seeds", "2", "--basel
 REPORT = "mipo-bench-report"
 
 
+def words_of(process: psutil.Process) -> Sequence[str]:
+    """The command of a process; nothing of one that has ended at this moment."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one
+        return ()
+
+
 class Nodes:
     """A head without cores and two nodes with one core each."""
 
@@ -44,7 +52,7 @@ class Nodes:
         """The processes of hosts."""
         raylets = [node.all_processes["raylet"][0].process.pid for node in self.nodes]
         below = [child for pid in raylets for child in psutil.Process(pid).children(recursive=True)]
-        return [process for process in below if any("_Actor" in word for word in process.cmdline())]
+        return [process for process in below if any("_Actor" in word for word in words_of(process))]
 
     def kill_node(self) -> None:
         """End a node as a power cut would."""

@@ -29,7 +29,7 @@ REPORT = "mipo-bench-report"
 def words_of(process: psutil.Process) -> Sequence[str]:
     """The command of a process; nothing of one that has ended at this moment."""
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.NoSuchProcess:  # a zombie is one
         return ()
 

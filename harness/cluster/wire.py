@@ -108,8 +108,7 @@ def shared(folder: Path, root: Path, name: str) -> Iterator[Link]:
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=root, prefix="new-", ignore_cleanup_errors=True) as scratch:
                 made = Path(shutil.copytree(folder, Path(scratch) / name))
-                if not target.is_dir():
-                    made.rename(target)
+                _move(made, target)
     except OSError as error:
         raise errors.StorageError(
             f"cannot write a checkpoint to cluster.checkpoints = {root}: {error}. Name a folder that every node can"
@@ -117,6 +116,14 @@ def shared(folder: Path, root: Path, name: str) -> Iterator[Link]:
         ) from error
     for file in sorted(f for f in target.rglob("*") if f.is_file()):
         yield Link(file.relative_to(target).as_posix(), str(file))
+
+
+def _move(made: Path, target: Path) -> None:
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another host was faster, with the same content
+            raise
 
 
 def pieces_of(folder: Path, size: int = PIECE) -> Iterator[Part]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEngine
-from golden_files import check_golden, run
 from paths import DATA
 from real_models import make_model
 from worlds import World, guess
@@ -96,22 +95,3 @@ def test_a_model_that_is_nowhere_and_one_that_runs_elsewhere_have_no_hours(monke
     config = load_config(None, [], {"tasks": ["facts"], "model": "m", "backend": "openai"})
     with pytest.raises(ConfigError, match="--gpu estimates a model that runs here, and m"):
         list(planned_hours(make_plan(config), config, Cluster("h100")))
-
-
-COMMANDS = {
-    "hours": "run --dry-run --task persona --recipes mipo-missing --gpu a100 --gpus 8",
-    "hours-unknown-gpu": "run --dry-run --gpu h10",
-    "hours-without-kind": "run --dry-run --gpus 8",
-    "hours-of-a-run": "run --gpu h100",
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_what_is_printed(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    check_golden(f"run/{name}.txt", run(COMMANDS[name], capsys).text(COMMANDS[name]))
-    assert not list(tmp_path.iterdir())

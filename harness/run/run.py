@@ -79,12 +79,16 @@ class Run:
             self.evaluated.append(self.answerer.answer(task, arm, stages))
 
     def _trained_units(self) -> Units:
-        """The trained arms, each under the key on which a process claims it."""
+        """The trained arms, each under the key on which a process claims it, those of the longest task first.
+
+        Processes and hosts take them in this order, so that none waits long for the last one (longest processing time
+        first, Graham 1969).
+        """
         config = self.context.config
         settings = [config.train.model_dump_json(), config.pairs.model_dump_json()]
         return {
             digest(["arm", self.context.backend.model_digest, *_arm_key(arm), *settings]): (task, arm)
-            for task in self.context.plan.tasks
+            for task in sorted(self.context.plan.tasks, key=_most_tokens, reverse=True)
             for arm in self.context.plan.arms_of(task.task.name, trained=True)
         }
 
@@ -106,6 +110,12 @@ class Run:
         checkpoints = sorted(self.answerer.checkpoints, key=lambda c: order[c.task, c.recipe, c.train_seed])
         results = RunResults(arms, checkpoints, self.failures.records, self.answerer.first_pairs)
         return ReportBuilder(self.context, self.judged_arms, results)
+
+
+def _most_tokens(task: TaskPlan) -> int:
+    """The most tokens that a trained arm of this task trains on and answers with, as far as the plan knows."""
+    tokens = task.decoding.max_new_tokens or task.task.max_new_tokens
+    return tokens * (len(task.items) + len(task.training_items))
 
 
 def _arm_key(arm: Arm) -> tuple[str, str, int | None]:

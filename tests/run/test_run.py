@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -73,6 +74,15 @@ def test_rejected_responses_of_other_prompts_are_generated_once(world: World) ->
     world.run(settings(suite="math", baselines=["plain"], seeds=1))
     sampled = [r for r in world.engine.base_generator.asked if r.decoding.temperature == 1]
     assert len(sampled) == 24  # one for each training item, although pairs have two sides
+
+
+def test_tasks_with_the_most_tokens_train_first_so_that_no_process_waits_for_a_long_last_training(
+    world: World,
+) -> None:
+    world.run(settings(seeds=1))
+    tasks = [json.loads(key)[0] for key, _ in world.engine.trainings]
+    assert [task.task.name for task in make_plan(settings()).tasks] == ["arithmetic", "facts", "persona"]
+    assert list(dict.fromkeys(tasks)) == ["arithmetic", "persona", "facts"]  # 256, 256 and 128 tokens an answer
 
 
 def test_no_evaluation_item_is_trained_on(world: World) -> None:

@@ -36,7 +36,7 @@ def checkpoint_key(training: Training, environment: Sequence[str]) -> str:
     objective = training.data.objective
     settings = training.settings.model_dump_json(exclude={*UNUSED_SETTINGS[objective], "processes", "launch"})
     further = [*_objective_name(objective), *(["ends at", training.end_token] if training.end_token else [])]
-    further += training.settings.spread
+    further += [*training.settings.spread, *(["autocast"] if training.autocast_on_cpu else [])]
     return digest(["checkpoint", TRAINING_VERSION, *names, settings, *further, *environment])
 
 

@@ -60,6 +60,11 @@ class Training:
         """Examples of one optimizer step in each process."""
         return self.settings.batch_size // self.settings.processes
 
+    @property
+    def autocast_on_cpu(self) -> bool:
+        """Whether a CPU multiplies in bfloat16, the weights staying in float32: where the responses are bfloat16."""
+        return self.placement.device == "cpu" and self.placement.dtype == "bfloat16"
+
 
 def _accept(log: Sequence[Mapping[str, float]]) -> None:
     """Nothing to check."""

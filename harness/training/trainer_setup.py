@@ -122,7 +122,7 @@ def trainer_arguments(training: Training, scratch: str, examples: int) -> dict[s
         "adam_beta2": 0.95,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "bf16": gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+        "bf16": training.autocast_on_cpu or (gpu and torch.cuda.is_bf16_supported(including_emulation=False)),
         "use_cpu": not gpu,
         "seed": training.seed,
         "data_seed": training.seed,

@@ -1,7 +1,8 @@
 """Linear layers of a large model on a CPU, with weights in the blocked order that oneDNN's kernels read.
 
 torch multiplies plain float32 weights with MKL, which brings them into such an order again at every call. With few rows
-that takes as long as the product. torch's compiler packs the weights of a frozen model by the same two operators.
+that takes as long as the product. Plain bfloat16 weights are brought into it by oneDNN itself, at every call as well.
+torch's compiler packs the weights of a frozen model by the same two operators.
 """
 
 from __future__ import annotations
@@ -38,13 +39,21 @@ def is_large_on_cpu(model: PreTrainedModel) -> bool:
 
 
 def pack_linear_layers(model: PreTrainedModel) -> None:
-    """Replace the linear layers of a model by packed ones, if it is large, on a CPU, and in float32.
+    """Replace the linear layers of a model by packed ones, if it is large, on a CPU, and in a format that oneDNN packs.
 
     Weights that nothing else holds are freed one by one, so that hardly more memory is needed.
     """
-    if not is_large_on_cpu(model) or model.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    if not is_large_on_cpu(model) or not _can_pack(model.dtype):
         return
     if getattr(model, "hf_device_map", None) is not None:
         return  # accelerate moves the weights of its layers in and out of memory
     for name in [name for name, layer in model.named_modules() if type(layer) is torch.nn.Linear]:
         model.set_submodule(name, PackedLinear(model.get_submodule(name)))  # type: ignore[arg-type]
+
+
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Whether oneDNN packs weights of this format on this CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    bfloat16 = dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32 or bfloat16

@@ -70,6 +70,21 @@ def test_a_large_model_computes_what_prompts_share_once_and_right(large: HFGener
     assert any(isinstance(layer, PackedLinear) for layer in large.model.modules())
 
 
+def test_a_large_model_in_bfloat16_is_packed_where_the_cpu_can_and_answers_depend_on_their_request_alone(
+    large: HFGenerator,
+) -> None:
+    rounded = HFGenerator(large.folder, "rounded", Placement(threads=1, batch_size=8, dtype="bfloat16"))
+    check_independence(rounded, mixed_requests(14))
+    can_pack = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    assert any(isinstance(layer, PackedLinear) for layer in rounded.model.modules()) is can_pack
+    plain = AutoModelForCausalLM.from_pretrained(large.folder, dtype=torch.bfloat16)
+    ids = tuple(range(5, 30))
+    with torch.inference_mode():
+        (found,) = rounded.decoder.forward.prefill([ids])
+        expected = plain(torch.tensor([ids])).logits[0, -1].float()
+    torch.testing.assert_close(found.logits, expected, rtol=2e-2, atol=2e-2)
+
+
 def test_an_answer_depends_on_its_own_request_alone(tiny: HFGenerator) -> None:
     check_independence(tiny, mixed_requests(60))
 

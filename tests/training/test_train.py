@@ -82,6 +82,8 @@ def test_everything_that_changes_a_training_changes_its_key() -> None:
     keys = {checkpoint_key(t, ["cpu", "float32"]) for t in (base, *others)}
     assert len(keys) == 1 + len(others)
     assert checkpoint_key(base, ["cuda", "float32"]) not in keys
+    rounded = replace(base, placement=Placement("cpu", "bfloat16", threads=1))
+    assert checkpoint_key(rounded, ["cpu", "float32"]) not in keys
     assert checkpoint_key(replace(base, base=Path("elsewhere")), ["cpu", "float32"]) in keys
 
 

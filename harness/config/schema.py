@@ -222,8 +222,8 @@ class RunConfig(ConfigSection):
     device: str = "auto"
     """torch device; auto takes a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format for inference; auto: float32 on a CPU or if anything is trained, else bfloat16. A CPU that infers in
-    bfloat16 trains in bfloat16 autocast."""
+    """Number format for inference; auto: float32 on a CPU or if anything is trained, else bfloat16. Where a CPU
+    infers in bfloat16, it trains in bfloat16 autocast."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """transformers' `attn_implementation`; auto leaves the choice to it."""
     device_map: str | None = None

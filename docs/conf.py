@@ -19,7 +19,14 @@ READING = "docs/reading-a-report"
 EXAMPLE = "example-report.html"
 """The committed report as a page of its own, for the reader of READING to click through."""
 TREE = {
-    "Tutorials": ["tutorial", "tutorial-real-model", "tutorial-own-engine", "tutorial-ci-gate"],
+    "Tutorials": [
+        "tutorial",
+        "tutorial-real-model",
+        "tutorial-own-engine",
+        "tutorial-ci-gate",
+        "tutorial-judged-task",
+        "tutorial-lm-eval-task",
+    ],
     "Reading results": ["reading-a-report", "html-report", "compare", "statistics", "guards", "mutual-information"],
     "Running": ["protocol", "methods", "data", "preferences", "answers", "judges", "backends", "store", "scale*"],
     "Reference": [

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mipo_bench.harness.errors import ClusterError, StageError, first_line
 from mipo_bench.harness.protocols import Arm, Likelihood, LikelihoodRequest, Request
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Response
+from mipo_bench.reports.numbers import plural
 
 Prepare = Callable[[RunConfig], None]
 """Prepares the process of a host before torch is imported. A function of a module, because it is sent by its name."""
@@ -133,6 +135,31 @@ def _shared() -> dict[str, str]:
     return {name: os.environ[name] for name in _SHARED if name in os.environ}
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """The resources of one host, as `options` of an actor takes them, and how many such hosts the cluster holds."""
+
+    needs: Mapping[str, float]
+    hosts: int
+    text: str
+
+
+def _room(config: RunConfig) -> _Room:
+    """The room of the connected cluster. A host takes a GPU where the cluster has any."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wants_gpu = config.device == "auto" or config.device.startswith("cuda")
+    on_gpu = wants_gpu and any(node.get("GPU", 0) >= 1 for node in nodes)
+    name, amount = ("GPU", 1) if on_gpu else ("CPU", max(1, config.threads))
+    there = [node.get(name, 0) for node in nodes]
+    return _Room(
+        {"num_cpus": 1, "num_gpus": 1} if on_gpu else {"num_cpus": amount},
+        sum(int(share // amount) for share in there),
+        f"one takes {amount} {name} of a node; {plural(len(nodes), 'node')} have {sum(there):g}",
+    )
+
+
 class _Recruiter:
     """Starts hosts while the cluster has room for them, and adds them to the pool as soon as they are ready."""
 
@@ -175,23 +202,11 @@ class _Recruiter:
         except Exception as error:  # noqa: BLE001 - the thread must not end in silence
             self._pool.stop(ClusterError(f"the cluster cannot be used: {type(error).__name__}: {first_line(error)}"))
 
-    def _needs(self) -> dict[str, float]:
-        """The resources of one host, as `options` of an actor takes them: a GPU where the cluster has any."""
-        import ray
-
-        wants_gpu = self._config.device == "auto" or self._config.device.startswith("cuda")
-        if wants_gpu and ray.cluster_resources().get("GPU", 0) >= 1:
-            return {"num_cpus": 1, "num_gpus": 1}
-        return {"num_cpus": max(1, self._config.threads)}
-
     def _wanted(self) -> int:
-        import ray
-
-        needs, total = self._needs(), ray.cluster_resources()
-        name, amount = ("GPU", 1) if "num_gpus" in needs else ("CPU", needs["num_cpus"])
+        room = _room(self._config)
         if not self._pool.joined and not self._places:
-            self._pool.last_loss = f"none has started; one takes {amount:g} {name} of the {total.get(name, 0):g} there"
-        return self._config.cluster.hosts or int(total.get(name, 0) // amount)
+            self._pool.last_loss = f"none has started; {room.text}"
+        return self._config.cluster.hosts or room.hosts
 
     def _begin(self, number: int) -> None:
         import ray
@@ -199,7 +214,12 @@ class _Recruiter:
         kind = ray.remote(_Actor)
         for _ in range(number):
             name = str(next(self._numbers))
-            options = {**self._needs(), "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+            options = {
+                **_room(self._config).needs,
+                "max_restarts": 0,
+                "max_task_retries": 0,
+                "scheduling_strategy": "SPREAD",
+            }
             self._actors[name] = kind.options(**options).remote()
             self._starting[self._actors[name].versions.remote()] = name
 
@@ -237,6 +257,19 @@ class _Recruiter:
 
         for name in [n for n in self._actors if n not in self._pool.names and n not in self._starting.values()]:
             ray.kill(self._actors.pop(name))
+
+
+def describe_cluster(config: RunConfig) -> tuple[int | None, str]:
+    """The number of hosts that the run's cluster holds, None if the run starts one, and the same in words.
+
+    Starts no cluster. Raises ClusterError where it cannot be reached.
+    """
+    address = reachable(str(config.cluster.address))
+    if address == "local":
+        return None, "RAY_ADDRESS is not set: the run starts a cluster on this machine alone"
+    with on_stderr(), connected(address):
+        room = _room(config)
+    return room.hosts, f"{address} answers, with room for {plural(room.hosts, 'host')}: {room.text}"
 
 
 @contextmanager

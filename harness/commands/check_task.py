@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -64,23 +65,28 @@ def check_task(
 def new_task(
     name: Annotated[str, typer.Argument(help="Letters, digits, '-', '_' and '.'.")],
     kind: Annotated[
-        Literal["personalized", "math", "choice", "judged"],
+        Literal["personalized", "math", "choice", "judged", "lm-eval"],
         typer.Option(help="The kind of task, which decides how responses are scored."),
     ] = "personalized",
     out: Annotated[Path, typer.Option(help="Folder to write to; created if missing.", **PATH)] = Path(),
 ) -> None:
-    """Write a complete small task in one file, with its tests beside it.
+    """Write a complete small task with its tests beside it.
 
-    Nothing is overwritten.
+    The task is one file; one of lm-eval is a folder. Nothing is overwritten.
     """
     from mipo_bench.harness.plugins.new_task import write_task
 
     written = write_task(name, kind, out)
+    article, checked = "a", shlex.quote(str(written.task))
+    chosen = f"--include {checked} --task {name}"
+    if kind == "lm-eval":
+        article, checked = "an", shlex.quote(f"lm-eval:{written.task}")
+        chosen = f"--task {checked}"
+    others = "".join(f"{file}, " for file in written.others)
     sys.stdout.write(
-        f"Wrote {written.task}, a {kind} task, and {written.test}. Next:\n"
-        f"  mipo-bench check-task {written.task}\n"
-        f"  mipo-bench run --include {written.task} --task {name} --limit 6 --recipes none"
-        f"{' --judge rules' if kind == 'judged' else ''}\n"
+        f"Wrote {written.task}, {article} {kind} task, {others}and {written.test}. Next:\n"
+        f"  mipo-bench check-task {checked}\n"
+        f"  mipo-bench run {chosen} --limit 6 --recipes none{' --judge rules' if kind == 'judged' else ''}\n"
     )
 
 

@@ -14,7 +14,7 @@ from mipo_bench.harness.config.judge_spec import JudgeConfig
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.core.text import id_text
-from mipo_bench.harness.errors import ConfigError
+from mipo_bench.harness.errors import ConfigError, ModelError, StageError
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.judging.bench import TIE, ItemVerdict, JudgedPair, TaskJudge
 from mipo_bench.harness.judging.verdict_file import labelled, read_rows
@@ -88,10 +88,16 @@ def labels_in(path: Path, limit: int | None) -> Labels:
 
 
 def check(assigned: AssignedJudge, labels: Labels, settings: JudgeConfig, store: Store, meter: Meter) -> JudgeRecord:
-    """Let the judge decide every comparison, and compare its verdicts with the labels."""
+    """Let the judge decide every comparison, and compare its verdicts with the labels.
+
+    Raises ModelError if its server stops answering: a run records that for one arm and goes on, here nothing is left.
+    """
     task_judge = TaskJudge(assigned, settings, store, labels.checked)
-    found = task_judge.judge(labels.cases, meter)
-    retests = task_judge.retest(meter)
+    try:
+        found = task_judge.judge(labels.cases, meter)
+        retests = task_judge.retest(meter)
+    except StageError as error:
+        raise ModelError(f"{error}. The verdicts so far are kept: the same command goes on from here.") from error
     return task_judge.record(labels.name, task_judge.consistency(found, retests, ALPHA), validation(labels, found))
 
 

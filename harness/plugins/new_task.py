@@ -1,4 +1,7 @@
-"""Writes the files of `mipo-bench new-task`: a complete small task, and its tests beside it."""
+"""Writes the files of `mipo-bench new-task`: a complete small task, and its tests beside it.
+
+A task of lm-eval is a folder, as lm-eval's own are: a definition in YAML, its functions, and its documents.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,17 @@ from mipo_bench.harness.errors import ConfigError, StorageError
 from mipo_bench.harness.plugins.protocol_checks import name_problem
 from mipo_bench.harness.plugins.registry import load_plugins
 
-TaskKind = Literal["personalized", "math", "choice", "judged"]
+TaskKind = Literal["personalized", "math", "choice", "judged", "lm-eval"]
 _SKELETONS = Path(__file__).parent / "skeletons"
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFiles:
-    """The paths of the written files."""
+    """The paths of the written files; `others` are those that the task reads."""
 
     task: Path
     test: Path
+    others: tuple[Path, ...] = ()
 
 
 def write_task(name: str, kind: TaskKind, folder: Path) -> WrittenFiles:
@@ -32,23 +36,36 @@ def write_task(name: str, kind: TaskKind, folder: Path) -> WrittenFiles:
     the files cannot be written.
     """
     _check_name(name)
-    file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py"
-    written = WrittenFiles(folder / file, folder / f"test_{file}")
-    for path in (written.task, written.test):
+    stem = re.sub(r"[^A-Za-z0-9]", "_", name)
+    skeletons = {folder / file: skeleton for file, skeleton in _skeletons(stem, kind).items()}
+    for path in skeletons:
         if path.exists():
             raise ConfigError(f"{path} exists and is not overwritten. Choose another name or --out FOLDER.")
-    if hidden := _hidden_module(written.task.stem):
-        raise ConfigError(f"{file} would hide the Python module {written.task.stem!r} ({hidden}). Choose another name.")
-    values = {"name": name, "file": file, "class_name": _class_name(name), "kind": kind}
-    texts = {written.task: _render(f"{kind}.py.jinja", values), written.test: _render("test_task.py.jinja", values)}
+    task, test, *others = skeletons
+    if task.suffix == ".py" and (hidden := _hidden_module(stem)):
+        raise ConfigError(f"{task.name} would hide the Python module {stem!r} ({hidden}). Choose another name.")
+    values = {"name": name, "file": task.name, "folder": stem, "class_name": _class_name(name), "kind": kind}
+    texts = {path: _render(skeleton, values | {"split": path.stem}) for path, skeleton in skeletons.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8") as out:
                 out.write(text)
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error}. Choose another with --out FOLDER.") from error
-    return written
+    return WrittenFiles(task, test, tuple(others))
+
+
+def _skeletons(stem: str, kind: TaskKind) -> dict[str, str]:
+    """File -> its skeleton: the task, its tests, and the files that the task reads."""
+    if kind != "lm-eval":
+        return {f"{stem}.py": f"{kind}.py.jinja", f"test_{stem}.py": "test_task.py.jinja"}
+    return {
+        f"{stem}/{stem}.yaml": "lm-eval.yaml.jinja",
+        f"{stem}/test_{stem}.py": "test_lm-eval.py.jinja",
+        f"{stem}/utils.py": "lm-eval-utils.py.jinja",
+        **{f"{stem}/{split}.jsonl": "lm-eval-documents.jsonl.jinja" for split in ("train", "test")},
+    }
 
 
 def _check_name(name: str) -> None:

@@ -20,6 +20,7 @@ from mipo_bench.harness.run.environment import prepare_host
 from mipo_bench.harness.run.run import Run
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.stages.helpers import HostThreads
+from mipo_bench.harness.startup.findings import Finding
 
 
 def check_cluster(config: RunConfig, *, launched: bool) -> None:
@@ -54,6 +55,17 @@ def check_cluster(config: RunConfig, *, launched: bool) -> None:
     from mipo_bench.harness.cluster.ray_connection import check_ray
 
     check_ray()
+
+
+def examine_cluster(config: RunConfig) -> Finding:
+    """Whether the cluster of a run answers, and its room. Raises ConfigError or ClusterError where the run would."""
+    check_cluster(config, launched=False)
+    from mipo_bench.harness.cluster.ray_cluster import describe_cluster
+
+    hosts, text = describe_cluster(config)
+    if hosts == 0:
+        return Finding("cluster", "warn", f"{text}. The run waits {config.cluster.patience:g} s for more nodes")
+    return Finding("cluster", "ok", text)
 
 
 def check_recipes(config: RunConfig, plan: Plan) -> None:

@@ -25,6 +25,7 @@ from mipo_bench.harness.plugins.import_check import check_imports
 from mipo_bench.harness.plugins.optional import data_state, is_judged, uses_data
 from mipo_bench.harness.plugins.registry import load_plugins
 from mipo_bench.harness.plugins.task_data import data_name, on_data
+from mipo_bench.harness.run.on_cluster import examine_cluster
 from mipo_bench.harness.run.preflight_model import build_model, find_model
 from mipo_bench.harness.run.publish import REPORT_FILES
 from mipo_bench.harness.startup.check import examine_start
@@ -37,13 +38,15 @@ _FOUR_BYTES, _TWO_BYTES = 4, 2
 
 
 def examine(config: RunConfig) -> Iterator[Finding]:
-    """Check packages, device, model, tasks with their data, disk and git, in this order."""
+    """Check packages, cluster, device, model, tasks with their data, disk and git, in this order."""
     yield from _packages()
     try:
         check_imports([include.path for include in config.include])
     except UserError as error:
         yield Finding("tasks", "fail", str(error))
         return
+    if config.cluster.address is not None:
+        yield from _guarded("cluster", lambda: examine_cluster(config))
     if not config.source.has_weights:
         plan = yield from _external_source(config)
         yield from _disk(config, plan, None)
@@ -54,7 +57,7 @@ def examine(config: RunConfig) -> Iterator[Finding]:
         placement = resolve_placement(config)
         yield _device(placement, config)
     except UserError as error:
-        yield Finding("device", "fail", str(error))
+        yield _no_device(config, error)
     with tempfile.TemporaryDirectory() as scratch:
         folder = yield from find_model(config, Path(scratch))
         plan = yield from _tasks(config)
@@ -110,6 +113,12 @@ def _device(placement: Placement, config: RunConfig) -> Finding:
     return Finding(
         "device", "ok", f"{name}{threads}, {placement.dtype}, batch size {placement.batch_size or 'automatic'}"
     )
+
+
+def _no_device(config: RunConfig, error: UserError) -> Finding:
+    if config.cluster.address is None:
+        return Finding("device", "fail", str(error))
+    return Finding("device", "warn", f"{error} That is said of this machine; the hosts of the cluster compute")
 
 
 def _tasks(config: RunConfig) -> Generator[Finding, None, Plan | None]:

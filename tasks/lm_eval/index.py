@@ -110,6 +110,10 @@ def _compile_once() -> None:
 
 def reason(error: Exception, file: Path) -> str:
     """The reason why a task file cannot be loaded, with instructions."""
+    from datasets.exceptions import DatasetGenerationError
+
+    if isinstance(error, DatasetGenerationError):
+        return f"its data cannot be read: {error.__cause__ or error}"
     values, message = read_yaml(file), f"{type(error).__name__}: {error}".strip()
     if mistake := _mistake(error, values, message):
         return mistake

@@ -17,6 +17,9 @@ import psutil
 import pytest
 from real_runs import ENVIRONMENT, comparable, mipo
 
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.run.on_cluster import examine_cluster
+from mipo_bench.harness.startup.findings import Finding
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import load_report
 
@@ -131,6 +134,20 @@ def check(process: subprocess.Popen[str], folder: Path, local: Report, lost: int
     assert out.splitlines()[-1].startswith(f"Written to {REPORT}/report.json")
     assert "raylet" not in out
     assert "Traceback" not in errors
+
+
+def test_the_doctor_sees_the_nodes(nodes: Nodes) -> None:
+    address = nodes.cluster.address
+    one, none = (load_config(None, [f"cluster.address=ray:{address}", f"threads={n}"], {}) for n in (1, 2))
+    there = "CPU of a node; 3 nodes have 2"
+    assert examine_cluster(one) == Finding(
+        "cluster", "ok", f"{address} answers, with room for 2 hosts: one takes 1 {there}"
+    )
+    found = examine_cluster(none)
+    assert (found.state, found.text.partition(". ")[0]) == (
+        "warn",
+        f"{address} answers, with room for 0 hosts: one takes 2 {there}",
+    )
 
 
 def test_a_host_that_is_killed_while_it_trains_changes_nothing(nodes: Nodes, local: Report, tmp_path: Path) -> None:

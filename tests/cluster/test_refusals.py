@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from mipo_bench.harness.cli import main
+from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.run.on_cluster import examine_cluster
+from mipo_bench.harness.run.preflight import examine
 
 SMALL = ["run", "--task", "arithmetic", "--limit", "6", "--baselines", "plain", "--recipes", "none"]
 
@@ -61,6 +65,23 @@ def test_a_launcher(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
 def test_ray_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'mipo-bench[ray]'" in refusal(capsys, "--cluster", "ray")
+
+
+def test_the_doctor_says_why_a_cluster_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examine(load_config(None, ["cluster.address=ray:127.0.0.1:1"], {"device": "cuda:9"}))
+    assert next(found).what == "packages"
+    cluster, device = next(found), next(found)
+    assert (cluster.what, cluster.state, device.what, device.state) == ("cluster", "fail", "device", "warn")
+    assert "no Ray cluster answers at 127.0.0.1:1" in cluster.text
+    monkeypatch.setitem(sys.modules, "ray", None)
+    _, cluster = islice(examine(load_config(None, ["cluster.address=ray"], {})), 2)
+    assert (cluster.what, cluster.state) == ("cluster", "fail")
+    assert "pip install 'mipo-bench[ray]'" in cluster.text
+
+
+def test_the_doctor_starts_no_cluster() -> None:
+    found = examine_cluster(load_config(None, ["cluster.address=ray"], {}))
+    assert (found.state, found.text.partition(": ")[0]) == ("ok", "RAY_ADDRESS is not set")
 
 
 def test_nothing_listens(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PosixPath
+from threading import Barrier
 
 import pytest
 
@@ -57,6 +59,29 @@ def test_files_in_a_folder_that_all_see_are_linked(tmp_path: Path) -> None:
         links = [part for part in pieces_of(folder) if isinstance(part, Link)]
         assert folder_digest(folder) == folder_digest(there)
         assert (folder / "config").readlink() == root / "content" / "config"
+
+
+class Meeting(PosixPath):
+    """A folder that nobody begins to copy before somebody else does."""
+
+    two = Barrier(2, timeout=30)
+
+    def __fspath__(self) -> str:
+        self.two.wait()
+        return str(self)
+
+
+def test_two_hosts_that_share_the_same_checkpoint_at_once_share_one_copy(tmp_path: Path) -> None:
+    there, root = tmp_path / "there", tmp_path / "root"
+    there.mkdir()
+    (there / "weights").write_bytes(b"x" * 100)
+    root.mkdir()
+    with ThreadPoolExecutor(2) as hosts:  # neither finds the other's copy at first, and both move theirs into place
+        done = [hosts.submit(list, shared(Meeting(there), root, "content")) for _ in range(2)]
+        both = [host.result() for host in done]
+    assert both == [[Link("weights", str(root / "content" / "weights"))]] * 2
+    assert [path.name for path in root.iterdir()] == ["content"]
+    assert folder_digest(root / "content") == folder_digest(there)
 
 
 def test_a_folder_that_is_not_seen_or_not_writable_is_an_error_of_the_store(tmp_path: Path) -> None:

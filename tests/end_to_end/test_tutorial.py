@@ -11,11 +11,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from golden_files import Printed, run
 from paths import ROOT
 from real_models import make_gguf
 
@@ -25,6 +27,8 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 OWN_ENGINE = ROOT / "docs" / "tutorial-own-engine.md"
 CI_GATE = ROOT / "docs" / "tutorial-ci-gate.md"
 REAL_MODEL = ROOT / "docs" / "tutorial-real-model.md"
+JUDGED_TASK = ROOT / "docs" / "tutorial-judged-task.md"
+LM_EVAL_TASK = ROOT / "docs" / "tutorial-lm-eval-task.md"
 COMMANDS = {
     "mipo-bench": ["-m", "mipo_bench.harness.cli"],
     "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
@@ -37,6 +41,8 @@ MODEL = ("model", "training")
 FIGURES = ("run", "diff")
 """Commands whose output has figures that differ slightly between machines."""
 ENVIRONMENT = {"COLUMNS": "80", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+Execute = Callable[[list[str], Path], Printed]
+"""Runs the words of a command in a folder."""
 PERSON = {f"GIT_{role}_{part}": "ana@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 
 
@@ -54,7 +60,34 @@ def blocks(page: Path = TUTORIAL) -> list[Block]:
     return [Block(*parts) for parts in found]
 
 
-def follow(block: Block, folder: Path) -> None:
+def in_a_process(words: list[str], folder: Path) -> Printed:
+    program, *arguments = words
+    done = subprocess.run(
+        [*(["git"] if program == "git" else [sys.executable, *COMMANDS[program]]), *arguments],
+        cwd=folder,
+        env=os.environ | ENVIRONMENT | PERSON,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Printed(done.stdout, done.stderr, done.returncode)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Execute:
+    """Runs `mipo-bench` in this process, where torch and lm-eval are imported once, and other programs as before."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    def execute(words: list[str], folder: Path) -> Printed:
+        return run(shlex.join(words[1:]), capsys) if words[0] == "mipo-bench" else in_a_process(words, folder)
+
+    return execute
+
+
+def follow(block: Block, folder: Path, execute: Execute = in_a_process) -> None:
     """Execute a block: write its file, apply its diff, or run its commands, of which the last has the exit code."""
     if block.language == "diff":
         apply(block, folder / block.about)
@@ -63,7 +96,7 @@ def follow(block: Block, folder: Path) -> None:
         commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
         for text in commands:
             command, _, output = text.partition("\n")
-            check(command, output, code if text == commands[-1] else 0, folder)
+            check(command, output, code if text == commands[-1] else 0, folder, execute)
     elif block.about:
         (folder / block.about).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.about).write_text(block.text, encoding="utf-8")
@@ -79,26 +112,15 @@ def apply(block: Block, file: Path) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def check(command: str, output: str, code: int, folder: Path) -> None:
+def check(command: str, output: str, code: int, folder: Path, execute: Execute = in_a_process) -> None:
     """Run a command and look for the lines that the tutorial shows, in order."""
-    program, *arguments = shlex.split(command)
-    started = ["git"] if program == "git" else [sys.executable, *COMMANDS[program]]
-    done = subprocess.run(
-        [*started, *arguments],
-        cwd=folder,
-        env=os.environ | ENVIRONMENT | PERSON,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    part = words if arguments[0] in FIGURES else lambda line: " ".join(line.split())
-    lines = iter(done.stdout.splitlines())
+    program_and_arguments = shlex.split(command)
+    done = execute(program_and_arguments, folder)
+    assert done.code == code, done.out + done.err
+    part = words if program_and_arguments[1] in FIGURES else lambda line: " ".join(line.split())
+    lines = iter(done.out.splitlines())
     for wanted in output.splitlines():
-        assert any(pattern(part(wanted)).fullmatch(part(line)) for line in lines), (
-            f"{wanted!r} is not in\n{done.stdout}"
-        )
+        assert any(pattern(part(wanted)).fullmatch(part(line)) for line in lines), f"{wanted!r} is not in\n{done.out}"
 
 
 def pattern(line: str) -> re.Pattern[str]:
@@ -142,6 +164,22 @@ def test_a_gate_in_a_repository_fails_after_a_change_for_the_worse(tmp_path: Pat
     *_, step = workflow["jobs"]["diff"]["steps"]
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     assert set(step["with"]) <= set(action["inputs"])
+
+
+def test_a_person_judges_the_responses_of_a_judged_task(tmp_path: Path, here: Execute) -> None:
+    for block in blocks(JUDGED_TASK):
+        follow(block, tmp_path, here)
+    [record] = load_report(tmp_path / "mipo-bench-report").judges
+    assert record.unread == 0
+    won = {arm.method: arm.win_rate for arm in record.arms}
+    assert won["no-context"] < 0.2 < won["profile (A/A)"]
+
+
+def test_a_definition_of_lm_eval_is_written_corrected_and_run(tmp_path: Path, here: Execute) -> None:
+    for block in blocks(LM_EVAL_TASK):
+        follow(block, tmp_path, here)
+    report = load_report(tmp_path / "mipo-bench-report")
+    assert {arm.method: len(arm.scores) for arm in report.arms} == {"few-shot": 6, "plain": 6}
 
 
 @pytest.mark.training

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_judges import Letters, Recorder
 from openai_server import Reply, Script, chat_reply, scripted
 
 from mipo_bench.harness.config.judge_spec import JudgeSpec
 from mipo_bench.harness.config.loading import load_config
 from mipo_bench.harness.core.progress import Stage
-from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.judging.assign import load_judge
+from mipo_bench.harness.errors import ModelError, ServerError
+from mipo_bench.harness.judging.assign import AssignedJudge, load_judge
 from mipo_bench.harness.judging.bench import JudgedPair, TaskJudge
+from mipo_bench.harness.judging.validation import check, labels_of
+from mipo_bench.harness.protocols import Question
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Item
 
@@ -51,3 +54,12 @@ def test_a_report_tells_what_its_judge_was_not_asked_with_also_for_stored_verdic
             asked = len(server.asked)
             server.asked.clear()
     assert asked == 0
+
+
+def test_a_server_that_stops_answering_ends_check_judge_with_one_message(tmp_path: Path) -> None:
+    def silent(_: Question) -> float:
+        raise ServerError("the server http://localhost/v1 did not answer")
+
+    judge, labels = AssignedJudge(Recorder(silent), "server"), labels_of(Letters(), 2)
+    with pytest.raises(ModelError, match=r"did not answer\. The verdicts so far are kept"):
+        check(judge, labels, CONFIG.judge, Store(tmp_path), Stage("judging", "verdicts"))

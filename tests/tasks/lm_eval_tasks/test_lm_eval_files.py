@@ -125,6 +125,12 @@ def test_a_mistake_in_a_file_is_named(settings: dict[str, Any], message: str, tm
     assert message in refused(generate_task(tmp_path, 2, **settings))
 
 
+def test_a_line_of_the_data_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = generate_task(tmp_path, 2)
+    (tmp_path / "local_sums-test.jsonl").write_text('{"question": "1 + 1", "answer": "2"}\n{"question": \n')
+    assert "its data cannot be read: JSON parse error: Invalid value. in row 1" in refused(path)
+
+
 @pytest.mark.parametrize("name", ["mine.YAML", "my own sums.yml", "mine.Yml"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_endings_blanks_and_byte_order_marks_do_not_matter(name: str, encoding: str, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ class Request:
     options: tuple[str, ...] = ()
     contrast: str | None = None
     contrast_weight: float = 0.0
+    source: str = ""
+    """What asks, such as an arm. It changes no answer: the time left is estimated by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextCol
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from mipo_bench.harness.core.pace import Clock, Pace, Work
+from mipo_bench.harness.core.pace import Clock, Length, Pace, Work
 from mipo_bench.harness.core.text import without_control_characters
 
 _EVERY = 10.0
@@ -63,8 +63,8 @@ class Stage:
         self._scored += scored
         self.pace.count_read(characters)
 
-    def decode(self, running: Sequence[int], ended: Sequence[int]) -> None:
-        """Count a decoding step, given the tokens of each response that runs on, and of each that it ended."""
+    def decode(self, running: Sequence[Length], ended: Sequence[Length]) -> None:
+        """Count a decoding step, given the responses that run on, and those that it ended."""
         self.pace.count_step(running, ended)
 
     @contextmanager
@@ -126,12 +126,17 @@ class Stage:
 
     @property
     def _time(self) -> str:
-        """The time left; where only that of reading is known, this as the least; else the time so far."""
-        left, least = self.pace.left(), self.pace.reading_left
-        if left is not None:
-            return f"about {rounded_time(left)} left"
-        so_far = f"{self.seconds:.0f} s so far"
-        return f"{so_far}, over {rounded_time(least)} left" if least >= 1 else so_far
+        """The time left; before that can be estimated, the time so far with the least and the most that is left.
+
+        The least is the time for the prompts alone; the most is that of responses which all reach their token limit.
+        """
+        if (left := self.pace.left()) is not None:
+            return f"about {rounded_time(left)} left in this stage"
+        so_far, least, most = f"{self.seconds:.0f} s so far", self.pace.reading_left, self.pace.most_left()
+        if most is not None:
+            from_least = f"about {rounded_time(least)} to" if least >= 1 else "at most"
+            return f"{so_far}, {from_least} {rounded_time(most)} left in this stage"
+        return f"{so_far}, about {rounded_time(least)} left for the prompts alone" if least >= 1 else so_far
 
 
 def rounded_time(seconds: float) -> str:

@@ -39,10 +39,11 @@ from typing import Literal
 import numpy as np
 
 from mipo_bench.harness.config.schema import InformationConfig
+from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
-from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods
+from mipo_bench.harness.evaluation.cached_answers import Expected, answer, likelihood_work, likelihoods
 from mipo_bench.harness.generators.chat_template import prompts_of, with_end_of_turn
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Generator, LikelihoodRequest, Request
@@ -156,6 +157,7 @@ def measure(
     responses = [_responses(arm, inputs) for arm in arms]
     items = tuple(name for name in contrasts.prompts if all(name in row for row in responses))
     texts = [[with_end_of_turn(row[name], end) for name in items] for row in responses]
+    inputs = _expecting(inputs, [_asked(inputs, items, texts), *(_asked(inputs, items, [row]) for row in texts[1:])])
     under_base = _figures(base, inputs, items, texts)
     cells = [_cell(arms[0], "own", under_base[0])]
     for arm, row, figures in zip(arms[1:], texts[1:], under_base[1:], strict=True):
@@ -187,37 +189,47 @@ def _cell(arm: ArmAnswers, weights: Weights, figures: Sequence[Sequence[float]])
     return MeasuredRecord(method=arm.arm.method, train_seed=arm.arm.train_seed, weights=weights, pmi=by_contexts)
 
 
+def _expecting(inputs: _Inputs, asked: Sequence[Sequence[LikelihoodRequest]]) -> _Inputs:
+    """The inputs with a meter that expects the work for all models, each of which is asked its own requests."""
+    meter, requests = inputs.meter, [request for row in asked for request in row]
+    meter.total += len(requests)
+    meter.expect(Work.sum(map(likelihood_work, requests)), inputs.store.claims.processes)
+    return replace(inputs, meter=Expected(meter))
+
+
 def _figures(
     generator: Generator, inputs: _Inputs, items: Sequence[str], texts: Sequence[Sequence[str]]
 ) -> list[list[list[float]]]:
     """The pointwise figures under one model, by arm, item and number of contexts; `texts` are by arm and item."""
-    contrasts = inputs.contrasts
-    count = contrasts.contexts[-1]
-    prompts = {name: (contrasts.prompts[name], *contrasts.others[name][:count]) for name in items}
-    known = _logprobs(generator, inputs, ((prompts[n], t) for row in texts for n, t in zip(items, row, strict=True)))
-
-    def figure(name: str, text: str) -> list[float]:
-        own, *others = (known[prompt, text] if text else 0.0 for prompt in prompts[name])
-        return pointwise(own, others, contrasts.contexts)
-
-    return [[figure(name, text) for name, text in zip(items, row, strict=True)] for row in texts]
-
-
-def _logprobs(
-    generator: Generator, inputs: _Inputs, pairs: Iterable[tuple[Sequence[str], str]]
-) -> dict[tuple[str, str], float]:
-    """(prompt, text) -> log p(text|prompt), for each text after each of its prompts. Empty texts are left out.
-
-    All texts of one prompt are in one request, so that a model prefills each prompt once.
-    """
-    texts_of: dict[str, dict[str, None]] = {}
-    for prompts, text in pairs:
-        for prompt in prompts if text else ():  # an empty text has probability 1 after every prompt
-            texts_of.setdefault(prompt, {})[text] = None
-    requests = [LikelihoodRequest(prompt, tuple(texts)) for prompt, texts in texts_of.items()]
+    requests = _asked(inputs, items, texts)
     rows = likelihoods(generator, requests, inputs.store, inputs.meter)
-    return {
+    known = {
         (request.prompt, text): likelihood.logprob
         for request, row in zip(requests, rows, strict=True)
         for text, likelihood in zip(request.texts, row, strict=True)
     }
+
+    def figure(name: str, text: str) -> list[float]:
+        own, *others = (known[prompt, text] if text else 0.0 for prompt in _prompts(inputs, name))
+        return pointwise(own, others, inputs.contrasts.contexts)
+
+    return [[figure(name, text) for name, text in zip(items, row, strict=True)] for row in texts]
+
+
+def _prompts(inputs: _Inputs, item: str) -> tuple[str, ...]:
+    """The item's own prompt, and its other prompts."""
+    contrasts = inputs.contrasts
+    return (contrasts.prompts[item], *contrasts.others[item][: contrasts.contexts[-1]])
+
+
+def _asked(inputs: _Inputs, items: Sequence[str], texts: Sequence[Sequence[str]]) -> list[LikelihoodRequest]:
+    """Each text after each prompt of its item; `texts` are by arm and item. Empty texts are left out.
+
+    All texts of one prompt are in one request, so that a model prefills each prompt once.
+    """
+    texts_of: dict[str, dict[str, None]] = {}
+    for row in texts:
+        for name, text in zip(items, row, strict=True):
+            for prompt in _prompts(inputs, name) if text else ():  # an empty text has probability 1 after every prompt
+                texts_of.setdefault(prompt, {})[text] = None
+    return [LikelihoodRequest(prompt, tuple(of_prompt)) for prompt, of_prompt in texts_of.items()]

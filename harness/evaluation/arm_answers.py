@@ -136,7 +136,8 @@ def render_arm(task: TaskPlan, baseline: Baseline, arm: Arm, model: AnsweringMod
         with recorded(partial(rendered.record_failure, item.id)):
             prompt = kept[item.id] or model.generator.render(*chats[item.id])
             seed = seed_of("evaluation", arm.task, item.id, arm.sample_seed)
-            rendered.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options)
+            source = f"{arm.task} {arm.method}"
+            rendered.requests[item.id] = Request(prompt.text, seed, task.decoding, item.options, source=source)
     if not rendered.requests:
         raise StageError(f"no prompt could be rendered: {next(iter(rendered.failed.values()))}")
     return rendered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mipo_bench.harness.core.hashing import digest
-from mipo_bench.harness.core.pace import Work
+from mipo_bench.harness.core.pace import Kind, Work
 from mipo_bench.harness.core.progress import Meter
 from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.protocols import Generator, Likelihood, LikelihoodRequest, Request
@@ -21,8 +22,10 @@ from mipo_bench.harness.types import Response
 T = TypeVar("T")
 FLUSH = 64
 """Answers per transaction, and so the most that are lost when the process is killed."""
-
-
+_FLUSH_SECONDS = 10.0
+"""No answer waits longer for its transaction, however slow the model: other processes and later runs look for it."""
+_LOOK_SHARE = 1 / 50
+"""The most of the time that looks for the results of other processes may take."""
 _ROUNDING = 1e-4
 """How far above 0 a log-probability may be: those of some engines are rounded."""
 
@@ -66,16 +69,21 @@ def answer(generator: Generator, requests: Sequence[Request], store: Store, mete
         store.put_responses(row for row in rows if not row[1].failed)
 
     times = Counter(keys)
-    cached = CachedComputation(store.responses, compute, put, lambda name: _work(by_key[name], times[name]))
+    cached = CachedComputation(store.responses, compute, put, lambda name: response_work(by_key[name], times[name]))
     known = _complete({key: times[key] for key in by_key}, cached, store, meter)
     return [known[key] for key in keys]
 
 
-def _work(request: Request, times: int) -> Work:
+def response_work(request: Request, times: int = 1) -> Work:
     """The work for a response that was requested so many times. Options are read after the prompt, once more."""
     limit = request.decoding.max_new_tokens
     texts = [request.prompt] * bool(limit) + [request.prompt, *request.options] * bool(request.options)
-    return Work(times, int(limit > 0), sum(map(len, texts)), limit)
+    return Work(times, sum(map(len, texts)), {Kind.of(request): 1} if limit else {})
+
+
+def likelihood_work(request: LikelihoodRequest, times: int = 1) -> Work:
+    """The work for the likelihoods of all texts of a prompt, which was requested so many times."""
+    return Work(times, request.characters)
 
 
 def _checked(response: Response, request: Request) -> Response:
@@ -93,6 +101,25 @@ def _wrong(logprobs: Sequence[float]) -> str | None:
     """Why these cannot be log-probabilities of texts: the first that is NaN, infinite or above 0; None if none is."""
     wrong = (x for x in logprobs if not math.isfinite(x) or x > _ROUNDING)
     return next((f"the log-probability {x}, which is no finite number of at most 0" for x in wrong), None)
+
+
+@dataclass(slots=True)
+class Expected:
+    """A meter for a part of the work that the `meter` expects already, with its total."""
+
+    meter: Meter
+    total: int = 0
+
+    def expect(self, work: Work, processes: int = 1) -> None:
+        """Do nothing."""
+
+    def find(self, done: int, spared: Work | None = None) -> None:
+        """See `Meter`."""
+        self.meter.find(done, spared)
+
+    def tick(self, done: int, tokens: int = 0) -> None:
+        """See `Meter`."""
+        self.meter.tick(done, tokens)
 
 
 Found = dict[str, Likelihood]
@@ -146,7 +173,7 @@ def likelihoods_or_reasons(
 
     def work(name: str) -> Work:
         prompt = prompts[name]
-        return Work(times[prompt], characters=LikelihoodRequest(prompt, tuple(keys[prompt])).characters)
+        return likelihood_work(LikelihoodRequest(prompt, tuple(keys[prompt])), times[prompt])
 
     times = Counter(request.prompt for request in requests)
     cached = CachedComputation(stored, compute, put, work)
@@ -184,20 +211,48 @@ def _complete(times: Mapping[str, int], cached: CachedComputation[T], store: Sto
     lacking = [name for name in times if name not in known]
     store.claims.need_help(len(lacking))
     meter.total += sum(times.values())
-    meter.find(sum(times[name] for name in known))
-    meter.expect(Work.sum(map(cached.work, lacking)), store.claims.processes)
+    meter.expect(Work.sum(map(cached.work, times)), store.claims.processes)
+    meter.find(sum(times[name] for name in known), Work.sum(map(cached.work, known)))
+    others = _Others(times, cached, meter, known)
     with closing(shares(store.claims, lacking, cached.stored)) as shared:
         for part in shared:
-            meter.find(sum(times[name] for name in part.found), Work.sum(map(cached.work, part.found)))
-            known.update(part.found)
+            others.find(part.found)
             rows: list[tuple[str, T]] = []
+            flushed = time.monotonic()
             for name, value, tokens in cached.compute(part.mine) if part.mine else ():
                 rows.append((name, value))
-                if len(rows) == FLUSH:
+                if len(rows) == FLUSH or time.monotonic() - flushed > _FLUSH_SECONDS:
                     cached.put(rows)
                     known.update(rows)
-                    rows = []
+                    rows, flushed = [], time.monotonic()
+                    if store.claims.processes > 1:
+                        others.look(lacking)
                 meter.tick(times[name], tokens)
             cached.put(rows)
             known.update(rows)
     return known
+
+
+@dataclass(slots=True)
+class _Others(Generic[T]):
+    """Finds the results of other processes, also before they are needed: they are no work that is left."""
+
+    times: Mapping[str, int]
+    cached: CachedComputation[T]
+    meter: Meter
+    known: dict[str, T]
+    """All values so far, to which those of the others are added."""
+    _not_before: float = 0.0
+
+    def look(self, names: Sequence[str]) -> None:
+        """Find those that are stored by now, unless the last look is too short a time ago."""
+        if (began := time.monotonic()) >= self._not_before:
+            self.find(self.cached.stored([name for name in names if name not in self.known]))
+            ended = time.monotonic()
+            self._not_before = ended + (ended - began) / _LOOK_SHARE
+
+    def find(self, found: Mapping[str, T]) -> None:
+        """Count these, unless they were counted before."""
+        new = [name for name in found if name not in self.known]
+        self.known.update(found)
+        self.meter.find(sum(self.times[name] for name in new), Work.sum(map(self.cached.work, new)))

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.pace import Work
 from mipo_bench.harness.core.seeding import seed_of
 from mipo_bench.harness.errors import StageError
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers, ArmContext, ArmRequests, render_arm
-from mipo_bench.harness.evaluation.cached_answers import answer, likelihoods_or_reasons
+from mipo_bench.harness.evaluation.cached_answers import Expected, answer, likelihoods_or_reasons, response_work
 from mipo_bench.harness.evaluation.failures import recorded
 from mipo_bench.harness.evaluation.several_requests import answer_several, asks_several
 from mipo_bench.harness.generators.chat_template import framed, kept_prompts
@@ -57,6 +58,7 @@ def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
     bare = replace(arm_context.task, items=tuple(replace(i, options=(), prefix="") for i in arm_context.task.items))
     rendered = replace(render_arm(bare, baseline, arm_context.arm, arm_context.model), task=arm_context.task)
     earlier: dict[str, list[str]] = {item: [] for item in rendered.requests}
+    arm_context = _expecting_steps(arm_context, rendered, baseline.steps)
     for _ in range(1, baseline.steps):
         answered = _answered(arm_context, rendered)
         responses = answered.responses(arm_context.store)
@@ -66,6 +68,14 @@ def _in_steps(arm_context: ArmContext, baseline: SteppedBaseline) -> ArmAnswers:
             earlier[name].append(answers[name].text)
         _next_step(arm_context, baseline, rendered, {name: earlier[name] for name in going_on})
     return _answered(arm_context, rendered)
+
+
+def _expecting_steps(arm_context: ArmContext, rendered: ArmRequests, steps: int) -> ArmContext:
+    """The arm with a meter that expects the work of all steps, as if each were like the first."""
+    meter, first = arm_context.meter, [response_work(request) for request in rendered.requests.values()]
+    meter.total += steps * len(first)
+    meter.expect(Work.sum(first * steps), arm_context.store.claims.processes)
+    return replace(arm_context, meter=Expected(meter))
 
 
 def _next_step(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from mipo_bench.harness.core.pace import Kind, Length
 from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 from mipo_bench.harness.inference.sampling import Draws, sample_tokens
@@ -32,6 +33,16 @@ class RunningSequence:
     draws: Draws
     tokens: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
+    kind: Kind = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The kind is asked for in every step."""
+        self.kind = Kind.of(self.tokenized.request)
+
+    @property
+    def length(self) -> Length:
+        """Its kind and its number of tokens."""
+        return self.kind, len(self.tokens)
 
     @property
     def columns(self) -> list[int]:
@@ -102,7 +113,7 @@ class ContinuousBatch:
         ended = self._admit()
         if self.running:
             ended += self._step()
-        current_stage().decode([len(s.tokens) for s in self.running], [len(s.tokens) for s in ended])
+        current_stage().decode([s.length for s in self.running], [s.length for s in ended])
         return ended
 
     def _admit(self) -> list[RunningSequence]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 
+from mipo_bench.harness.core.pace import Kind
 from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.errors import ModelError
 from mipo_bench.harness.inference.continuous_batching import StopCheck
@@ -70,5 +71,6 @@ class _Hooks:
         """Whether the response is finished, (1)."""
         tokens = input_ids[0, self.prompt_length :].tolist()
         finish = self.stop_check(self.request, tokens)
-        current_stage().decode([] if finish else [len(tokens)], [len(tokens)] if finish else [])
+        length = (Kind.of(self.request), len(tokens))
+        current_stage().decode([] if finish else [length], [length] if finish else [])
         return torch.tensor([finish is not None], device=input_ids.device)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from mipo_bench.harness.core.hashing import digest
+from mipo_bench.harness.core.pace import Pace, Work
 from mipo_bench.harness.evaluation.arm_answers import ArmAnswers
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.judging.panel import judged_arms
 from mipo_bench.harness.planning.plan import TaskPlan
 from mipo_bench.harness.protocols import Arm
 from mipo_bench.harness.run.stages.answerers import ArmAnswerer, ModelAnswerer
-from mipo_bench.harness.run.stages.arm_stages import FailureLog
+from mipo_bench.harness.run.stages.arm_stages import ArmCount, FailureLog
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.stages.helpers import Helpers, Units
 from mipo_bench.harness.run.stages.judge_arms import judge_arms
@@ -66,17 +68,26 @@ class Run:
         for task in self.context.plan.tasks:
             for arm in self.context.plan.arms_of(task.task.name, trained=False):
                 self._answer(task, arm)
+        units = self._trained_units()
         if self.helpers:
-            self.helpers(self._trained_units())
-        for task, arm in self._claimed_trained_arms():
-            self._answer(task, arm)
+            self.helpers(units)
+        count = self._count_of(units)
+        for task, arm in self._claimed_trained_arms(units):
+            count.count(computed=self._answer(task, arm))
         order = self._order()
         self.evaluated.sort(key=lambda answers: order[_arm_key(answers.arm)])
         self.failures.records.sort(key=lambda f: order[f.task, f.method, f.train_seed])
 
-    def _answer(self, task: TaskPlan, arm: Arm) -> None:
+    def _answer(self, task: TaskPlan, arm: Arm) -> bool:
+        """Answer an arm. Returns whether that took any work."""
         with self.failures.stages_of(arm) as stages:
             self.evaluated.append(self.answerer.answer(task, arm, stages))
+        return stages.computed
+
+    def _count_of(self, units: Units) -> ArmCount:
+        pace = Pace(time.monotonic)
+        pace.expect(Work(len(units)), self.context.store.claims.processes)
+        return ArmCount(self.context.display, len(units), pace)
 
     def _trained_units(self) -> Units:
         """The trained arms, each under the key on which a process claims it, those of the longest task first.
@@ -92,14 +103,14 @@ class Run:
             for arm in self.context.plan.arms_of(task.task.name, trained=True)
         }
 
-    def _claimed_trained_arms(self) -> Iterator[tuple[TaskPlan, Arm]]:
+    def _claimed_trained_arms(self, units: Units) -> Iterator[tuple[TaskPlan, Arm]]:
         """The trained arms, each claimed while it is computed. Arms that another process has claimed come last."""
         claims, display = self.context.store.claims, self.context.display
 
         def show_waiting() -> None:
             display.say(f"waiting for arms that other processes compute ({process_list_text(claims.others())})")
 
-        return claim_each(claims, self._trained_units(), show_waiting)
+        return claim_each(claims, units, show_waiting)
 
     def _order(self) -> dict[tuple[str, str, int | None], int]:
         """(task, method, training seed) -> place in the plan."""

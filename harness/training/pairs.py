@@ -194,7 +194,7 @@ def _sample(
 def _request(source: PairSource, item: Item, prompt: Prompt) -> Request:
     """The seed names the item and context, not the side: one item's chosen can serve as another's rejected."""
     seed = seed_of("pairs", source.task.name, item.id, item.context, source.seed)
-    return Request(prompt.text, seed, source.decoding)
+    return Request(prompt.text, seed, source.decoding, source=f"{source.task.name} pairs")
 
 
 def _useless(chosen: _Side, rejected: _Side) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
-from mipo_bench.harness.core.pace import Work
+from mipo_bench.harness.core.pace import Kind, Work
 from mipo_bench.harness.core.progress import (
     LiveDisplay,
     PlainDisplay,
@@ -22,6 +22,7 @@ from mipo_bench.harness.core.progress import (
 )
 
 LIMIT = 256
+PLAIN = Kind("task plain", LIMIT)
 Draw = Callable[[random.Random], float]
 DRAWS: dict[str, Draw] = {
     "alike": lambda r: r.gauss(80, 20),
@@ -54,7 +55,7 @@ def decoded_stage(draw: Draw, responses: int, slots: int, seed: int) -> list[Sho
     clock, numbers = Clock(), random.Random(seed)
     stage = Stage("task plain: evaluation", "responses", clock)
     stage.total = responses
-    stage.expect(Work(responses, responses, 500 * responses, LIMIT))
+    stage.expect(Work(responses, 500 * responses, {PLAIN: responses}))
     waiting = [min(LIMIT, max(1, int(draw(numbers)))) for _ in range(responses)]
     running: list[tuple[int, int]] = []
     shown: list[tuple[float, float | None]] = []
@@ -67,7 +68,7 @@ def decoded_stage(draw: Draw, responses: int, slots: int, seed: int) -> list[Sho
         running = [(tokens + 1, length) for tokens, length in running]
         ended = [tokens for tokens, length in running if tokens == length]
         running = [(tokens, length) for tokens, length in running if tokens < length]
-        stage.decode([tokens for tokens, _ in running], ended)
+        stage.decode([(PLAIN, tokens) for tokens, _ in running], [(PLAIN, tokens) for tokens in ended])
         for tokens in ended:
             stage.tick(1, tokens)
         shown.append((clock.now, stage.pace.left()))
@@ -128,7 +129,18 @@ def test_steps_are_even_and_the_loading_of_the_model_is_none_of_them() -> None:
     assert stage.pace.left() == pytest.approx(220)
     clock.now += 500
     assert stage.pace.left() == pytest.approx(210)
-    assert stage.figures == "290.0 s each, about 4 min left"
+    assert stage.figures == "290.0 s each, about 4 min left in this stage"
+
+
+def test_an_estimate_from_a_hundred_replies_does_not_wait_for_a_tenth_of_many() -> None:
+    clock = Clock()
+    stage = Stage("task plain: evaluation", "responses", clock)
+    stage.expect(Work(60_000))
+    for n in range(100):
+        assert stage.pace.left() is None, n
+        clock.now += 1
+        stage.tick(1, 20)
+    assert stage.pace.left() == pytest.approx(59_900)
 
 
 def test_processes_share_the_work_that_is_left() -> None:
@@ -151,22 +163,34 @@ def test_figures_of_a_stage_from_loading_to_its_end() -> None:
     stage.total = 8
     stage.find(2)
     assert stage.figures == "0 s so far"
-    stage.expect(Work(6, 6, 600, 20))
+    kind = Kind("task plain", 20)
+    stage.expect(Work(6, 600, {kind: 6}))
     with stage.doing("loading the model"):
         clock.now += 12
         assert stage.figures == "loading the model, 12 s so far"
     clock.now += 3
     stage.read(300)
-    assert stage.figures == "50% of the prompts read, 15 s so far, over 3 s left"
+    assert stage.figures == "50% of the prompts read, 15 s so far, about 3 s left for the prompts alone"
     stage.read(300)
     for n in range(1, 6):
         clock.now += 2
-        stage.decode([n] * 6, [])
-    assert stage.figures == "30 tokens, 2 tok/s, 25 s so far"
+        stage.decode([(kind, n)] * 6, [])
+    assert stage.figures == "30 tokens, 2 tok/s, 25 s so far, at most 30 s left in this stage"
     clock.now += 2
-    stage.decode([6, 6], [6, 6, 6, 6])
+    stage.decode([(kind, 6)] * 2, [(kind, 6)] * 4)
     stage.tick(4, 24)
-    assert (stage.count, stage.figures) == ("6/8 responses", "36 tokens, 2 tok/s, about 20 s left")
+    assert (stage.count, stage.figures) == ("6/8 responses", "36 tokens, 2 tok/s, about 20 s left in this stage")
+
+
+def test_before_responses_have_ended_the_time_left_has_limits() -> None:
+    clock, kind = Clock(), Kind("task plain", 100)
+    stage = Stage("task plain: evaluation", "responses", clock)
+    stage.expect(Work(20, 2000, {kind: 20}))
+    clock.now += 30
+    stage.read(1000)
+    clock.now += 2
+    stage.decode([(kind, 1)] * 10, [])
+    assert stage.figures == "10 tokens, 0 tok/s, 32 s so far, about 30 s to 7 min left in this stage"
 
 
 def test_a_time_is_as_exact_as_it_can_be_known() -> None:
@@ -180,7 +204,7 @@ def test_plain_lines_come_also_while_nothing_is_counted() -> None:
     with display.stage("task plain: evaluation", "responses") as stage:
         stage.total = 3
         time.sleep(0.28)
-        stage.decode([1, 1], [1])
+        stage.decode([(PLAIN, 1)] * 2, [(PLAIN, 1)])
         stage.tick(1, 1)
     *waiting, last = out.getvalue().splitlines()
     assert 2 <= len(waiting) <= 5
@@ -203,8 +227,8 @@ def test_the_live_line_moves_before_a_result_is_finished() -> None:
     display = LiveDisplay(Console(file=out, force_terminal=True, width=120))
     with display.stage("task plain: evaluation", "responses") as stage:
         stage.total = 3
-        stage.expect(Work(3, 3, 30, 20))
-        stage.decode([400, 400, 434], [])
+        stage.expect(Work(3, 30, {Kind("task plain", 500): 3}))
+        stage.decode([(Kind("task plain", 500), tokens) for tokens in (400, 400, 434)], [])
         time.sleep(0.3)
     assert "0/3 responses, 1,234 tokens" in out.getvalue()
 

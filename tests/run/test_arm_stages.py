@@ -10,11 +10,12 @@ from made_judges import Letters, longer_wins, scripted
 from worlds import follows, plan_of, words
 
 from mipo_bench.harness.config.loading import load_config
+from mipo_bench.harness.core.pace import Pace, Work
 from mipo_bench.harness.errors import ModelError, StageError
 from mipo_bench.harness.judging.assign import AssignedJudge
 from mipo_bench.harness.protocols import Arm, Request
 from mipo_bench.harness.run.run import Run
-from mipo_bench.harness.run.stages.arm_stages import FailureLog
+from mipo_bench.harness.run.stages.arm_stages import ArmCount, FailureLog
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.store.run_store import Store
 
@@ -31,6 +32,33 @@ def test_a_failure_names_the_stage_of_its_own_arm() -> None:
         ("few-shot", "judging", "no verdict"),
         ("plain", "pairs", "no pairs"),
     ]
+
+
+def test_a_line_after_each_arm_that_took_work_says_how_many_are_left() -> None:
+    now, display = [0.0], SilentDisplay()
+    pace = Pace(lambda: now[0])
+    pace.expect(Work(5), processes=1)
+    count = ArmCount(display, 5, pace)
+    for seconds, computed in ((60, True), (0, False), (100, True), (80, True), (80, True)):
+        now[0] += seconds
+        count.count(computed=computed)
+    assert display.lines == [
+        "4 of 5 trained arms left, about 4 min for these",
+        "2 of 5 trained arms left, about 3 min for these",
+        "1 of 5 trained arms left, about 80 s for these",
+    ]
+
+
+def test_an_arm_took_work_where_one_of_its_stages_did() -> None:
+    failures = FailureLog(SilentDisplay())
+    with failures.stages_of(Arm("task", "plain")) as stages:
+        with stages.stage("pairs", "responses"):
+            pass
+        assert not stages.computed
+        with stages.stage("training", "steps") as stage:
+            stage.tick(1)
+            raise StageError("diverged")
+    assert stages.computed
 
 
 def test_a_user_error_ends_the_run_and_is_no_failure() -> None:

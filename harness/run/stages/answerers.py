@@ -71,7 +71,7 @@ class ModelAnswerer:
             context.display.say(f"! the joint stream failed, so each arm is answered alone: {redact(described(error))}")
 
         with context.display.stage("prompting arms and pairs of all tasks", "responses") as stage, recorded(show):
-            prefetch_answers(self._known_requests(base), base.generator, context.store, stage)
+            prefetch_answers(lambda: self._known_requests(base), base.generator, context.store, stage)
 
     def _known_requests(self, base: AnsweringModel) -> Iterable[Request]:
         plan = self.context.plan

@@ -20,12 +20,9 @@ EXAMPLE = "example-report.html"
 """The committed report as a page of its own, for the reader of READING to click through."""
 TREE = {
     "Tutorials": [
-        "tutorial",
-        "tutorial-real-model",
-        "tutorial-own-engine",
-        "tutorial-ci-gate",
-        "tutorial-judged-task",
-        "tutorial-lm-eval-task",
+        *("tutorial", "tutorial-judged-task", "tutorial-lm-eval-task"),
+        *("tutorial-own-baseline", "tutorial-own-recipe"),
+        *("tutorial-real-model", "tutorial-own-engine", "tutorial-ci-gate"),
     ],
     "Reading results": ["reading-a-report", "html-report", "compare", "statistics", "guards", "mutual-information"],
     "Running": ["protocol", "methods", "data", "preferences", "answers", "judges", "backends", "store", "scale*"],

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mipo_bench.harness.commands.check_task import check_task, new_task
 from mipo_bench.harness.commands.journeys import JourneyGroup, print_version
 from mipo_bench.harness.commands.options import PATH, IncludeOption, takes_given_settings, takes_settings
+from mipo_bench.harness.commands.plugins.baseline import check_baseline, new_baseline
+from mipo_bench.harness.commands.plugins.recipe import check_recipe, new_recipe
+from mipo_bench.harness.commands.plugins.task import check_task, new_task
 from mipo_bench.harness.commands.reading.read_answer import read_answer
 from mipo_bench.harness.commands.results.compare import compare
 from mipo_bench.harness.commands.results.diff import diff
@@ -48,6 +50,10 @@ app = typer.Typer(
 )
 app.command("check-task")(check_task)
 app.command("new-task")(new_task)
+app.command("check-baseline")(check_baseline)
+app.command("new-baseline")(new_baseline)
+app.command("check-recipe")(check_recipe)
+app.command("new-recipe")(new_recipe)
 app.command()(compare)
 app.command()(diff)
 app.command()(history)

@@ -13,7 +13,10 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "power", "new-config", "config", "doctor", "export-prompts"),
     "Read": ("show", "html", "history", "read-answer"),
     "Compare": ("compare", "diff"),
-    "Extend": ("list", "new-task", "check-task", "check-judge"),
+    "Extend": (
+        *("list", "new-task", "check-task", "new-baseline", "check-baseline", "new-recipe", "check-recipe"),
+        "check-judge",
+    ),
     "Maintain": ("store",),
 }
 """The headings of `--help` with their commands, in the order of use."""

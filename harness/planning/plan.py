@@ -178,7 +178,7 @@ def _task_plan(
     for split in (items, training):
         _check_texts(task.name, split)
     _check_disjoint(task.name, items, training)
-    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0]) and _can_ask(b, task, items[0])]
+    fitting = [n for n, b in sorted(baselines.items()) if b.applies(task, items[0]) and can_ask(b, task, items[0])]
     usable = sorted(recipes.items()) if training else []
     wanted = [r for _, r in usable if r.applies(task, items[0]) and _wanted(r, config.recipes)]
     methods = tuple(method for recipe in wanted for method in variants(recipe, config))
@@ -202,7 +202,7 @@ def _task_plan(
     )
 
 
-def _can_ask(baseline: Baseline, task: Task, item: Item) -> bool:
+def can_ask(baseline: Baseline, task: Task, item: Item) -> bool:
     """Whether a baseline can ask all that an item asks for: several samples and scored texts need a single prompt."""
     several = repeats(task) > 1 or bool(item.continuations)
     return not several or not isinstance(baseline, SteppedBaseline | ContrastedBaseline)

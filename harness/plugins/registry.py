@@ -85,6 +85,18 @@ class Plugins:
             raise PluginError(f"{origin} cannot be made: {reason(error)}") from error
         return check_member(prefix, member, origin)
 
+    def baseline(self, name: str) -> Baseline:
+        """The baseline of that name. Raises ConfigError if there is none."""
+        if name not in self.baselines:
+            raise ConfigError(unknown("baseline", name, self.baselines))
+        return self.baselines[name]
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name. Raises ConfigError if there is none."""
+        if name not in self.recipes:
+            raise ConfigError(unknown("recipe", name, self.recipes))
+        return self.recipes[name]
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:

@@ -137,13 +137,17 @@ def example_count(data: PairSet | PromptSet) -> int:
     return len(data.pairs) if data.objective == "dpo" else len({pair.item_id for pair in data.pairs})
 
 
-def _contrasts(source: PairSource) -> list[list[Item]]:
-    """For each item, the items under whose prompts its rejected responses are sampled.
+def contrast_rng(source: PairSource) -> random.Random:
+    """The random numbers of the recipe's draws.
 
     A recipe may name another one whose draws it repeats, so that both train on the same pairs.
     """
-    recipe = source.recipe
-    rng = random.Random(seed_of("contrasts", source.task.name, shares_pairs_of(recipe), source.seed))
+    return random.Random(seed_of("contrasts", source.task.name, shares_pairs_of(source.recipe), source.seed))
+
+
+def _contrasts(source: PairSource) -> list[list[Item]]:
+    """For each item, the items under whose prompts its rejected responses are sampled."""
+    recipe, rng = source.recipe, contrast_rng(source)
     several = several_contrasts(recipe)
     if several is None or (source.negatives, source.similarity) == (1, "random"):
         return [[contrast] for contrast in recipe.contrasts(source.items, rng)]

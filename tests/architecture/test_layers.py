@@ -45,11 +45,11 @@ FLOORS = {
     ),
     "measuring": (
         *("harness.planning", "harness.evaluation", "harness.exchange", "harness.backends", "harness.cluster"),
-        *("harness.judging", "harness.history", "harness.diagnostics", "harness.startup"),
+        *("harness.judging", "harness.history", "harness.diagnostics", "harness.startup", "harness.plugin_checks"),
     ),
     "doing": (
         *("harness.run.stages", "harness.run", "harness.check_task", "harness.testing", "harness.api"),
-        *("harness.commands", "harness.commands.results", "harness.commands.reading"),
+        *("harness.commands", "harness.commands.results", "harness.commands.reading", "harness.commands.plugins"),
         *("harness.cli", "harness.__main__", "harness.embedded"),
     ),
 }

@@ -29,6 +29,8 @@ CI_GATE = ROOT / "docs" / "tutorial-ci-gate.md"
 REAL_MODEL = ROOT / "docs" / "tutorial-real-model.md"
 JUDGED_TASK = ROOT / "docs" / "tutorial-judged-task.md"
 LM_EVAL_TASK = ROOT / "docs" / "tutorial-lm-eval-task.md"
+OWN_BASELINE = ROOT / "docs" / "tutorial-own-baseline.md"
+OWN_RECIPE = ROOT / "docs" / "tutorial-own-recipe.md"
 COMMANDS = {
     "mipo-bench": ["-m", "mipo_bench.harness.cli"],
     "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
@@ -182,6 +184,12 @@ def test_a_definition_of_lm_eval_is_written_corrected_and_run(tmp_path: Path, he
     assert {arm.method: len(arm.scores) for arm in report.arms} == {"few-shot": 6, "plain": 6}
 
 
+@pytest.mark.parametrize("page", [OWN_BASELINE, OWN_RECIPE], ids=lambda page: page.stem)
+def test_a_baseline_and_a_recipe_are_written_corrected_and_proved(page: Path, tmp_path: Path, here: Execute) -> None:
+    for block in blocks(page):
+        follow(block, tmp_path, here)
+
+
 @pytest.mark.training
 def test_a_real_model_is_taken_from_a_file_to_a_checkpoint(tmp_path: Path) -> None:
     make_gguf(tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf")  # random weights in place of the real ones
@@ -193,10 +201,19 @@ def test_a_real_model_is_taken_from_a_file_to_a_checkpoint(tmp_path: Path) -> No
     assert (tmp_path / "answers.html").exists()
 
 
-def test_the_tutorial_has_what_it_is_for() -> None:
-    commands = [b.text.split()[2] for b in blocks() if b.language == "console" and b.text.startswith("$ mipo-bench")]
-    assert {"new-task", "check-task", "run", "list"} <= set(commands)
-    assert [block.about for block in blocks() if block.about in MODEL] == ["model", "training"]
+@pytest.mark.parametrize(
+    ("page", "commands", "models"),
+    [
+        (TUTORIAL, {"new-task", "check-task", "run", "list"}, ["model", "training"]),
+        (OWN_BASELINE, {"new-baseline", "check-baseline"}, []),
+        (OWN_RECIPE, {"new-recipe", "check-recipe", "run"}, []),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else "",
+)
+def test_the_tutorial_has_what_it_is_for(page: Path, commands: set[str], models: list[str]) -> None:
+    shown = [b.text.split()[2] for b in blocks(page) if b.language == "console" and b.text.startswith("$ mipo-bench")]
+    assert commands <= set(shown)
+    assert [block.about for block in blocks(page) if block.about in MODEL] == models
 
 
 def test_a_line_that_is_not_printed_fails(tmp_path: Path) -> None:

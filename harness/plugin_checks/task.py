@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
-from mipo_bench.harness.plugins.check_items import (
+from mipo_bench.harness.plugin_checks.chats import chat_problem, context_problem
+from mipo_bench.harness.plugin_checks.items import (
     RAISED,
     CheckResult,
     Elsewhere,
@@ -14,12 +14,12 @@ from mipo_bench.harness.plugins.check_items import (
     call_plugin,
     disjoint,
     read_items,
-    same_elsewhere,
+    same_items,
     targets,
 )
 from mipo_bench.harness.plugins.protocol_checks import checked_score, shown
 from mipo_bench.harness.plugins.registry import Plugins
-from mipo_bench.harness.types import Baseline, Item, JudgedTask, Message, Response, Score, Task
+from mipo_bench.harness.types import Baseline, Item, JudgedTask, Response, Score, Task
 
 HOSTILE = (
     "",
@@ -53,7 +53,7 @@ def check_task(task: Task, plugins: Plugins, elsewhere: Elsewhere) -> Iterator[C
     yield check
     if items is None:
         return
-    yield same_elsewhere(task, elsewhere)
+    yield same_items(task, elsewhere)
     yield disjoint(items)
     if isinstance(task, JudgedTask):
         yield _labels(task, items)
@@ -141,24 +141,15 @@ def _prompts(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> Che
         for item in items.all:
             action = f"item {item.id!r}: baseline {name!r}"
             messages = call_plugin(action, partial(baseline.messages, item), problems)
-            if messages is not RAISED and (problem := _chat_problem(messages, item, baseline)):
-                problems.append(f"{action} {problem}")
+            context = item.context if baseline.uses_context else None
+            problem = None if messages is RAISED else chat_problem(messages, item) or context_problem(messages, context)
+            problems += [f"{action} {problem}"] if problem else []
     if not fitting and not problems:
         problems.append(
             f"no baseline applies, as seen by item {example.id!r}: {', '.join(sorted(baselines)) or 'none'}"
         )
     done = f"{len(fitting) * len(items.all)} prompts by {', '.join(fitting)}"
     return CheckResult("prompts", done, tuple(problems))
-
-
-def _chat_problem(messages: Any, item: Item, baseline: Baseline) -> str | None:
-    if not isinstance(messages, Sequence) or not messages or not all(isinstance(m, Message) for m in messages):
-        return f"gives {shown(messages)}, not messages"
-    if messages[-1].role != "user" or not messages[-1].content.strip():
-        return "does not end with a user message"
-    if baseline.uses_context and item.context and not any(item.context in m.content for m in messages):
-        return f"leaves out the context {shown(item.context)}"
-    return None
 
 
 def _reference(task: Task, items: Items, baselines: Mapping[str, Baseline]) -> CheckResult:

@@ -9,17 +9,21 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.text import all_storable
 from mipo_bench.harness.errors import DataError, NoTrainingError, PluginError
 from mipo_bench.harness.plugins.protocol_checks import reason, shown
-from mipo_bench.harness.plugins.second_process import Fingerprints, fingerprints
 from mipo_bench.harness.types import Demonstration, Item, Split, Task
 
 SPLITS: tuple[Split, ...] = ("eval", "train")
 SAMPLE = 50
 """Number of items of a split that a check with many scores for each item uses."""
+Fingerprints = list[tuple[str, str]]
+"""(item id, digest of the item's content, or of what a plugin makes of it) for each item, in order."""
 Elsewhere = Callable[[], Mapping[str, Fingerprints]]
-"""Returns the fingerprints of the items in another process. Raises PluginError if that process fails."""
+"""Returns the fingerprints of a task in another process. Raises PluginError if that process fails."""
+ElsewhereOn = Callable[[Sequence[str]], Mapping[str, Fingerprints]]
+"""Returns the fingerprints of a baseline or recipe on the tasks of these names in another process; raises as above."""
 RAISED: Final = object()
 """The result of `call_plugin` if the plugin raised."""
 
@@ -131,22 +135,43 @@ def _encoding_problems(item: Item) -> Iterator[str]:
         yield "it has a lone surrogate (half a character), which UTF-8 cannot encode"
 
 
-def same_elsewhere(task: Task, elsewhere: Elsewhere) -> CheckResult:
+def fingerprints(task: Task) -> dict[str, Fingerprints]:
+    """Split -> fingerprint of each item. A data set may lack the split to train on."""
+    try:
+        training = task.items("train")
+    except NoTrainingError:
+        training = ()
+    splits = {"eval": task.items("eval"), "train": training}
+    return {split: [(item.id, short_digest(item)) for item in items] for split, items in splits.items()}
+
+
+def short_digest(value: object) -> str:
+    """The digest of a value's `repr` in a fingerprint."""
+    return digest([repr(value)])[:16]
+
+
+def same_items(task: Task, elsewhere: Elsewhere) -> CheckResult:
     """Check that another process sees the same items."""
+    return same_elsewhere(partial(fingerprints, task), elsewhere, "items", "its content or id changes")
+
+
+def same_elsewhere(here: Elsewhere, elsewhere: Elsewhere, noun: str, change: str) -> CheckResult:
+    """Check that another process makes the same `noun`, by split or by task; `change` says what a difference means."""
     problems: list[str] = []
-    here = call_plugin("reading the items again", partial(fingerprints, task), problems)
+    found = call_plugin(f"making the {noun} again", here, problems)
     try:
         there = elsewhere()
     except PluginError as error:
-        problems.append(f"a second process cannot read the items: {error}")
+        problems.append(f"a second process cannot make the {noun}: {error}")
         there = {}
-    for split in SPLITS if here is not RAISED and there else ():
-        a, b = here[split], there[split]
-        changed = [name for name, found in dict(a).items() if dict(b).get(name) != found]
-        problems += [f"item {name!r} differs in a second process: its content or id changes" for name in changed]
+    for key in found if found is not RAISED and there else ():
+        a, b = found[key], there.get(key, [])
+        of = "" if key in SPLITS else f" of {key}"
+        changed = [name for name, content in dict(a).items() if dict(b).get(name) != content]
+        problems += [f"item {name!r}{of} differs in a second process: {change}" for name in changed]
         if not changed and a != b:
-            problems.append(f"items({split!r}) have another order or number in a second process")
-    return CheckResult("processes", "the same items in a second process with other string hashes", tuple(problems))
+            problems.append(f"the {noun} of {key} have another order or number in a second process")
+    return CheckResult("processes", f"the same {noun} in a second process with other string hashes", tuple(problems))
 
 
 def disjoint(items: Items) -> CheckResult:

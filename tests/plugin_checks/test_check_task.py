@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from paths import DATA as PUBLIC_DATA
 
-from mipo_bench.harness.plugins.check_task import check_task
+from mipo_bench.harness.plugin_checks.items import fingerprints
+from mipo_bench.harness.plugin_checks.task import check_task
 from mipo_bench.harness.plugins.registry import load_plugins
-from mipo_bench.harness.plugins.second_process import fingerprints
 from mipo_bench.harness.plugins.task_data import EVERY, on_data
 from mipo_bench.harness.types import Demonstration, Item, Message, Response, Score, Split, Suite, Task
 

@@ -14,7 +14,7 @@ from mipo_bench.harness.errors import PluginError
 from mipo_bench.harness.generators.chat_template import render
 from mipo_bench.harness.generators.model_folder import embedded_folder
 from mipo_bench.harness.planning.plan import make_plan
-from mipo_bench.harness.plugins.second_process import in_second_process
+from mipo_bench.harness.plugin_checks.second_process import Asked, in_second_process
 from mipo_bench.harness.testing import failures
 
 
@@ -73,9 +73,9 @@ def test_items_that_depend_on_the_hash_of_strings_are_found_by_a_second_process(
 
 def test_a_second_process_that_fails_says_why(tmp_path: Path) -> None:
     file = write(tmp_path / "sums.py", "super().items(split)")
-    assert in_second_process("sums", [file])["eval"][0][0] == "eval-0000"
+    assert in_second_process(Asked("task", "sums", [file]))["eval"][0][0] == "eval-0000"
     with pytest.raises(PluginError, match="unknown task 'gone'"):
-        in_second_process("gone", [file])
+        in_second_process(Asked("task", "gone", [file]))
 
 
 COMMANDS = {

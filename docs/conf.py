@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from mipo_bench.harness.cli import app as mipo_bench
+from mipo_bench.harness.cli import program
 
 ROOT = Path(__file__).parents[1]
 START = "README"
@@ -94,7 +94,7 @@ def write_example(app: Sphinx, error: Exception | None) -> None:
     """Write the committed report beside the pages, as `mipo-bench html` does."""
     if error is None and app.builder.format == "html":
         page = Path(app.outdir) / EXAMPLE
-        mipo_bench(["html", str(ROOT / "mipo-bench-report"), "--out", str(page)], standalone_mode=False)
+        program()(["html", str(ROOT / "mipo-bench-report"), "--out", str(page)], standalone_mode=False)
 
 
 def setup(app: Sphinx) -> None:

@@ -19,6 +19,9 @@ def main() -> None:
     """Run the command line and exit; `cli` lists the exit codes."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may ignore it for a job in background
         signal.signal(signal.SIGINT, _stop)
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # none is of use here; finding them reads every package
     sys.stdout, sys.stderr = _until_closed(sys.stdout), _until_closed(sys.stderr)
     from mipo_bench.harness.cli import main as run_command_line
 

@@ -54,8 +54,9 @@ def run(config_file: Path | None = None, **settings: Any) -> Report:
 def write_report(report: Report, folder: str | Path = DEFAULT_REPORT) -> None:
     """Write `report.json` and `report.md`, as `mipo-bench run` does. Raises StorageError."""
     from mipo_bench.harness.run.publish import write
+    from mipo_bench.reports.records.report_file import sealed
 
-    write(report, Path(folder))
+    write(sealed(report), Path(folder))
 
 
 def load_report(name: str | Path = DEFAULT_REPORT, *, store: str | Path = DEFAULT_STORE) -> Report:

@@ -9,28 +9,15 @@ from __future__ import annotations
 import errno
 import io
 import sys
-import traceback
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mipo_bench.harness.commands.journeys import JourneyGroup, print_version
 from mipo_bench.harness.commands.options import PATH, IncludeOption, takes_given_settings, takes_settings
-from mipo_bench.harness.commands.plugins.baseline import check_baseline, new_baseline
-from mipo_bench.harness.commands.plugins.recipe import check_recipe, new_recipe
-from mipo_bench.harness.commands.plugins.task import check_task, new_task
-from mipo_bench.harness.commands.reading.read_answer import read_answer
-from mipo_bench.harness.commands.results.compare import compare
-from mipo_bench.harness.commands.results.diff import diff
-from mipo_bench.harness.commands.results.history import history
-from mipo_bench.harness.commands.results.html import html
-from mipo_bench.harness.commands.results.power import power
-from mipo_bench.harness.commands.results.show import show
-from mipo_bench.harness.commands.settings import new_config, show_config
-from mipo_bench.harness.commands.store import app as store_app
-from mipo_bench.harness.core.redaction import redact
-from mipo_bench.harness.core.text import without_control_characters
 from mipo_bench.harness.errors import UserError
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED
 
@@ -40,32 +27,8 @@ if TYPE_CHECKING:
 
 BUG = 70
 """Exit code for a bug of mipo-bench itself (sysexits' EX_SOFTWARE); no gate takes it for a regression."""
-app = typer.Typer(
-    name="mipo-bench",
-    help="Does MIPO training beat the best way of prompting, and is the difference real?",
-    no_args_is_help=True,
-    cls=JourneyGroup,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("check-task")(check_task)
-app.command("new-task")(new_task)
-app.command("check-baseline")(check_baseline)
-app.command("new-baseline")(new_baseline)
-app.command("check-recipe")(check_recipe)
-app.command("new-recipe")(new_recipe)
-app.command()(compare)
-app.command()(diff)
-app.command()(history)
-app.command()(html)
-app.command("read-answer")(read_answer)
-app.command()(power)
-app.command()(show)
-app.add_typer(store_app)
-app.command("new-config")(new_config)
 
 
-@app.callback()
 def options(
     *,
     version: Annotated[
@@ -75,8 +38,6 @@ def options(
     """Options of the program itself."""
 
 
-@app.command()
-@takes_settings
 def run(
     config: RunConfig,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -97,8 +58,6 @@ def run(
     return run.run(config, asked, profile=profile)
 
 
-@app.command("export-prompts")
-@takes_settings
 def export_prompts(
     config: RunConfig,
     file: Annotated[
@@ -115,15 +74,13 @@ def export_prompts(
     return run_export(config, file)
 
 
-@app.command()
-@takes_given_settings
 def config(given: GivenSettings) -> int:
     """Show every setting of a run with these options: its value, and where that comes from."""
+    from mipo_bench.harness.commands.settings import show_config
+
     return show_config(given)
 
 
-@app.command()
-@takes_settings
 def doctor(config: RunConfig) -> int:
     """Check whether a run with these options can start: packages, device, model, data, disk, git; exit 1 if not."""
     from mipo_bench.harness.commands.doctor import run_doctor
@@ -131,8 +88,6 @@ def doctor(config: RunConfig) -> int:
     return run_doctor(config)
 
 
-@app.command("check-judge")
-@takes_settings
 def check_judge(
     config: RunConfig,
     labels: Annotated[
@@ -152,7 +107,6 @@ def check_judge(
     return run_check(config, labels, write)
 
 
-@app.command("list")
 def list_(
     *,
     include: IncludeOption = None,
@@ -163,6 +117,63 @@ def list_(
     from mipo_bench.harness.plugins.registry import load_plugins
 
     print_plugins(load_plugins(include or ()), verbose=verbose)
+
+
+def _of(module: str, name: str) -> Callable[[], Any]:
+    """The loader of a command, or of a group of commands, of a module of `commands`."""
+    return lambda: getattr(import_module(f"mipo_bench.harness.commands.{module}"), name)
+
+
+COMMANDS: Mapping[str, Callable[[], Any]] = {
+    "check-task": _of("plugins.task", "check_task"),
+    "new-task": _of("plugins.task", "new_task"),
+    "check-baseline": _of("plugins.baseline", "check_baseline"),
+    "new-baseline": _of("plugins.baseline", "new_baseline"),
+    "check-recipe": _of("plugins.recipe", "check_recipe"),
+    "new-recipe": _of("plugins.recipe", "new_recipe"),
+    "compare": _of("results.compare", "compare"),
+    "diff": _of("results.diff", "diff"),
+    "history": _of("results.history", "history"),
+    "html": _of("results.html", "html"),
+    "read-answer": _of("reading.read_answer", "read_answer"),
+    "power": _of("results.power", "power"),
+    "show": _of("results.show", "show"),
+    "store": _of("store", "app"),
+    "new-config": _of("settings", "new_config"),
+    "run": lambda: takes_settings(run),
+    "export-prompts": lambda: takes_settings(export_prompts),
+    "config": lambda: takes_given_settings(config),
+    "doctor": lambda: takes_settings(doctor),
+    "check-judge": lambda: takes_settings(check_judge),
+    "list": lambda: list_,
+}
+"""Each command with its loader: the modules and options of the other commands cost more than many a command."""
+
+
+def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        name="mipo-bench",
+        help="Does MIPO training beat the best way of prompting, and is the difference real?",
+        no_args_is_help=True,
+        cls=JourneyGroup,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for name in names:
+        found = COMMANDS[name]()
+        if isinstance(found, typer.Typer):
+            app.add_typer(found)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _named(arguments: list[str]) -> Iterable[str]:
+    """The command that the arguments name, or all of them, for help and for the message about an unknown one."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return [first] if first in COMMANDS else COMMANDS
 
 
 _REFUSALS = (
@@ -177,8 +188,9 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for a terminal that lacks a character of the table
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, prog_name="mipo-bench")
+        program(_named(given))(given, prog_name="mipo-bench")
     except UserError as error:
         _print_error(str(error))
         sys.exit(2)
@@ -190,6 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             _print_error(f"the operating system refuses: {error}.")
             sys.exit(2)
+        import traceback
+
         _print_error(traceback.format_exc())
         _print_error("this is a bug of mipo-bench: please report it with the lines above.")
         sys.exit(BUG)
@@ -197,6 +211,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _print_error(message: str) -> None:
     """Print to stderr, without control characters and keys, which a quoted name or value may hold."""
+    from mipo_bench.harness.core.redaction import redact
+    from mipo_bench.harness.core.text import without_control_characters
+
     for line in message.splitlines():
         sys.stderr.write(f"mipo-bench: {without_control_characters(redact(line))}\n")
 

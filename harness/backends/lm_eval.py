@@ -14,7 +14,6 @@ from typing import Any
 from mipo_bench.harness.backends.hf import HFBackend
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.hashing import digest, file_digest, folder_digest
-from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.generators.lm_eval_generator import LMEvalGenerator
 from mipo_bench.harness.generators.lm_eval_model import EngineTraits, ModelSpec, Seeding
 from mipo_bench.harness.generators.placement import Placement
@@ -22,8 +21,6 @@ from mipo_bench.harness.protocols import Generator
 from mipo_bench.harness.store.run_store import Store
 
 _SEEDING: Mapping[str, Seeding] = {"hf": "torch", "hf-auto": "torch", "huggingface": "torch", "vllm": "request"}
-_GPU_COUNTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "dp_size")
-"""Arguments of vLLM and SGLang that count GPUs; their product is the number that an engine uses."""
 _NO_EFFECT = {
     "num_concurrent",
     "max_retries",
@@ -79,17 +76,6 @@ class LMEvalBackend(HFBackend):
         elif folder != self.folder:
             self._unload()
         return build_engine(self.config.backend, arguments)
-
-
-def engine_gpus(config: RunConfig) -> int:
-    """The number of GPUs that one engine is to use, by its arguments. Raises ConfigError for one that is no number."""
-    found = 1
-    for name in _GPU_COUNTS:
-        value = config.backend_args.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"backend_args.{name} = {value!r} is not a whole number above 0.")
-        found *= value
-    return found
 
 
 def _content(value: Any) -> Any:

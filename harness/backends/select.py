@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from mipo_bench.harness.backends.base import Backend
 from mipo_bench.harness.backends.hf import HFBackend
-from mipo_bench.harness.backends.lm_eval import LMEvalBackend, engine_gpus
+from mipo_bench.harness.backends.lm_eval import LMEvalBackend
 from mipo_bench.harness.backends.remote import RemoteBackend, chat_server
 from mipo_bench.harness.config.answer_source import OPENAI, OWN
 from mipo_bench.harness.config.schema import RunConfig
@@ -48,9 +48,9 @@ def _check_engine(config: RunConfig) -> None:
     """Raise ConfigError for an engine that is not installed, and for one on several GPUs beside a training on one."""
     if config.backend == "vllm" and find_spec("vllm") is None:
         raise ConfigError("--backend vllm needs the package vllm, which is not installed: pip install 'lm-eval[vllm]'.")
-    if engine_gpus(config) > 1 and config.recipes != ():
+    if config.engine_gpus > 1 and config.recipes != ():
         raise ConfigError(
-            f"backend_args spread the engine over {engine_gpus(config)} GPUs, and a training in the same process must"
+            f"backend_args spread the engine over {config.engine_gpus} GPUs, and a training in the same process must"
             " see one alone. Set recipes to none, or leave the engine on one GPU."
         )
 

@@ -43,8 +43,8 @@ class JourneyGroup(TyperGroup):
 
 def print_version(wanted: bool) -> None:
     """The callback of `--version`: print the version of the installed package and stop."""
-    from importlib.metadata import version
-
     if wanted:
+        from importlib.metadata import version
+
         sys.stdout.write(f"mipo-bench {version('mipo-bench')}\n")
         raise typer.Exit

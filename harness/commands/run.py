@@ -15,7 +15,6 @@ from rich.console import Console
 from mipo_bench.harness.config.loading import preset_notes
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.files import write_atomically
-from mipo_bench.harness.core.progress import Display, SilentDisplay, display_for
 from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.run.environment import silence_libraries
 from mipo_bench.harness.run.interrupt import EXIT_INTERRUPTED, STOPPED, ctrl_c_stops
@@ -23,11 +22,11 @@ from mipo_bench.harness.run.publish import exit_code, write
 from mipo_bench.harness.run.repeat import repeated
 from mipo_bench.harness.startup.gpus import GPUS, Cluster
 from mipo_bench.reports.pages.report import report_page
-from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.records.report_file import REPORT_FILE, run_id
+from mipo_bench.reports.records.report_file import REPORT_FILE, SealedReport, run_id, sealed
 from mipo_bench.reports.render.print_page import print_page
 
 if TYPE_CHECKING:
+    from mipo_bench.harness.core.progress import Display
     from mipo_bench.harness.run.session import Prepared
 
 
@@ -45,7 +44,8 @@ def run(config: RunConfig, asked: Asked, *, profile: bool = False) -> int:
     silence_libraries()
     console = Console(stderr=True, highlight=False)
     if not profile:
-        return _run(config, asked, console, display_for(console))
+        return _run(config, asked, console)
+    from mipo_bench.harness.core.progress import display_for
     from mipo_bench.harness.run.stages.profile import Profiler
 
     with Profiler(display_for(console)) as profiler:
@@ -55,10 +55,11 @@ def run(config: RunConfig, asked: Asked, *, profile: bool = False) -> int:
     return code
 
 
-def _run(config: RunConfig, asked: Asked, console: Console, display: Display) -> int:
-    if not (asked.dry_run or asked.compute_only) and (report := repeated(config)) is not None:
+def _run(config: RunConfig, asked: Asked, console: Console, display: Display | None = None) -> int:
+    if not (asked.dry_run or asked.compute_only) and (found := repeated(config)) is not None:
         console.print("nothing has changed since an earlier run: its report holds", markup=False)
-        return _publish(report, "", config.out, console)
+        return _publish(found, "", config.out, console)
+    from mipo_bench.harness.core.progress import display_for
     from mipo_bench.harness.run.session import prepare
 
     if config.include:
@@ -71,11 +72,12 @@ def _run(config: RunConfig, asked: Asked, console: Console, display: Display) ->
 
         print_plan(prepared.plan, config, Console(highlight=False), asked.cluster)
         return 0
-    return _computed(prepared, console, display, compute_only=asked.compute_only)
+    return _computed(prepared, console, display or display_for(console), compute_only=asked.compute_only)
 
 
 def _computed(prepared: Prepared, console: Console, display: Display, *, compute_only: bool) -> int:
     """Compute the run, publish its report and return the exit code."""
+    from mipo_bench.harness.core.progress import SilentDisplay
     from mipo_bench.harness.judging.assign import check_judge
     from mipo_bench.harness.run.session import execute
 
@@ -91,7 +93,7 @@ def _computed(prepared: Prepared, console: Console, display: Display, *, compute
         console.print(STOPPED, style="bold")
         return EXIT_INTERRUPTED
     if outcome.report is not None:
-        return _publish(outcome.report, outcome.to_judge, config.out, console)
+        return _publish(sealed(outcome.report), outcome.to_judge, config.out, console)
     if not worker:
         console.print(f"computed into {config.store}; no report (--compute-only)", markup=False)
     return 1 if outcome.failed and not worker else 0
@@ -106,9 +108,10 @@ def asked_cluster(gpu: str | None, gpus: int, dry_run: bool) -> Cluster | None:
     return None if gpu is None else Cluster(gpu.lower(), gpus)
 
 
-def _publish(report: Report, to_judge: str, folder: Path, console: Console) -> int:
+def _publish(found: SealedReport, to_judge: str, folder: Path, console: Console) -> int:
     """Write the report and print it; returns the exit code."""
-    write(report, folder)
+    report = found.report
+    write(found, folder)
     if to_judge:
         from mipo_bench.harness.judging.to_label import TO_JUDGE
 

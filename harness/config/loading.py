@@ -17,7 +17,6 @@ from mipo_bench.harness.config.answer_source import OWN, AnswerSource
 from mipo_bench.harness.config.presets import NOT_REPRODUCED, PRESETS, differences
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.config.values import ConfigSection, names
-from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml
 from mipo_bench.harness.core.redaction import config_problems, key_problems
 from mipo_bench.harness.errors import ConfigError, shown, unknown
 from mipo_bench.harness.types import SUITES
@@ -167,6 +166,8 @@ def read_file(file: Path | None) -> dict[str, Any]:
     """The values of a file, none without one. A section without any setting counts as left out. Raises ConfigError."""
     if file is None:
         return {}
+    from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml  # most runs read none
+
     try:
         values = parse_yaml(file.read_text(encoding="utf-8"))
     except YamlError as error:
@@ -192,6 +193,8 @@ def _put_settings(values: dict[str, Any], settings: Sequence[str]) -> Iterator[s
 
 def _put(values: dict[str, Any], key: str, text: str) -> str | None:
     """Set a dotted key; returns a message if that fails, else None."""
+    from mipo_bench.harness.config.yaml_text import YamlError, parse_yaml
+
     try:
         value = parse_yaml(text)
     except YamlError as error:

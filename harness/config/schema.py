@@ -32,9 +32,12 @@ from mipo_bench.harness.config.values import (
     listed,
 )
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
+from mipo_bench.harness.errors import ConfigError
 from mipo_bench.harness.plugins.task_data import folders
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS
 
+_GPU_COUNTS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "dp_size")
+"""Arguments of vLLM and SGLang that count GPUs; their product is the number that an engine uses."""
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ThoughtTags = tuple[tuple[Tag, Tag], ...]
 
@@ -251,6 +254,17 @@ class RunConfig(ConfigSection):
     def tags_around_thoughts(self) -> ThoughtTags:
         """The tags around thoughts, which are no part of an answer."""
         return THOUGHT_TAGS if self.thought_tags is None else self.thought_tags
+
+    @property
+    def engine_gpus(self) -> int:
+        """The number of GPUs that one engine is to use, by its arguments. Raises ConfigError for no such number."""
+        found = 1
+        for name in _GPU_COUNTS:
+            value = self.backend_args.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"backend_args.{name} = {value!r} is not a whole number above 0.")
+            found *= value
+        return found
 
     def result_hash(self) -> str:
         """Hash of all settings but store, output folder, threads and processes, which cannot change a result."""

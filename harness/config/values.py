@@ -20,7 +20,7 @@ NONE = "none"
 class ConfigSection(BaseModel):
     """A section of the configuration. Unknown keys are errors; values cannot change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def listed(value: Any) -> Any:

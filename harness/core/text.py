@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mipo_bench.harness.types import Item
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.types import Item
 
 
 def storable(text: str) -> str:

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mipo_bench.harness.core.default_paths import DEFAULT_REPORT, DEFAULT_STORE
 from mipo_bench.harness.core.files import expanded
 from mipo_bench.harness.core.git import Repository, find_repository
 from mipo_bench.harness.errors import ReportError
-from mipo_bench.harness.store.database import has_database
-from mipo_bench.harness.store.run_store import Store
-from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.reports.diff.records import Side
 from mipo_bench.reports.records.report import Report
 from mipo_bench.reports.records.report_file import REPORT_FILE, RUN_ID_LENGTH, load_report, parse_report
+
+if TYPE_CHECKING:
+    from mipo_bench.harness.store.runs import StoredRun
 
 _RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
@@ -95,8 +96,12 @@ def _runs(name: str, search: ReportSearch) -> list[StoredRun]:
 
 
 def _stored(prefix: str, search: ReportSearch) -> list[StoredRun]:
+    from mipo_bench.harness.store.database import has_database
+
     if not has_database(search.store):
         return []
+    from mipo_bench.harness.store.run_store import Store  # a report that is a file needs no store
+
     with closing(Store(search.store)) as store:
         return store.runs(prefix)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 
-from mipo_bench.harness.backends.lm_eval import engine_gpus
 from mipo_bench.harness.config.cluster import ClusterConfig
 from mipo_bench.harness.config.schema import RunConfig
 from mipo_bench.harness.core.provenance import usable_cores
@@ -21,7 +20,7 @@ def prepare_process(config: RunConfig, processes: Processes) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if config.cluster.address:
         return  # the hosts compute; a cluster that starts on this machine must see all of its GPUs and cores
-    one_gpu = engine_gpus(config) == 1 and config.train.processes == 1
+    one_gpu = config.engine_gpus == 1 and config.train.processes == 1
     if config.device in ("auto", "cuda") and config.device_map is None and one_gpu:
         choose_gpu(processes, os.environ)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic

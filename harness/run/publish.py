@@ -6,16 +6,16 @@ from pathlib import Path
 
 from mipo_bench.harness.core.files import write_atomically
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.records.report_file import REPORT_FILE, to_json
+from mipo_bench.reports.records.report_file import REPORT_FILE, SealedReport
 from mipo_bench.reports.render.markdown import to_markdown
 
 REPORT_FILES = (REPORT_FILE, "report.md")
 """The files that a run writes to its output folder."""
 
 
-def write(report: Report, folder: Path) -> None:
+def write(found: SealedReport, folder: Path) -> None:
     """Write `report.json` and `report.md`."""
-    for name, text in zip(REPORT_FILES, (to_json(report), to_markdown(report)), strict=True):
+    for name, text in zip(REPORT_FILES, (found.text, to_markdown(found.report)), strict=True):
         write_atomically(folder / name, text)
 
 

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.store.upkeep.verify import holds
 from mipo_bench.harness.types import ExternalTask, Task
 from mipo_bench.reports.records.report import Report
-from mipo_bench.reports.records.report_file import parse_report, seal, to_json
+from mipo_bench.reports.records.report_file import SealedReport, parse_report, sealed
 
 REPEAT_VERSION = "repeat-1"
 _PARTS = ("harness", "reports", "tasks", "baselines")
@@ -48,7 +48,7 @@ _OWN = "mipo-bench "
 """The beginning of the label of the package's own plugins, which is followed by its version."""
 
 
-def repeated(config: RunConfig) -> Report | None:
+def repeated(config: RunConfig) -> SealedReport | None:
     """The report of an unchanged run, with today's date and commit; None where there is something to compute.
 
     The store keeps it as a run of its own. Every row and checkpoint that the earlier run used is compared with its
@@ -67,17 +67,17 @@ def repeated(config: RunConfig) -> Report | None:
         return None  # a run that computes repairs the store, or says what is wrong
 
 
-def _repeated(store: Store, key: str, config: RunConfig) -> Report | None:
+def _repeated(store: Store, key: str, config: RunConfig) -> SealedReport | None:
     name = store.memo(key)
     run = next(iter(store.runs(name)), None) if isinstance(name, str) else None
     if run is None or run.used is None or not holds(store, run.used):
         return None
     check_writable(config.out, REPORT_FILES)
-    report = _dated(parse_report(run.report, f"run {run.id}"), config)
-    again = StoredRun(report.digest, report.created, to_json(report), run.keys, run.used)
+    found = _dated(parse_report(run.report, f"run {run.id}"), config)
+    again = StoredRun(found.report.digest, found.report.created, found.text, run.keys, run.used)
     store.put_memo(key, again.id)
     store.put_run(again)
-    return report
+    return found
 
 
 def remember_run(store: Store, key: str | None, run: StoredRun, report: Report) -> None:
@@ -123,13 +123,13 @@ def _data(task: Task, config: RunConfig) -> Iterator[object]:
 
 
 def _versions() -> Iterator[str]:
-    """Python and every package that this one requires, each with its version."""
+    """Python and every package that this one requires, each with its metadata, of which the version is a part."""
     yield f"{platform.python_implementation()} {platform.python_version()} {platform.machine()} {platform.system()}"
     for requirement in sorted(requires("mipo-bench") or ()):
         name = requirement.partition(";")[0]
         name = "".join(c if c.isalnum() or c in "-_." else " " for c in name).split()[0]
         try:
-            yield f"{name} {version(name)}"
+            yield f"{name} {distribution(name).read_text('METADATA') or version(name)}"  # unread: parsing takes longer
         except PackageNotFoundError:
             continue  # of an extra that is not installed
 
@@ -144,10 +144,10 @@ def _code() -> Iterator[str]:
                 yield from (f"{part}/{inside}", file_digest(file))
 
 
-def _dated(report: Report, config: RunConfig) -> Report:
+def _dated(report: Report, config: RunConfig) -> SealedReport:
     changed: Mapping[str, object] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": config.model_dump(mode="json", exclude={"store", "out"}),
         "provenance": provenance(config, hardware(report.model.device)),
     }
-    return seal(report.model_copy(update=changed))
+    return sealed(report.model_copy(update=changed))

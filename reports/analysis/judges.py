@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from mipo_bench.reports.records.base import CaveatRecord
 from mipo_bench.reports.records.judges import ConsistencyRecord, JudgedArmRecord
 from mipo_bench.reports.records.report import ArmRecord, TaskRecord
+from mipo_bench.reports.statistics.parametric import sign_test
 from mipo_bench.reports.statistics.records import Average, Caveat
 from mipo_bench.reports.statistics.verdicts.agreement import agreement
 from mipo_bench.reports.statistics.verdicts.length_control import LengthControlled, length_controlled
@@ -59,7 +59,7 @@ def consistency(orders: Sequence[BothOrders], retests: Sequence[bool], alpha: fl
         n_clusters=len({o.cluster for o in orders}),
         consistent=found.agreed if found else None,
         first_share=sum(s > 0 for s in slots) / len(slots) if slots else None,
-        first_p=float(scipy.stats.binomtest(to_first, to_first + to_second).pvalue) if to_first + to_second else None,
+        first_p=sign_test(to_first, to_second) if to_first + to_second else None,
         kappa=found.kappa if found else None,
         kappa_low=found.ci_low if found else None,
         kappa_high=found.ci_high if found else None,

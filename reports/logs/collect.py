@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ class Columns:
 
     def __init__(self, path: Path, unit: str = "line", user_name: str = "user_id") -> None:
         self.path, self.unit, self.user_name = path, unit, user_name
-        self.items: dict[str, int] = {}
-        self.users: dict[str, int] = {}
+        self._item_codes: dict[str, int] = {}
+        self._user_codes: dict[str, int] = {}
+        self.items: Collection[str] = self._item_codes
+        self.users: Collection[str] = self._user_codes
         self.texts: dict[str, int] = {}
         self.owner = array("q")  # item code -> user code
         self.item, self.seed, self.sample, self.place = array("q"), array("q"), array("q"), array("q")
@@ -52,7 +55,7 @@ class Columns:
             self._uneven("train_seed", place, given=seed is not None)
         elif (user is not None) != self.has_user:
             self._uneven(self.user_name, place, given=user is not None)
-        code = self.items.setdefault(item, len(self.items))
+        code = self._item_codes.setdefault(item, len(self.items))
         if user is not None:
             self._set_owner(code, item, user, place)
         self.item.append(code)
@@ -76,7 +79,7 @@ class Columns:
         """
         try:
             codes, self.items = _coded(item)
-            owners, self.users = (codes, {}) if user is None else _coded(user)
+            owners, self.users = (codes, ()) if user is None else _coded(user)
         except UnicodeDecodeError:
             return False
         if user is not None:
@@ -103,7 +106,7 @@ class Columns:
 
     def _set_owner(self, code: int, item: str, user: str, place: int) -> None:
         """Record the user of an item; fail if the item has two."""
-        number = self.users.setdefault(user, len(self.users))
+        number = self._user_codes.setdefault(user, len(self.users))
         if code == len(self.owner):
             self.owner.append(number)
         elif self.owner[code] != number:
@@ -172,8 +175,7 @@ class Columns:
             self._fail(self.place[second], f"{item} is on {self.unit} {self.place[first]} too, with the same {twice}")
 
 
-def _coded(column: Any) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """The code of each text of a pyarrow array, and text -> code in the order of first rows."""
+def _coded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """The code of each text of a pyarrow array, and the texts by code, in the order of first rows."""
     encoded = column.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, {text: code for code, text in enumerate(encoded.dictionary.to_pylist())}
+    return np.from_dlpack(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.logs.collect import Columns
@@ -80,14 +82,19 @@ def _plain(source: Source, names: _Names) -> Columns | None:
     found = source.plain_columns({name: kind for name, kind in kinds.items() if kind} | {names.score: "number"})
     if found is None or not {names.item, names.score} <= {*found}:
         return None
-    values = found[names.score].to_numpy()
+    values = _numbers(found[names.score])
     one_arm = names.other_arm is None or (names.other_arm in found and len(found[names.other_arm].unique()) == 1)
     if not one_arm or not (np.abs(values) <= LARGEST).all():
         return None
-    seeds, samples = (found[n].to_numpy() if n and n in found else None for n in (names.train_seed, names.sample))
+    seeds, samples = (_numbers(found[n]) if n and n in found else None for n in (names.train_seed, names.sample))
     users = found[names.user].cast("string") if names.user and names.user in found else None
     columns = Columns(source.path, user_name=names.user or "user_id")
     return columns if columns.add_all(found[names.item].cast("string"), values, users, seeds, samples) else None
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """The numbers of a pyarrow array, whose own `to_numpy` imports pandas."""
+    return np.from_dlpack(column)
 
 
 def _kind(value: object) -> ColumnKind | None:

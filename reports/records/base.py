@@ -13,7 +13,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 class Record(BaseModel):
     """A part of the report; unknown fields (of a newer minor version) are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class CaveatRecord(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ REPORT_FILE = "report.json"
 RUN_ID_LENGTH = 12
 _EXACT = 2**53
 """Whole numbers below this are exact as float and as integer."""
+_CHANGED = (dict, list, float)
+"""Types of values that `_short` changes, or looks into."""
 _DIGITS = 300
 """The largest number of characters of a whole number that still fits into a float."""
 
@@ -111,11 +114,25 @@ def run_id(report: Report) -> str:
     return (report.digest or seal(report).digest)[:RUN_ID_LENGTH]
 
 
-def to_json(report: Report) -> str:
-    """The canonical JSON text of a report with its digest: compact, one line for each task, arm and comparison."""
+@dataclass(frozen=True, slots=True)
+class SealedReport:
+    """A report with the digest of its content, and its text: what a file of it holds."""
+
+    report: Report
+    text: str
+
+
+def sealed(report: Report) -> SealedReport:
+    """The report with its digest and its canonical JSON text: compact, one line for each task, arm and comparison."""
     values = _dump(report)
     values["digest"] = content_digest(values)
-    return "{\n" + ",\n".join(f"{json.dumps(key)}:{_lines(value)}" for key, value in values.items()) + "\n}\n"
+    lines = ",\n".join(f"{json.dumps(key)}:{_lines(value)}" for key, value in values.items())
+    return SealedReport(report.model_copy(update={"digest": values["digest"]}), "{\n" + lines + "\n}\n")
+
+
+def to_json(report: Report) -> str:
+    """The canonical JSON text of a report with its digest."""
+    return sealed(report).text
 
 
 def _lines(value: object) -> str:
@@ -136,9 +153,9 @@ def _dump(report: Report) -> dict[str, Any]:
 def _short(value: Any) -> Any:
     """The value with whole floats as integers (most scores are 0 or 1) and non-finite floats as None."""
     if isinstance(value, dict):
-        return {key: _short(part) for key, part in value.items()}
+        return {key: _short(part) if isinstance(part, _CHANGED) else part for key, part in value.items()}
     if isinstance(value, list):
-        return [_short(part) for part in value]
+        return [_short(part) if isinstance(part, _CHANGED) else part for part in value]
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

@@ -15,7 +15,7 @@ MAX_WIDTH = 100
 
 def draw(p: Page, console: Console) -> None:
     """Draw a page. It is 80 columns wide if the output is not a terminal."""
-    console.width = max(NARROWEST, console.width)
+    console.size = (max(NARROWEST, console.width), console.height)  # fixed, or it is asked for at every line
     for line in p.head:
         _print_text(console, line, "bold red" if line.startswith("!") else "")
     for section in p.sections:

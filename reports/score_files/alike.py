@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mipo_bench.harness.errors import NotComparableError, UserError
 from mipo_bench.reports.logs.record import ScoreFile
 from mipo_bench.reports.logs.rows import show
@@ -51,16 +53,20 @@ def _refuse_other_metric(base: ScoreFile, method: ScoreFile) -> None:
 
 
 def _refuse_nothing_shared(base: ScoreFile, method: ScoreFile) -> None:
-    mine, theirs = dict.fromkeys(base.scores.item), dict.fromkeys(method.scores.item)
-    if mine.keys().isdisjoint(theirs):
+    if set(base.scores.item).isdisjoint(method.scores.item):
+        mine, theirs = (tuple(dict.fromkeys(file.scores.item)) for file in (base, method))
         raise NotComparableError(
-            f"{base.path} and {method.path} have no item in common: {name_items(tuple(mine))} in the first, "
-            f"{name_items(tuple(theirs))} in the second."
+            f"{base.path} and {method.path} have no item in common: {name_items(mine)} in the first, "
+            f"{name_items(theirs)} in the second."
         )
 
 
 def _refuse_other_users(base: ScoreFile, method: ScoreFile) -> None:
     if base.scores.cluster is None or method.scores.cluster is None:
+        return
+    if np.array_equal(base.scores.item, method.scores.item) and np.array_equal(
+        base.scores.cluster, method.scores.cluster
+    ):
         return
     owner = dict(zip(base.scores.item, base.scores.cluster, strict=True))
     for item, user in zip(method.scores.item, method.scores.cluster, strict=True):

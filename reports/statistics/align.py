@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from operator import eq, le, lt
+from operator import le, lt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mipo_bench.reports.statistics.clusters import Codes, zero_rounding_noise
 from mipo_bench.reports.statistics.records import (
@@ -29,13 +30,13 @@ from mipo_bench.reports.statistics.records import (
 class Table:
     """One arm as a matrix: `values` is (seeds, items), NaN for a missing score; items are sorted.
 
-    `seeds` is empty for an untrained arm; `values` then has one row. `cluster` maps items to users.
+    `seeds` is empty for an untrained arm; `values` then has one row. `users` has the user of each item, (items,).
     """
 
     items: tuple[str, ...]
     seeds: tuple[int, ...]
     values: Floats
-    cluster: dict[str, str]
+    users: NDArray[Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def tabulate(scores: Scores, missing: Missing = "error") -> Table:
 
     Raises ValueError for a duplicate (item, seed, sample) row and for an item with two users.
     """
-    items, column = factorize([str(name) for name in scores.item])
+    items, column = factorize(list(map(str, scores.item)))
     seeds, row = factorize(scores.seed.tolist()) if scores.seed is not None else ([], np.zeros_like(column))
     shape = (max(1, len(seeds)), len(items))
     cell = row * len(items) + column
@@ -74,7 +75,7 @@ def tabulate(scores: Scores, missing: Missing = "error") -> Table:
     total = np.bincount(cell[order], weights=value[order], minlength=shape[0] * shape[1])
     count = np.bincount(cell, minlength=total.size)
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return Table(tuple(items), tuple(seeds), mean.reshape(shape), _users(scores))
+    return Table(tuple(items), tuple(seeds), mean.reshape(shape), _users(scores, items, column))
 
 
 def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
@@ -91,7 +92,9 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
     pairing = _pair_seeds(left.seeds, right.seeds, missing)
     warnings = pairing.warnings
     items = list(left.items) if left.items == right.items else sorted(set(left.items) | set(right.items))
-    a, b = _reindex(left, items)[pairing.base_rows], _reindex(right, items)[pairing.method_rows]
+    users = _merge_users(left, right, items)
+    a, b = (_at(table.values, table, items, np.nan) for table in (left, right))
+    a, b = a[pairing.base_rows], b[pairing.method_rows]
     missing_a, missing_b = np.isnan(a).any(axis=0), np.isnan(b).any(axis=0)
     lacking = missing_a | missing_b
     names = np.asarray(items, dtype=object)
@@ -105,7 +108,7 @@ def pair(base: Scores, method: Scores, missing: Missing) -> Paired:
         warnings += (_missing_caveat(names[lacking].tolist(), missing),)
     keep = ~lacking if missing == "drop" else np.ones_like(lacking)
     kept = names[keep].tolist()
-    clusters, codes = _clusters(kept, _merge_users(left.cluster, right.cluster))
+    clusters, codes = _clusters(kept, None if users is None else users[keep])
     a, b = np.nan_to_num(a[:, keep], nan=0.0), np.nan_to_num(b[:, keep], nan=0.0)
     return Paired(a, b, codes, tuple(kept), clusters, pairing.seeds, warnings)
 
@@ -124,12 +127,12 @@ def factorize(names: Sequence[Any]) -> tuple[list[Any], Codes]:
         return [*names[:1], *compress(names[1:], steps)], codes
     distinct = sorted(set(names))
     place = {name: i for i, name in enumerate(distinct)}
-    return distinct, np.fromiter((place[name] for name in names), dtype=np.intp, count=len(names))
+    return distinct, np.fromiter(map(place.__getitem__, names), dtype=np.intp, count=len(names))
 
 
 def cluster_codes(table: Table) -> Codes:
     """The cluster of each item of the table, (items,)."""
-    return _clusters(table.items, table.cluster)[1]
+    return _clusters(table.items, table.users)[1]
 
 
 def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
@@ -144,46 +147,59 @@ def _refuse_duplicates(scores: Scores, cell: Codes) -> None:
         raise ValueError(f"item {str(name)!r} has two rows of the same training seed and sample; keep one of them.")
 
 
-def _users(scores: Scores) -> dict[str, str]:
+def _users(scores: Scores, items: Sequence[str], column: Codes) -> NDArray[Any] | None:
+    """The user of each item; `column` has the item of each row. Raises ValueError for an item with two users."""
     if scores.cluster is None:
-        return {}
-    items, owners = [str(item) for item in scores.item], [str(user) for user in scores.cluster]
-    users = dict(zip(items, owners, strict=True))
-    if all(map(eq, map(users.__getitem__, items), owners)):
-        return users
-    first: dict[str, str] = {}
-    item, user = next((i, u) for i, u in zip(items, owners, strict=True) if first.setdefault(i, u) != u)
-    raise ValueError(f"item {item!r} has two users: {first[item]!r} and {user!r}.")
+        return None
+    owners = np.asarray([*map(str, scores.cluster)], dtype=object)
+    users = np.empty(len(items), dtype=object)
+    users[column[::-1]] = owners[::-1]  # of the first row with the item
+    wrong = np.flatnonzero(users[column] != owners)
+    if wrong.size:
+        item = column[wrong[0]]
+        raise ValueError(f"item {items[item]!r} has two users: {users[item]!r} and {owners[wrong[0]]!r}.")
+    return users
 
 
-def _merge_users(base: dict[str, str], method: dict[str, str]) -> dict[str, str]:
-    if base == method:
-        return base
-    for item, user in method.items():
-        if base.get(item, user) != user:
-            raise ValueError(f"item {item!r} belongs to user {base[item]!r} in the base and {user!r} in the method.")
-    return base | method
+def _merge_users(base: Table, method: Table, items: Sequence[str]) -> NDArray[Any] | None:
+    """The user of each of the items, None for one without; None if no side has users.
+
+    Raises ValueError for an item that has another user on the other side.
+    """
+    found = [_at(table.users, table, items, None) for table in (base, method) if table.users is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    first, second = found
+    merged = first.copy()
+    for n in np.flatnonzero(first != second).tolist():
+        if None not in (first[n], second[n]):
+            raise ValueError(
+                f"item {items[n]!r} belongs to user {first[n]!r} in the base and {second[n]!r} in the method."
+            )
+        merged[n] = second[n] if first[n] is None else first[n]
+    return merged
 
 
-def _clusters(items: Sequence[str], users: dict[str, str]) -> tuple[tuple[str, ...], Codes]:
+def _clusters(items: Sequence[str], users: NDArray[Any] | None) -> tuple[tuple[str, ...], Codes]:
     """The names of the clusters, and the cluster of each item."""
-    if not users:
+    if users is None:
         return tuple(items), np.arange(len(items), dtype=np.intp)
-    if all(map(users.__contains__, items)):
-        names, codes = factorize([users[item] for item in items])
+    if None not in users:
+        names, codes = factorize(users.tolist())
         return tuple(names), codes
-    keys = [("user", users[item]) if item in users else ("item", item) for item in items]
+    keys = [("item", item) if user is None else ("user", user) for item, user in zip(items, users, strict=True)]
     distinct, codes = factorize(keys)
     return tuple(name for _, name in distinct), codes
 
 
-def _reindex(table: Table, items: Sequence[str]) -> Floats:
+def _at(columns: NDArray[Any], table: Table, items: Sequence[str], fill: float | None) -> NDArray[Any]:
+    """The table's columns (..., items) at the places of these items, which include its own; others are `fill`."""
     if len(table.items) == len(items):
-        return table.values
+        return columns
     place = {item: i for i, item in enumerate(items)}
-    values = np.full((len(table.values), len(items)), np.nan)
-    values[:, [place[item] for item in table.items]] = table.values
-    return values
+    found = np.full((*columns.shape[:-1], len(items)), fill, dtype=columns.dtype)
+    found[..., [place[item] for item in table.items]] = columns
+    return found
 
 
 @dataclass(frozen=True, slots=True)

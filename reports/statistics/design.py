@@ -22,7 +22,7 @@ import scipy
 
 from mipo_bench.reports.statistics.clusters import Codes
 from mipo_bench.reports.statistics.records import Floats
-from mipo_bench.reports.statistics.share_weighted import ShareWeightedT
+from mipo_bench.reports.statistics.share_weighted import ShareWeightedT, root
 
 _LOG2_DRAWS = 9
 _HALVINGS = 30
@@ -83,7 +83,7 @@ class Design:
             return None
         critical, se = self.critical_differences(sd, alpha), self.standard_error(sd)
         high = float(critical.max()) + (float(scipy.special.ndtri(power)) + 1) * se
-        return float(scipy.optimize.brentq(lambda x: _power(x, critical, se) - power, 0, high, rtol=1e-6))
+        return root(lambda x: _power(x, critical, se) - power, 0, high)
 
     def _variances(self, sd: Components) -> tuple[float, float, float]:
         """Of a seed, of a user's mean over items, and of the rest of a user's mean in one training."""

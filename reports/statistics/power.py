@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import scipy
 
+from mipo_bench.reports.statistics.parametric import normal_quantile, t_quantile
+from mipo_bench.reports.statistics.share_weighted import root
+
 SD = 0.5
 """Assumed standard deviation of item differences: that of 0/1 scores of which a quarter change."""
 
@@ -16,15 +19,20 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
 
     (z_{1-alpha/2} + z_power) x se; with `df`, the same for a t test, from the noncentral t distribution.
     """
-    normal = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power)) * se
+    normal = _normal_sum(alpha, power) * se
     if df is None:
         return normal
-    critical = float(scipy.stats.t.isf(alpha / 2, df))
+    critical = t_quantile(alpha / 2, df)
 
-    def shortfall(effect: float) -> float:
-        return float(scipy.stats.nct.sf(critical, df, effect / se)) - power
+    def missed(effect: float) -> float:
+        return float(scipy.special.nctdtr(df, effect / se, critical)) - (1 - power)
 
-    return float(scipy.optimize.brentq(shortfall, normal / 2, (1.5 * critical + 4) * se))
+    return root(missed, normal / 2, (1.5 * critical + 4) * se)
+
+
+def _normal_sum(alpha: float, power: float) -> float:
+    """z_{1-alpha/2} + z_power."""
+    return normal_quantile(alpha / 2) + float(scipy.special.ndtri(power))
 
 
 def kish_design_effect(icc: float, cluster_size: float) -> float:
@@ -37,7 +45,7 @@ def required_items(difference: float, between: float, alpha: float = 0.05, power
 
     `between` is the variance over items of the difference of the two scores.
     """
-    z = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.ppf(power))
+    z = _normal_sum(alpha, power)
     return math.ceil(z * z * between / difference**2 - 1e-9)
 
 

@@ -6,6 +6,7 @@ residual. The weight of a t test grows with the share of the variance that its m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -81,13 +82,13 @@ class ShareWeightedT:
     def critical(self, alpha: float) -> float:
         """The t at which the p-value of one matrix is alpha: delta -+ this times `se` is the 1 - alpha interval."""
         low, high = (float(scipy.special.stdtrit(df, 1 - alpha / 2)) for df in self._extremes())
-        return _root(lambda t: 2 * float(self.tail(np.asarray(t))) - alpha, high, low)
+        return root(lambda t: 2 * float(self.tail(np.asarray(t))) - alpha, high, low)
 
     def equivalent_df(self, alpha: float) -> float:
         """Degrees of freedom of the Student t test with the same critical value at this alpha, for one matrix."""
         low, high = self._extremes()
         t = self.critical(alpha)
-        return _root(lambda df: 2 * float(scipy.special.stdtr(df, -t)) - alpha, low, high)
+        return root(lambda df: 2 * float(scipy.special.stdtr(df, -t)) - alpha, low, high)
 
     def _extremes(self) -> tuple[float, float]:
         """The smallest and the largest degrees of freedom of the parts."""
@@ -95,11 +96,17 @@ class ShareWeightedT:
         return min(df), max(df)
 
 
-def _root(excess: Callable[[float], float], low: float, high: float) -> float:
-    """The root of a monotone function between two values, which may be at an end but for rounding."""
-    if excess(low) * excess(high) >= 0:
+def root(excess: Callable[[float], float], low: float, high: float) -> float:
+    """The root of a monotone function between two values, which may be at an end but for rounding.
+
+    Bisection to neighbouring floats: `scipy.optimize` takes longer to import than a hundred such roots to find.
+    """
+    sign = math.copysign(1.0, excess(low))
+    if sign * excess(high) >= 0:
         return min((low, high), key=lambda x: abs(excess(x)))
-    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
+    while low != (middle := (low + high) / 2) != high:
+        low, high = (middle, high) if sign * excess(middle) > 0 else (low, middle)
+    return middle
 
 
 def share_weighted_t(differences: Floats, sizes: Floats | None = None) -> ShareWeightedT:

@@ -14,7 +14,7 @@ import yaml
 from golden_files import check_golden, run
 from paths import ROOT
 
-from mipo_bench.harness.cli import app
+from mipo_bench.harness.cli import program
 from mipo_bench.harness.commands.journeys import JOURNEYS, JourneyGroup
 
 
@@ -26,7 +26,7 @@ def test_help_lists_the_commands_by_journey(
 
 
 def test_every_command_belongs_to_a_journey() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     assert isinstance(group, JourneyGroup)
     listed = [name for names in JOURNEYS.values() for name in names]
     assert len(set(listed)) == len(listed)

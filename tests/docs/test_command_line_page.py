@@ -15,7 +15,7 @@ import typer
 from golden_files import cell, check_page
 from paths import ROOT
 
-from mipo_bench.harness.cli import app
+from mipo_bench.harness.cli import program
 from mipo_bench.harness.commands.journeys import JOURNEYS
 from mipo_bench.harness.commands.options import settings
 
@@ -100,8 +100,7 @@ def command(name: str, found: Any) -> Iterator[str]:
 
 def page() -> str:
     """The whole page."""
-    program = typer.main.get_command(app)
-    found: dict[str, Any] = program.commands  # type: ignore[attr-defined]
+    found: dict[str, Any] = typer.main.get_command(program()).commands  # type: ignore[attr-defined]
     context = found["config"].make_context("mipo-bench config", [], resilient_parsing=True)
     parts = [HEAD + rows(shown(found["config"].get_params(context)), context)]
     for heading, names in JOURNEYS.items():

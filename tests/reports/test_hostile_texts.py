@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -248,11 +249,11 @@ def test_doctor_shows_nothing_that_steers_the_terminal(tmp_path: Path, capsys: p
 def test_a_bug_is_shown_without_keys(
     kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(arguments: list[str]) -> None:
+    def broken(names: Iterable[str]) -> None:
         raise kind(f"Invalid header value b'Bearer {os.environ['OPENAI_API_KEY']}' \x1b[2J")
 
     monkeypatch.setenv("OPENAI_API_KEY", "not-shaped-like-a-key")
-    monkeypatch.setattr("mipo_bench.harness.cli.app", broken)
+    monkeypatch.setattr("mipo_bench.harness.cli.program", broken)
     with pytest.raises(SystemExit) as stop:
         main([])
     printed = capsys.readouterr().err

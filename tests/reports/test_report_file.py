@@ -15,6 +15,7 @@ import pytest
 from made_reports import Made
 from paths import ROOT
 
+from mipo_bench.harness.config.describe import DescribedSchema
 from mipo_bench.harness.errors import ReportError
 from mipo_bench.reports.diff.trend import PastReport, trend_page
 from mipo_bench.reports.records.information import InformationEstimateRecord, InformationRecord
@@ -27,7 +28,8 @@ BUILT = ROOT / "reports" / "records" / "report.schema.json"
 
 def made_schema() -> str:
     """The schema that the records generate. It allows unknown fields, because newer minor versions add some."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+    made = Report.model_json_schema(schema_generator=DescribedSchema)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
     return json.dumps(schema, indent=1) + "\n"
 
 

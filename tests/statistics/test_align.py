@@ -75,6 +75,15 @@ def test_missing_scores() -> None:
     assert zero.warnings[0].code == "missing_as_zero"
 
 
+def test_an_item_takes_its_user_from_the_side_that_names_one() -> None:
+    base, method = Scores.from_columns(["c", "a", "b"], [1, 0, 0]), Scores.from_columns(["a", "b"], [1, 1], ["u", "u"])
+    assert compare(base, method, missing="zero").n_clusters == 2  # u, and item c by itself
+    both = compare(Scores.from_columns(["a", "c"], [0, 1], ["u", "v"]), method, missing="zero")
+    assert (both.n_items, both.n_clusters) == (3, 2)
+    with pytest.raises(ValueError, match="'b' belongs to user 'v' in the base and 'u' in the method"):
+        compare(Scores.from_columns(["c", "b"], [0, 1], ["u", "v"]), method, missing="zero")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

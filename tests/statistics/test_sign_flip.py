@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
-from mipo_bench.reports.statistics.sign_flip import drawn_subsets, sign_flip
+from mipo_bench.reports.statistics.sign_flip import CHUNK, drawn_subsets, sign_flip
 from mipo_bench.reports.stats import Comparison, Scores, compare
 
 USERS = {"a": ["0.3", "0.1"], "b": ["0.2"], "c": ["-0.3", "0.4", "0.1"], "d": ["-0.1", "0.2"], "e": ["0.6"]}
@@ -118,6 +118,20 @@ def test_drawn_subsets_come_with_their_complements() -> None:
     assert subsets.size == 102
     assert np.sort(subsets.u) == pytest.approx(np.sort(u.sum() - subsets.u))
     assert np.sort(subsets.n).tolist() == np.sort(20 - subsets.n).tolist()
+
+
+def test_the_sums_of_many_clusters_are_those_of_their_bits() -> None:
+    """Sums are looked up for eight clusters at once, in blocks of draws; here are two blocks, and many tables."""
+    rng = np.random.default_rng(1)
+    u, n = rng.normal(size=20_003), rng.integers(1, 5, 20_003).astype(float)
+    found, step, width = drawn_subsets(u, n, seed=3, draws=14_000), CHUNK // 20_003, 2_501
+    bits = np.random.default_rng(3)
+    for start in range(0, 14_000, step):
+        raw = bits.bytes(min(step, 14_000 - start) * width)
+    last = np.unpackbits(np.frombuffer(raw, dtype=np.uint8).reshape(-1, width), axis=1, count=20_003)
+    rows = slice(14_001 - len(last), 14_001)
+    assert found.u[rows] == pytest.approx(last @ u)
+    assert found.n[rows].tolist() == (last @ n).tolist()
 
 
 def test_draws_come_close_to_enumeration() -> None:

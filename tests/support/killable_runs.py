@@ -40,6 +40,7 @@ from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.store.runs import StoredRun
 from mipo_bench.harness.training.pairs import PairSet, PromptSet, example_count
 from mipo_bench.harness.types import Item, Response, Score, Task
+from mipo_bench.reports.records.report_file import sealed
 
 GENERATE, PAIRS, TRAIN, SCORE, REPORT = "gptsr"
 STAGES = {"generate": GENERATE, "pairs": PAIRS, "train": TRAIN, "score": SCORE, "report": REPORT}
@@ -139,7 +140,7 @@ def run_once(folder: Path, processes: Processes, mark: Mark, seeds: int = 2) -> 
         return EXIT_INTERRUPTED
     if report is not None:
         mark(REPORT)
-        write(report, config.out)
+        write(sealed(report), config.out)
         mark(REPORT)
     return 0
 

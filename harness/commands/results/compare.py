@@ -145,13 +145,12 @@ def _list(files: list[Path], choice: Choice, form: Format) -> None:
 
 
 def _print(compared: list[Compared], form: Format) -> None:
-    from mipo_bench.reports.render.print_page import print_page
-    from mipo_bench.reports.score_files.export import compared_to_csv, compared_to_json
-    from mipo_bench.reports.score_files.table import compare_page
+    if form in ("terminal", "markdown", "latex"):
+        from mipo_bench.reports.render.print_page import print_page
+        from mipo_bench.reports.score_files.table import compare_page
 
-    if form == "json":
-        sys.stdout.write(compared_to_json(compared))
-    elif form == "csv":
-        sys.stdout.write(compared_to_csv(compared))
-    else:
         print_page(compare_page(compared), form)
+        return
+    from mipo_bench.reports.score_files.export import compared_to_csv, compared_to_json
+
+    sys.stdout.write((compared_to_json if form == "json" else compared_to_csv)(compared))

@@ -107,12 +107,10 @@ def _say(lines: Iterable[str]) -> None:
 
 def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     from mipo_bench.harness.history.find_report import find_side, working_tree
-    from mipo_bench.harness.history.former_runs import stored_reports
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.gate import PASSED, apply_gate
     from mipo_bench.reports.diff.margins import gate_of, read_margins
     from mipo_bench.reports.diff.records import DiffOptions
-    from mipo_bench.reports.diff.retries import earlier_failures
 
     left = find_side(a, options.search)
     right = find_side(b, options.search) if b is not None else working_tree(a, options.search)
@@ -128,6 +126,9 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     found = diff_reports(left, right, DiffOptions(margins, options.arms))
     gate_result = apply_gate(found, gate) if gate else None
     if gate and gate_result and gate_result.code == PASSED and not options.rescore:
+        from mipo_bench.harness.history.former_runs import stored_reports
+        from mipo_bench.reports.diff.retries import earlier_failures
+
         former = stored_reports(options.search.store, right.report.model.digest)
         failures = earlier_failures(left, right, gate, DiffOptions(margins, options.arms), former)
         gate_result = replace(gate_result, earlier_failures=tuple(failures))

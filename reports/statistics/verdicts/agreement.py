@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from mipo_bench.reports.statistics.align import factorize
+from mipo_bench.reports.statistics.parametric import t_quantile
 from mipo_bench.reports.statistics.records import Floats
 
 
@@ -65,4 +65,4 @@ def _half_width(sums: Floats, n: int, alpha: float) -> float | None:
     """Half the width of the interval, from the clusters' summed influences; None for two clusters or no variance."""
     c = len(sums)
     se = math.sqrt(c / (c - 1) * float(np.square(sums).sum())) / n if c > 2 else 0.0
-    return float(scipy.stats.t.isf(alpha / 2, c - 1)) * se if se > 1e-12 else None
+    return t_quantile(alpha / 2, c - 1) * se if se > 1e-12 else None

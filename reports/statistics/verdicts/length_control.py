@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from mipo_bench.reports.statistics.align import factorize
+from mipo_bench.reports.statistics.parametric import t_quantile
 from mipo_bench.reports.statistics.records import Caveat, Floats
 
 _FAR = 12.0
@@ -62,7 +63,7 @@ def length_controlled(
     if np.abs(found.x).max() > _FAR:
         return _undefined("wins and lengths are separated")
     se, clusters = _robust(found.x, x, w, share, cluster)
-    half = float(scipy.stats.t.isf(alpha / 2, clusters - 1)) * se if clusters > 2 and se > 1e-12 else None
+    half = t_quantile(alpha / 2, clusters - 1) * se if clusters > 2 and se > 1e-12 else None
     low, high = (None, None) if half is None else (float(scipy.special.expit(found.x[0] + s * half)) for s in (-1, 1))
     return LengthControlled(float(scipy.special.expit(found.x[0])), low, high, float(found.x[1]) if sd > 0 else None)
 

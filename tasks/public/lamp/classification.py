@@ -1,4 +1,7 @@
-"""LaMP-1 to LaMP-3: the reference that an author cites, the tag that a user gives a movie, the score of a review."""
+"""LaMP-1 to LaMP-3: the reference that an author cites, the tag that a user gives a movie, the score of a review.
+
+Labels are read with numpy, which is imported where something is scored, and not where tasks are listed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from mipo_bench.harness.types import Item, Response, Score
 from mipo_bench.tasks.public.lamp.files import LampQuestion
-from mipo_bench.tasks.public.lamp.labels import linear_macro_f1, linear_rmse, read_label, read_stars
 from mipo_bench.tasks.public.lamp.lamp_task import LampTask, Wording
 
 _REFERENCES = re.compile(r"\[1\]:(.*)\[2\]:(.*)", re.DOTALL)
@@ -23,12 +25,16 @@ class _OneOfLabels(LampTask):
 
     def score(self, item: Item, response: Response) -> Score:
         """1 if the only label that the response names is the target. `strict` is the authors' equality of texts."""
+        from mipo_bench.tasks.public.lamp.labels import read_label
+
         reading = read_label(response.text, item.options)
         strict = {"strict": float(response.text.strip() == item.target)}
         return Score(float(reading.value == item.target), strict, reading.value is not None, reading)
 
     def corpus_parts(self, items: Sequence[Item], scores: Sequence[Score]) -> Mapping[str, Sequence[float]]:
         """Macro F1 over the labels of all items, as values whose mean it is."""
+        from mipo_bench.tasks.public.lamp.labels import linear_macro_f1
+
         given = [score.reading.value if score.reading else None for score in scores]
         labels = sorted({label for item in items for label in item.options})
         return {"f1": linear_macro_f1([item.target for item in items], given, labels)}
@@ -107,6 +113,8 @@ class Lamp3(LampTask):
 
     def score(self, item: Item, response: Response) -> Score:
         """1 - |score - target| / 4, where 4 is the largest error; 0 without a readable score."""
+        from mipo_bench.tasks.public.lamp.labels import read_stars
+
         reading = read_stars(response.text)
         if reading.value is None:
             return Score(0.0, {"accuracy": 0.0}, parsed=False, reading=reading)
@@ -115,6 +123,8 @@ class Lamp3(LampTask):
 
     def corpus_parts(self, items: Sequence[Item], scores: Sequence[Score]) -> Mapping[str, Sequence[float]]:
         """MAE and RMSE in points. An unreadable score counts as the farthest from the target, as the authors do."""
+        from mipo_bench.tasks.public.lamp.labels import linear_rmse
+
         errors = [_error(int(item.target), score) for item, score in zip(items, scores, strict=True)]
         return {"mae": errors, "rmse": linear_rmse(errors)}
 

@@ -123,13 +123,13 @@ def checkpoints(folder: Path) -> int:
     return sum(1 for _ in (folder / ".mipo-bench" / "checkpoints").glob("*"))
 
 
-def check(process: subprocess.Popen[str], folder: Path, local: Report, lost: int) -> None:
+def check(process: subprocess.Popen[str], folder: Path, local: Report, lost: set[int]) -> None:
     """Wait for the end, and assert that the report is that of the local run, and alone on the standard output."""
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     report = load_report(folder / REPORT)
     assert comparable(report) == comparable(local)
-    assert report.provenance.hardware["lost_hosts"] == lost, errors
+    assert report.provenance.hardware["lost_hosts"] in lost, errors
     assert out.startswith("model embedded ")
     assert out.splitlines()[-1].startswith(f"Written to {REPORT}/report.json")
     assert "raylet" not in out
@@ -157,7 +157,7 @@ def test_a_host_that_is_killed_while_it_trains_changes_nothing(nodes: Nodes, loc
     with started(tmp_path, *nodes.option, "--set", f"cluster.checkpoints={shared.name}") as process:
         wait_for(process, lambda: checkpoints(tmp_path))
         nodes.actors()[0].kill()
-        check(process, tmp_path, local, lost=1)
+        check(process, tmp_path, local, lost={1})
     links = list((tmp_path / ".mipo-bench" / "checkpoints").rglob("model.safetensors"))
     assert len(links) == len(local.checkpoints)
     assert all(file.is_symlink() and file.resolve().is_relative_to(shared) for file in links)
@@ -191,4 +191,4 @@ def test_ctrl_c_then_a_driver_and_then_a_node_that_is_killed(nodes: Nodes, local
     with started(tmp_path, *nodes.option) as process:
         wait_for(process, lambda: len(nodes.actors()) == 2 and checkpoints(tmp_path))
         nodes.kill_node()
-        check(process, tmp_path, local, lost=1)
+        check(process, tmp_path, local, lost={0, 1})  # 0 where the host had computed its last arm

@@ -104,7 +104,7 @@ def root(excess: Callable[[float], float], low: float, high: float) -> float:
     sign = math.copysign(1.0, excess(low))
     if sign * excess(high) >= 0:
         return min((low, high), key=lambda x: abs(excess(x)))
-    while low != (middle := (low + high) / 2) != high:
+    while min(low, high) < (middle := (low + high) / 2) < max(low, high):
         low, high = (middle, high) if sign * excess(middle) > 0 else (low, middle)
     return middle
 

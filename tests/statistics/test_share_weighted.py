@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from paths import TESTS
 from scipy import stats as sps
 
 from mipo_bench.reports.statistics.records import Floats
-from mipo_bench.reports.statistics.share_weighted import ShareWeightedT, share_weighted_t
+from mipo_bench.reports.statistics.share_weighted import ShareWeightedT, root, share_weighted_t
 
 CASES: list[dict[str, Any]] = json.loads((TESTS / "cases" / "few_seeds.json").read_text())["cases"]
 
@@ -105,3 +106,8 @@ def test_a_stack_of_matrices_is_tested_like_each_alone() -> None:
     stacked = share_weighted_t(d, sizes).p_value(np.full(5, 0.2))
     alone = [float(share_weighted_t(d[n], sizes[n]).p_value(np.asarray(0.2))) for n in range(5)]
     assert stacked == pytest.approx(alone)
+
+
+def test_a_root_is_found_from_either_side_and_the_search_ends_where_a_value_is_no_number() -> None:
+    assert root(lambda x: x - 1, 0.0, 3.0) == root(lambda x: 1 - x, 3.0, 0.0) == 1.0
+    assert math.isnan(root(lambda x: x - math.nan, 0.0, math.nan))

@@ -7,6 +7,7 @@ time-out.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from mipo_bench.harness.store.database import Database
 _PARTS = 2
 """A process claims its share of the remaining keys, divided by this: the last parts are small, and waits short."""
 _SMALLEST = 64
-"""Least number of keys that a process claims at a time."""
+"""Least number of keys that a process claims at a time, where there are so many for each."""
 _PATIENCE = 60.0
 OWNERS = "owners"
 
@@ -49,6 +50,8 @@ class Claims:
         self._lock: Lock | None = None
         self.processes = 1
         """Number of processes that were started together; if several, each claims a part of the work at a time."""
+        self.alone = False
+        """Whether no other process is at the same keys, so that this one claims all of them at once."""
         self.call_help: Callable[[], None] | None = None
         """Starts other processes, where there is work for them."""
         self.say: Callable[[str], None] = lambda _: None
@@ -105,9 +108,15 @@ class Claims:
             call, self.call_help = self.call_help, None
             call()
 
-    def share_size(self, left: int) -> int:
-        """Number of keys that one process should claim at a time when `left` remain."""
-        return left if self.processes == 1 else max(_SMALLEST, left // (_PARTS * self.processes))
+    def share_size(self, left: int, at_first: int) -> int:
+        """Number of keys that one process should claim at a time when `left` remain of those that were missing first.
+
+        Few keys are divided evenly: one process would take all of them otherwise, and the others would wait.
+        """
+        if self.processes == 1 or self.alone:
+            return left
+        smallest = min(_SMALLEST, math.ceil(at_first / self.processes))
+        return max(smallest, left // (_PARTS * self.processes))
 
     def forget_dead(self) -> list[str]:
         """Delete the claims and lock files of dead processes; returns their owner names."""

@@ -37,7 +37,7 @@ def shares(claims: Claims, keys: Sequence[str], stored: Callable[[list[str]], di
     left, wait = list(keys), Wait(claims)
     while left:
         began = time.monotonic()
-        taken = claims.take(left, claims.share_size(len(left)))
+        taken = claims.take(left, claims.share_size(len(left), len(keys)))
         try:
             found = stored(taken or left)  # another process may have stored it just before the claim
             mine = [key for key in taken if key not in found]
@@ -65,8 +65,10 @@ def claim_each(claims: Claims, units: Mapping[str, T], announce: Callable[[], No
         if taken:
             left.remove(taken[0])
             try:
+                claims.alone = True
                 yield units[taken[0]]
             finally:
+                claims.alone = False
                 claims.release(taken)
             wait = wait and Wait(claims)
         else:

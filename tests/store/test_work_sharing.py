@@ -152,6 +152,34 @@ def test_parts_of_several_processes_make_the_whole(two: tuple[Store, Store]) -> 
     assert not first.database.execute("SELECT * FROM claims")
 
 
+def test_few_keys_are_divided_evenly(two: tuple[Store, Store]) -> None:
+    first, second = two
+    first.claims.processes = second.claims.processes = 2
+    keys = KEYS[:59]
+    ours, theirs = (shares(store.claims, keys, store.responses) for store in two)
+    a, b = next(ours), next(theirs)
+    assert (a.mine, b.mine) == (keys[:30], keys[30:])
+
+
+def test_a_process_that_is_late_finds_large_parts_all_the_same(two: tuple[Store, Store]) -> None:
+    first = two[0]
+    first.claims.processes = 2
+    sizes = []
+    for part in shares(first.claims, KEYS[:60], first.responses):
+        sizes.append(len(part.mine))
+        first.put_responses(answered(part.mine))
+    assert sizes == [30, 30]
+
+
+def test_the_answers_of_a_claimed_unit_are_not_divided(two: tuple[Store, Store]) -> None:
+    first = two[0]
+    first.claims.processes = 2
+    for _ in claim_each(first.claims, {"arm": 1}, lambda: None):
+        (part,) = shares(first.claims, KEYS, first.responses)
+        assert part.mine == KEYS
+    assert len(next(shares(first.claims, KEYS, first.responses)).mine) < len(KEYS)
+
+
 def test_one_process_takes_everything_at_once(two: tuple[Store, Store]) -> None:
     found = list(shares(two[0].claims, KEYS, two[0].responses))
     assert [part.mine for part in found] == [KEYS]

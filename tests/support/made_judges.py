@@ -164,9 +164,7 @@ def make_entailment_model(folder: Path, labels: Sequence[str] = LABELS, *, windo
     ).save_pretrained(folder)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    sizes |= {"intermediate_size": 64} | shape
-    config = BertConfig(
-        vocab_size=len(names), max_position_embeddings=window, id2label=dict(enumerate(labels)), **sizes
-    )
+    sizes |= {"intermediate_size": 64, "vocab_size": len(names)} | shape
+    config = BertConfig(max_position_embeddings=window, id2label=dict(enumerate(labels)), **sizes)
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder

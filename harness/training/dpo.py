@@ -43,7 +43,8 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     model, tokenizer = load_for_training(training)
     settings, training = training.settings, with_least_padding(training, model)
     pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
-    rows = [_row(pair, training.placement.chat) for pair in pairs]
+    # The reference reads the rows in this order, with little padding. Steps take them in a random one.
+    rows = [_row(pair, training.placement.chat) for pair in sorted(pairs, key=_characters, reverse=True)]
     args = DPOConfig(
         **trainer_arguments(training, scratch, len(rows)),
         loss_type=[settings.loss],
@@ -87,6 +88,11 @@ def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
         raise TrainingError(
             f"the first loss is {loss:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
         )
+
+
+def _characters(pair: Pair) -> int:
+    """The length of a pair, as its longer side decides about padding."""
+    return sum(len(message.content) for message in pair.prompt) + max(len(pair.chosen), len(pair.rejected))
 
 
 def _row(pair: Pair, settings: ChatConfig) -> dict[str, Any]:

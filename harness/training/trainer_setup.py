@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+import trl.trainer.utils
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
@@ -41,6 +42,8 @@ from mipo_bench.harness.types import Message
 
 CheckFirstLoss = Callable[[float], None]
 """Raises TrainingError where the loss of the first step is not the one that the objective starts from."""
+_SCORES_RESPONSES_ALONE = "_use_triton"
+"""trl's function of a device that decides whether the logits of prompts and padding are left out."""
 PROMPT_DIFFERS = "the chat template renders the prompt of a finished chat otherwise than an open one"
 
 
@@ -148,6 +151,21 @@ def deterministic_algorithms(training: Training) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def responses_scored_alone() -> Iterator[None]:
+    """On a CPU, let trl compute the logits of responses alone, as it does on a GPU.
+
+    Elsewhere it computes those of prompts and padding too, and leaves them out of the loss, because some devices
+    compile their kernels again for each number of rows. A CPU compiles none. What decides it is trl's own and private.
+    """
+    before = getattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE)
+    setattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE, lambda device: device.type == "cpu" or before(device))
+    try:
+        yield
+    finally:
+        setattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE, before)
 
 
 def lora_config(training: Training) -> Any:

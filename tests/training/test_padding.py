@@ -1,14 +1,16 @@
-"""A large model on a CPU trains on one pair at a time, which is the same training with less padding."""
+"""The same training with less work: one pair at a time for a large model on a CPU, and logits of responses alone."""
 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
+import trl.trainer.utils
 from real_models import make_model
 from transformers import AutoModelForCausalLM
 
@@ -17,6 +19,7 @@ from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training import dpo, sft
+from mipo_bench.harness.training import train as train_module
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
@@ -71,3 +74,37 @@ def test_pairs_one_by_one_train_what_a_batch_trains(tmp_path: Path, objective: O
     assert set(single[0]) == {sides}
     assert single[1] == pytest.approx(whole[1], abs=1e-4)
     assert all(torch.allclose(single[2][name], weights, atol=2e-4) for name, weights in whole[2].items())
+
+
+def test_the_reference_reads_pairs_of_alike_lengths_together(tmp_path: Path) -> None:
+    prepared = dpo.prepare(training(model_folder.embedded_folder()), str(tmp_path), lambda step, total: None)
+    lengths = [
+        max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in cast("Any", prepared.trainer.train_dataset)
+    ]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) == len(LENGTHS)
+
+
+@pytest.mark.parametrize("objective", ["dpo", "sft"])
+def test_logits_of_prompts_and_padding_are_left_out_and_change_nothing(
+    tmp_path: Path, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, scored = model_folder.embedded_folder(), list[int]()
+    computed = trl.trainer.utils._ChunkedLogProbFunction
+
+    class Counted:
+        """Counts the tokens whose logits are computed."""
+
+        @staticmethod
+        def apply(hidden: torch.Tensor, *args: object) -> object:
+            scored.append(len(hidden))
+            return computed.apply(hidden, *args)
+
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Counted)
+    alone = run(training(folder, 1, objective), tmp_path / "alone")
+    few = sum(scored)
+    monkeypatch.setattr(train_module, "responses_scored_alone", nullcontext)
+    everything = run(training(folder, 1, objective), tmp_path / "everything")
+    assert 0 < few < 0.7 * (sum(scored) - few)
+    assert alone[1] == pytest.approx(everything[1], abs=1e-4)
+    assert all(torch.allclose(alone[2][name], weights, atol=2e-4) for name, weights in everything[2].items())

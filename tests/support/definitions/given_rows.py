@@ -9,7 +9,7 @@ COLOURS = ["red", "green", "blue", "black"]
 _BLANK = {"sentence": "The lid of _ is red.", "option1": "the box", "option2": "the jar", "answer": "2"}
 _SPAN: Row = {"answers": {"text": ["red"], "answer_start": [0]}, "context": "It is red.", "question": "Which colour?"}
 HINTS: dict[str, list[Row]] = {
-    "afrobench": [{"translation": {"en": "red", "amh": "green"}}],
+    "afrobench": [{"translation": {"en": "red", "amh": "green"}}, {"tokens": ["a", "box"], "upos": [8, 0]}],
     "afrimmlu": [{"choices": str(COLOURS), "answer": "A", "question": "red", "subject": "red"}],
     "okapi": [
         {"ctx_a": "red", "ctx_b": "red", "ctx": "red", "activity_label": "red", "endings": COLOURS, "label": "0"}
@@ -36,6 +36,12 @@ HINTS: dict[str, list[Row]] = {
     "xquad": [_SPAN],
     "tydiqa": [_SPAN],
     "hendrycks_math": [{"problem": "What is 1 + 1?", "solution": "It is \\boxed{2}.", "level": "1", "type": "algebra"}],
+    "aradice": [
+        {"Level": "High", "Country": "Egypt", "Subject": "History", "context": "red", "question": "red"}
+        | {"options": dict(zip("ABCDE", [*COLOURS, "grey"], strict=True)), "Answer Key": "A"}
+    ],
+    "kmmlu": [{"question": "red", "A": "red", "B": "green", "C": "blue", "D": "black", "answer": 1}],
+    "turkishmmlu": [{"question": "red", "choices": [*COLOURS, "grey"], "answer": "A", "solution": "red"}],
     "arabicmmlu": [
         {"Level": "Primary", "Country": "red", "Context": "red", "Answer Key": "A", "Subject": "red", "Question": "red"}
         | {f"Option {n}": "red" for n in range(1, 6)}

@@ -178,12 +178,12 @@ def candidates(name: str, use: FieldUse) -> list[Any]:
 class Maker:
     """Finds rows on which `serves` succeeds; `kept` are rows that served other definitions of the same folder.
 
-    A definition whose fields are those of one that failed is tried on the kept rows alone.
+    A definition whose fields are those of one that failed, with the error in `failed`, is tried on one more row alone.
     """
 
     serves: Callable[[Any, list[Row]], None]
     kept: dict[str, list[Row]] = field(default_factory=dict)
-    failed: set[tuple[str, str]] = field(default_factory=set)
+    failed: dict[tuple[str, str], Exception] = field(default_factory=dict)
 
     def rows(self, folder: str, config: Mapping[str, Any], count: int) -> list[Row]:
         """The rows of a definition. Raises the error of the last try."""
@@ -194,14 +194,13 @@ class Maker:
             if self._error(config, row, count) is None:
                 return self._found(folder, row, count)
         same = (folder, repr(sorted(use.chains)))
-        if same not in self.failed:
-            row, error = self._search(config, use, count)
-            if error is None:
-                return self._found(folder, row, count)
-            self.failed.add(same)
+        if same in self.failed:
+            row, error = _first(use), self._error(config, _first(use), count)
         else:
-            error = self._error(config, (self.kept.get(folder) or [_first(use)])[0], count)
-        raise error or ValueError("no rows were tried")
+            row, error = self._search(config, use, count)
+        if error is None:
+            return self._found(folder, row, count)
+        raise self.failed.setdefault(same, error)
 
     def _search(self, config: Mapping[str, Any], use: FieldUse, count: int) -> tuple[Row, Exception | None]:
         """Change one field at a time, and keep a change that leads to an error that was not seen before."""

@@ -59,7 +59,7 @@ from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.types import Decoding, Message
 
 FOLDER = model_folder.embedded_folder()
-TARGETS = {"generation": 1.5, "run": 5.0, "training": 0.95}
+TARGETS = {"generation": 1.5, "run": 10.0, "training": 1.3}
 BATCHES = (32, 64, 128)
 
 

@@ -21,7 +21,7 @@ help:
 	@echo "make docs       the documentation as a site in build/docs; a warning is an error"
 	@echo "make test       set up $(VENV), then lint, types and all tests"
 	@echo "make test-fast  the tests without training, processes and installation"
-	@echo "make bench      the side-by-side benchmarks as data, ten minutes; MACHINE=cpu2 labels the result"
+	@echo "make bench      the side-by-side benchmarks as data, twenty minutes; MACHINE=cpu2 labels the result"
 	@echo "make fuzz       INPUTS=$(INPUTS) changed files and texts for every reader, from SEED=$(SEED) on"
 	@echo "make coverage   all tests with branch coverage; fails below the floor in pyproject.toml"
 	@echo "make format     rewrite the sources in the project's format"

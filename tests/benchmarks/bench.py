@@ -1,4 +1,4 @@
-"""`make bench`: the side-by-side benchmarks as data, some ten minutes on two idle cores.
+"""`make bench`: the side-by-side benchmarks as data, some twenty minutes on two idle cores.
 
     python tests/benchmarks/bench.py                       # writes results/<date>-<machine>.json
     python tests/benchmarks/bench.py --machine cpu2 --parts commands,training

@@ -191,5 +191,5 @@ def test_the_keys_of_stored_work_never_change() -> None:
     assert response_key(FakeGenerator("g", lambda _: ""), request) == expected
     pairs, settings = PairSet((), {}, "pairs"), TrainConfig()
     training = Training(Path("m"), "base", "persona", "mipo-random", 1, pairs, settings, Placement())
-    expected = "0f44f2ba5dfccd2ec13138acd96e5f7bb616276d783a5742c662fb4ca166c819"
+    expected = "149740ca9e423da82f7d8486030b9e63fdb0fe3e7476537d8d9eb3a7790a6e70"
     assert checkpoint_key(training, ["cpu", "float32"]) == expected

@@ -1,6 +1,6 @@
-"""Benchmark: the judge `nli:MODEL` on a CPU, against the text classification pipeline of transformers.
+"""The time of the judge `nli:MODEL` on a CPU, against the text classification pipeline of transformers.
 
-    python tests/benchmarks/bench_nli.py --threads 2
+    python tests/benchmarks/studies/nli_judge.py --threads 2
 
 The model has random weights in the shape of MiniLM (6 layers, width 384, 30,522 tokens: 23 million parameters). Its
 tokens are bytes. Each of 1,000 made responses of 20 to 104 tokens is checked against six statements of 15 tokens: 80
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from made_judges import make_entailment_model
 
 from mipo_bench.harness.generators.entailment import EntailmentModel

@@ -158,9 +158,13 @@ def responses_scored_alone() -> Iterator[None]:
     """On a CPU, let trl compute the logits of responses alone, as it does on a GPU.
 
     Elsewhere it computes those of prompts and padding too, and leaves them out of the loss, because some devices
-    compile their kernels again for each number of rows. A CPU compiles none. What decides it is trl's own and private.
+    compile their kernels again for each number of rows. A CPU compiles none. What decides it is trl's own and private;
+    where a version of trl has no such function, the training computes all logits.
     """
-    before = getattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE)
+    before = getattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE, None)
+    if before is None:
+        yield
+        return
     setattr(trl.trainer.utils, _SCORES_RESPONSES_ALONE, lambda device: device.type == "cpu" or before(device))
     try:
         yield

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 BLOCKS = """
-import sys
 import torch
 from mipo_bench.harness.inference.memory import free_memory
 

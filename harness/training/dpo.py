@@ -19,6 +19,7 @@ from mipo_bench.harness.protocols import Pair
 from mipo_bench.harness.training.job import OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.ranks import shared_rows, whole_batches
+from mipo_bench.harness.training.shared_prompts import share_prompts
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
     check_finite,
@@ -42,6 +43,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
     """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
     model, tokenizer = load_for_training(training)
     settings, training = training.settings, with_least_padding(training, model)
+    share_prompts(model)
     pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
     # The reference reads the rows in this order, with little padding. Steps take them in a random one.
     rows = [_row(pair, training.placement.chat) for pair in sorted(pairs, key=_characters, reverse=True)]

@@ -1,12 +1,14 @@
 """Parametric tests and intervals of a mean difference: exact McNemar, and t over clusters.
 
 `choose_test` chooses among them, the sign-flip test and the share-weighted t test. Distributions are taken from
-`scipy.special`: `scipy.stats` is ten times as large, and its import takes longer than a whole diff.
+`scipy.special`: `scipy.stats` is ten times as large, and its import takes longer than a whole diff. What scores without
+a difference need is computed without SciPy, so that their diff does not import it.
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import scipy
@@ -60,12 +62,16 @@ def _tail(k: int, n: int) -> float:
 
 def discordance_upper(discordant: int, n: int, alpha: float = 0.05) -> float:
     """One-sided Clopper-Pearson upper bound on the share of items on which two systems differ."""
-    return float(scipy.special.betaincinv(discordant + 1, n - discordant, 1 - alpha)) if discordant < n else 1.0
+    if discordant == n:
+        return 1.0
+    if not discordant:
+        return 1 - alpha ** (1 / n)
+    return float(scipy.special.betaincinv(discordant + 1, n - discordant, 1 - alpha))
 
 
 def normal_quantile(tail: float) -> float:
     """The value that a standard normal variable exceeds with this probability."""
-    return -float(scipy.special.ndtri(tail))
+    return -NormalDist().inv_cdf(tail)
 
 
 def t_quantile(tail: float, df: float) -> float:

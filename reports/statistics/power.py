@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import scipy
 
@@ -32,7 +33,7 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
 
 def _normal_sum(alpha: float, power: float) -> float:
     """z_{1-alpha/2} + z_power."""
-    return normal_quantile(alpha / 2) + float(scipy.special.ndtri(power))
+    return normal_quantile(alpha / 2) + NormalDist().inv_cdf(power)
 
 
 def kish_design_effect(icc: float, cluster_size: float) -> float:

@@ -73,13 +73,20 @@ class AttentionMasks:
         keys = torch.cat([prompt.masked_fill(prompt >= lengths.unsqueeze(1), _NEVER), own], dim=1)
         return self.additive(own.unsqueeze(2), keys.unsqueeze(1))
 
-    def additive(self, queries: torch.Tensor, keys: torch.Tensor) -> Any:
-        """The mask for queries at positions (rows, queries, 1) and keys at positions (rows, 1, columns)."""
-        masks = {kind: self._additive(queries, keys, window) for kind, window in self.windows.items()}
+    def additive(self, queries: torch.Tensor, keys: torch.Tensor, never: torch.Tensor | None = None) -> Any:
+        """The mask for queries at positions (rows, queries, 1) and keys at positions (rows, 1, columns).
+
+        `never` marks keys that a query must not see wherever they are, (rows, queries, columns).
+        """
+        masks = {kind: self._additive(queries, keys, window, never) for kind, window in self.windows.items()}
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def _additive(self, queries: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
+    def _additive(
+        self, queries: torch.Tensor, keys: torch.Tensor, window: int | None, never: torch.Tensor | None
+    ) -> torch.Tensor:
         hidden = keys > queries
+        if never is not None:
+            hidden |= never
         if window is not None:
             hidden |= keys <= queries - window
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)

@@ -80,9 +80,7 @@ class HFBackend:
     def trained(self, arm: Arm, data: PairSet | PromptSet, on_step: Callable[[int, int], None]) -> TrainedCheckpoint:
         """See `Backend`."""
         training = self._training(arm, data)
-        libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
-        key = checkpoint_key(training, [*self.placement.numerics_key, *libraries])
-
+        key = checkpoint_key(training, self._environment)
         found = self.store.checkpoints.get_or_write(key, lambda out: self._train(arm, training, out, on_step))
         lineage = json.loads((found.folder / LINEAGE).read_text(encoding="utf-8"))
         self.notes += [f"{arm.task} {arm.recipe}: {note}" for note in _notes(lineage, training.settings.batch_size)]
@@ -95,7 +93,21 @@ class HFBackend:
 
         if self.device.startswith("cuda"):
             self._unload(self.folder)
-        (train if training.settings.processes == 1 else train_in_processes)(training, out, on_step)
+        if training.settings.processes > 1:
+            train_in_processes(training, out, on_step)
+            return
+        train(
+            training,
+            out,
+            on_step,
+            remember=lambda parts, compute: self.store.remembered([*self._environment, *parts], compute),
+        )
+
+    @property
+    def _environment(self) -> list[str]:
+        """Device, dtype and library versions of a training."""
+        libraries = [self.versions[name] for name in ("torch", "transformers", "trl", "peft")]
+        return [*self.placement.numerics_key, *libraries]
 
     def _training(self, arm: Arm, data: PairSet | PromptSet) -> Training:
         return Training(

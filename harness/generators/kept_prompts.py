@@ -26,6 +26,11 @@ Remember = Callable[[Iterable[object], Callable[[], Any]], Any]
 """Returns the JSON value under the key of these parts, or computes and keeps it (`Store.remembered`)."""
 
 
+def compute_anew(parts: Iterable[object], compute: Callable[[], Any]) -> Any:  # noqa: ARG001 - the signature of Remember
+    """Compute the value: nothing is kept."""
+    return compute()
+
+
 def tokenizer_key(folder: Path, placement: Placement) -> tuple[str, ...]:
     """Everything besides the chat that decides a rendered prompt, and the facts of a tokenizer."""
     today = str(datetime.now(UTC).astimezone().date()) if has_dated_template(folder) else ""

@@ -10,16 +10,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from trl import DPOConfig, DPOTrainer
 
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.chat_template import template_variables
+from mipo_bench.harness.generators.kept_prompts import Remember, compute_anew
 from mipo_bench.harness.protocols import Pair
-from mipo_bench.harness.training.job import OnStep, Prepared, Training
+from mipo_bench.harness.training.job import TRAINING_VERSION, OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.ranks import shared_rows, whole_batches
-from mipo_bench.harness.training.shared_prompts import share_prompts
+from mipo_bench.harness.training.shared_prompts import SharedPrompts, share_prompts
 from mipo_bench.harness.training.trainer_setup import (
     add_checks_callback,
     check_finite,
@@ -39,11 +41,15 @@ _TOLERANCE = 0.5
 """How far the first loss may be from log 2 for a beta of 1: reference and policy are rounded in different batches."""
 
 
-def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
-    """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole."""
+def prepare(training: Training, scratch: str, on_step: OnStep, remember: Remember = compute_anew) -> Prepared:
+    """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole.
+
+    `remember` keeps the log-probabilities of the reference. They depend on its weights and the pairs alone, so that
+    every point of a grid, and every loss, can use them.
+    """
     model, tokenizer = load_for_training(training)
     settings, training = training.settings, with_least_padding(training, model)
-    share_prompts(model)
+    shared = share_prompts(model)
     pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
     # The reference reads the rows in this order, with little padding. Steps take them in a random one.
     rows = [_row(pair, training.placement.chat) for pair in sorted(pairs, key=_characters, reverse=True)]
@@ -52,7 +58,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         loss_type=[settings.loss],
         beta=settings.beta,
         max_length=settings.max_length,
-        precompute_ref_log_probs=settings.method == "full",
+        precompute_ref_log_probs=settings.method == "full" or settings.processes == 1,
         activation_checkpointing=training.activation_checkpointing,
     )
     trainer = CheckedDPOTrainer(
@@ -61,11 +67,12 @@ def prepare(training: Training, scratch: str, on_step: OnStep) -> Prepared:
         train_dataset=shared_rows(rows, args, scratch),
         processing_class=tokenizer,
         peft_config=lora_config(training),
+        remember=lambda parts, compute: remember([training.base_digest, *parts], compute),
     )
     trainer.settings = settings
     add_checks_callback(trainer, on_step, lambda loss: check_loss(1, loss, settings))
     _check_texts(trainer.train_dataset, rows, tokenizer, training.placement.chat)
-    return Prepared(trainer, len(rows), left_out)
+    return Prepared(trainer, len(rows), left_out, remarks=lambda: _remarks(shared))
 
 
 class CheckedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl has no types
@@ -73,6 +80,20 @@ class CheckedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl has no types
 
     settings: TrainConfig
     checked = False
+
+    def __init__(self, *, remember: Remember, **arguments: Any) -> None:
+        """Take trl's arguments. The reference's log-probabilities are computed here."""
+        self.remember = remember
+        super().__init__(**arguments)
+
+    def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """As in trl, (pairs) for each side; those of a batch that was computed before are remembered."""
+        tokens = [inputs[name].tolist() for name in ("input_ids", "attention_mask", "completion_mask")]
+        found = self.remember(
+            ["reference log-probabilities", TRAINING_VERSION, tokens],
+            lambda: [side.tolist() for side in super(CheckedDPOTrainer, self).compute_ref_log_probs(model, inputs)],
+        )
+        return tuple(torch.tensor(side, device=self.accelerator.device) for side in found)
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """As in trl."""
@@ -90,6 +111,11 @@ def check_loss(step: int, loss: float, settings: TrainConfig) -> None:
         raise TrainingError(
             f"the first loss is {loss:.4f}, not log 2 = 0.6931: policy and reference differ at the start"
         )
+
+
+def _remarks(shared: SharedPrompts | None) -> dict[str, str]:
+    """Why the two rows of a pair were computed by themselves on a CPU, if they were."""
+    return {"prompts_not_shared": shared.refused} if shared and shared.refused else {}
 
 
 def _characters(pair: Pair) -> int:

@@ -18,7 +18,7 @@ from mipo_bench.harness.types import Objective
 if TYPE_CHECKING:
     from transformers import Trainer
 
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 """Goes up whenever the same examples and settings can train to other weights: it is part of the checkpoints' keys."""
 LINEAGE = "lineage.json"
 """The file in a checkpoint that says how it was made."""
@@ -76,7 +76,7 @@ class Prepared:
 
     `used` is the number of examples that it trains on, and `left_out` counts others by reason, except those that are
     too long. `check` gets the log of the finished training and raises TrainingError. `reward_counts` gives the sums of
-    `Ratings.counts` so far.
+    `Ratings.counts` so far. `remarks` gives further entries of the lineage, after the training.
     """
 
     trainer: Trainer
@@ -84,3 +84,4 @@ class Prepared:
     left_out: Mapping[str, int] = field(default_factory=dict)
     check: Callable[[Sequence[Mapping[str, float]]], None] = _accept
     reward_counts: Callable[[], Mapping[str, int]] = dict
+    remarks: Callable[[], Mapping[str, str]] = dict

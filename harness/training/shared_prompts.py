@@ -36,7 +36,7 @@ def joined_attention(
     cu_seq_lens_q: torch.Tensor,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """torch's attention within each text of (1, heads, tokens, size); transformers' interface.
+    """Attention by torch within each text of (1, heads, tokens, size); transformers' interface.
 
     `cu_seq_lens_q` are the ends of the texts, (texts), and `attention_mask` has a square for each, (texts, 1, longest,
     longest).
@@ -103,6 +103,7 @@ class SharedPrompts:
 
     def __call__(self, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
         """What the decoder gives, with the last hidden states of all rows, (2 x pairs, length, size)."""
+        options = {name: value for name, value in options.items() if value is not None}  # peft passes every name
         if not self._is_tried:
             self._is_tried, self.refused = True, self._refusal(input_ids, attention_mask, options)
         if self.refused is not None:
@@ -129,25 +130,30 @@ class SharedPrompts:
 
     def _refusal(self, ids: torch.Tensor, attention_mask: torch.Tensor, options: Mapping[str, Any]) -> str | None:
         """Why this model is not computed in this way: an error of its own, or other hidden states."""
-        if set(options) - {"use_cache"}:
-            return f"the decoder is called with {', '.join(sorted(options))}"
-        before = self.model.config._attn_implementation
+        if further := sorted({name for name, value in options.items() if value} - {"return_dict", "use_cache"}):
+            return f"the decoder is called with {', '.join(further)}"
+        before, reason = self.model.config._attn_implementation, "out of memory"
         with torch.no_grad():
             expected = self.plain(input_ids=ids, attention_mask=attention_mask, **options).last_hidden_state
             try:
                 self.model.set_attn_implementation(JOINED)
                 found = self._shared(ids, attention_mask, options).last_hidden_state
-                used = attention_mask.bool()
-                off = float((found - expected)[used].norm() / expected[used].norm())
-                reason = f"hidden states differ by {off:.2g}"
+                reason = _difference(found, expected, attention_mask.bool())
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                off, reason = float("inf"), f"{type(error).__name__}: {first_line(error)}"
-        if off <= (_BFLOAT16_TOLERANCE if torch.is_autocast_enabled(ids.device.type) else _TOLERANCE):
-            return None
-        self.model.set_attn_implementation(before)
-        return reason
+                reason = f"{type(error).__name__}: {first_line(error)}"
+            finally:
+                if reason:
+                    self.model.set_attn_implementation(before)
+        return reason or None
+
+
+def _difference(found: torch.Tensor, expected: torch.Tensor, used: torch.Tensor) -> str:
+    """How far hidden states are from others in the `used` places; nothing if they differ by rounding alone."""
+    off = float((found - expected)[used].norm() / expected[used].norm())
+    rounded = off <= (_BFLOAT16_TOLERANCE if torch.is_autocast_enabled(found.device.type) else _TOLERANCE)
+    return "" if rounded else f"hidden states differ by {off:.2g}"
 
 
 def share_prompts(model: PreTrainedModel) -> SharedPrompts | None:

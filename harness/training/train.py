@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from mipo_bench.harness.errors import StorageError, TrainingError, first_line
+from mipo_bench.harness.generators.kept_prompts import Remember, compute_anew
 from mipo_bench.harness.inference.memory import free_memory, gc_frozen, is_out_of_memory
 from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
@@ -33,7 +35,6 @@ PAIRS = "pairs.jsonl"
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 """torch's message about a computation that no GPU repeats bit for bit."""
 _PREPARE: Mapping[Objective, Prepare] = {
-    "dpo": dpo.prepare,
     "sft": sft.prepare,
     "sami": contrastive.prepare,
     "infonce": contrastive.prepare,
@@ -62,7 +63,9 @@ _CURVE_NAMES = {
 """Name in the trainer's log -> name in the lineage's curve."""
 
 
-def train(training: Training, out: Path, on_step: OnStep, prepare: Prepare | None = None) -> None:
+def train(
+    training: Training, out: Path, on_step: OnStep, prepare: Prepare | None = None, remember: Remember = compute_anew
+) -> None:
     """Train and write an ordinary Hugging Face folder with `lineage.json` and `pairs.jsonl` beside the weights.
 
     `on_step` is called as `OnStep` says. Examples longer than `max_length` are left out and
@@ -72,9 +75,10 @@ def train(training: Training, out: Path, on_step: OnStep, prepare: Prepare | Non
 
     Where memory runs out it starts again: on a GPU with activation checkpointing, then, for DPO, with more steps of
     gradient accumulation, which leave the mean loss of a batch as it is. Where a model needs an algorithm that is not
-    deterministic, it starts again without that demand. The lineage says so. `prepare` replaces the objective's own.
+    deterministic, it starts again without that demand. The lineage says so. `prepare` replaces the objective's own;
+    `remember` keeps what other trainings of the base model on the same device need, too.
     """
-    chosen = prepare or objective_trainer(training)
+    chosen = prepare or objective_trainer(training, remember)
 
     def attempt(training: Training) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -120,8 +124,10 @@ def with_less_memory(training: Training, error: Exception) -> Training:
     return replace(training, gradient_accumulation_steps=steps[0])
 
 
-def objective_trainer(training: Training) -> Prepare:
+def objective_trainer(training: Training, remember: Remember = compute_anew) -> Prepare:
     """Prepares the trainer of a training's objective."""
+    if training.data.objective == "dpo":
+        return partial(dpo.prepare, remember=remember)
     return _PREPARE[training.data.objective]
 
 
@@ -209,6 +215,7 @@ def _lineage(training: Training, curve: Sequence[Mapping[str, float]], prepared:
         "settings": training.settings.model_dump(mode="json"),
         **({} if training.gradient_accumulation_steps == 1 else {"parts": training.gradient_accumulation_steps}),
         **({} if _repeatable(training) else {"repeatable": False}),
+        **prepared.remarks(),
         "pairs": {
             "digest": data.digest,
             "used": prepared.used,

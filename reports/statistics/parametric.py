@@ -65,7 +65,7 @@ def discordance_upper(discordant: int, n: int, alpha: float = 0.05) -> float:
     if discordant == n:
         return 1.0
     if not discordant:
-        return 1 - alpha ** (1 / n)
+        return 1.0 - math.pow(alpha, 1 / n)
     return float(scipy.special.betaincinv(discordant + 1, n - discordant, 1 - alpha))
 
 

@@ -98,9 +98,11 @@ def compare(
     training seeds are crossed with them. Several comparisons are one family
     (Holm).
     """
+    from mipo_bench.harness.commands.postponed import postpone_numpy_modules
     from mipo_bench.reports.logs.record import Choice
     from mipo_bench.reports.score_files.compare import Pairing, Settings, compare_scores
 
+    postpone_numpy_modules()
     if weight is not None:
         raise typer.BadParameter("--weight is --average now")
     form = _form(format_, as_json=as_json)

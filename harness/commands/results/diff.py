@@ -107,14 +107,13 @@ def _say(lines: Iterable[str]) -> None:
 
 def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
     from mipo_bench.harness.commands.postponed import postpone_numpy_modules
-
-    postpone_numpy_modules()
     from mipo_bench.harness.history.find_report import find_side, working_tree
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.gate import PASSED, apply_gate
     from mipo_bench.reports.diff.margins import gate_of, read_margins
     from mipo_bench.reports.diff.records import DiffOptions
 
+    postpone_numpy_modules()
     left = find_side(a, options.search)
     right = find_side(b, options.search) if b is not None else working_tree(a, options.search)
     texts = None

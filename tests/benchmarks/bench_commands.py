@@ -3,8 +3,10 @@
     python tests/benchmarks/bench_commands.py --repeat 5
 
 `list`, `show` and `diff` are compared with `python -c "import numpy, pydantic, rich"`: the target is at most three
-times as long. An unchanged `run` is compared with `show`: at most twice as long. `compare` reads two files of 20 MB of
-plain JSON lines; a loop of `json.loads` over the same lines stands on the other side. Processor time, in turn.
+times as long. `diff` reads a report twice, where nothing differs and no test is needed, and then beside a copy in which
+every tenth score differs. An unchanged `run` is compared with `show`: at most twice as long. `compare` reads two files
+of 20 MB of plain JSON lines; a loop of `json.loads` over the same lines stands on the other side. Processor time, in
+turn.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_engine import times
+
+from mipo_bench.reports.records.report_file import load_report, to_json
 
 REPORT = Path(__file__).parents[2] / "mipo-bench-report"
 LIBRARIES = ["-c", "import numpy, pydantic, rich"]
@@ -47,6 +51,16 @@ def write_rows(file: Path, seed: int) -> None:
     file.write_text("".join(json.dumps({**row, "response": "word " * 30}) + "\n" for row in rows), encoding="utf-8")
 
 
+def write_changed(file: Path) -> None:
+    """The report with another score for every tenth item of each arm."""
+    report = load_report(REPORT)
+    arms = [
+        arm.model_copy(update={"scores": [x if i % 10 or x is None else 1 - x for i, x in enumerate(arm.scores)]})
+        for arm in report.arms
+    ]
+    file.write_text(to_json(report.model_copy(update={"arms": arms})), encoding="utf-8")
+
+
 def main() -> None:
     """Measure each pair, and write the raw times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,10 +74,13 @@ def main() -> None:
         files = [str(folder / f"{side}.jsonl") for side in "ab"]
         for seed, file in enumerate(files):
             write_rows(Path(file), seed)
+        changed = folder / "changed.json"
+        write_changed(changed)
         pairs: dict[str, tuple[list[str], list[str]]] = {
             "list": (LIBRARIES, [*own, "list"]),
             "show": (LIBRARIES, [*own, "show", str(REPORT)]),
             "diff": (LIBRARIES, [*own, "diff", str(REPORT), str(REPORT)]),
+            "diff of changed scores": (LIBRARIES, [*own, "diff", str(REPORT), str(changed)]),
             "unchanged run": ([*own, "show"], run),
             "compare": (["-c", READ, *files], [*own, "compare", *files]),
         }

@@ -44,12 +44,12 @@ _TOLERANCE = 0.5
 def prepare(training: Training, scratch: str, on_step: OnStep, remember: Remember = compute_anew) -> Prepared:
     """Prepare trl's DPOTrainer on the pairs of which both sides fit into `max_length` whole.
 
-    `remember` keeps the log-probabilities of the reference. They depend on its weights and the pairs alone, so that
-    every point of a grid, and every loss, can use them.
+    `remember` keeps the log-probabilities of the reference on each batch of pairs. They depend neither on the loss nor
+    on the learning rate, so that every point of a grid uses them.
     """
     model, tokenizer = load_for_training(training)
     settings, training = training.settings, with_least_padding(training, model)
-    shared = share_prompts(model)
+    shared = share_prompts(model, training)
     pairs, left_out = whole_batches(_fitting(training, tokenizer), training)
     # The reference reads the rows in this order, with little padding. Steps take them in a random one.
     rows = [_row(pair, training.placement.chat) for pair in sorted(pairs, key=_characters, reverse=True)]
@@ -67,6 +67,7 @@ def prepare(training: Training, scratch: str, on_step: OnStep, remember: Remembe
         train_dataset=shared_rows(rows, args, scratch),
         processing_class=tokenizer,
         peft_config=lora_config(training),
+        shared=shared,
         remember=lambda parts, compute: remember([training.base_digest, *parts], compute),
     )
     trainer.settings = settings
@@ -81,13 +82,20 @@ class CheckedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl has no types
     settings: TrainConfig
     checked = False
 
-    def __init__(self, *, remember: Remember, **arguments: Any) -> None:
+    def __init__(self, *, shared: SharedPrompts | None, remember: Remember, **arguments: Any) -> None:
         """Take trl's arguments. The reference's log-probabilities are computed here."""
-        self.remember = remember
+        self.untried, self.remember = shared, remember
         super().__init__(**arguments)
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """As in trl, (pairs) for each side; those of a batch that was computed before are remembered."""
+        """As in trl, (pairs) for each side; those of a batch that was computed before are remembered.
+
+        The first batch decides whether prompts are shared, also where it is remembered.
+        """
+        if self.untried:
+            with self.accelerator.autocast():
+                self.untried.try_on(inputs)
+            self.untried = None
         tokens = [inputs[name].tolist() for name in ("input_ids", "attention_mask", "completion_mask")]
         found = self.remember(
             ["reference log-probabilities", TRAINING_VERSION, tokens],

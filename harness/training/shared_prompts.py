@@ -21,10 +21,26 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from mipo_bench.harness.errors import first_line
 from mipo_bench.harness.inference.layers.attention import AttentionMasks
 from mipo_bench.harness.inference.memory import is_out_of_memory
+from mipo_bench.harness.training.job import Training
 
-JOINED = "joined"
+JOINED, _REPLACED = "joined", "sdpa"
+"""The attention of joined pairs, and the one of transformers in whose place it is set."""
 _TOLERANCE, _BFLOAT16_TOLERANCE = 1e-3, 0.05
-"""How far, in relation to its norm, the computation may be from that of two rows: their rounding differs."""
+"""How far the hidden states of a response may be from those of trl's rows: the norm of the difference over their norm.
+
+The order of the sums differs, and so does their rounding.
+"""
+Batch = Mapping[str, torch.Tensor]
+"""What trl's collator gives: `input_ids`, `attention_mask` and `completion_mask`, (2 x pairs, length) each."""
+
+
+@dataclass(slots=True)
+class _Texts:
+    """The ends of the joined pairs in their one row of tokens."""
+
+    ends: list[int]
+    is_read: bool = False
+    """Whether `joined_attention` has seen them: some architectures have an attention of their own."""
 
 
 def joined_attention(
@@ -33,16 +49,15 @@ def joined_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor,
-    cu_seq_lens_q: torch.Tensor,
+    joined_texts: _Texts,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention by torch within each text of (1, heads, tokens, size); transformers' interface.
+    """Attention by torch (sdpa) within each text of (1, heads, tokens, size); transformers' interface.
 
-    `cu_seq_lens_q` are the ends of the texts, (texts), and `attention_mask` has a square for each, (texts, 1, longest,
-    longest).
+    `attention_mask` has a square for each text, (texts, 1, longest, longest).
     """
-    ends = cu_seq_lens_q.tolist()
-    parts = []
+    joined_texts.is_read = True
+    ends, parts = joined_texts.ends, []
     for text, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
         q, k, v = (states[:, :, start:end] for states in (query, key, value))
         mask = attention_mask[text : text + 1, :, : end - start, : end - start]
@@ -92,74 +107,96 @@ def join_pairs(ids: torch.Tensor, attention_mask: torch.Tensor) -> JoinedPairs:
 
 
 class SharedPrompts:
-    """The forward pass of a decoder over pairs. The first batch is computed in both ways, and decides between them."""
+    """The forward pass of a decoder over pairs: as trl asks for it, until `try_on` has accepted the other way."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         """`model` is the model of which the decoder is a part."""
-        self.model, self.plain, self.masks = model, model.base_model.forward, AttentionMasks(model)
-        self.refused: str | None = None
-        """Why each row is computed by itself; None while prompts are shared."""
-        self._is_tried = False
+        self.model, self.plain = model, model.base_model.forward
+        self.refused = ""
+        """Why each row is computed by itself; empty while prompts are shared."""
+        self._masks: AttentionMasks | None = None
 
     def __call__(self, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
         """What the decoder gives, with the last hidden states of all rows, (2 x pairs, length, size)."""
         options = {name: value for name, value in options.items() if value is not None}  # peft passes every name
-        if not self._is_tried:
-            self._is_tried, self.refused = True, self._refusal(input_ids, attention_mask, options)
-        if self.refused is not None:
+        further = sorted({name for name, value in options.items() if value} - {"return_dict", "use_cache"})
+        if further and self._masks is not None:  # such as the router's logits, for each token of the rows
+            self._refuse(f"the decoder is called with {', '.join(further)}")
+        if self._masks is None:
             return self.plain(input_ids=input_ids, attention_mask=attention_mask, **options)
-        return self._shared(input_ids, attention_mask, options)
+        return self._shared(self._masks, input_ids, attention_mask, options)
 
-    def _shared(self, ids: torch.Tensor, attention_mask: torch.Tensor, options: Mapping[str, Any]) -> Any:
+    def try_on(self, batch: Batch) -> None:
+        """Compute a batch in both ways, and share prompts from here on where the responses' hidden states agree."""
+        is_training, ids, attention_mask = self.model.training, batch["input_ids"], batch["attention_mask"]
+        used: dict[str, Any] = {"input_ids": ids, "attention_mask": attention_mask, "use_cache": False}
+        if self.model.config._attn_implementation != _REPLACED:
+            self._refuse(f"its attention is {self.model.config._attn_implementation}, not {_REPLACED}")
+            return
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                expected = self.plain(**used).last_hidden_state
+                self.model.set_attn_implementation(JOINED)
+                self._masks = AttentionMasks(self.model)
+                found = self(**used).last_hidden_state
+            if difference := _difference(found, expected, batch["completion_mask"].bool()):
+                self._refuse(difference)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._refuse(f"{type(error).__name__}: {first_line(error)}")
+        finally:
+            self.model.train(is_training)
+            torch.clear_autocast_cache()  # its weights in bfloat16 have no gradients here
+
+    def _refuse(self, reason: str) -> None:
+        self.refused, self._masks = reason, None
+        if self.model.config._attn_implementation == JOINED:
+            self.model.set_attn_implementation(_REPLACED)
+
+    def _shared(
+        self, masks: AttentionMasks, ids: torch.Tensor, attention_mask: torch.Tensor, options: Mapping[str, Any]
+    ) -> Any:
         pairs = join_pairs(ids, attention_mask)
         queries, keys = pairs.parts.unsqueeze(2), pairs.parts.unsqueeze(1)
         lengths = pairs.used.sum(dim=1)
         ends = lengths.cumsum(dim=0)
+        texts = _Texts(ends.tolist())
         found = self.plain(
             input_ids=pairs.ids[pairs.used].unsqueeze(0),
-            attention_mask=self.masks.additive(
+            attention_mask=masks.additive(
                 pairs.positions.unsqueeze(2), pairs.positions.unsqueeze(1), (keys > 0) & (keys != queries)
             ),
             position_ids=pairs.positions[pairs.used].unsqueeze(0),
-            cu_seq_lens_q=ends,
+            joined_texts=texts,
             **options,
         )
+        if not texts.is_read:
+            raise TypeError("the attention of this architecture cannot be replaced")
         starts = (ends - lengths).repeat(2).unsqueeze(1)
         found.last_hidden_state = found.last_hidden_state[0, starts + pairs.columns]
         return found
 
-    def _refusal(self, ids: torch.Tensor, attention_mask: torch.Tensor, options: Mapping[str, Any]) -> str | None:
-        """Why this model is not computed in this way: an error of its own, or other hidden states."""
-        if further := sorted({name for name, value in options.items() if value} - {"return_dict", "use_cache"}):
-            return f"the decoder is called with {', '.join(further)}"
-        before, reason = self.model.config._attn_implementation, "out of memory"
-        with torch.no_grad():
-            expected = self.plain(input_ids=ids, attention_mask=attention_mask, **options).last_hidden_state
-            try:
-                self.model.set_attn_implementation(JOINED)
-                found = self._shared(ids, attention_mask, options).last_hidden_state
-                reason = _difference(found, expected, attention_mask.bool())
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                reason = f"{type(error).__name__}: {first_line(error)}"
-            finally:
-                if reason:
-                    self.model.set_attn_implementation(before)
-        return reason or None
+
+def _difference(found: torch.Tensor, expected: torch.Tensor, responses: torch.Tensor) -> str:
+    """How far the states of a response are from the expected ones; empty where they differ by rounding alone."""
+    counted = responses.unsqueeze(2)
+    size = (expected * counted).flatten(1).norm(dim=1)
+    off = float((((found - expected) * counted).flatten(1).norm(dim=1) / size.clamp(min=1e-6)).max())
+    tolerance = _BFLOAT16_TOLERANCE if torch.is_autocast_enabled(found.device.type) else _TOLERANCE
+    return "" if off <= tolerance else f"hidden states of a response differ by {off:.2g} of their norm"
 
 
-def _difference(found: torch.Tensor, expected: torch.Tensor, used: torch.Tensor) -> str:
-    """How far hidden states are from others in the `used` places; nothing if they differ by rounding alone."""
-    off = float((found - expected)[used].norm() / expected[used].norm())
-    rounded = off <= (_BFLOAT16_TOLERANCE if torch.is_autocast_enabled(found.device.type) else _TOLERANCE)
-    return "" if rounded else f"hidden states differ by {off:.2g}"
+def share_prompts(model: PreTrainedModel, training: Training) -> SharedPrompts | None:
+    """Prepare a model that one process trains on a CPU for `SharedPrompts.try_on`.
 
-
-def share_prompts(model: PreTrainedModel) -> SharedPrompts | None:
-    """Let a model on a CPU compute the sides of a pair together. Elsewhere, and without a decoder, nothing is done."""
+    None elsewhere, and for a model without a decoder of its own. A model on its way to a GPU is still on the CPU.
+    """
     decoder: Any = model.base_model
-    if model.device.type != "cpu" or decoder is model:
+    if training.placement.device != "cpu" or training.settings.processes > 1:
+        return None
+    if decoder is model or model.config.get_text_config() is not model.config:
         return None
     shared = SharedPrompts(model)
 

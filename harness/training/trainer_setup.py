@@ -102,7 +102,7 @@ def with_least_padding(training: Training, model: PreTrainedModel) -> Training:
 
     Texts of a batch are padded to the longest. The gradients of the examples add up to that of the batch.
     """
-    if not is_large_on_cpu(model):
+    if training.placement.device != "cpu" or not is_large_on_cpu(model):  # before the trainer moves it to a GPU
         return training
     return replace(training, gradient_accumulation_steps=training.batch_of_process)
 

@@ -2,7 +2,7 @@
 
 `choose_test` chooses among them, the sign-flip test and the share-weighted t test. Distributions are taken from
 `scipy.special`: `scipy.stats` is ten times as large, and its import takes longer than a whole diff. What scores without
-a difference need is computed without SciPy, so that their diff does not import it.
+a difference need, where no margin is given, is computed without it: their diff does not import it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _tail(k: int, n: int) -> float:
 
 def discordance_upper(discordant: int, n: int, alpha: float = 0.05) -> float:
     """One-sided Clopper-Pearson upper bound on the share of items on which two systems differ."""
-    if discordant == n:
+    if discordant >= n:
         return 1.0
     if not discordant:
         return 1.0 - math.pow(alpha, 1 / n)

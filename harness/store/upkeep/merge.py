@@ -24,7 +24,7 @@ from mipo_bench.harness.store.database import FILE, ROWS, Database, has_database
 from mipo_bench.harness.store.run_store import Store
 
 _TABLES = {**dict.fromkeys((table for table in ROWS if table != "memos"), "key"), CHECKPOINTS: "key", "runs": "id"}
-"""Table -> its column of keys. The last column of each is a digest. Memos stay behind: they are made again at once."""
+"""Table -> its column of keys. The last column of each is a digest. Memos stay behind, and are made again."""
 _BATCH = 500
 
 

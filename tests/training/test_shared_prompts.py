@@ -219,8 +219,13 @@ def test_a_training_gives_the_same_weights_twice(tmp_path: Path) -> None:
 @pytest.mark.training
 def test_a_mixture_of_experts_trains_on_the_rows_that_its_auxiliary_loss_is_of(tmp_path: Path) -> None:
     """The reference is computed without the router's logits, and the steps with them."""
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
-    config = Qwen2MoeConfig(**SHAPE, **GROUPED, **experts, shared_expert_intermediate_size=8, output_router_logits=True)
+    experts: dict[str, Any] = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 8,
+        "shared_expert_intermediate_size": 8,
+    }
+    config = Qwen2MoeConfig(**SHAPE, **GROUPED, **experts, output_router_logits=True)
     folder = tmp_path / "experts"
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     save_tokenizer(folder, SPECIAL, {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<s>"}, CHATML)

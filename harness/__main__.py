@@ -5,6 +5,7 @@ Nothing heavy is imported before Ctrl-C is handled, so that an early one ends th
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -29,6 +30,7 @@ def main() -> None:
         run_command_line()
     finally:
         _flush()
+        gc.freeze()  # else the end of the process looks at every object of torch once more: it takes a second
 
 
 def _flush() -> None:

@@ -33,6 +33,8 @@ from mipo_bench.harness.run.stages.answerers import ResponsesFileAnswerer
 from mipo_bench.harness.run.stages.context import RunContext
 from mipo_bench.harness.run.workers import worker_count, worker_starter
 from mipo_bench.harness.startup.check import check_start_once
+from mipo_bench.harness.store.claims import SMALLEST_SHARE
+from mipo_bench.harness.store.database import has_database
 from mipo_bench.harness.store.file_system import check_local
 from mipo_bench.harness.store.rescue import open_for_run, stored_memo
 from mipo_bench.harness.store.run_store import Store
@@ -106,17 +108,22 @@ def execute(prepared: Prepared, display: Display, *, compute_only: bool = False)
 
 def _execute(prepared: Prepared, display: Display, hosts: Pool | None, *, compute_only: bool) -> Outcome:
     config, processes = prepared.config, prepared.processes
-    start = _starter(prepared, hosts)
-    key = None if prepared.launched else run_key(config)
-    check_writable(config.store)
-    check_writable(config.out, REPORT_FILES)
-    with closing(open_for_run(config.store)) as store:
-        for note in prepared.plan.notes:
-            display.say(f"note: {note}")
-        with worker_starter(config, processes, prepared.environment) as start_workers:
+    alone = processes.count > 1 and not prepared.launched
+    with worker_starter(config, processes, prepared.environment) as start_workers:
+        early = alone and _has_all_to_do(prepared)
+        if early:  # they load the libraries while this process does
+            start_workers()
+        start = _starter(prepared, hosts)
+        key = None if prepared.launched else run_key(config)
+        check_writable(config.store)
+        check_writable(config.out, REPORT_FILES)
+        with closing(open_for_run(config.store)) as store:
+            for note in prepared.plan.notes:
+                display.say(f"note: {note}")
 
             def call_help() -> None:
-                start_workers()
+                if not early:
+                    start_workers()
                 store.claims.processes = processes.count
                 display.say(
                     f"{processes.count} processes share the work, and the first one shows its progress"
@@ -125,10 +132,16 @@ def _execute(prepared: Prepared, display: Display, hosts: Pool | None, *, comput
 
             with display.stage("start", "checks"):
                 run = start(store, display)
-            alone = not prepared.launched
-            store.claims.call_help = call_help if alone and processes.count > 1 else None
-            report = compute_report(run, Processes() if alone else processes, key, compute_only=compute_only)
+            store.claims.call_help = call_help if alone else None
+            together = processes if prepared.launched else Processes()
+            report = compute_report(run, together, key, compute_only=compute_only)
     return Outcome(report, unjudged(run.judged_arms.unanswered()) if report else "", len(run.failures.records))
+
+
+def _has_all_to_do(prepared: Prepared) -> bool:
+    """Whether a run has no store to take anything from, and more to compute than one process would claim at once."""
+    answers = sum(len(task.items) for task in prepared.plan.tasks)
+    return not has_database(prepared.config.store) and answers > SMALLEST_SHARE
 
 
 def _starter(prepared: Prepared, hosts: Pool | None) -> Callable[[Store, Display], Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ def main() -> None:
     silence_libraries()
     with ctrl_c_stops():
         execute(prepare(config), SilentDisplay())
+    gc.freeze()  # else the end of the process looks at every object of torch once more, and the first process waits
 
 
 def _exit_with_first_process() -> None:

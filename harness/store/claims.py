@@ -19,7 +19,7 @@ from mipo_bench.harness.store.database import Database
 
 _PARTS = 2
 """A process claims its share of the remaining keys, divided by this: the last parts are small, and waits short."""
-_SMALLEST = 64
+SMALLEST_SHARE = 64
 """Least number of keys that a process claims at a time, where there are so many for each."""
 _PATIENCE = 60.0
 OWNERS = "owners"
@@ -102,9 +102,9 @@ class Claims:
             for key in keys:
                 self._db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self.owner))
 
-    def need_help(self, keys: int = _SMALLEST + 1) -> None:
+    def need_help(self, keys: int = SMALLEST_SHARE + 1) -> None:
         """Start the other processes before so many keys are computed, unless one would take them all at once."""
-        if keys > _SMALLEST and self.call_help is not None:
+        if keys > SMALLEST_SHARE and self.call_help is not None:
             call, self.call_help = self.call_help, None
             call()
 
@@ -115,7 +115,7 @@ class Claims:
         """
         if self.processes == 1 or self.alone:
             return left
-        smallest = min(_SMALLEST, math.ceil(at_first / self.processes))
+        smallest = min(SMALLEST_SHARE, math.ceil(at_first / self.processes))
         return max(smallest, left // (_PARTS * self.processes))
 
     def forget_dead(self) -> list[str]:

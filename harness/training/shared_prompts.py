@@ -118,7 +118,6 @@ class SharedPrompts:
 
     def __call__(self, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
         """What the decoder gives, with the last hidden states of all rows, (2 x pairs, length, size)."""
-        options = {name: value for name, value in options.items() if value is not None}  # peft passes every name
         further = sorted({name for name, value in options.items() if value} - {"return_dict", "use_cache"})
         if further and self._masks is not None:  # such as the router's logits, for each token of the rows
             self._refuse(f"the decoder is called with {', '.join(further)}")

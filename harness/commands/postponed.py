@@ -14,7 +14,7 @@ Others could be postponed too, but a program may import modules inside them, whi
 
 
 def postpone_numpy_modules() -> None:
-    """Let `scipy.special` be imported without the modules of numpy that it does not use: a quarter of its time.
+    """Let `scipy.special` be imported without the modules of numpy that it does not use: a third of its time.
 
     Only for a command that is alone in its process: Python 3.11 lets two threads load such a module at once.
     """

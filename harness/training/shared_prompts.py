@@ -36,9 +36,9 @@ Batch = Mapping[str, torch.Tensor]
 
 @dataclass(slots=True)
 class _Texts:
-    """The ends of the joined pairs in their one row of tokens."""
+    """The joined pairs in their one row of tokens."""
 
-    ends: list[int]
+    lengths: list[int]
     is_read: bool = False
     """Whether `joined_attention` has seen them: some architectures have an attention of their own."""
 
@@ -57,10 +57,10 @@ def joined_attention(
     `attention_mask` has a square for each text, (texts, 1, longest, longest).
     """
     joined_texts.is_read = True
-    ends, parts = joined_texts.ends, []
-    for text, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        q, k, v = (states[:, :, start:end] for states in (query, key, value))
-        mask = attention_mask[text : text + 1, :, : end - start, : end - start]
+    states = (each.split(joined_texts.lengths, dim=2) for each in (query, key, value))  # gradients of slices are slow
+    parts = []
+    for text, (q, k, v) in enumerate(zip(*states, strict=True)):
+        mask = attention_mask[text : text + 1, :, : q.shape[2], : q.shape[2]]
         parts.append(sdpa_attention_forward(module, q, k, v, mask, **options)[0])
     return torch.cat(parts, dim=1), None
 
@@ -161,7 +161,7 @@ class SharedPrompts:
         queries, keys = pairs.parts.unsqueeze(2), pairs.parts.unsqueeze(1)
         lengths = pairs.used.sum(dim=1)
         ends = lengths.cumsum(dim=0)
-        texts = _Texts(ends.tolist())
+        texts = _Texts(lengths.tolist())
         found = self.plain(
             input_ids=pairs.ids[pairs.used].unsqueeze(0),
             attention_mask=masks.additive(

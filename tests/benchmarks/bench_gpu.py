@@ -1,8 +1,8 @@
-"""Benchmark: generation and training on a GPU, compared with lm-eval and trl, on random weights of a real shape.
+"""Benchmark: answering and training on a GPU, compared with lm-eval and trl, on random weights of a real shape.
 
 Run by hand from the repository's root, on a GPU that nothing else uses; no network is needed:
 
-    python tests/benchmarks/bench_gpu.py                       # the shape of Qwen2.5-1.5B; some five minutes on an H100
+    python tests/benchmarks/bench_gpu.py                       # the shape of Qwen2.5-1.5B; some six minutes on an H100
     python tests/benchmarks/bench_gpu.py generation --repeat 3
     python tests/benchmarks/bench_gpu.py training --pairs 128
     python tests/benchmarks/bench_gpu.py --shape tiny --device cpu --prompts 12 --pairs 8   # only to try the script
@@ -14,6 +14,10 @@ script prints the tokens per second of all repetitions.
 `generation`: sampled at temperature 1, in bfloat16. `equal`: every response is 128 tokens long, which suits batches.
 `ended`: one token in 100 ends a response, at most 256 tokens. lm-eval gets the better of two batch sizes; ours is
 automatic. An unmeasured turn of two prompts warms up.
+`decoding`: one step of all slots, and its share of the least time: that of reading the weights and the keys and values
+of all columns once, at the speed at which this GPU copies memory.
+`likelihood`: four texts of 8 to 60 words after each prompt, in bfloat16; tokens are those of the texts. lm-eval gets
+the better of two batch sizes.
 `training`: full DPO in mixed precision with float32 master weights. `steps` is the rate between the first step and the
 last; `whole` includes loading, the reference's log-probabilities, and writing the checkpoint. A first turn of all sides
 is not measured: on a GPU every new shape of a batch takes up to a second when it is first seen in a process.
@@ -40,8 +44,9 @@ from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.memory import free_memory
-from mipo_bench.harness.protocols import Pair, Request
+from mipo_bench.harness.inference.memory import free_memory, token_bytes
+from mipo_bench.harness.inference.slots import SlotBatch
+from mipo_bench.harness.protocols import LikelihoodRequest, Pair, Request
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
@@ -168,6 +173,103 @@ def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], *, size: int,
     return lm.counted
 
 
+def decoding(folder: Path, options: argparse.Namespace) -> None:
+    """Time one step of all slots, and compare it with the time that reading its memory takes."""
+    import torch
+
+    dtype = "bfloat16" if options.device == "cuda" else "float32"
+    generator = HFGenerator(folder, "random", Placement(options.device, dtype, batch_size=options.slots))
+    decoder, rows = generator.decoder, options.slots
+    graph, model = decoder.slot_support.cuda_graph, decoder.model
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    token = token_bytes(model.config.get_text_config(), model.dtype.itemsize)
+    speed = _copied_bytes(options.device)
+    prompt = tuple(range(20, 120))
+    with torch.inference_mode():
+        (prefilled,) = decoder.forward.prefill([prompt])
+        for columns in (256, 512, 1024):
+            slots = SlotBatch(decoder.forward, rows, columns, cuda_graph=graph)
+            for row in range(rows):
+                slots.insert(row, prefilled)
+            seconds = _seconds_of(lambda slots=slots: slots.step([100] * rows, [len(prompt)] * rows), options.device)  # type: ignore[misc]
+            least = (weights + rows * columns * token) / speed
+            print(
+                f"decoding: {rows} slots of {columns} columns: {1000 * seconds:.2f} ms a step; reading"
+                f" {(weights + rows * columns * token) / 1e9:.1f} GB at {speed / 1e12:.2f} TB/s takes"
+                f" {1000 * least:.2f} ms ({least / seconds:.0%})",
+                flush=True,
+            )
+            del slots
+            free_memory()
+
+
+def _copied_bytes(device: str) -> float:
+    """Bytes that a copy of a large tensor reads and writes in a second."""
+    import torch
+
+    source = torch.ones((1 << 30 if device == "cuda" else 1 << 26), dtype=torch.float32, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * source.element_size() / _seconds_of(lambda: target.copy_(source), device)
+
+
+def _seconds_of(work: Callable[[], object], device: str, times: int = 20) -> float:
+    """The seconds of one call, by the mean of many after a few that are not counted."""
+    import torch
+
+    for _ in range(3):
+        work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def likelihood(folder: Path, options: argparse.Namespace) -> None:
+    """Time likelihoods of both in this process on one set of weights."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    dtype = "bfloat16" if options.device == "cuda" else "float32"
+    placement = Placement(options.device, dtype, batch_size=0 if options.device == "cuda" else 32)
+    model = load_model(folder, placement)
+    ours = HFGenerator(folder, "random", placement, load=lambda *_: model)
+    rng = random.Random(0)
+    asked = [
+        LikelihoodRequest(
+            ours.render([Message("user", words(rng, rng.randint(30, 200)))], None).text,
+            tuple(words(rng, rng.randint(8, 60)) for _ in range(4)),
+        )
+        for _ in range(options.prompts)
+    ]
+    tokens = sum(len(ours.tokenizer.encode(text)) for q in asked for text in q.texts)
+    instances = [Instance("loglikelihood", {}, (q.prompt, text), 0) for q in asked for text in q.texts]
+
+    def lm_eval(size: int) -> list[float]:
+        lm = HFLM(pretrained=model, tokenizer=ours.tokenizer, batch_size=size, device=str(model.device))
+        return [value for value, _ in lm.loglikelihood(instances, disable_tqdm=True)]
+
+    def mipo_bench() -> list[float]:
+        found = dict(ours.likelihoods(asked))
+        return [found[i][n].logprob for i, q in enumerate(asked) for n in range(len(q.texts))]
+
+    sides: dict[str, Callable[[], list[float]]] = {
+        f"lm-eval, batches of {size}": partial(lm_eval, size) for size in options.likelihood_batches
+    }
+    sides["mipo-bench"] = mipo_bench
+    figures = [work() for work in sides.values()]
+    apart = max(abs(a - b) / abs(a) for a, b in zip(figures[0], figures[-1], strict=True))
+    print(f"likelihood: {len(instances)} texts; figures differ by at most {apart:.1%}; {ours.notes}")
+    found = {
+        side: [timed(lambda work=work: (work(), tokens)[1]) for _ in range(options.repeat)]
+        for side, work in sides.items()
+    }  # type: ignore[misc]
+    report("likelihood", found)
+
+
 def training(folder: Path, options: argparse.Namespace) -> None:
     """Time both trainers in this process. Each loads the weights itself."""
     import torch
@@ -177,7 +279,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     torch.zeros(1, device=options.device)
     rng = random.Random(1)
     rows = tuple(
-        Pair(f"{n}", (Message("user", words(rng, 150)),), words(rng, 150), words(rng, 150))
+        Pair(f"{n}", (Message("user", words(rng, options.prompt_words)),), words(rng, 150), words(rng, 150))
         for n in range(options.pairs)
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -254,13 +356,18 @@ def _train_watched(
 def main() -> None:
     """Read the command line and run the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"generation": generation, "training": training}
+    parts = {"generation": generation, "decoding": decoding, "likelihood": likelihood, "training": training}
     parser.add_argument("part", nargs="?", choices=sorted(parts))
     parser.add_argument("--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--prompt-words", type=int, default=150, help="words of a prompt in training")
+    parser.add_argument("--slots", type=int, default=256, help="slots of a decoding step")
+    parser.add_argument(
+        "--likelihood-batches", type=int, nargs="+", default=(64, 256), help="as --batches, for likelihoods"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="batch sizes that lm-eval is given")
     parser.add_argument("--keep", type=Path, help="make the model in this folder, and leave it there")
     options = parser.parse_args()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,7 +118,8 @@ class LMEvalModel:
             if error.args != ("logprobs",):
                 raise
             return None
-        counts = [len(encode_pair(self.tokenizer, question.prompt, text)[1]) for text in question.texts]
+        encode = partial(self.tokenizer.encode, add_special_tokens=False)
+        counts = [len(encode_pair(question.prompt, text, encode, encode)[1]) for text in question.texts]
         return tuple(Likelihood(float(p), n, bool(greedy)) for (p, greedy), n in zip(found, counts, strict=True))
 
     def _logprobs(self, question: LikelihoodRequest) -> list[tuple[float, bool]]:

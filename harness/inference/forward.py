@@ -19,6 +19,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from mipo_bench.harness.inference.layers.attention import GROUPED, AttentionMasks
+from mipo_bench.harness.inference.layers.llama_layer import KEPT, lighten
 from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu, pack_linear_layers
 from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory
 from mipo_bench.harness.inference.shapes import in_parts, prefix_length, step_for, width_for
@@ -79,6 +80,7 @@ class Forward:
         self._one_by_one = is_large_on_cpu(model)
         self._tokens_per_call = _TOKENS_ON_CPU if self.device.type == "cpu" else _TOKENS_ELSEWHERE
         pack_linear_layers(model)
+        self._is_light = lighten(model)
 
     @cached_property
     def capture_stream(self) -> torch.cuda.Stream:
@@ -146,6 +148,7 @@ class Forward:
         """Logits after the last tokens of rows that continue a cache, (rows, last, vocabulary)."""
         self.choose_attention(cache.get_seq_length() + ids.shape[1])
         options = {"logits_to_keep": last} if self._has_logits_to_keep else {}
+        options |= {KEPT: last} if self._is_light else {}
         logits: torch.Tensor = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits
         return logits[:, -last:]
 

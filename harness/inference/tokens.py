@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FinishReason = Literal["stop", "length"]
+Encode = Callable[[str], Sequence[int]]
+"""Gives the tokens of a text without adding any."""
+_REMEMBERED_TOKENS = 1 << 20
+"""Tokens of prompts that are remembered, in some 40 MB."""
 _PUBLIC_TAGS = tuple(tag for pair in THOUGHT_TAGS for tag in pair)
 
 
@@ -78,6 +82,8 @@ class TextCodec:
         size = model.config.get_text_config().vocab_size
         self.bos_id = int(next(token for token in beginnings if token is not None and token < size))
         self.thought_tags = special_tags(self.tokenizer, [*_PUBLIC_TAGS, *further_tags])
+        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._remembered_tokens = 0
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -85,11 +91,21 @@ class TextCodec:
 
     def encode_prompt(self, text: str) -> tuple[int, ...]:
         """The same with at least one token: an empty prompt is the token that begins a text."""
-        return self.encode(text) or (self.bos_id,)
+        return self._remembered(text) or (self.bos_id,)
+
+    def _remembered(self, prompt: str) -> tuple[int, ...]:
+        """The tokens of a prompt, which is encoded to order the prompts, to compute it, and for each text after it."""
+        tokens = self._prompts.get(prompt)
+        if tokens is None:
+            tokens = self._prompts[prompt] = self.encode(prompt)
+            self._remembered_tokens += len(tokens)
+            if self._remembered_tokens > _REMEMBERED_TOKENS:
+                self._prompts, self._remembered_tokens = {prompt: tokens}, len(tokens)
+        return tokens
 
     def encode_pair(self, prompt: str, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The tokens of a prompt, at least one, and of the text that continues it (see `encode_pair`)."""
-        before, tail = encode_pair(self.tokenizer, prompt, text)
+        before, tail = encode_pair(prompt, text, self.encode, self._remembered)
         return tuple(before) or (self.bos_id,), tuple(tail)
 
     def windows(self, text: str, size: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -134,17 +150,15 @@ class TextCodec:
         return f"{text}{self.tokenizer.decode(tokens[start:], skip_special_tokens=True)}"
 
 
-def encode_pair(tokenizer: Any, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """The tokens of a prompt and of the text that continues it.
+def encode_pair(prompt: str, text: str, encode: Encode, encode_prompt: Encode) -> tuple[Sequence[int], Sequence[int]]:
+    """The tokens of a prompt and of the text that continues it. `encode_prompt` may remember what `encode` gives.
 
     Both are encoded as one string, which is then cut where the prompt's own tokens end: tokens that reach across the
     border belong to the text. White space at the end of the prompt is counted to the text, because tokenizers put it
     at the beginning of a word (`_encode_pair` of lm-eval 0.4.13).
     """
-    kept = prompt.rstrip()
-    before = tokenizer.encode(kept, add_special_tokens=False)
-    whole = tokenizer.encode(prompt + text, add_special_tokens=False)
-    return before, whole[len(before) :]
+    before = encode_prompt(prompt.rstrip())
+    return before, encode(prompt + text)[len(before) :]
 
 
 def finished_text(text: str, decoding: Decoding) -> str:

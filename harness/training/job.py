@@ -18,7 +18,7 @@ from mipo_bench.harness.types import Objective
 if TYPE_CHECKING:
     from transformers import Trainer
 
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 """Goes up whenever the same examples and settings can train to other weights: it is part of the checkpoints' keys."""
 LINEAGE = "lineage.json"
 """The file in a checkpoint that says how it was made."""

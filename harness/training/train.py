@@ -26,7 +26,7 @@ from mipo_bench.harness.training import contrastive, dpo, grpo, sft
 from mipo_bench.harness.training.job import LINEAGE, TRAINING_VERSION, OnStep, Prepared, Training
 from mipo_bench.harness.training.pairs import PairSet, example_count
 from mipo_bench.harness.training.ranks import check_world, rank, trained_model
-from mipo_bench.harness.training.trainer_setup import check_savable, deterministic_algorithms, responses_scored_alone
+from mipo_bench.harness.training.trainer_setup import check_savable, deterministic_algorithms, logits_for_a_cpu
 from mipo_bench.harness.types import Objective
 
 Prepare = Callable[[Training, str, OnStep], Prepared]
@@ -137,7 +137,7 @@ def train_once(training: Training, out: Path, scratch: str, on_step: OnStep, pre
     Every launched process calls this; the first one writes the checkpoint.
     """
     check_world(training)
-    with responses_scored_alone():
+    with logits_for_a_cpu(training):
         prepared = prepare(training, scratch, on_step)
         trainer = prepared.trainer
         if rank() == 0:

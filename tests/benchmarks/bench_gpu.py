@@ -26,99 +26,34 @@ is not measured: on a GPU every new shape of a batch takes up to a second when i
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
+from gpu.decoding import decoding, likelihood
+from gpu.random_model import SHAPES, make_model, words
+from gpu.rates import report, timed
 from plain_trl import train_plainly
 
 from mipo_bench.harness.config.schema import TrainConfig
-from mipo_bench.harness.generators import model_folder
 from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
 from mipo_bench.harness.generators.placement import Placement
-from mipo_bench.harness.inference.memory import free_memory, token_bytes
-from mipo_bench.harness.inference.slots import SlotBatch
-from mipo_bench.harness.protocols import LikelihoodRequest, Pair, Request
+from mipo_bench.harness.inference.memory import free_memory
+from mipo_bench.harness.protocols import Pair, Request
 from mipo_bench.harness.training.job import Training
 from mipo_bench.harness.training.pairs import PairSet
 from mipo_bench.harness.training.train import train
 from mipo_bench.harness.types import Decoding, Message
 
-SHAPES: Mapping[str, dict[str, Any]] = {
-    "qwen2.5-1.5b": {  # huggingface.co/Qwen/Qwen2.5-1.5B-Instruct, config.json
-        "vocab_size": 151936,
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 32768,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-    },
-    "tiny": {
-        "vocab_size": 4096,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    },
-}
 BATCHES = (256, 512)
 EQUAL, MOST = 128, 256
 END_EVERY = 100
 """One in this many tokens of the vocabulary ends an `ended` response."""
-
-
-def make_model(shape: str, folder: Path, device: str) -> None:
-    """Save random weights of a shape, with a tokenizer that knows every token."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
-
-    torch.manual_seed(0)
-    config = Qwen2Config(**SHAPES[shape], tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config)
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(model_folder.embedded_folder()).save_pretrained(folder)
-    file = folder / "tokenizer.json"
-    whole = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary, merges = whole["model"]["vocab"], whole["model"]["merges"]
-    special = {token["content"] for token in whole["added_tokens"]}
-    known = [token for token in vocabulary if token not in special]
-    for pair in product(known, known):
-        if len(vocabulary) < config.vocab_size and "".join(pair) not in vocabulary:
-            vocabulary["".join(pair)] = len(vocabulary)
-            merges.append(pair)
-    file.write_text(json.dumps(whole), encoding="utf-8")
-
-
-def words(rng: random.Random, count: int) -> str:
-    """Text of about this many tokens."""
-    return " ".join(rng.choice(["tea", "music", "the", "garden", "of", "chess", "rain", "and"]) for _ in range(count))
-
-
-def report(name: str, sides: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Tokens per second of each side, and the ratio of its median to the first side's."""
-    rates = {side: [tokens / seconds for tokens, seconds in turns] for side, turns in sides.items()}
-    first = statistics.median(next(iter(rates.values())))
-    for side, values in rates.items():
-        ratio = statistics.median(values) / first
-        print(f"{name}: {side} {' '.join(f'{v:,.0f}' for v in values)} tokens/s ({ratio:.2f})", flush=True)
-
-
-def timed(work: Callable[[], int]) -> tuple[int, float]:
-    """The tokens that a call returns, and its wall-clock seconds."""
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
 
 
 def generation(folder: Path, options: argparse.Namespace) -> None:
@@ -171,103 +106,6 @@ def _lm_eval(model: Any, tokenizer: Any, instances: Sequence[Any], *, size: int,
     lm = Counting(pretrained=model, tokenizer=tokenizer, batch_size=size, device=str(model.device))
     lm.generate_until(list(instances), disable_tqdm=True)
     return lm.counted
-
-
-def decoding(folder: Path, options: argparse.Namespace) -> None:
-    """Time one step of all slots, and compare it with the time that reading its memory takes."""
-    import torch
-
-    dtype = "bfloat16" if options.device == "cuda" else "float32"
-    generator = HFGenerator(folder, "random", Placement(options.device, dtype, batch_size=options.slots))
-    decoder, rows = generator.decoder, options.slots
-    graph, model = decoder.slot_support.cuda_graph, decoder.model
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    token = token_bytes(model.config.get_text_config(), model.dtype.itemsize)
-    speed = _copied_bytes(options.device)
-    prompt = tuple(range(20, 120))
-    with torch.inference_mode():
-        (prefilled,) = decoder.forward.prefill([prompt])
-        for columns in (256, 512, 1024):
-            slots = SlotBatch(decoder.forward, rows, columns, cuda_graph=graph)
-            for row in range(rows):
-                slots.insert(row, prefilled)
-            seconds = _seconds_of(lambda slots=slots: slots.step([100] * rows, [len(prompt)] * rows), options.device)  # type: ignore[misc]
-            least = (weights + rows * columns * token) / speed
-            print(
-                f"decoding: {rows} slots of {columns} columns: {1000 * seconds:.2f} ms a step; reading"
-                f" {(weights + rows * columns * token) / 1e9:.1f} GB at {speed / 1e12:.2f} TB/s takes"
-                f" {1000 * least:.2f} ms ({least / seconds:.0%})",
-                flush=True,
-            )
-            del slots
-            free_memory()
-
-
-def _copied_bytes(device: str) -> float:
-    """Bytes that a copy of a large tensor reads and writes in a second."""
-    import torch
-
-    source = torch.ones((1 << 30 if device == "cuda" else 1 << 26), dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
-    return 2 * source.numel() * source.element_size() / _seconds_of(lambda: target.copy_(source), device)
-
-
-def _seconds_of(work: Callable[[], object], device: str, times: int = 20) -> float:
-    """The seconds of one call, by the mean of many after a few that are not counted."""
-    import torch
-
-    for _ in range(3):
-        work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(times):
-        work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) / times
-
-
-def likelihood(folder: Path, options: argparse.Namespace) -> None:
-    """Time likelihoods of both in this process on one set of weights."""
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
-    dtype = "bfloat16" if options.device == "cuda" else "float32"
-    placement = Placement(options.device, dtype, batch_size=0 if options.device == "cuda" else 32)
-    model = load_model(folder, placement)
-    ours = HFGenerator(folder, "random", placement, load=lambda *_: model)
-    rng = random.Random(0)
-    asked = [
-        LikelihoodRequest(
-            ours.render([Message("user", words(rng, rng.randint(30, 200)))], None).text,
-            tuple(words(rng, rng.randint(8, 60)) for _ in range(4)),
-        )
-        for _ in range(options.prompts)
-    ]
-    tokens = sum(len(ours.tokenizer.encode(text)) for q in asked for text in q.texts)
-    instances = [Instance("loglikelihood", {}, (q.prompt, text), 0) for q in asked for text in q.texts]
-
-    def lm_eval(size: int) -> list[float]:
-        lm = HFLM(pretrained=model, tokenizer=ours.tokenizer, batch_size=size, device=str(model.device))
-        return [value for value, _ in lm.loglikelihood(instances, disable_tqdm=True)]
-
-    def mipo_bench() -> list[float]:
-        found = dict(ours.likelihoods(asked))
-        return [found[i][n].logprob for i, q in enumerate(asked) for n in range(len(q.texts))]
-
-    sides: dict[str, Callable[[], list[float]]] = {
-        f"lm-eval, batches of {size}": partial(lm_eval, size) for size in options.likelihood_batches
-    }
-    sides["mipo-bench"] = mipo_bench
-    figures = [work() for work in sides.values()]
-    apart = max(abs(a - b) / abs(a) for a, b in zip(figures[0], figures[-1], strict=True))
-    print(f"likelihood: {len(instances)} texts; figures differ by at most {apart:.1%}; {ours.notes}")
-    found = {
-        side: [timed(lambda work=work: (work(), tokens)[1]) for _ in range(options.repeat)]
-        for side, work in sides.items()
-    }  # type: ignore[misc]
-    report("likelihood", found)
 
 
 def training(folder: Path, options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from mipo_bench.harness.generators.model_folder import embedded_folder
+from mipo_bench.harness.inference import tokens
 from mipo_bench.harness.inference.tokens import TextCodec, TokenizedRequest
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.types import Decoding
@@ -49,3 +50,27 @@ def test_configured_tags_around_thoughts_stay_too() -> None:
     plain, told = codec_with("[MUSE]", "[/MUSE]"), codec_with("[MUSE]", "[/MUSE]", further_tags=("[MUSE]", "[/MUSE]"))
     assert plain.response(REQUEST, plain.encode(text), "stop").text == "Maybe 15.It is 18."
     assert told.response(REQUEST, told.encode(text), "stop").text == text
+
+
+def test_a_prompt_is_encoded_once_for_all_texts_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, asked = codec_with(), list[str]()
+    plain = codec.tokenizer.encode
+
+    def counted(text: str, **options: Any) -> list[int]:
+        asked.append(text)
+        return list(plain(text, **options))
+
+    monkeypatch.setattr(codec.tokenizer, "encode", counted)
+    prompt = "How many? "
+    pairs = [codec.encode_pair(prompt, text) for text in ("15", "It is 18.")]
+    assert codec.encode_prompt("How many?") == pairs[0][0] == pairs[1][0]
+    assert asked == ["How many?", "How many? 15", "How many? It is 18."]
+
+
+def test_few_prompts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = codec_with()
+    monkeypatch.setattr(tokens, "_REMEMBERED_TOKENS", 40)
+    for n in range(30):
+        assert codec.encode_prompt(f"How many are {n}?") == codec.encode(f"How many are {n}?")
+    assert sum(map(len, codec._prompts.values())) <= 40 + len(codec.encode("How many are 29?"))
+    assert codec.encode_prompt("") == (codec.bos_id,)

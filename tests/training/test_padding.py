@@ -89,22 +89,26 @@ def test_the_reference_reads_pairs_of_alike_lengths_together(tmp_path: Path) -> 
 def test_logits_of_prompts_and_padding_are_left_out_and_change_nothing(
     tmp_path: Path, objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, scored = model_folder.embedded_folder(), list[int]()
+    folder, scored, at_once = model_folder.embedded_folder(), list[int](), list[object]()
     computed = trl.trainer.utils._ChunkedLogProbFunction
 
     class Counted:
-        """Counts the tokens whose logits are computed."""
+        """Counts the tokens whose logits are computed, and those of the vocabulary at once."""
 
         @staticmethod
         def apply(hidden: torch.Tensor, *args: object) -> object:
             scored.append(len(hidden))
+            at_once.append(args[4])
             return computed.apply(hidden, *args)
 
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Counted)
     alone = run(training(folder, 1, objective), tmp_path / "alone")
     few = sum(scored)
-    monkeypatch.setattr(train_module, "responses_scored_alone", nullcontext)
+    assert set(at_once) == {1024}
+    monkeypatch.setattr(train_module, "logits_for_a_cpu", nullcontext)
     everything = run(training(folder, 1, objective), tmp_path / "everything")
+    assert set(at_once) == {1024, trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE}
+    assert trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE > 8192, "trl has its own number again"
     assert 0 < few < 0.7 * (sum(scored) - few)
     assert alone[1] == pytest.approx(everything[1], abs=1e-4)
     assert all(torch.allclose(alone[2][name], weights, atol=2e-4) for name, weights in everything[2].items())

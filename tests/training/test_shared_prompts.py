@@ -202,8 +202,10 @@ def test_a_training_computes_fewer_tokens_and_gives_the_same_weights(
     monkeypatch.setattr(dpo, "share_prompts", lambda model, job: None)
     alone = trained(job, tmp_path / "alone")
     assert together[0][-1] < 0.6 * alone[0][-1], "tokens of the last batch"
-    assert losses(together[1]) == pytest.approx(losses(alone[1]), abs=1e-4)
-    assert all(torch.allclose(together[2][name], weights, atol=2e-4) for name, weights in alone[2].items())
+    assert losses(together[1]) == pytest.approx(losses(alone[1]), abs=1e-4, rel=1e-5)
+    base = dict(AutoModelForCausalLM.from_pretrained(job.base).named_parameters())
+    for name, weights in alone[2].items():  # AdamW turns a gradient near 0, whose sign is rounding, into a whole step
+        assert (together[2][name] - weights).norm() <= 0.01 * (weights - base[name]).norm(), name
     assert "prompts_not_shared" not in together[1]
     config = json.loads((tmp_path / "together" / "config.json").read_text())
     assert config == json.loads((tmp_path / "alone" / "config.json").read_text())

@@ -22,7 +22,7 @@ FinishReason = Literal["stop", "length"]
 Encode = Callable[[str], Sequence[int]]
 """Gives the tokens of a text without adding any."""
 _REMEMBERED_TOKENS = 1 << 20
-"""Tokens of prompts that are remembered, in some 40 MB."""
+"""Tokens of prompts that are remembered, in some 50 MB."""
 _PUBLIC_TAGS = tuple(tag for pair in THOUGHT_TAGS for tag in pair)
 
 
@@ -82,8 +82,7 @@ class TextCodec:
         size = model.config.get_text_config().vocab_size
         self.bos_id = int(next(token for token in beginnings if token is not None and token < size))
         self.thought_tags = special_tags(self.tokenizer, [*_PUBLIC_TAGS, *further_tags])
-        self._prompts: dict[str, tuple[int, ...]] = {}
-        self._remembered_tokens = 0
+        self.forget()
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered text, which has its special tokens already."""
@@ -100,8 +99,13 @@ class TextCodec:
             tokens = self._prompts[prompt] = self.encode(prompt)
             self._remembered_tokens += len(tokens)
             if self._remembered_tokens > _REMEMBERED_TOKENS:
-                self._prompts, self._remembered_tokens = {prompt: tokens}, len(tokens)
+                self.forget()
         return tokens
+
+    def forget(self) -> None:
+        """Remember no prompt."""
+        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._remembered_tokens = 0
 
     def encode_pair(self, prompt: str, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The tokens of a prompt, at least one, and of the text that continues it (see `encode_pair`)."""

@@ -47,7 +47,7 @@ _SCORES_RESPONSES_ALONE = "_use_triton"
 _LOGITS_AT_ONCE = "_CHUNKED_LOGPROB_CHUNK_SIZE"
 """trl's number of tokens of the vocabulary whose logits are computed at once."""
 _LOGITS_IN_CACHE = 1024
-"""Of some hundred positions, so many logits stay in the cache of a core: twice as fast as 32,768."""
+"""Of some hundred positions, so many logits stay in the cache of a core."""
 PROMPT_DIFFERS = "the chat template renders the prompt of a finished chat otherwise than an open one"
 
 
@@ -162,14 +162,14 @@ def logits_for_a_cpu(training: Training) -> Iterator[None]:
     """On a CPU, let trl compute the logits of responses alone, and few at once.
 
     Elsewhere than on a GPU trl computes those of prompts and padding too, and leaves them out of the loss, because some
-    devices compile their kernels again for each number of rows. A CPU compiles none. And trl computes them for 32,768
-    tokens of the vocabulary at once, which no cache of a CPU holds. What decides both is trl's own and private; a
-    version of trl without one of them trains as before.
+    devices compile their kernels again for each number of rows. A CPU compiles none. And trl computes them in a buffer
+    for 32,768 tokens of the vocabulary, also where it has fewer, and no cache of a CPU holds that. What decides both is
+    trl's own and private; a version of trl without one of them trains as before.
     """
     changed: dict[str, Any] = {_SCORES_RESPONSES_ALONE: lambda _: True, _LOGITS_AT_ONCE: _LOGITS_IN_CACHE}
     before = {name: getattr(trl.trainer.utils, name) for name in changed if hasattr(trl.trainer.utils, name)}
-    is_cpu = training.placement.device == "cpu"
-    for name in before if is_cpu else ():
+    gpu = training.placement.device.startswith("cuda")
+    for name in () if gpu else before:
         setattr(trl.trainer.utils, name, changed[name])
     try:
         yield

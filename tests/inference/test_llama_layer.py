@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.layers import llama_layer
 from mipo_bench.harness.inference.layers.llama_layer import LightLayer, lighten
 from mipo_bench.harness.inference.likelihoods import LikelihoodScorer
-from mipo_bench.harness.inference.shapes import step_for
+from mipo_bench.harness.inference.shapes import step_for, width_for
 from mipo_bench.harness.inference.slots import SlotBatch
 
 Shape = dict[str, Any]
@@ -33,61 +34,73 @@ def is_light(model: PreTrainedModel) -> bool:
     return all(isinstance(vars(layer).get("forward"), LightLayer) for layer in layers)
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Forward, Forward]]:
-    """Name of a model -> its forward pass by the layers of transformers, and by the lighter ones."""
-    grouped = make_model("llama", tmp_path_factory.mktemp("grouped"), num_key_value_heads=2, num_attention_heads=4)
-    found = {}
-    for name, folder in (("embedded", model_folder.embedded_folder()), ("grouped", grouped)):
-        light = Forward(loaded(folder), 64, [])
-        assert is_light(light.model)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mipo_bench.harness.inference.forward.lighten", lambda model: False)
-            found[name] = Forward(loaded(folder), 64, []), light
-        assert not is_light(found[name][0].model)
-    return found
+def both_of(folder: Path, rows: int) -> tuple[Forward, Forward]:
+    """The forward pass by the layers of transformers, and by the lighter ones."""
+    light = Forward(loaded(folder), rows, [])
+    assert is_light(light.model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mipo_bench.harness.inference.forward.lighten", lambda model: False)
+        plain = Forward(loaded(folder), rows, [])
+    assert not is_light(plain.model)
+    return plain, light
 
 
-NAMES = "embedded", "grouped"
+@pytest.fixture(scope="module", params=["embedded", "grouped"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model, and one whose query heads share key heads."""
+    if request.param == "embedded":
+        return model_folder.embedded_folder()
+    return make_model("llama", tmp_path_factory.mktemp("grouped"), num_key_value_heads=2, num_attention_heads=4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("width", [16, 64, 128, 256, 384])
-def test_a_prefill_gives_the_same_bits(both: dict[str, tuple[Forward, Forward]], name: str, width: int) -> None:
-    """In the shapes of a run: fewer than 16 rows of a product may be rounded otherwise, but no prefill has so few."""
-    rows, outcomes = both[name][0].prompt_rows(width), []
-    ids = torch.randint(3, 200, (rows, width), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        for forward in both[name]:
-            cache = DynamicCache()
-            logits = forward._logits(ids, cache, step_for(width))
-            layers: list[Any] = list(cache.layers)
-            outcomes.append([logits, *(part for layer in layers for part in (layer.keys, layer.values))])
-    assert outcomes[0][0].shape[:2] == (rows, step_for(width))
-    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_steps_and_likelihoods_are_the_same_bits(both: dict[str, tuple[Forward, Forward]], name: str) -> None:
-    prompt, texts = tuple(range(20, 60)), [tuple(range(70, 70 + n)) for n in (1, 9, 30)]
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", [1, 8, 32, 64])
+def test_a_prefill_gives_the_same_bits(folder: Path, rows: int) -> None:
+    """In all widths up to the window of the embedded model; from 256 columns on with another attention."""
+    both = both_of(folder, rows)
+    for width in sorted({width_for(tokens) for tokens in range(1, 1025, 16)}):
+        ids = torch.randint(3, 200, (both[0].prompt_rows(width), width), generator=torch.Generator().manual_seed(0))
+        outcomes = []
+        with torch.inference_mode():
+            for forward in both:
+                cache = DynamicCache()
+                logits = forward._logits(ids, cache, step_for(width))
+                layers: list[Any] = list(cache.layers)
+                outcomes.append([logits, *(part for layer in layers for part in (layer.keys, layer.values))])
+        assert outcomes[0][0].shape[1] == step_for(width)
+        assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True)), width
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", [1, 3, 12, 32])
+def test_steps_and_likelihoods_are_the_same_bits(folder: Path, rows: int) -> None:
+    prompt, texts = tuple(n % 200 + 3 for n in range(300)), [tuple(range(70, 70 + n)) for n in (1, 9, 30)]
     steps, figures = [], []
     with torch.inference_mode():
-        for forward in both[name]:
-            (prefilled,) = forward.prefill([prompt])
-            slots = SlotBatch(forward, 32, 96)
-            for row in range(32):
+        for forward in both_of(folder, rows):
+            (prefilled,) = forward.prefill([prompt[:40]])
+            slots = SlotBatch(forward, rows, 96)
+            for row in range(rows):
                 slots.insert(row, prefilled)
-            steps.append([slots.step([100 + n] * 32, [len(prompt) + n] * 32) for n in range(3)])
+            steps.append([slots.step([100 + n] * rows, [40 + n] * rows) for n in range(3)])
             figures.append(LikelihoodScorer(forward).likelihoods([(prompt, texts), (prompt[:17], texts)]))
     assert all(torch.equal(a, b) for a, b in zip(*steps, strict=True))
     assert figures[0] == figures[1]
 
 
-def test_the_last_layer_computes_the_wanted_columns_alone(both: dict[str, tuple[Forward, Forward]]) -> None:
-    forward, rows = both["embedded"][1], list[int]()
+def test_the_last_layer_computes_the_wanted_columns_alone() -> None:
+    forward, rows = Forward(loaded(model_folder.embedded_folder()), 64, []), list[int]()
     layers: Any = forward.model.base_model.layers
     last = layers[-1]
-    hook = last.mlp.register_forward_pre_hook(lambda module, args: pytest.fail("transformers' own layer was called"))
+    last.mlp.register_forward_pre_hook(lambda module, args: pytest.fail("transformers' own layer was called"))
     plain = llama_layer._norm
 
     def counted(states: torch.Tensor, norm: Any) -> torch.Tensor:
@@ -99,7 +112,6 @@ def test_the_last_layer_computes_the_wanted_columns_alone(both: dict[str, tuple[
         patch.setattr(llama_layer, "_norm", counted)
         forward._logits(torch.ones(2, 128, dtype=torch.long), DynamicCache(), 16)
         forward.model(input_ids=torch.ones(2, 128, dtype=torch.long))
-    hook.remove()
     assert rows == [16, 128]
 
 
@@ -120,6 +132,22 @@ def test_other_models_keep_their_layers(architecture: str, shape: Shape, dtype: 
     model = loaded(make_model(architecture, tmp_path, **shape), dtype)
     assert not lighten(model)
     assert model.config.model_type != "llama" or not is_light(model)
+
+
+def test_a_second_forward_pass_on_a_model_finds_the_lighter_layers(folder: Path) -> None:
+    model = loaded(folder)
+    assert all(Forward(model, rows, [])._is_light for rows in (8, 16))
+    assert is_light(model)
+
+
+def test_a_layer_that_cannot_be_computed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*args: object) -> torch.Tensor:
+        raise TypeError("a layer of a later version")
+
+    monkeypatch.setattr(llama_layer, "_turned", failing)
+    model = loaded(make_model("llama", tmp_path))
+    assert not Forward(model, 8, [])._is_light
+    assert not is_light(model)
 
 
 def test_layers_that_another_library_has_changed_stay(tmp_path: Path) -> None:

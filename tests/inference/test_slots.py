@@ -102,19 +102,27 @@ def test_two_threads_round_all_rows_alike(embedded: HFGenerator) -> None:
         torch.set_num_threads(before)
 
 
+def by_transformers(generator: HFGenerator) -> Any:
+    """The same weights in the layers of transformers: those of `generator.model` may be lighter ones."""
+    return AutoModelForCausalLM.from_pretrained(generator.folder)
+
+
 def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
+    generate = by_transformers(tiny).generate
     asked = [Request("abc def " * n, 0, Decoding(100, 0.0)) for n in (1, 4, 15)]
     for request, response in zip(asked, answers(tiny, asked), strict=True):
         ids = tiny.tokenizer(request.prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        generate = tiny.model.generate
-        out = generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=100, do_sample=False)  # type: ignore[operator]
+        out = generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=100, do_sample=False)
         text = str(tiny.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)).strip()
         assert (response.text, response.n_prompt) == (text, ids.shape[1])
 
 
 @pytest.mark.parametrize("batch_size", [8, 1])
 def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator, batch_size: int) -> None:
-    tiny = HFGenerator(tiny.folder, "rows", replace(tiny.placement, batch_size=batch_size))
+    tiny, plain = (
+        HFGenerator(tiny.folder, "rows", replace(tiny.placement, batch_size=batch_size)),
+        by_transformers(tiny),
+    )
     asked = [LikelihoodRequest("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
     found = dict(tiny.likelihoods(asked))
     assert tiny.decoder.slot_support.supported
@@ -126,7 +134,7 @@ def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator
         for text, likelihood in zip(question.texts, found[position], strict=True):
             tail = tiny.tokenizer.encode(text, add_special_tokens=False)
             with torch.inference_mode():
-                logits = tiny.model(torch.tensor([prompt + tail])).logits[0, len(prompt) - 1 : -1]
+                logits = plain(torch.tensor([prompt + tail])).logits[0, len(prompt) - 1 : -1]
             direct = torch.log_softmax(logits[: len(tail)], -1)[range(len(tail)), tail].sum()
             assert likelihood.logprob == pytest.approx(float(direct), abs=1e-3)
             assert likelihood.n_tokens == len(tail)
@@ -135,9 +143,12 @@ def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator
 def test_a_contrast_moves_the_logits_as_the_paper_says(tiny: HFGenerator) -> None:
     """The first token of context-aware decoding, computed by hand (arXiv 2305.14739)."""
     prompt, contrast = "abc def " * 9, "def"
-    ids = [tiny.tokenizer.encode(text, add_special_tokens=False) for text in (prompt, contrast)]
+    ids, plain = (
+        [tiny.tokenizer.encode(text, add_special_tokens=False) for text in (prompt, contrast)],
+        by_transformers(tiny),
+    )
     with torch.inference_mode():
-        right, wrong = (tiny.model(torch.tensor([i])).logits[0, -1] for i in ids)
+        right, wrong = (plain(torch.tensor([i])).logits[0, -1] for i in ids)
     for weight in (0.0, 0.5, 20.0):
         expected = int(((1 + weight) * right - weight * wrong).argmax())
         decoding = Decoding(1, 0.0)

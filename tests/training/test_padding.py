@@ -85,11 +85,15 @@ def test_the_reference_reads_pairs_of_alike_lengths_together(tmp_path: Path) -> 
     assert len(set(lengths)) == len(LENGTHS)
 
 
-@pytest.mark.parametrize("objective", ["dpo", "sft"])
+@pytest.mark.parametrize(("objective", "vocabulary"), [("dpo", 1024), ("sft", 1024), ("dpo", 2500)])
 def test_logits_of_prompts_and_padding_are_left_out_and_change_nothing(
-    tmp_path: Path, objective: Objective, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, objective: Objective, vocabulary: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, scored, at_once = model_folder.embedded_folder(), list[int](), list[object]()
+    """Also where the vocabulary takes three parts."""
+    folder = model_folder.embedded_folder()
+    if vocabulary != 1024:
+        folder = make_model("llama", tmp_path / "model", vocab_size=vocabulary)
+    scored, at_once = list[int](), list[object]()
     computed = trl.trainer.utils._ChunkedLogProbFunction
 
     class Counted:

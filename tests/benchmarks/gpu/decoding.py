@@ -69,17 +69,18 @@ def likelihood(folder: Path, options: argparse.Namespace) -> None:
     tokens = sum(len(ours.tokenizer.encode(text)) for q in asked for text in q.texts)
     instances = [Instance("loglikelihood", {}, (q.prompt, text), 0) for q in asked for text in q.texts]
 
+    sizes: list[int] = options.likelihood_batches
+    lms = {s: HFLM(pretrained=model, tokenizer=ours.tokenizer, batch_size=s, device=str(model.device)) for s in sizes}
+
     def lm_eval(size: int) -> list[float]:
-        lm = HFLM(pretrained=model, tokenizer=ours.tokenizer, batch_size=size, device=str(model.device))
-        return [value for value, _ in lm.loglikelihood(instances, disable_tqdm=True)]
+        return [value for value, _ in lms[size].loglikelihood(instances, disable_tqdm=True)]
 
     def mipo_bench() -> list[float]:
+        ours.decoder.codec.forget()  # lm-eval encodes the prompts in every turn, too
         found = dict(ours.likelihoods(asked))
         return [found[i][n].logprob for i, q in enumerate(asked) for n in range(len(q.texts))]
 
-    sides: dict[str, Callable[[], list[float]]] = {
-        f"lm-eval, batches of {size}": partial(lm_eval, size) for size in options.likelihood_batches
-    }
+    sides: dict[str, Callable[[], list[float]]] = {f"lm-eval, batches of {s}": partial(lm_eval, s) for s in sizes}
     sides["mipo-bench"] = mipo_bench
     figures = [work() for work in sides.values()]
     apart = max(abs(a - b) / abs(a) for a, b in zip(figures[0], figures[-1], strict=True))

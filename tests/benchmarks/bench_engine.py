@@ -14,11 +14,9 @@ by lm-eval's `HFLM.generate_until` with the same decoding, each at the batch siz
 `run`: `mipo-bench run --recipes none` with an empty store against one `lm_eval` process for each arm and task, on YAML
 tasks made of the same rendered prompts. Target: at least 10 times as fast. Mutual information is off, because lm-eval
 measures none. Other work that lm-eval does not do (options of multiple choice, guards, statistics, report) is included.
-The default run is timed once, too.
 `training`: one MIPO training as a run does it, with its checkpoint in the store, against a plain use of trl's
-`DPOTrainer` on the same pairs with the same settings. Target: at least 1.3 times as fast. `--model` trains another model than
-the embedded one, and `--pairs` trains on sampled pairs. `--processor-time` compares processor time, for a machine that
-is not idle.
+`DPOTrainer` on the same pairs with the same settings. Target: at least 1.3 times as fast. `--model` trains another
+model, `--pairs` trains on sampled pairs, `--processor-time` compares processor time on a machine that is not idle.
 
 Both sides alternate, so that a busy machine slows both. The script prints all times, the ratio of the medians with its
 range over the repetitions, and a profile of generation.
@@ -141,8 +139,7 @@ def generation(options: argparse.Namespace) -> None:
     first = {size: [seconds(partial(side, size)) for side in (theirs, ours)] for size in BATCHES}
     best = [min(BATCHES, key=lambda size: first[size][side]) for side in (0, 1)]
     print(f"{len(asked)} prompts; best of batch sizes {BATCHES}: theirs {best[0]}, ours {best[1]}")
-    both = partial(theirs, best[0]), partial(ours, best[1])
-    show("generation", *alternate(*both, options.repeat), options.results)
+    show("generation", *alternate(partial(theirs, best[0]), partial(ours, best[1]), options.repeat), options.results)
     if options.results:
         return
     profile = cProfile.Profile()

@@ -134,6 +134,28 @@ def test_other_models_keep_their_layers(architecture: str, shape: Shape, dtype: 
     assert model.config.model_type != "llama" or not is_light(model)
 
 
+def test_a_part_of_another_kind_keeps_the_layers(tmp_path: Path) -> None:
+    """Such as an adapter, which begins with the same bits."""
+
+    class Adapted(torch.nn.Linear):
+        pass
+
+    model = loaded(make_model("llama", tmp_path))
+    layers: Any = model.base_model.layers
+    layers[0].mlp.gate_proj.__class__ = Adapted
+    assert not lighten(model)
+
+
+def test_another_model_is_not_told_of_wanted_columns(tmp_path: Path) -> None:
+    told = list[str]()
+    for architecture in ("llama", "mistral"):
+        forward = Forward(loaded(make_model(architecture, tmp_path / architecture)), 8, [])
+        forward.model.register_forward_pre_hook(lambda module, args, options: told.extend(options), with_kwargs=True)
+        with torch.inference_mode():
+            list(forward.prefill([tuple(range(5, 40))]))
+    assert told.count(llama_layer.KEPT) == 1
+
+
 def test_a_second_forward_pass_on_a_model_finds_the_lighter_layers(folder: Path) -> None:
     model = loaded(folder)
     assert all(Forward(model, rows, [])._is_light for rows in (8, 16))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_trainings import WORKERS, difference, training
+from small_trainings import ROUNDING, WORKERS, difference, training
 
 from mipo_bench.harness.errors import StorageError, TrainingError
 from mipo_bench.harness.run.interrupt import ctrl_c_stops
@@ -69,7 +69,7 @@ def test_out_of_memory_in_one_process_is_tried_again_in_parts_by_all(whole: Path
     """The other process only says that its connection was closed."""
     train_in_processes(training(8, batch_size=4, processes=2, launch="ddp"), out, nothing, LITTLE_MEMORY)
     assert json.loads((out / "lineage.json").read_text())["parts"] == 2
-    assert difference(whole, out) < 1e-3
+    assert difference(whole, out) < ROUNDING
 
 
 def line(event: Failed) -> str:

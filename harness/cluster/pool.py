@@ -65,6 +65,7 @@ class Pool:
         self._changed = Condition()
         self._hosts: list[RemoteHost] = []
         self._free: list[RemoteHost] = []
+        self._users = 0
         self._losses = Counter[str]()
         self._empty_since = time.monotonic()
         self._end: BaseException | None = None
@@ -104,6 +105,11 @@ class Pool:
         """Let every call raise this error instead of waiting for a host."""
         with self._changed:
             self._stop(error)
+
+    def wait_until_unused(self, seconds: float) -> bool:
+        """Whether, within this time, every call has given its host back."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._users, seconds)
 
     def _stop(self, error: BaseException) -> None:
         self._end = self._end or error
@@ -146,13 +152,15 @@ class Pool:
         with self._changed:
             host = self._wait(weights)
             self._free.remove(host)
+            self._users += 1
         try:
             yield host
         finally:
             with self._changed:
+                self._users -= 1
                 if host in self._hosts:
                     self._free.append(host)
-                    self._changed.notify_all()
+                self._changed.notify_all()
 
     def _wait(self, weights: str) -> RemoteHost:
         while True:

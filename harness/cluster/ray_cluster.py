@@ -31,6 +31,8 @@ Prepare = Callable[[RunConfig], None]
 """Prepares the process of a host before torch is imported. A function of a module, because it is sent by its name."""
 _POLL = 0.5
 """Seconds between two looks whether a host has started or there is room for another one."""
+_LEAVE = 10.0
+"""Most seconds at the end for calls whose hosts have been ended to come back."""
 _SHARED = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that a host takes from the driver: a checkpoint's tokenizer_config.json says whether they are set."""
 
@@ -288,3 +290,4 @@ def ray_hosts(config: RunConfig, prepare: Prepare, say: Callable[[str], None]) -
         finally:
             pool.stop(ClusterError("the run has ended"))
             recruiter.close()
+            pool.wait_until_unused(_LEAVE)  # Ray ends the process where a thread still uses it after its shutdown

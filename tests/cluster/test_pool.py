@@ -137,3 +137,21 @@ def test_the_end_of_the_run_wakes_up_whoever_waits() -> None:
     threading.Timer(0.02, lambda: pool.stop(ClusterError("the run has ended"))).start()
     with pytest.raises(ClusterError, match="the run has ended"):
         pool.first_facts()
+
+
+def test_the_pool_is_unused_once_every_call_has_come_back() -> None:
+    pool, begun, end = pool_of(FakeHost("a")), threading.Event(), threading.Event()
+
+    def work(host: RemoteHost) -> None:
+        begun.set()
+        end.wait()
+        raise StageError("a host failed")
+
+    assert pool.wait_until_unused(0)
+    with ThreadPoolExecutor(1) as executor:
+        call = executor.submit(pool.call, "work", "", work)
+        begun.wait()
+        assert not pool.wait_until_unused(0.02)
+        threading.Timer(0.02, end.set).start()
+        assert pool.wait_until_unused(30)
+    assert isinstance(call.exception(), StageError)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mipo_bench.harness.inference.decoder import Decoder
 
-GENERATION_VERSION = "hf-6"
+GENERATION_VERSION = "hf-7"
 """Goes up whenever generation can answer the same request differently: it is part of the content keys of answers."""
 _UNLIMITED = 1 << 30
 """The context window in tokens of a model that states none."""

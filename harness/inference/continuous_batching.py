@@ -15,6 +15,7 @@ import torch
 from mipo_bench.harness.core.pace import Kind, Length
 from mipo_bench.harness.core.progress import current_stage
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
+from mipo_bench.harness.inference.memory import on_device
 from mipo_bench.harness.inference.sampling import Draws, sample_tokens
 from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.inference.tokens import FinishReason, TokenizedRequest
@@ -117,20 +118,26 @@ class ContinuousBatch:
         return ended
 
     def _admit(self) -> list[RunningSequence]:
-        new, logits = list[RunningSequence](), list[list[torch.Tensor]]()
+        new, logits, contrast = list[RunningSequence](), list[torch.Tensor](), list[torch.Tensor]()
+        rows, placed = list[int](), list[PrefilledPrompt]()
         while 0 < self.queue.slots <= len(self.free):
             tokenized, prompts = self.queue.take()
+            if placed and placed[-1].cache is not prompts[0].cache:
+                self.slots.insert(rows, placed)
+                rows, placed = [], []
             draws = Draws(tokenized.request.seed, tokenized.request.decoding)
             sequence = RunningSequence(tokenized, [self.free.pop() for _ in prompts], draws)
-            for row, prompt in zip(sequence.rows, prompts, strict=True):
-                self.slots.insert(row, prompt)
+            rows += sequence.rows
+            placed += prompts
             new.append(sequence)
-            logits.append([prompt.logits for prompt in prompts])
+            logits.append(prompts[0].logits)
+            contrast += [prompt.logits for prompt in prompts[1:]]
         if not new:
             return []
+        self.slots.insert(rows, placed)
         self.running += new
-        first, last = (torch.stack([each[i] for each in logits]) for i in (0, -1))
-        return self._append_tokens(new, contrastive_logits(new, first, last))
+        own = torch.stack(logits)
+        return self._append_tokens(new, contrastive_logits(new, own, torch.stack(contrast) if contrast else own[:0]))
 
     def _step(self) -> list[RunningSequence]:
         count = self._compacted()
@@ -139,8 +146,11 @@ class ContinuousBatch:
             for row, column in zip(sequence.rows, sequence.columns, strict=True):
                 tokens[row], columns[row] = sequence.tokens[-1], column
         logits = self.slots.step(tokens, columns)
-        first, last = ([s.rows[i] for s in self.running] for i in (0, -1))
-        return self._append_tokens(self.running, contrastive_logits(self.running, logits[first], logits[last]))
+        own, contrast = (
+            logits[self.slots.forward.tensor([row for s in self.running for row in s.rows[part]])]
+            for part in (slice(1), slice(1, None))
+        )
+        return self._append_tokens(self.running, contrastive_logits(self.running, own, contrast))
 
     def _compacted(self) -> int:
         """Move responses into the first slots; the number of slots that the next step computes."""
@@ -173,10 +183,11 @@ def contrastive_logits(
 ) -> torch.Tensor:
     """Context-aware decoding (arXiv 2305.14739): (1 + a) logits - a contrast, in the rows that have a contrast.
 
-    Both are (responses, vocabulary).
+    `logits` is (responses, vocabulary), `contrast` (responses with a contrast, vocabulary).
     """
     rows = [i for i, s in enumerate(sequences) if s.tokenized.contrast is not None]
     if rows:
-        a = logits.new_tensor([sequences[i].tokenized.request.contrast_weight for i in rows]).unsqueeze(1)
-        logits[rows] = (1 + a) * logits[rows] - a * contrast[rows]
+        weights = [sequences[i].tokenized.request.contrast_weight for i in rows]
+        a = on_device(weights, logits.device, logits.dtype).unsqueeze(1)
+        logits[rows] = (1 + a) * logits[rows] - a * contrast
     return logits

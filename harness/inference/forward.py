@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from transformers import DynamicCache, PreTrainedModel
 from mipo_bench.harness.inference.layers.attention import GROUPED, AttentionMasks
 from mipo_bench.harness.inference.layers.llama_layer import KEPT, lighten
 from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu, pack_linear_layers
-from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory
+from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory, on_device
 from mipo_bench.harness.inference.shapes import in_parts, prefix_length, step_for, width_for
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ R = TypeVar("R")
 Tokens = tuple[int, ...]
 _TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 1024, 16384
 """Prompt tokens that are computed in one call: more hardly raise the speed."""
-_MAX_LOGITS = 1 << 27
+_LOGITS_ON_CPU, _LOGITS_ELSEWHERE = 1 << 27, 1 << 29
 """Logits (tokens x vocabulary) that one call may give."""
 _FEWER = "out of memory: fewer prompts were computed together from there on"
 _PREFIXES = 2
@@ -47,16 +48,11 @@ class PrefilledPrompt:
     row: int
     logits: torch.Tensor
 
-    def layers(self, columns: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values of each layer, (heads, columns, head size); columns beyond the tokens mean nothing."""
-        found: list[Any] = self.cache.layers
-        return [(fitted(layer.keys[self.row], columns), fitted(layer.values[self.row], columns)) for layer in found]
 
-
-def fitted(states: torch.Tensor, columns: int) -> torch.Tensor:
-    """The first columns of (heads, columns, head size), with zeros behind them where there are fewer."""
-    missing = columns - states.shape[1]
-    return torch.nn.functional.pad(states, (0, 0, 0, missing)) if missing > 0 else states[:, :columns]
+def _fitted(states: torch.Tensor, rows: torch.Tensor, columns: int) -> torch.Tensor:
+    """The first columns of these rows, with zeros behind them where there are fewer."""
+    found = states[:, :, :columns].index_select(0, rows.to(states.device))
+    return torch.nn.functional.pad(found, (0, 0, 0, columns - found.shape[2]))
 
 
 class Forward:
@@ -78,7 +74,9 @@ class Forward:
         self._attention = self._current_attention = getattr(model.config, "_attn_implementation", None)
         self._vocabulary = int(model.config.get_text_config().vocab_size)
         self._one_by_one = is_large_on_cpu(model)
-        self._tokens_per_call = _TOKENS_ON_CPU if self.device.type == "cpu" else _TOKENS_ELSEWHERE
+        on_cpu = self.device.type == "cpu"
+        self._tokens_per_call = _TOKENS_ON_CPU if on_cpu else _TOKENS_ELSEWHERE
+        self._logits_per_call = _LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE
         pack_linear_layers(model)
         self._is_light = lighten(model)
 
@@ -91,7 +89,7 @@ class Forward:
         """Rows of a batch of so many columns, of which the last `with_logits` give logits."""
         if self._one_by_one:
             return 1
-        by_logits = _MAX_LOGITS // (with_logits * self._vocabulary)
+        by_logits = self._logits_per_call // (with_logits * self._vocabulary)
         return max(1, min(self.max_rows, self._tokens_per_call // width, by_logits))
 
     def prompt_rows(self, width: int) -> int:
@@ -139,8 +137,8 @@ class Forward:
         """Compute a prompt of a large model, without padding, after its prefix where it has one."""
         cut, cache = self.prefix_length(ids), DynamicCache()
         if cut:
-            for number, (keys, values) in enumerate(self._prefix(ids[:cut]).layers(cut)):
-                cache.update(keys.unsqueeze(0), values.unsqueeze(0), number)
+            for number, (keys, values) in enumerate(self.stacked([self._prefix(ids[:cut])], cut)):
+                cache.update(keys, values, number)
         logits = self._logits(self.tensor([ids[cut:]]), cache, 1)
         return PrefilledPrompt(ids, cache, 0, logits[0, -1].float())
 
@@ -190,9 +188,23 @@ class Forward:
             self.notes.append(_FEWER)
         return [one for part in in_parts(batch, rows()) for one in self.in_memory(compute, part, rows)]
 
+    def stacked(self, prompts: Sequence[PrefilledPrompt], columns: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of prompts, layer by layer, (prompts, heads, columns, head size).
+
+        Columns beyond a prompt's tokens mean nothing, but are numbers. Prompts of one cache should follow one another.
+        """
+        groups = [list(group) for _, group in groupby(prompts, key=lambda prompt: id(prompt.cache))]
+        caches: list[Any] = [group[0].cache.layers for group in groups]
+        rows = [self.tensor([prompt.row for prompt in group]) for group in groups]
+        for layers in zip(*caches, strict=True):
+            keys = [_fitted(layer.keys, index, columns) for layer, index in zip(layers, rows, strict=True)]
+            values = [_fitted(layer.values, index, columns) for layer, index in zip(layers, rows, strict=True)]
+            yield torch.cat(keys), torch.cat(values)
+
     def tensor(self, values: Any) -> torch.Tensor:
         """Whole numbers on the model's device."""
-        return torch.tensor(values, dtype=torch.long, device=self.device)
+        found: torch.Tensor = on_device(values, self.device, torch.long)
+        return found
 
     def padded(self, batch: Sequence[Tokens], rows: int, width: int) -> torch.Tensor:
         """Tokens on the left of each row, (rows, width)."""

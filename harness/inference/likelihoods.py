@@ -8,7 +8,7 @@ to one of a few widths, or, where a batch has a single row (a large model on a C
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -93,7 +93,7 @@ class LikelihoodScorer:
                 input_ids=forward.tensor([tokens[:-1]]),
                 attention_mask=forward.masks.continuation(forward.tensor([length]), length, columns),
                 position_ids=forward.tensor([range(length, length + columns)]),
-                past_key_values=_joined([prompt], 1, length),
+                past_key_values=self._joined([prompt], 1, length),
                 use_cache=True,
             )
             logits = torch.cat([logits, out.logits[0].float()])
@@ -107,14 +107,13 @@ class LikelihoodScorer:
         for done in self.forward.prefill(prompt for prompt, _ in questions.values()):
             prompts[done.ids] = done
             on_tokens(len(done.ids), 0)
-        found: dict[Place, Likelihood] = {}
         longer: defaultdict[int, list[Continuation]] = defaultdict(list)
+        single: list[Continuation] = []
         for i, (prompt, texts) in questions.items():
             for n, tokens in enumerate(texts):
-                if len(tokens) > 1:
-                    longer[width_for(len(tokens) - 1)].append(Continuation((i, n), prompts[prompt], tokens))
-                else:
-                    found[i, n] = likelihood(prompts[prompt].logits.unsqueeze(0), self.forward.tensor(tokens))
+                group = longer[width_for(len(tokens) - 1)] if len(tokens) > 1 else single
+                group.append(Continuation((i, n), prompts[prompt], tokens))
+        found = dict(self._figures(single, (text.prompt.logits.unsqueeze(0) for text in single)))
         for columns, group in longer.items():
             for batch in in_parts(group, self._rows(width, columns)):
                 found.update(self._continued(batch, width, columns))
@@ -130,13 +129,25 @@ class LikelihoodScorer:
 
         def compute(part: Sequence[Continuation], rows: int) -> list[tuple[Place, Likelihood]]:
             logits = self._logits(part, rows, width, columns)
-            found = []
-            for row, text in enumerate(part):
-                own = torch.cat([text.prompt.logits.unsqueeze(0), logits[row, : len(text.tokens) - 1].float()])
-                found.append((text.place, likelihood(own, self.forward.tensor(text.tokens))))
-            return found
+            after_each = (logits[row, : len(text.tokens) - 1].float() for row, text in enumerate(part))
+            before = (text.prompt.logits.unsqueeze(0) for text in part)
+            return self._figures(part, (torch.cat(own) for own in zip(before, after_each, strict=True)))
 
         return self.forward.in_memory(compute, batch, lambda: self._rows(width, columns))
+
+    def _figures(self, texts: Sequence[Continuation], logits: Iterable[torch.Tensor]) -> list[tuple[Place, Likelihood]]:
+        """The likelihoods of texts by the logits of their tokens, (tokens, vocabulary) of each.
+
+        They come from the device at once: a GPU would wait for each.
+        """
+        if not texts:
+            return []
+        tokens = self.forward.padded([text.tokens for text in texts], len(texts), max(len(t.tokens) for t in texts))
+        figures = [_figure(own, row[: len(text.tokens)]) for own, row, text in zip(logits, tokens, texts, strict=True)]
+        return [
+            (text.place, Likelihood(logprob, len(text.tokens), greedy == 1))
+            for text, (logprob, greedy) in zip(texts, torch.stack(figures).tolist(), strict=True)
+        ]
 
     def _logits(self, batch: Sequence[Continuation], rows: int, width: int, columns: int) -> torch.Tensor:
         """Logits after each token of each text, (rows, columns, vocabulary)."""
@@ -150,10 +161,18 @@ class LikelihoodScorer:
             input_ids=forward.padded([text.tokens[:-1] for text in batch], rows, columns),
             attention_mask=forward.masks.continuation(lengths, width, columns),
             position_ids=torch.minimum(places, ends),  # padding stays within the window of learned positions
-            past_key_values=_joined([text.prompt for text in batch], rows, width),
+            past_key_values=self._joined([text.prompt for text in batch], rows, width),
             use_cache=True,
         ).logits
         return logits
+
+    def _joined(self, prompts: Sequence[PrefilledPrompt], rows: int, width: int) -> DynamicCache:
+        """A KV cache of several prompts in so many columns, a row each; rows beyond them repeat the first."""
+        cache = DynamicCache()
+        repeated = [prompts[0]] * (rows - len(prompts))
+        for number, (keys, values) in enumerate(self.forward.stacked([*prompts, *repeated], width)):
+            cache.update(keys, values, number)
+        return cache
 
     def single_likelihood(self, prompt: Tokens, text: Tokens) -> Likelihood:
         """A likelihood by one call of the model on prompt and text, without a cache."""
@@ -165,18 +184,16 @@ class LikelihoodScorer:
 
 def likelihood(logits: torch.Tensor, tokens: torch.Tensor) -> Likelihood:
     """Sum the log-probabilities of tokens (time) under logits (time or more, vocabulary)."""
+    logprob, greedy = _figure(logits, tokens).tolist()
+    return Likelihood(logprob, len(tokens), greedy == 1)
+
+
+def _figure(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The sum of the log-probabilities of tokens (time), and 1 where greedy decoding gives them, else 0.
+
+    `logits` is (time or more, vocabulary).
+    """
     logits = logits[: len(tokens)]
     logprobs = logits.log_softmax(dim=-1).gather(1, tokens.unsqueeze(1))
-    greedy = bool((logits.argmax(dim=-1) == tokens).all())
-    return Likelihood(float(logprobs.sum()), len(tokens), greedy)
-
-
-def _joined(prompts: Sequence[PrefilledPrompt], rows: int, width: int) -> DynamicCache:
-    """A KV cache of several prompts in so many columns, a row each; rows beyond them repeat the first."""
-    cache = DynamicCache()
-    each = [prompt.layers(width) for prompt in prompts]
-    each += [each[0]] * (rows - len(each))
-    for number, layer in enumerate(zip(*each, strict=True)):
-        keys, values = (torch.stack(part) for part in zip(*layer, strict=True))
-        cache.update(keys, values, number)
-    return cache
+    greedy = (logits.argmax(dim=-1) == tokens).all()
+    return torch.stack([logprobs.sum(), greedy.to(logprobs.dtype)])

@@ -56,6 +56,14 @@ def budget(model: Any) -> Budget:
     return Budget(max(total - weights, 0), token_bytes(model.config.get_text_config(), model.dtype.itemsize))
 
 
+def on_device(values: Any, device: Any, dtype: Any) -> Any:
+    """A tensor with these values. A copy to a GPU comes in its turn: nothing waits until the work before it is done."""
+    import torch
+
+    found = torch.tensor(values, dtype=dtype)
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device had no memory left; only CUDA has an exception of its own for it."""
     import torch

@@ -128,8 +128,7 @@ class SlotProbe:
 
     def _filled(self, prompt: PrefilledPrompt, *, resizable: bool = False, cuda_graph: bool = False) -> SlotBatch:
         slots = SlotBatch(self.forward, self.rows, PROBE_COLUMNS, resizable=resizable, cuda_graph=cuda_graph)
-        for row in range(self.rows):
-            slots.insert(row, prompt)
+        slots.insert(range(self.rows), [prompt] * self.rows)
         return slots
 
     def _row_counts(self, prompt: PrefilledPrompt, full: torch.Tensor) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mipo_bench.harness.inference.memory import on_device
 from mipo_bench.harness.types import Decoding
 
 _SORTED_FIRST = 64
@@ -34,23 +35,31 @@ def sample_tokens(logits: torch.Tensor, decodings: Sequence[Decoding], draws: Se
     chosen = logits.argmax(dim=-1)
     rows = [i for i, d in enumerate(decodings) if d.temperature > 0]
     if rows:
-        temperature = logits.new_tensor([decodings[i].temperature for i in rows]).unsqueeze(1)
-        probs = (logits[rows] / temperature).softmax(dim=-1)
-        greatest = probs.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
-        open_rows = [n for n, i in enumerate(rows) if greatest[n] < decodings[i].top_p]  # else it is the whole nucleus
-        if open_rows:
-            chosen[[rows[n] for n in open_rows]] = _sampled(
-                probs[open_rows],
-                [decodings[rows[n]].top_p for n in open_rows],
-                [draws[rows[n]] for n in open_rows],
-            )
+        at = on_device(rows, logits.device, torch.long)
+        chosen[at] = _sampled(logits[at], chosen[at], [decodings[i] for i in rows], [draws[i] for i in rows])
     return [int(token) for token in chosen.tolist()]
 
 
-def _sampled(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
+def _sampled(
+    logits: torch.Tensor, likeliest: torch.Tensor, decodings: Sequence[Decoding], draws: Sequence[float]
+) -> torch.Tensor:
+    """Tokens of rows that are sampled, given the likeliest ones, each of which may be the whole nucleus of its row."""
+    temperature = on_device([d.temperature for d in decodings], logits.device, logits.dtype).unsqueeze(1)
+    probs, top_p = (logits / temperature).softmax(dim=-1), [d.top_p for d in decodings]
+    greatest = probs.gather(1, likeliest.unsqueeze(1)).squeeze(1)
+    is_open = greatest < on_device(top_p, probs.device, _summing_dtype(probs))
+    if probs.device.type != "cpu":  # waiting for `is_open` takes longer than sampling in all rows
+        return torch.where(is_open, _drawn(probs, top_p, draws), likeliest)
+    if rows := [n for n, more in enumerate(is_open.tolist()) if more]:
+        likeliest[rows] = _drawn(probs[rows], [top_p[n] for n in rows], [draws[n] for n in rows])
+    return likeliest
+
+
+def _drawn(probs: torch.Tensor, top_p: Sequence[float], draws: Sequence[float]) -> torch.Tensor:
     cut = [n for n, share in enumerate(top_p) if share < 1]
     if cut:
-        probs[cut] = nucleus(probs[cut], [top_p[n] for n in cut])
+        at = on_device(cut, probs.device, torch.long)
+        probs[at] = nucleus(probs[at], [top_p[n] for n in cut])
     return inverse_transform_sample(probs, draws)
 
 
@@ -62,7 +71,7 @@ def inverse_transform_sample(probs: torch.Tensor, draws: Sequence[float]) -> tor
     """
     cumulated = probs.cumsum(dim=-1, dtype=_summing_dtype(probs))
     total = cumulated[:, -1:].contiguous()
-    wanted = cumulated.new_tensor(draws).unsqueeze(1) * total
+    wanted = on_device(draws, cumulated.device, cumulated.dtype).unsqueeze(1) * total
     wanted = torch.minimum(wanted, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulated, wanted, right=True).squeeze(1).clamp(max=probs.shape[-1] - 1)
 
@@ -73,7 +82,7 @@ def nucleus(probs: torch.Tensor, top_p: Sequence[float]) -> torch.Tensor:
     Of equally likely tokens at its border the first ones are in it: their order after a sort is arbitrary, and logits
     of 16 bits often tie.
     """
-    wanted = probs.new_tensor(top_p, dtype=_summing_dtype(probs))
+    wanted = on_device(top_p, probs.device, _summing_dtype(probs))
     largest = probs.topk(min(_SORTED_FIRST, probs.shape[-1]), dim=-1).values
     least, size = _nucleus_threshold(largest, wanted)
     wide = (largest.sum(dim=-1, dtype=wanted.dtype) < wanted).nonzero().squeeze(1)

@@ -57,16 +57,15 @@ class SlotBatch:
         self._layers = [SlotLayer(self._table) for _ in range(layers)]
         self._cache = Cache(layers=list(self._layers))
 
-    def insert(self, row: int, prompt: PrefilledPrompt) -> None:
-        """Copy a prefilled prompt into a slot."""
-        length = len(prompt.ids)
-        self._resize(max(length, self._table.allocated_columns))
-        for layer, (keys, values) in zip(self._layers, prompt.layers(length), strict=False):  # sharing layers have none
+    def insert(self, rows: Sequence[int], prompts: Sequence[PrefilledPrompt]) -> None:
+        """Copy prefilled prompts into slots."""
+        longest = max(len(prompt.ids) for prompt in prompts)
+        self._resize(max(longest, self._table.allocated_columns))
+        slots, stacked = self.forward.tensor(rows), self.forward.stacked(prompts, longest)
+        for layer, (keys, values) in zip(self._layers, stacked, strict=False):  # layers that share have none
             if not layer.is_initialized:
                 layer.lazy_initialization(keys, values)
-            assert layer.keys is not None and layer.values is not None  # noqa: PT018 - initialized
-            layer.keys[row, :, :length] = keys
-            layer.values[row, :, :length] = values
+            layer.put(slots, keys, values)
 
     def move(self, source: int, target: int) -> None:
         """Copy what one slot holds to another."""

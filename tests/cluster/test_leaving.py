@@ -57,9 +57,9 @@ def test_ctrl_c_leaves_the_cluster_only_when_no_thread_uses_it(monkeypatch: pyte
     monkeypatch.setattr(ray_cluster, "connected", connected)
     monkeypatch.setattr(ray_cluster, "_Recruiter", Recruiter)
     executor = ThreadPoolExecutor(1)
-    with pytest.raises(KeyboardInterrupt), ray_cluster.ray_hosts(settings(), lambda _: None, lambda _: None) as pool:
-        call = executor.submit(pool.call, "work", "", work)
-        begun.wait()
-        raise KeyboardInterrupt
+    hosts = ray_cluster.ray_hosts(settings(), lambda _: None, lambda _: None)
+    call = executor.submit(hosts.__enter__().call, "work", "", work)
+    begun.wait()
+    hosts.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert str(call.exception()) == "the run has ended"
     assert order == ["came back", "left"]

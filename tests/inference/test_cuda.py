@@ -75,8 +75,7 @@ def test_a_step_by_a_cuda_graph_gives_the_same_bits(dtype: str) -> None:
         (prefilled,) = forward.prefill([prompt])
         both = [SlotBatch(forward, 64, 128, cuda_graph=cuda_graph) for cuda_graph in (False, True)]
         for slots in both:
-            for row in range(64):
-                slots.insert(row, prefilled)
+            slots.insert(range(64), [prefilled] * 64)
         for step in range(5):
             plain, replayed = (slots.step([100 + step] * 64, [len(prompt) + step] * 64) for slots in both)
             assert torch.equal(plain, replayed)

@@ -88,8 +88,7 @@ def test_steps_and_likelihoods_are_the_same_bits(folder: Path, rows: int) -> Non
         for forward in both_of(folder, rows):
             (prefilled,) = forward.prefill([prompt[:40]])
             slots = SlotBatch(forward, rows, 96)
-            for row in range(rows):
-                slots.insert(row, prefilled)
+            slots.insert(range(rows), [prefilled] * rows)
             steps.append([slots.step([100 + n] * rows, [40 + n] * rows) for n in range(3)])
             figures.append(LikelihoodScorer(forward).likelihoods([(prompt, texts), (prompt[:17], texts)]))
     assert all(torch.equal(a, b) for a, b in zip(*steps, strict=True))

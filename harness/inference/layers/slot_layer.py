@@ -63,6 +63,13 @@ class SlotLayer(CacheLayerMixin):
         self.values[rows, :, columns] = value_states[:, :, 0]
         return self.keys[:count], self.values[:count]
 
+    def put(self, slots: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Write the first columns of some slots, (slots, heads, columns, head size)."""
+        assert self.keys is not None and self.values is not None  # noqa: PT018 - as above
+        at, columns = slots.to(keys.device), keys.shape[2]
+        self.keys[:, :, :columns].index_copy_(0, at, keys)
+        self.values[:, :, :columns].index_copy_(0, at, values)
+
     def move(self, source: int, target: int) -> None:
         """Copy the keys and values of one slot to another."""
         assert self.keys is not None and self.values is not None  # noqa: PT018 - as above

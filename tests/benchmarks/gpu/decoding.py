@@ -35,8 +35,7 @@ def decoding(folder: Path, options: argparse.Namespace) -> None:
         (prefilled,) = decoder.forward.prefill([prompt])
         for columns in (256, 512, 1024):
             slots = SlotBatch(decoder.forward, rows, columns, cuda_graph=graph)
-            for row in range(rows):
-                slots.insert(row, prefilled)
+            slots.insert(range(rows), [prefilled] * rows)
             seconds = seconds_of(lambda slots=slots: slots.step([100] * rows, [len(prompt)] * rows), options.device)  # type: ignore[misc]
             least = (weights + rows * columns * token) / speed
             print(

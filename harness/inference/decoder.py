@@ -155,8 +155,9 @@ class Decoder:
 
     def _tokenized(self, position: int, request: Request) -> TokenizedRequest:
         contrast = None if request.contrast is None else self.codec.encode_prompt(request.contrast)
-        coarse = self.forward.device.type != "cpu"
-        return TokenizedRequest(position, request, self.codec.encode_prompt(request.prompt), contrast, coarse)
+        return TokenizedRequest(
+            position, request, self.codec.encode_prompt(request.prompt), contrast, self.forward.shapes
+        )
 
     def _is_sampled(self, tokenized: TokenizedRequest) -> bool:
         """Whether tokens are wanted, and prompt and response fit into the model's window."""

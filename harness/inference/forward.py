@@ -23,7 +23,7 @@ from mipo_bench.harness.inference.layers.attention import GROUPED, AttentionMask
 from mipo_bench.harness.inference.layers.llama_layer import KEPT, lighten
 from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu, pack_linear_layers
 from mipo_bench.harness.inference.memory import free_memory, is_out_of_memory, on_device
-from mipo_bench.harness.inference.shapes import in_parts, prefix_length, step_for, width_for
+from mipo_bench.harness.inference.shapes import COARSE, FINE, in_parts, prefix_length
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,6 +75,7 @@ class Forward:
         self._vocabulary = int(model.config.get_text_config().vocab_size)
         self._one_by_one = is_large_on_cpu(model)
         on_cpu = self.device.type == "cpu"
+        self.shapes = FINE if on_cpu else COARSE
         self._tokens_per_call = _TOKENS_ON_CPU if on_cpu else _TOKENS_ELSEWHERE
         self._logits_per_call = _LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE
         pack_linear_layers(model)
@@ -94,7 +95,7 @@ class Forward:
 
     def prompt_rows(self, width: int) -> int:
         """Prompts of this width that are computed together."""
-        return self.batch_rows(width, step_for(width))
+        return self.batch_rows(width, self.shapes.step(width))
 
     def choose_attention(self, columns: int | None) -> None:
         """Choose how attention to so many columns is computed; None for a step of one token.
@@ -113,7 +114,7 @@ class Forward:
         """Compute each different prompt once, those of one width together."""
         groups: defaultdict[int, list[Tokens]] = defaultdict(list)
         for ids in dict.fromkeys(prompts):
-            groups[width_for(len(ids))].append(ids)
+            groups[self.shapes.width(len(ids))].append(ids)
         for width, group in groups.items():
             for batch in in_parts(group, self.prompt_rows(width)):
                 yield from self.prefill_batch(batch, width)
@@ -124,7 +125,7 @@ class Forward:
         def compute(prompts: Sequence[Tokens], rows: int) -> list[PrefilledPrompt]:
             if self._one_by_one:
                 return [self._prefilled_alone(prompts[0])]
-            last, cache = step_for(width), DynamicCache()
+            last, cache = self.shapes.step(width), DynamicCache()
             logits = self._logits(self.padded(prompts, rows, width), cache, last)
             return [
                 PrefilledPrompt(prompt, cache, row, logits[row, len(prompt) - 1 - width].float())

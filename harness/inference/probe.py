@@ -15,7 +15,6 @@ from mipo_bench.harness.errors import ModelError, first_line
 from mipo_bench.harness.inference.forward import Forward, PrefilledPrompt
 from mipo_bench.harness.inference.likelihoods import LikelihoodScorer, likelihood
 from mipo_bench.harness.inference.memory import is_out_of_memory
-from mipo_bench.harness.inference.shapes import width_for
 from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.protocols import Likelihood
 
@@ -61,7 +60,7 @@ class SlotProbe:
     @torch.inference_mode()
     def run(self) -> SlotSupport:
         """Raises ModelError where the model's logits are no numbers, and any error of an architecture without slots."""
-        plain, width = self._plain(), width_for(_PROMPT_TOKENS)
+        plain, width = self._plain(), self.forward.shapes.width(_PROMPT_TOKENS)
         prompts = self.forward.prefill_batch([self.prompt] * self.forward.prompt_rows(width), width)
         by_graph = self._stepped_by_cuda_graph(prompts[0])
         full = by_graph or self._stepped(prompts[0])

@@ -1,26 +1,51 @@
 """Shapes of computations: how many columns a prompt is padded to, where it is split, and how many columns a slot has.
 
 All are functions of the request's own tokens; widths have few values. Rounding depends on the shape of a computation,
-so this makes an answer independent of the other requests (`forward` explains it). Start with `width_for`.
+so this makes an answer independent of the other requests (`forward` explains it). Start with `Shapes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
-_PROMPT_STEPS = ((128, 16), (256, 32), (512, 64), (2048, 128), (1 << 60, 256))
-"""Up to so many tokens, the width of a prompt is a multiple of the second number."""
-_SLOT_STEPS = ((512, 64), (1024, 128), (4096, 256))
-_COARSE_SLOT_STEPS = ((1024, 256), (4096, 512))
-"""Up to so many tokens, the columns of a slot are a multiple of the second number; further up, of twice the last one.
-
-A GPU takes coarse steps: there, a step costs little more with more columns, but slots of each width run by themselves.
-"""
+_Steps = tuple[tuple[int, int], ...]
+"""Up to so many tokens, a width is a multiple of the second number."""
+_ANY = 1 << 60
 _LEAST_PREFIX, _LEAST_TAIL = 64, 16
 """Tokens on each side of a split. The opening of the assistant's turn is shorter than such a tail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """The widths of prompts, of texts that follow them, and of slots: few values, not much larger than needed."""
+
+    prompts: _Steps
+    slots: _Steps
+
+    def step(self, tokens: int) -> int:
+        """The number that the width of a prompt or text of so many tokens is a multiple of."""
+        return next(step for limit, step in self.prompts if tokens <= limit)
+
+    def width(self, tokens: int) -> int:
+        """Columns that a prompt or text of so many tokens is padded to."""
+        step = self.step(tokens)
+        return -(-tokens // step) * step
+
+    def columns(self, tokens: int) -> int:
+        """Columns of a slot that must hold so many tokens of prompt and response."""
+        step = next(step for limit, step in self.slots if tokens <= limit)
+        return -(-tokens // step) * step
+
+
+FINE = Shapes(
+    ((128, 16), (256, 32), (512, 64), (2048, 128), (_ANY, 256)), ((512, 64), (1024, 128), (4096, 256), (_ANY, 512))
+)
+COARSE = Shapes(((512, 64), (2048, 256), (_ANY, 512)), ((1024, 256), (4096, 512), (_ANY, 1024)))
+"""Those of a GPU: a call costs little more with more columns, but each width has calls and idle rows of its own."""
 
 
 def prefix_length(ids: Sequence[int], turn_ends: Collection[int]) -> int:
@@ -30,24 +55,6 @@ def prefix_length(ids: Sequence[int], turn_ends: Collection[int]) -> int:
     """
     cuts = range(len(ids) - _LEAST_TAIL, _LEAST_PREFIX - 1, -1)
     return next((cut for cut in cuts if ids[cut - 1] in turn_ends), 0)
-
-
-def step_for(tokens: int) -> int:
-    """The number that the width of a prompt of so many tokens is a multiple of."""
-    return next(step for limit, step in _PROMPT_STEPS if tokens <= limit)
-
-
-def width_for(tokens: int) -> int:
-    """Columns that a prompt of so many tokens is padded to: few values, not much larger than needed."""
-    step = step_for(tokens)
-    return -(-tokens // step) * step
-
-
-def columns_for(tokens: int, *, coarse: bool = False) -> int:
-    """Columns of a slot that must hold so many tokens of prompt and response: few values."""
-    steps = _COARSE_SLOT_STEPS if coarse else _SLOT_STEPS
-    step = next((step for limit, step in steps if tokens <= limit), 2 * steps[-1][1])
-    return -(-tokens // step) * step
 
 
 def in_parts(values: Iterable[T], size: int) -> Iterator[list[T]]:

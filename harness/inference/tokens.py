@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipo_bench.harness.core.text import storable
-from mipo_bench.harness.inference.shapes import columns_for, width_for
+from mipo_bench.harness.inference.shapes import FINE, Shapes
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.types import Decoding, Response
 from mipo_bench.tasks.reading.thoughts import THOUGHT_TAGS, ThoughtTag
@@ -30,14 +30,14 @@ _PUBLIC_TAGS = tuple(tag for pair in THOUGHT_TAGS for tag in pair)
 class TokenizedRequest:
     """A request in tokens. `contrast` holds those of its contrast prompt, None without one.
 
-    `coarse` is as in `columns_for`.
+    `shapes` are those of the model's device.
     """
 
     position: int
     request: Request
     prompt: tuple[int, ...]
     contrast: tuple[int, ...] | None = None
-    coarse: bool = False
+    shapes: Shapes = FINE
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
@@ -52,12 +52,12 @@ class TokenizedRequest:
     @property
     def width(self) -> int:
         """Columns that its longest prompt is padded to."""
-        return width_for(self.longest)
+        return self.shapes.width(self.longest)
 
     @property
     def columns(self) -> int:
         """Columns of its slots."""
-        return columns_for(self.longest + self.request.decoding.max_new_tokens, coarse=self.coarse)
+        return self.shapes.columns(self.longest + self.request.decoding.max_new_tokens)
 
 
 class TextCodec:

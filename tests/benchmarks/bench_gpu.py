@@ -52,6 +52,7 @@ from mipo_bench.harness.types import Decoding, Message
 
 BATCHES = (256, 512)
 EQUAL, MOST = 128, 256
+_NOT_REPEATABLE = "mipo-bench, not deterministic"
 END_EVERY = 100
 """One in this many tokens of the vocabulary ends an `ended` response."""
 
@@ -134,8 +135,10 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     sides: dict[str, Callable[[Path, Clock], None]] = {
         "trl": lambda out, clock: _train_watched(folder, rows, settings, out, clock, options.device),
         "mipo-bench": lambda out, clock: train(job, out, clock.tick),
-        "mipo-bench, not deterministic": lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
+        _NOT_REPEATABLE: lambda out, clock: train(replace(job, deterministic=False), out, clock.tick),
     }
+    if options.deterministic_only:
+        del sides[_NOT_REPEATABLE]
     print(f"training: {len(rows)} pairs, {tokens / len(rows) / 2:.0f} tokens a side, batches of {settings.batch_size}")
     steps: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
     whole: dict[str, list[tuple[int, float]]] = {side: [] for side in sides}
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--prompt-words", type=int, default=150, help="words of a prompt in training")
+    parser.add_argument("--deterministic-only", action="store_true", help="trainings in two ways, not in three")
     parser.add_argument("--slots", type=int, default=256, help="slots of a decoding step")
     parser.add_argument(
         "--likelihood-batches", type=int, nargs="+", default=(64, 256), help="as --batches, for likelihoods"

@@ -19,7 +19,7 @@ from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.layers import llama_layer
 from mipo_bench.harness.inference.layers.llama_layer import LightLayer, lighten
 from mipo_bench.harness.inference.likelihoods import LikelihoodScorer
-from mipo_bench.harness.inference.shapes import step_for, width_for
+from mipo_bench.harness.inference.shapes import FINE
 from mipo_bench.harness.inference.slots import SlotBatch
 
 Shape = dict[str, Any]
@@ -66,16 +66,16 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_a_prefill_gives_the_same_bits(folder: Path, rows: int) -> None:
     """In all widths up to the window of the embedded model; from 256 columns on with another attention."""
     both = both_of(folder, rows)
-    for width in sorted({width_for(tokens) for tokens in range(1, 1025, 16)}):
+    for width in sorted({FINE.width(tokens) for tokens in range(1, 1025, 16)}):
         ids = torch.randint(3, 200, (both[0].prompt_rows(width), width), generator=torch.Generator().manual_seed(0))
         outcomes = []
         with torch.inference_mode():
             for forward in both:
                 cache = DynamicCache()
-                logits = forward._logits(ids, cache, step_for(width))
+                logits = forward._logits(ids, cache, FINE.step(width))
                 layers: list[Any] = list(cache.layers)
                 outcomes.append([logits, *(part for layer in layers for part in (layer.keys, layer.values))])
-        assert outcomes[0][0].shape[1] == step_for(width)
+        assert outcomes[0][0].shape[1] == FINE.step(width)
         assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True)), width
 
 

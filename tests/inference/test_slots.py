@@ -17,7 +17,7 @@ from mipo_bench.harness.generators.hf_generator import HFGenerator
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.layers.packed_linear import PackedLinear
-from mipo_bench.harness.inference.shapes import columns_for, step_for, width_for
+from mipo_bench.harness.inference.shapes import COARSE, FINE, Shapes
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
 
@@ -40,6 +40,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> HFGenerator:
     """A model whose prompts are computed one by one, with grouped queries and packed linear layers."""
     folder = make_model("llama", tmp_path_factory.mktemp("large"), hidden_size=1024, intermediate_size=5632)
     return HFGenerator(folder, "large", Placement(threads=1, batch_size=8))
+
+
+def test_an_answer_in_the_shapes_of_a_gpu_depends_on_its_own_request_alone(tiny: HFGenerator) -> None:
+    tiny = HFGenerator(tiny.folder, "coarse", tiny.placement)
+    tiny.decoder.forward.shapes = COARSE
+    check_independence(tiny, mixed_requests(30))
 
 
 def test_an_answer_of_a_large_model_depends_on_its_own_request_alone(large: HFGenerator) -> None:
@@ -117,12 +123,15 @@ def test_greedy_answers_are_those_of_transformers(tiny: HFGenerator) -> None:
         assert (response.text, response.n_prompt) == (text, ids.shape[1])
 
 
-@pytest.mark.parametrize("batch_size", [8, 1])
-def test_likelihoods_are_those_of_a_plain_call_and_independent(tiny: HFGenerator, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "shapes"), [(8, FINE), (8, COARSE), (1, FINE)])
+def test_likelihoods_are_those_of_a_plain_call_and_independent(
+    tiny: HFGenerator, batch_size: int, shapes: Shapes
+) -> None:
     tiny, plain = (
         HFGenerator(tiny.folder, "rows", replace(tiny.placement, batch_size=batch_size)),
         by_transformers(tiny),
     )
+    tiny.decoder.forward.shapes = shapes  # on a CPU as well
     asked = [LikelihoodRequest("abc," * n, ("d", "efg h", "", "h" * 90)) for n in (1, 5, 30)]
     found = dict(tiny.likelihoods(asked))
     assert tiny.decoder.slot_support.supported
@@ -179,22 +188,24 @@ def test_without_new_tokens_only_options_are_computed(embedded: HFGenerator) -> 
     assert [r.n_prompt for r in bare] == [r.n_prompt for r in full]
 
 
-def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values() -> None:
-    widths = [columns_for(n) for n in range(1, 9000)]
-    assert all(n <= width <= max(64, n + max(63, n / 4)) for n, width in enumerate(widths, start=1))
-    assert len(set(widths)) < 45
+@pytest.mark.parametrize(("shapes", "few", "excess"), [(FINE, 45, 1 / 4), (COARSE, 16, 1 / 2)])
+def test_the_width_of_a_slot_is_a_function_of_the_tokens_with_few_values(
+    shapes: Shapes, few: int, excess: float
+) -> None:
+    widths = [shapes.columns(n) for n in range(1, 9000)]
+    least = shapes.columns(1)
+    assert all(n <= width < n + max(least, n * excess + 1) for n, width in enumerate(widths, start=1))
+    assert len(set(widths)) < few
     assert widths == sorted(widths)
-    coarse = [columns_for(n, coarse=True) for n in range(1, 9000)]
-    assert all(n <= width < n + max(256, n / 2) for n, width in enumerate(coarse, start=1))
-    assert len(set(coarse)) < 16
-    assert coarse == sorted(coarse)
 
 
-def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values() -> None:
-    widths = [width_for(n) for n in range(1, 9000)]
-    assert all(n <= width < n + step_for(n) for n, width in enumerate(widths, start=1))
-    assert len(set(widths)) < 65
+@pytest.mark.parametrize(("shapes", "few"), [(FINE, 65), (COARSE, 30)])
+def test_the_width_of_a_prompt_is_a_function_of_its_tokens_with_few_values(shapes: Shapes, few: int) -> None:
+    widths = [shapes.width(n) for n in range(1, 9000)]
+    assert all(n <= width < n + shapes.step(n) for n, width in enumerate(widths, start=1))
+    assert len(set(widths)) < few
     assert widths == sorted(widths)
+    assert all(shapes.width(width) == width for width in set(widths))
 
 
 def test_prompts_of_one_width_are_prefilled_together_and_equal_ones_once(embedded: HFGenerator) -> None:

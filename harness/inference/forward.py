@@ -72,7 +72,8 @@ class Forward:
         self.masks = AttentionMasks(model)
         self._has_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._attention = self._current_attention = getattr(model.config, "_attn_implementation", None)
-        self._vocabulary = int(model.config.get_text_config().vocab_size)
+        config = model.config.get_text_config()
+        self._vocabulary, self._positions = int(config.vocab_size), getattr(config, "max_position_embeddings", None)
         self._one_by_one = is_large_on_cpu(model)
         on_cpu = self.device.type == "cpu"
         self.shapes = FINE if on_cpu else COARSE
@@ -85,6 +86,11 @@ class Forward:
     def capture_stream(self) -> torch.cuda.Stream:
         """The one CUDA stream on which graphs are captured: cuBLAS keeps memory for each stream that it has seen."""
         return torch.cuda.Stream(self.device)
+
+    def width(self, tokens: int) -> int:
+        """Columns that a prompt or text is padded to: no more than the model has positions, which may be learned."""
+        width = self.shapes.width(tokens)
+        return width if self._positions is None else max(tokens, min(width, self._positions))
 
     def batch_rows(self, width: int, with_logits: int) -> int:
         """Rows of a batch of so many columns, of which the last `with_logits` give logits."""
@@ -114,7 +120,7 @@ class Forward:
         """Compute each different prompt once, those of one width together."""
         groups: defaultdict[int, list[Tokens]] = defaultdict(list)
         for ids in dict.fromkeys(prompts):
-            groups[self.shapes.width(len(ids))].append(ids)
+            groups[self.width(len(ids))].append(ids)
         for width, group in groups.items():
             for batch in in_parts(group, self.prompt_rows(width)):
                 yield from self.prefill_batch(batch, width)

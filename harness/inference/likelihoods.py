@@ -58,7 +58,7 @@ class LikelihoodScorer:
             return self._one_by_one(questions, on_tokens)
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for i, (prompt, _) in enumerate(questions):
-            groups[self.forward.shapes.width(len(prompt))].append(i)
+            groups[self.forward.width(len(prompt))].append(i)
         found: dict[Place, Likelihood] = {}
         for width, group in groups.items():
             group.sort(key=lambda i: max((len(text) for text in questions[i][1]), default=0))
@@ -111,7 +111,7 @@ class LikelihoodScorer:
         single: list[Continuation] = []
         for i, (prompt, texts) in questions.items():
             for n, tokens in enumerate(texts):
-                group = longer[self.forward.shapes.width(len(tokens) - 1)] if len(tokens) > 1 else single
+                group = longer[self.forward.width(len(tokens) - 1)] if len(tokens) > 1 else single
                 group.append(Continuation((i, n), prompts[prompt], tokens))
         found = dict(self._figures(single, (text.prompt.logits.unsqueeze(0) for text in single)))
         for columns, group in longer.items():

@@ -60,7 +60,7 @@ class SlotProbe:
     @torch.inference_mode()
     def run(self) -> SlotSupport:
         """Raises ModelError where the model's logits are no numbers, and any error of an architecture without slots."""
-        plain, width = self._plain(), self.forward.shapes.width(_PROMPT_TOKENS)
+        plain, width = self._plain(), self.forward.width(_PROMPT_TOKENS)
         prompts = self.forward.prefill_batch([self.prompt] * self.forward.prompt_rows(width), width)
         by_graph = self._stepped_by_cuda_graph(prompts[0])
         full = by_graph or self._stepped(prompts[0])

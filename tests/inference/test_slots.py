@@ -48,6 +48,21 @@ def test_an_answer_in_the_shapes_of_a_gpu_depends_on_its_own_request_alone(tiny:
     check_independence(tiny, mixed_requests(30))
 
 
+@pytest.mark.parametrize("shapes", [FINE, COARSE])
+def test_no_prompt_is_padded_beyond_learned_positions(shapes: Shapes, tmp_path: Path) -> None:
+    model = HFGenerator(make_model("gpt2", tmp_path), "gpt2", Placement(threads=1, batch_size=8))
+    model.decoder.forward.shapes = shapes
+    asked = [Request("abcd" * 24 + "efgh"[:n], 0, Decoding(4 - n, 0.0)) for n in range(4)]
+    for request, response in zip(asked, answers(model, asked), strict=True):
+        assert (response.n_prompt, response.n_tokens) == (len(request.prompt), request.decoding.max_new_tokens)
+    question = LikelihoodRequest("abcd" * 24 + "e", ("fgh",))
+    ((_, (found,)),) = model.likelihoods([question])
+    plain, ids = by_transformers(model), model.tokenizer.encode(question.prompt + "fgh", add_special_tokens=False)
+    with torch.inference_mode():
+        logprobs = torch.log_softmax(plain(torch.tensor([ids])).logits[0, 96:-1], -1)
+    assert found.logprob == pytest.approx(float(logprobs[range(3), ids[97:]].sum()), abs=1e-3)
+
+
 def test_an_answer_of_a_large_model_depends_on_its_own_request_alone(large: HFGenerator) -> None:
     shared = "<s>" + "<|user|>abc def ghi " * 20 + "</s>"
     further = [Request(f"{shared}<|user|>jkl {n} mno pqr stu", n, Decoding(12, 1.0)) for n in range(6)]

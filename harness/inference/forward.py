@@ -52,7 +52,8 @@ class PrefilledPrompt:
 def _fitted(states: torch.Tensor, rows: torch.Tensor, columns: int) -> torch.Tensor:
     """The first columns of these rows, with zeros behind them where there are fewer."""
     found = states[:, :, :columns].index_select(0, rows.to(states.device))
-    return torch.nn.functional.pad(found, (0, 0, 0, columns - found.shape[2]))
+    missing = columns - found.shape[2]
+    return torch.nn.functional.pad(found, (0, 0, 0, missing)) if missing else found
 
 
 class Forward:
@@ -206,7 +207,7 @@ class Forward:
         for layers in zip(*caches, strict=True):
             keys = [_fitted(layer.keys, index, columns) for layer, index in zip(layers, rows, strict=True)]
             values = [_fitted(layer.values, index, columns) for layer, index in zip(layers, rows, strict=True)]
-            yield torch.cat(keys), torch.cat(values)
+            yield (torch.cat(keys), torch.cat(values)) if len(groups) > 1 else (keys[0], values[0])
 
     def tensor(self, values: Any) -> torch.Tensor:
         """Whole numbers on the model's device."""

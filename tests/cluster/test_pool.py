@@ -148,10 +148,11 @@ def test_the_pool_is_unused_once_every_call_has_come_back() -> None:
         raise StageError("a host failed")
 
     assert pool.wait_until_unused(0)
-    with ThreadPoolExecutor(1) as executor:
-        call = executor.submit(pool.call, "work", "", work)
-        begun.wait()
-        assert not pool.wait_until_unused(0.02)
-        threading.Timer(0.02, end.set).start()
-        assert pool.wait_until_unused(30)
+    executor = ThreadPoolExecutor(1)
+    call = executor.submit(pool.call, "work", "", work)
+    begun.wait()
+    in_use = not pool.wait_until_unused(0.02)
+    end.set()
+    assert in_use
+    assert pool.wait_until_unused(30)
     assert isinstance(call.exception(), StageError)

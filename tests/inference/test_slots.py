@@ -18,6 +18,7 @@ from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.inference.forward import Forward
 from mipo_bench.harness.inference.layers.packed_linear import PackedLinear
 from mipo_bench.harness.inference.shapes import COARSE, FINE, Shapes
+from mipo_bench.harness.inference.slots import SlotBatch
 from mipo_bench.harness.protocols import LikelihoodRequest, Request
 from mipo_bench.harness.types import Decoding
 
@@ -46,6 +47,34 @@ def test_an_answer_in_the_shapes_of_a_gpu_depends_on_its_own_request_alone(tiny:
     tiny = HFGenerator(tiny.folder, "coarse", tiny.placement)
     tiny.decoder.forward.shapes = COARSE
     check_independence(tiny, mixed_requests(30))
+
+
+def test_prompts_of_several_caches_enter_slots_together(tiny: HFGenerator) -> None:
+    """In any order, the shorter ones of a cache before the longer ones too."""
+    forward, ids, plain = tiny.decoder.forward, tuple(range(10, 80)), by_transformers(tiny)
+    with torch.inference_mode():
+        by_length = {len(p.ids): p for p in forward.prefill([ids[:5], ids, ids[3:12], ids[1:70]])}
+        rows = {6: by_length[5], 1: by_length[9], 0: by_length[69], 3: by_length[70]}
+        together, alone = (SlotBatch(forward, 8, 128) for _ in range(2))
+        together.insert(list(rows), list(rows.values()))
+        for row, prompt in rows.items():
+            alone.insert([row], [prompt])
+        columns = [len(rows[row].ids) if row in rows else 0 for row in range(8)]
+        found, expected = (slots.step([50] * 8, columns)[list(rows)] for slots in (together, alone))
+        assert torch.equal(found, expected)
+        for logits, prompt in zip(found, rows.values(), strict=True):
+            right = plain(torch.tensor([[*prompt.ids, 50]])).logits[0, -1]
+            torch.testing.assert_close(logits, right, rtol=1e-3, atol=1e-4)
+
+
+def test_a_text_is_greedy_where_every_token_is_the_likeliest(tiny: HFGenerator) -> None:
+    prompt, plain = tuple(range(10, 40)), by_transformers(tiny)
+    with torch.inference_mode():
+        first = int(plain(torch.tensor([prompt])).logits[0, -1].argmax())
+        second = int(plain(torch.tensor([[*prompt, first]])).logits[0, -1].argmax())
+        texts = [(first,), (first + 1,), (first, second), (first, second + 1), (first + 1, second)]
+        (found,) = tiny.decoder.scorer.likelihoods([(prompt, texts)])
+    assert [figure.greedy for figure in found] == [True, False, True, False, False]
 
 
 @pytest.mark.parametrize("shapes", [FINE, COARSE])

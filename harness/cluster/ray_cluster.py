@@ -289,5 +289,7 @@ def ray_hosts(config: RunConfig, prepare: Prepare, say: Callable[[str], None]) -
             yield pool
         finally:
             pool.stop(ClusterError("the run has ended"))
-            recruiter.close()
-            pool.wait_until_unused(_LEAVE)  # Ray ends the process where a thread still uses it after its shutdown
+            try:
+                recruiter.close()
+            finally:
+                pool.wait_until_unused(_LEAVE)  # Ray ends the process where a thread still uses it after its shutdown

@@ -80,13 +80,16 @@ class RequestQueue:
             self._prefilled.extend((request, [prompts[ids] for ids in request.prompts]) for request in batch)
         return self._prefilled.popleft()
 
+    def _width(self, request: TokenizedRequest) -> int:
+        return self.forward.width(request.longest)
+
     def _next_batch(self) -> list[TokenizedRequest]:
         """The next requests of one width, as many as have prompts for one batch."""
         batch: list[TokenizedRequest] = []
         different: set[tuple[int, ...]] = set()
-        while self._next and (not batch or self._next.width == batch[0].width):
+        while self._next and (not batch or self._width(self._next) == self._width(batch[0])):
             different.add(self._next.prompt)
-            if len(different) > self.forward.prompt_rows(self._next.width):
+            if len(different) > self.forward.prompt_rows(self._width(self._next)):
                 break
             batch.append(self._next)
             self._next = next(self._requests, None)
@@ -122,7 +125,7 @@ class ContinuousBatch:
         rows, placed = list[int](), list[PrefilledPrompt]()
         while 0 < self.queue.slots <= len(self.free):
             tokenized, prompts = self.queue.take()
-            if placed and placed[-1].cache is not prompts[0].cache:
+            if placed and placed[-1].cache is not prompts[0].cache:  # so that no batch before it stays in memory
                 self.slots.insert(rows, placed)
                 rows, placed = [], []
             draws = Draws(tokenized.request.seed, tokenized.request.decoding)
@@ -189,5 +192,6 @@ def contrastive_logits(
     if rows:
         weights = [sequences[i].tokenized.request.contrast_weight for i in rows]
         a = on_device(weights, logits.device, logits.dtype).unsqueeze(1)
-        logits[rows] = (1 + a) * logits[rows] - a * contrast
+        at = on_device(rows, logits.device, torch.long)
+        logits[at] = (1 + a) * logits[at] - a * contrast
     return logits

@@ -49,6 +49,11 @@ class PrefilledPrompt:
     logits: torch.Tensor
 
 
+def _alone(logits: torch.Tensor) -> torch.Tensor:
+    """A copy in 32 bits: a part of a batch's logits would keep all of them in memory."""
+    return logits.to(torch.float32, copy=True)
+
+
 def _fitted(states: torch.Tensor, rows: torch.Tensor, columns: int) -> torch.Tensor:
     """The first columns of these rows, with zeros behind them where there are fewer."""
     found = states[:, :, :columns].index_select(0, rows.to(states.device))
@@ -90,8 +95,8 @@ class Forward:
 
     def width(self, tokens: int) -> int:
         """Columns that a prompt or text is padded to: no more than the model has positions, which may be learned."""
-        width = self.shapes.width(tokens)
-        return width if self._positions is None else max(tokens, min(width, self._positions))
+        width, positions = self.shapes.width(tokens), self._positions or 0
+        return min(width, positions) if positions >= tokens else width
 
     def batch_rows(self, width: int, with_logits: int) -> int:
         """Rows of a batch of so many columns, of which the last `with_logits` give logits."""
@@ -135,7 +140,7 @@ class Forward:
             last, cache = self.shapes.step(width), DynamicCache()
             logits = self._logits(self.padded(prompts, rows, width), cache, last)
             return [
-                PrefilledPrompt(prompt, cache, row, logits[row, len(prompt) - 1 - width].float())
+                PrefilledPrompt(prompt, cache, row, _alone(logits[row, len(prompt) - 1 - width]))
                 for row, prompt in enumerate(prompts)
             ]
 
@@ -148,7 +153,7 @@ class Forward:
             for number, (keys, values) in enumerate(self.stacked([self._prefix(ids[:cut])], cut)):
                 cache.update(keys, values, number)
         logits = self._logits(self.tensor([ids[cut:]]), cache, 1)
-        return PrefilledPrompt(ids, cache, 0, logits[0, -1].float())
+        return PrefilledPrompt(ids, cache, 0, _alone(logits[0, -1]))
 
     def _logits(self, ids: torch.Tensor, cache: DynamicCache, last: int) -> torch.Tensor:
         """Logits after the last tokens of rows that continue a cache, (rows, last, vocabulary)."""
@@ -172,7 +177,7 @@ class Forward:
             while len(self._prefixes) >= _PREFIXES:
                 del self._prefixes[next(iter(self._prefixes))]
             cache = DynamicCache()
-            found = PrefilledPrompt(ids, cache, 0, self._logits(self.tensor([ids]), cache, 1)[0, -1])
+            found = PrefilledPrompt(ids, cache, 0, _alone(self._logits(self.tensor([ids]), cache, 1)[0, -1]))
         self._prefixes[ids] = found
         return found
 

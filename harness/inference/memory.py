@@ -1,4 +1,4 @@
-"""Memory of a device: how many slots it holds, how running out of it is recognised, and how it is freed.
+"""Memory of a device: how many slots it holds, how values get there, and how a lack of it is seen and ended.
 
 Light code imports this module too, so torch is imported inside the functions. `Budget` is the place to start.
 """

@@ -48,10 +48,11 @@ def _sampled(
     probs, top_p = (logits / temperature).softmax(dim=-1), [d.top_p for d in decodings]
     greatest = probs.gather(1, likeliest.unsqueeze(1)).squeeze(1)
     is_open = greatest < on_device(top_p, probs.device, _summing_dtype(probs))
-    if probs.device.type != "cpu":  # waiting for `is_open` takes longer than sampling in all rows
+    if probs.device.type != "cpu" and min(top_p) >= 1:  # waiting for `is_open` takes longer than drawing in all rows
         return torch.where(is_open, _drawn(probs, top_p, draws), likeliest)
     if rows := [n for n, more in enumerate(is_open.tolist()) if more]:
-        likeliest[rows] = _drawn(probs[rows], [top_p[n] for n in rows], [draws[n] for n in rows])
+        at = on_device(rows, probs.device, torch.long)
+        likeliest[at] = _drawn(probs[at], [top_p[n] for n in rows], [draws[n] for n in rows])
     return likeliest
 
 

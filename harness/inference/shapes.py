@@ -44,7 +44,7 @@ class Shapes:
 FINE = Shapes(
     ((128, 16), (256, 32), (512, 64), (2048, 128), (_ANY, 256)), ((512, 64), (1024, 128), (4096, 256), (_ANY, 512))
 )
-COARSE = Shapes(((512, 64), (2048, 256), (_ANY, 512)), ((1024, 256), (4096, 512), (_ANY, 1024)))
+COARSE = Shapes(((32, 32), (512, 64), (2048, 256), (_ANY, 512)), ((1024, 256), (4096, 512), (_ANY, 1024)))
 """Those of a GPU: a call costs little more with more columns, but each width has calls and idle rows of its own."""
 
 

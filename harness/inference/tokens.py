@@ -50,11 +50,6 @@ class TokenizedRequest:
         return max(map(len, self.prompts))
 
     @property
-    def width(self) -> int:
-        """Columns that its longest prompt is padded to."""
-        return self.shapes.width(self.longest)
-
-    @property
     def columns(self) -> int:
         """Columns of its slots."""
         return self.shapes.columns(self.longest + self.request.decoding.max_new_tokens)

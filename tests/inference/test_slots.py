@@ -67,6 +67,13 @@ def test_prompts_of_several_caches_enter_slots_together(tiny: HFGenerator) -> No
             torch.testing.assert_close(logits, right, rtol=1e-3, atol=1e-4)
 
 
+def test_the_logits_of_a_prompt_do_not_hold_those_of_its_batch(tiny: HFGenerator, large: HFGenerator) -> None:
+    for model in (tiny, large):
+        with torch.inference_mode():
+            for prompt in model.decoder.forward.prefill([tuple(range(10, 30)), tuple(range(11, 25))]):
+                assert prompt.logits.untyped_storage().nbytes() == prompt.logits.numel() * 4
+
+
 def test_a_text_is_greedy_where_every_token_is_the_likeliest(tiny: HFGenerator) -> None:
     prompt, plain = tuple(range(10, 40)), by_transformers(tiny)
     with torch.inference_mode():
@@ -79,7 +86,7 @@ def test_a_text_is_greedy_where_every_token_is_the_likeliest(tiny: HFGenerator) 
 
 @pytest.mark.parametrize("shapes", [FINE, COARSE])
 def test_no_prompt_is_padded_beyond_learned_positions(shapes: Shapes, tmp_path: Path) -> None:
-    model = HFGenerator(make_model("gpt2", tmp_path), "gpt2", Placement(threads=1, batch_size=8))
+    model = HFGenerator(make_model("gpt2", tmp_path, n_positions=100), "gpt2", Placement(threads=1, batch_size=8))
     model.decoder.forward.shapes = shapes
     asked = [Request("abcd" * 24 + "efgh"[:n], 0, Decoding(4 - n, 0.0)) for n in range(4)]
     for request, response in zip(asked, answers(model, asked), strict=True):

@@ -59,7 +59,7 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "gemma2": lambda: Gemma2Config(**SHAPE, **GROUPED, head_dim=16, sliding_window=64),
     "mistral": lambda: MistralConfig(**SHAPE, **GROUPED, sliding_window=64),
     "gpt_neox": lambda: GPTNeoXConfig(**SHAPE),
-    "gpt2": lambda: GPT2Config(vocab_size=SHAPE["vocab_size"], n_embd=32, n_layer=2, n_head=4, n_positions=100),
+    "gpt2": lambda: GPT2Config(vocab_size=SHAPE["vocab_size"], n_embd=32, n_layer=2, n_head=4, n_positions=1024),
 }
 WITHOUT_PAD = {"llama", "mistral", "gpt_neox"}
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import count
 from pathlib import Path
+from threading import Condition
 
 import pytest
 from fakes import FakeGenerator
 
 from mipo_bench.harness.core.pace import Kind, Length
 from mipo_bench.harness.core.progress import Stage
+from mipo_bench.harness.evaluation import cached_answers
 from mipo_bench.harness.evaluation.cached_answers import response_key
 from mipo_bench.harness.protocols import Request
 from mipo_bench.harness.run.stages.prefetch import prefetch_answers
+from mipo_bench.harness.store import waiting, work_sharing
 from mipo_bench.harness.store.run_store import Store
 from mipo_bench.harness.types import Decoding, Response
 
@@ -35,32 +39,43 @@ ARMS: dict[str, tuple[int, Draw]] = {
 
 def requests() -> Iterator[Request]:
     """All requests, arm by arm. Some of the pairs are asked for twice, as two recipes may share them."""
-    for source, (count, _) in ARMS.items():
-        for n in [*range(count), *(range(0, count, 3) if source == "task pairs" else ())]:
+    for source, (number, _) in ARMS.items():
+        for n in [*range(number), *(range(0, number, 3) if source == "task pairs" else ())]:
             yield Request(f"{source} {n} " + "word " * (n % 50), 0, Decoding(512, 0.7), source=source)
 
 
-@dataclass
 class Clock:
-    """Seconds that the engine itself counts."""
+    """Simulated seconds of threads that stand for processes. One of them runs at a time: the first to wake up.
 
-    now: float = 0.0
+    Each thread has to `sleep` before it does anything else, and to `leave` at its end.
+    """
 
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class RealClock:
-    """Seconds that pass 500 times faster than real ones."""
+    def __init__(self, threads: int = 1) -> None:
+        self._now = 0.0
+        self._awake = threads
+        self._asleep: list[tuple[float, int]] = []
+        self._order = count()
+        self._changed = Condition()
 
     def __call__(self) -> float:
-        return time.monotonic() * 500
+        return self._now
+
+    monotonic = __call__
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds / 500)
+        with self._changed:
+            mine = (self._now + seconds, next(self._order))
+            heappush(self._asleep, mine)
+            self._awake -= 1
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: not self._awake and self._asleep[0] == mine, timeout=60)
+            heappop(self._asleep)
+            self._now, self._awake = mine[0], 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._awake -= 1
+            self._changed.notify_all()
 
 
 class SlotEngine(FakeGenerator):
@@ -69,7 +84,7 @@ class SlotEngine(FakeGenerator):
     `moments` are the times left at some moments; `sizes` are the numbers of requests that it was given at once.
     """
 
-    def __init__(self, stage: Stage, clock: Clock | RealClock) -> None:
+    def __init__(self, stage: Stage, clock: Clock) -> None:
         super().__init__("engine", lambda request: request.prompt)
         self.stage, self.clock = stage, clock
         self.moments: list[tuple[float, float | None]] = []
@@ -78,11 +93,11 @@ class SlotEngine(FakeGenerator):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         self.sizes.append(len(requests))
-        waiting = list(enumerate(requests))
+        queue = list(enumerate(requests))
         running: list[tuple[int, Length, int]] = []
-        while waiting or running:
-            while waiting and len(running) < SLOTS:
-                position, request = waiting.pop()
+        while queue or running:
+            while queue and len(running) < SLOTS:
+                position, request = queue.pop()
                 length = ARMS[request.source][1](random.Random(request.prompt))
                 running.append((position, (Kind.of(request), 0), min(512, max(1, int(length)))))
                 self.clock.sleep(0.2)
@@ -99,9 +114,11 @@ class SlotEngine(FakeGenerator):
                 yield position, Response("text", 1, length, "stop")
 
 
-def answered(folder: Path, clock: Clock | RealClock, processes: int = 1, chunk: int = CHUNK) -> SlotEngine:
-    """The engine of one process after it has answered all requests, or its share of them."""
-    with closing(Store(folder)) as store:
+def answered(folder: Path, clock: Clock, processes: int = 1, chunk: int = CHUNK, begins: float = 0) -> SlotEngine:
+    """The engine of one process, which begins at this second, after it has answered all requests or its share."""
+    with closing(Store(folder)) as store, ExitStack() as end:
+        end.callback(clock.leave)
+        clock.sleep(begins)
         store.claims.processes = processes
         engine = SlotEngine(Stage("prompting arms and pairs of all tasks", "responses", clock), clock)
         prefetch_answers(requests, engine, store, engine.stage, chunk)
@@ -109,21 +126,21 @@ def answered(folder: Path, clock: Clock | RealClock, processes: int = 1, chunk: 
         return engine
 
 
-def assert_sensible(moments: Sequence[tuple[float, float | None]], factor: float) -> None:
-    """After a tenth of the time, no time left is off by more than the factor, but for a twentieth of the whole time."""
+def assert_sensible(moments: Sequence[tuple[float, float | None]], below: float, above: float) -> None:
+    """After a tenth of the time, no time left is off by more than these factors, but for a twentieth of all time."""
     began, ended = moments[0][0], moments[-1][0]
     later = [(ended - now, left) for now, left in moments if now - began > (ended - began) / 10]
     assert len(later) > 10
     assert all(left is not None for _, left in later)
     slack = (ended - began) / 20
     off = [((left or 0) + slack) / (true + slack) for true, left in later]
-    assert 1 / factor < min(off), min(off)
-    assert max(off) < factor, max(off)
+    assert 1 / below < min(off), min(off)
+    assert max(off) < above, max(off)
 
 
 def test_one_process_knows_the_work_of_all_chunks_and_holds_one(tmp_path: Path) -> None:
     engine = answered(tmp_path, Clock())
-    assert_sensible(engine.moments, 3)
+    assert_sensible(engine.moments, below=3, above=3)
     assert engine.stage.done == engine.stage.total == 1500
     assert engine.sizes == [256, 256, 256, 256, 256, 220]
 
@@ -134,18 +151,20 @@ def test_stored_responses_are_no_work(tmp_path: Path) -> None:
         stored = [request for request in requests() if request.source != "task plain"]
         store.put_responses((response_key(engine, request), Response("old", 1, 1, "stop")) for request in stored)
     engine = answered(tmp_path, Clock())
-    assert_sensible(engine.moments, 2)
+    assert_sensible(engine.moments, below=2, above=2)
     assert engine.stage.pace.work.results == 300
     assert engine.stage.done == engine.stage.total == 1500
 
 
-def test_several_processes_share_the_work_and_the_time(tmp_path: Path) -> None:
-    clock = RealClock()
+def test_several_processes_share_the_work_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(3)
+    for module in (cached_answers, waiting, work_sharing):
+        monkeypatch.setattr(module, "time", clock)
     with ThreadPoolExecutor(3) as pool:
-        engines = list(pool.map(lambda _: answered(tmp_path, clock, 3, 2 * CHUNK), range(3)))
+        engines = list(pool.map(lambda n: answered(tmp_path, clock, 3, 2 * CHUNK, begins=n), range(3)))
     assert sum(engine.stage.pace.results for engine in engines) == 1500
     for engine in engines:
-        assert_sensible(engine.moments, 4)
+        assert_sensible(engine.moments, below=2.1, above=1.5)
         assert engine.stage.done == engine.stage.total
 
 

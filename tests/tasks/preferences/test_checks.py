@@ -76,11 +76,12 @@ def test_no_check_raises_on_any_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("piece", LONG)
-def test_a_long_response_is_read_within_50_milliseconds(piece: str) -> None:
+def test_the_time_to_read_a_long_response_is_not_quadratic(piece: str) -> None:
+    """It is some 20 ms of the processor; a search that is quadratic in these 100 kB takes minutes."""
     text = piece * (100_000 // len(piece))
     for preference in EVERY:  # load the libraries
         preference.met_by(ResponseText(piece))
-    assert min(_seconds_to_check(text) for _ in range(3)) < 0.05
+    assert min(_seconds_to_check(text) for _ in range(3)) < 0.5
 
 
 def _seconds_to_check(text: str) -> float:

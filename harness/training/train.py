@@ -34,6 +34,8 @@ Prepare = Callable[[Training, str, OnStep], Prepared]
 PAIRS = "pairs.jsonl"
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 """torch's message about a computation that no GPU repeats bit for bit."""
+_HOW_LOADED = ("is_local", "local_files_only")
+"""What transformers writes beside a tokenizer about how it was loaded, with HF_HUB_OFFLINE or without."""
 _PREPARE: Mapping[Objective, Prepare] = {
     "sft": sft.prepare,
     "sami": contrastive.prepare,
@@ -191,6 +193,8 @@ def _save(model: PreTrainedModel, tokenizer: Any, training: Training, out: Path)
     """Save in the number format that the checkpoint is evaluated in."""
     model.to(getattr(torch, training.placement.dtype)).save_pretrained(out)
     tokenizer.padding_side = "left"
+    for name in _HOW_LOADED:
+        tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(out)
 
 

@@ -11,6 +11,7 @@ from real_models import make_chat_model
 from transformers import AutoModelForCausalLM
 
 from mipo_bench.harness.config.schema import ChatConfig, TrainConfig
+from mipo_bench.harness.core.hashing import folder_digest
 from mipo_bench.harness.errors import TrainingError
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.protocols import Pair
@@ -45,6 +46,15 @@ def test_sampling_settings_that_contradict_each_other_cost_no_training(method: s
 def test_a_base_without_special_tokens_is_trained(tmp_path: Path) -> None:
     base = make_chat_model(tmp_path / "base", names={}, generation={}, bos_token_id=None, eos_token_id=None)
     assert (trained(base, tmp_path / "out") / "model.safetensors").exists()
+
+
+def test_a_checkpoint_is_the_same_offline_and_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained(make_chat_model(tmp_path / "base"), tmp_path / "out")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    second = trained(make_chat_model(tmp_path / "elsewhere"), tmp_path / "again")
+    assert folder_digest(second) == folder_digest(first)
 
 
 @dataclass

@@ -94,18 +94,25 @@ def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, o
         inference = mcnemar(counts.only_base, counts.only_method, n_items, options.alpha, options.margin)
     else:
         inference = sign_flip(clusters, options.alpha, options.margin, options.seed, options.draws)
-    same = not items.any()
-    warnings = (_identical(n_items, options.alpha),) if same else _resolution(clusters, inference, options.alpha)
+    if items.any():
+        warnings = _resolution(clusters, inference, options.alpha)
+    else:
+        warnings = (_identical(clusters, options.alpha, n_items),)
     return _of_few_clusters(inference, clusters, (*warnings, *_unequal(clusters)))
 
 
 def _of_seeds(items: Floats, clusters: ClusterSums, options: ComparisonOptions) -> Inference:
-    """The test of two or more training seeds and clusters."""
+    """The test of two or more training seeds and clusters.
+
+    Where no score differs under any seed, no variance shows: a margin is tested as with one seed.
+    """
     if not items.any():
-        return Inference(SHARE_WEIGHTED, 1, None, None, None, warnings=(_identical(items.shape[1], options.alpha),))
+        one = sign_flip(clusters.pooled, options.alpha, options.margin, options.seed, options.draws)
+        same = _identical(clusters, options.alpha, items.shape[1])
+        return Inference(SHARE_WEIGHTED, 1, None, None, None, p_noninferiority=one.p_noninferiority, warnings=(same,))
     if clusters.is_flat:
-        same = f"no variation: every seed has the same difference in every cluster ({clusters.estimate:+.4g})"
-        caveat = Caveat("no_variation", f"{same}; no test and no interval")
+        flat = f"no variation: every seed has the same difference in every cluster ({clusters.estimate:+.4g})"
+        caveat = Caveat("no_variation", f"{flat}; no test and no interval")
         return Inference(SHARE_WEIGHTED, None, None, None, None, warnings=(caveat,))
     if clusters.effective < LEAST_CLUSTERS:
         return untestable(f"{len(clusters.sizes)} clusters of unequal size: they count as fewer than two")
@@ -179,12 +186,14 @@ def _unequal(clusters: ClusterSums) -> tuple[Caveat, ...]:
     return (Caveat("unequal_clusters", message),)
 
 
-def _identical(n_items: int, alpha: float) -> Caveat:
-    bound = discordance_upper(0, n_items, alpha)
-    return Caveat(
-        "identical",
-        f"no difference on any of {n_items} items; at most {bound:.1%} of all differ ({1 - alpha:.0%} bound)",
-    )
+def _identical(clusters: ClusterSums, alpha: float, n_items: int) -> Caveat:
+    """The caveat of scores without any difference. The items of a user are one observation."""
+    count = len(clusters.sizes)
+    bound, of_all = f"{discordance_upper(0, count, alpha):.1%}", f"({1 - alpha:.0%} bound)"
+    if count == n_items:
+        return Caveat("identical", f"no difference on any of {n_items} items; at most {bound} of all differ {of_all}")
+    same = f"no difference on any of {n_items} items of {count} clusters (users)"
+    return Caveat("identical", f"{same}; on at most {bound} of all clusters there is one {of_all}")
 
 
 def _resolution(clusters: ClusterSums, inference: Inference, alpha: float) -> tuple[Caveat, ...]:

@@ -12,8 +12,9 @@ from mipo_bench.reports.statistics.align import Paired, cluster_codes, pair, tab
 from mipo_bench.reports.statistics.choose_test import ComparisonOptions, arm_interval, discordance, run_test, within
 from mipo_bench.reports.statistics.clusters import SMALLEST, ClusterSums, cluster_sums, zero_rounding_noise
 from mipo_bench.reports.statistics.parametric import cr1_standard_error
-from mipo_bench.reports.statistics.power import mde
+from mipo_bench.reports.statistics.power import least_found, mde
 from mipo_bench.reports.statistics.records import (
+    MCNEMAR,
     SHARE_WEIGHTED,
     Average,
     Caveat,
@@ -121,7 +122,7 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
         n_seeds=len(paired.seeds),
         se=found.se,
         df=found.df,
-        mde=_mde(found, options.alpha),
+        mde=_mde(found, len(clusters.sizes), options.alpha),
         effect_size=_standardised(units),
         p_better=float(np.mean((units > 0) + 0.5 * (units == 0))),
         only_base=counts.only_base if counts else None,
@@ -139,11 +140,19 @@ def _compare(paired: Paired, options: ComparisonOptions) -> Comparison:
     )
 
 
-def _mde(found: Inference, alpha: float) -> float | None:
-    """The minimum detectable effect. With few training seeds, a test finds less than its standard error promises."""
+def _mde(found: Inference, n_clusters: int, alpha: float) -> float | None:
+    """The minimum detectable effect. With few training seeds, a test finds less than its standard error promises.
+
+    Tests of signs find nothing in a few clusters, and no less than `least_found` in items that are right or wrong.
+    """
     if found.se is None:
         return None
-    return mde(found.se, alpha, df=found.df if found.test == SHARE_WEIGHTED else None)
+    if found.test == SHARE_WEIGHTED:
+        return mde(found.se, alpha, df=found.df)
+    least = least_found(n_clusters, alpha)
+    if least is None:
+        return None
+    return max(mde(found.se, alpha), least if found.test == MCNEMAR else 0.0)
 
 
 def _no_relative_gain(base_mean: float) -> tuple[Caveat, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
-from mipo_bench.reports.statistics.records import Caveat, Floats, Inference
+from mipo_bench.reports.statistics.records import MCNEMAR, Caveat, Floats, Inference
 
 
 def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: float | None) -> Inference:
@@ -30,7 +30,7 @@ def mcnemar(only_base: int, only_method: int, n: int, alpha: float, margin: floa
     se = math.sqrt((low_cell + high_cell - centre**2) / (n + 2))
     half = normal_quantile(alpha / 2) * se
     return Inference(
-        test="mcnemar-exact",
+        test=MCNEMAR,
         p_value=sign_test(only_base, only_method),
         p_midp=_midp(only_base, only_method),
         ci_low=max(-1.0, centre - half),

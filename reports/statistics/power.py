@@ -31,6 +31,22 @@ def mde(se: float, alpha: float = 0.05, power: float = 0.8, df: float | None = N
     return root(missed, normal / 2, (1.5 * critical + 4) * se)
 
 
+def least_found(n: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The smallest share of n items that a sign test finds with this power where they all change in one direction.
+
+    With any other change, an exact McNemar test needs a larger difference. None where n changes give no p of alpha.
+    """
+    needed = min_nonzero_clusters(alpha)
+    if n < needed:
+        return None
+
+    def missed(share: float) -> float:
+        fewer = (math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(needed))
+        return (1 - power) - sum(fewer)
+
+    return root(missed, 0.0, 1.0)
+
+
 def _normal_sum(alpha: float, power: float) -> float:
     """z_{1-alpha/2} + z_power."""
     return normal_quantile(alpha / 2) + NormalDist().inv_cdf(power)

@@ -18,6 +18,7 @@ Limits = tuple[float, float]
 SHARE: Limits = (0.0, 1.0)
 UNLIMITED: Limits = (-1e300, 1e300)
 """Ranges of a score: a share, and a figure such as a log-probability, whose interval only has to stay finite."""
+MCNEMAR = "mcnemar-exact"
 SHARE_WEIGHTED = "share-weighted-t"
 """The name of the test of two or more training seeds."""
 

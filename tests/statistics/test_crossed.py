@@ -154,6 +154,21 @@ def test_without_variance(x: Floats, p: float | None, expected: list[str]) -> No
     assert codes(found) == expected
 
 
+@pytest.mark.parametrize(("clusters", "margin", "passes"), [(8, 0.02, True), (4, 0.02, False), (8, 0.0, False)])
+def test_scores_without_a_difference_rule_out_a_loss_as_those_of_one_seed_do(
+    clusters: int, margin: float, passes: bool
+) -> None:
+    several, one = (compare(*arms(np.zeros((seeds, clusters))), margin=margin) for seeds in (3, 1))
+    assert several.p_noninferiority == one.p_noninferiority
+    assert several.noninferior is passes
+
+
+def test_the_bound_on_what_may_differ_counts_users() -> None:
+    [caveat] = compare(*arms(np.zeros((3, 8)), sizes=[5] * 8)).warnings
+    assert "on any of 40 items of 8 clusters" in caveat.message
+    assert f"{1 - 0.05 ** (1 / 8):.1%}" in caveat.message
+
+
 def test_residual_variance_alone_is_variance() -> None:
     """Seeds do not differ on average and users do not either, but each cell differs."""
     found = compare(*arms(np.asarray([[0.2, -0.1, 0.2], [-0.2, 0.1, -0.2], [0.0, 0.0, 0.0]]) + 0.1))

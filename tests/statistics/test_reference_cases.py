@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from paths import TESTS
+from scipy import stats
 
 from mipo_bench.reports.statistics.clusters import ClusterSums
 from mipo_bench.reports.statistics.parametric import discordance_upper
-from mipo_bench.reports.statistics.power import kish_design_effect, mde, min_nonzero_clusters, required_items
+from mipo_bench.reports.statistics.power import (
+    kish_design_effect,
+    least_found,
+    mde,
+    min_nonzero_clusters,
+    required_items,
+)
 from mipo_bench.reports.statistics.sign_flip import sign_flip
 from mipo_bench.reports.stats import (
     Comparison,
@@ -76,6 +83,18 @@ def test_identical_systems() -> None:
     assert [found.ci_low, found.ci_high] == pytest.approx(expected["ci95_bonett_price"], abs=1e-6)
     bound = discordance_upper(expected["n_discordant"], len(case["input"]["a"]))
     assert bound == pytest.approx(expected["discordance_upper95_one_sided"], abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [6, 12, 60, 300])
+def test_no_smaller_difference_is_promised_than_signs_can_show(n: int) -> None:
+    """Six items have to change for a p of .05: a larger share of 60 than their standard error asks for."""
+    found = compare(arm([1.0] * n), arm([1.0] * n))
+    least = least_found(n)
+    assert least is not None
+    assert stats.binom.sf(5, n, least) == pytest.approx(0.8)
+    assert found.mde == max(least, mde(found.se or 0))
+    assert least_found(5) is None
+    assert compare(arm([1.0] * 5), arm([1.0] * 5)).mde is None
 
 
 def test_identical_graded_scores() -> None:

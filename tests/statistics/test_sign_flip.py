@@ -155,8 +155,8 @@ def test_a_drawn_p_is_one_plus_k_over_one_plus_b() -> None:
 def test_five_clusters_are_below_resolution_and_unbounded() -> None:
     found = compared({user: USERS[user] for user in "abcde"})
     assert found.p_value == exact_p([u for u, _ in totals({user: USERS[user] for user in "abcde"}, "micro")])
-    assert (found.ci_low, found.ci_high) == (None, None)
-    assert found.mde is not None
+    assert (found.ci_low, found.ci_high, found.mde) == (None, None, None)
+    assert found.se is not None
     assert [caveat.code for caveat in found.warnings if caveat.code != "relative_undefined"] == ["below_resolution"]
 
 

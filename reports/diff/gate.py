@@ -12,6 +12,7 @@ from typing import Literal
 from mipo_bench.reports.diff.records import ArmDiff, ReportDiff
 from mipo_bench.reports.numbers import p_text, signed
 
+GateKind = Literal["regression", "noninferior"]
 PASSED, REGRESSION, INCONCLUSIVE, NOT_COMPARABLE = 0, 1, 3, 4
 WORDS = {PASSED: "passed", REGRESSION: "regression", INCONCLUSIVE: "inconclusive", NOT_COMPARABLE: "not comparable"}
 
@@ -20,7 +21,7 @@ WORDS = {PASSED: "passed", REGRESSION: "regression", INCONCLUSIVE: "inconclusive
 class Gate:
     """`regression` fails on a significant loss beyond the margin, `noninferior` unless such a loss is ruled out."""
 
-    kind: Literal["regression", "noninferior"]
+    kind: GateKind
     margins: Mapping[str, float] = field(default_factory=dict)
 
 

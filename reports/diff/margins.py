@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from mipo_bench.harness.errors import ConfigError, unknown
-from mipo_bench.reports.diff.gate import Gate
+from mipo_bench.reports.diff.gate import Gate, GateKind
 
 
 def read_margins(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
@@ -27,10 +26,11 @@ def read_margins(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, float]
     return found
 
 
-def gate_of(
-    kind: Literal["regression", "noninferior"] | None, margins: Mapping[str, float], tasks: Sequence[str]
-) -> Gate | None:
-    """The gate of `--gate`; None without one. Raises ConfigError if `noninferior` lacks a margin for a task."""
+def gate_of(kind: GateKind | None, margins: Mapping[str, float], tasks: Sequence[str]) -> Gate | None:
+    """The gate of `--gate`; None without one.
+
+    Raises ConfigError if `noninferior` lacks a margin for one of these tasks.
+    """
     if kind is None:
         return None
     lacking = [task for task in tasks if task not in margins]

@@ -5,12 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mipo_bench.harness.errors import NotComparableError
 from mipo_bench.reports.diff.diff_reports import diff_reports, is_wanted
-from mipo_bench.reports.diff.gate import NOT_COMPARABLE, PASSED, REGRESSION, WORDS, Gate, apply_gate
+from mipo_bench.reports.diff.gate import (
+    INCONCLUSIVE,
+    NOT_COMPARABLE,
+    PASSED,
+    REGRESSION,
+    WORDS,
+    Gate,
+    GateKind,
+    apply_gate,
+)
 from mipo_bench.reports.diff.records import DiffOptions, Side
 from mipo_bench.reports.numbers import p_text, signed
 from mipo_bench.reports.pages.page import Page, Section, Table
@@ -40,6 +48,7 @@ class Selftest:
     """The injected changes of one arm and their results."""
 
     arm: str
+    gate: GateKind
     checks: tuple[SelftestCheck, ...]
 
     @property
@@ -48,26 +57,32 @@ class Selftest:
         return all(check.passed for check in self.checks)
 
 
-def selftest(side: Side, margins: Mapping[str, float], arms: tuple[str, ...]) -> Selftest:
-    """Run the checks: no change must pass, a total loss of one arm must fail, another scorer must be refused."""
+def selftest(side: Side, gate: Gate, arms: tuple[str, ...]) -> Selftest:
+    """Run the checks: no change must pass, a total loss of one arm must fail, another scorer must be refused.
+
+    Raises NotComparableError where there is no arm to lower.
+    """
     target = _target(side.report, arms)
     name = f"{target.task}/{target.method}"
-    gate, options = Gate("regression", margins), DiffOptions(margins, arms)
+    options = DiffOptions(gate.margins, arms)
     checks = [_check("none", side, side.report, (gate, options, name), PASSED)]
     for share in _SHARES:
         changed = _lower(side.report, target, share)
         expected = REGRESSION if share == 1 else None
         checks.append(_check(f"{share:.0%} of its score", side, changed, (gate, options, name), expected))
     other = _other_scorer(side.report, target.task)
-    return Selftest(name, (*checks, _check("another scorer", side, other, (gate, options, name), NOT_COMPARABLE)))
+    checks.append(_check("another scorer", side, other, (gate, options, name), NOT_COMPARABLE))
+    return Selftest(name, gate.kind, tuple(checks))
 
 
 def _target(report: Report, patterns: tuple[str, ...]) -> ArmRecord:
     """The arm with the highest score among those that are compared. Raises NotComparableError if all score 0."""
-    arms = [arm for arm in report.arms if not arm.noise and sum(arm.scores) > 0]
-    arms = [arm for arm in arms if is_wanted(f"{arm.task}/{arm.method}", patterns)]
+    arms = [arm for arm in report.arms if not arm.noise and is_wanted(f"{arm.task}/{arm.method}", patterns)]
     if not arms:
-        raise NotComparableError("no arm of this report scores above 0, so that no loss can be injected.")
+        raise NotComparableError(f"no arm of this report matches {', '.join(patterns)}; arms are named TASK/METHOD.")
+    arms = [arm for arm in arms if sum(arm.scores) > 0]
+    if not arms:
+        raise NotComparableError("none of these arms scores above 0, so that no loss can be injected.")
     return max(arms, key=lambda arm: sum(arm.scores) / len(arm.scores))
 
 
@@ -114,11 +129,14 @@ def selftest_page(side: Side, found: Selftest) -> Page:
     )
     columns = ("injected loss", "delta", "Holm", "gate", "as expected")
     grid = Table(f"losses of {found.arm} in copies of the report", columns, rows)
-    caught = [c for c in found.checks if c.got == REGRESSION]
-    answers = [f"the gate catches a loss of {signed(caught[0].delta)} here, and larger ones"] if caught else []
+    caught = [c for c in found.checks if c.got in (REGRESSION, INCONCLUSIVE)]
+    answers = []
+    if caught:
+        least = f"the gate catches a loss of {signed(caught[0].delta)} and larger ones where nothing else changes"
+        answers.append(f"{least}; items that change by chance between two runs can hide it")
     if not found.passed:
         answers.append("the gate does not work on this report: too few items, or too many arms for them")
     else:
         answers.append("the gate passes an unchanged report, fails on a loss, and refuses another scorer")
-    section = Section("gate regression", (grid,))
+    section = Section(f"gate {found.gate}", (grid,))
     return Page("mipo-bench diff --selftest", (f"report {side.title}",), (section,), conclusions=tuple(answers))

@@ -55,6 +55,7 @@ REFUSED = {
     "--arm arithmetic/few-shot --seeds 2": "not trained",
     "--sd-users .1": "--sd-seeds is missing",
     "--sd-users .1 --sd-seeds 0 --seeds 1,2": "without training",
+    "--sd-seeds .01 --find .05": "nothing is said about users and items: give --sd-users",
     "--sd-users 0 --sd-seeds 0": "every standard deviation is 0",
     "nowhere": "is no report file",
 }
@@ -71,7 +72,7 @@ def test_one_seed_needs_an_assumption(capsys: pytest.CaptureFixture[str]) -> Non
     written(Made(train_seeds=(0,)).report())
     refused = run("power --arm persona/mipo-random", capsys)
     assert refused.code == 2
-    assert "assume one with --sd-seeds" in refused.err
+    assert "assume one with --arm persona/mipo-random --sd-seeds" in refused.err
     planned = json.loads(run("power --arm persona/mipo-random --sd-seeds .07 --format json", capsys).out)
     assert planned["components"]["seeds"] == 0.07
     assert planned["components"]["residual"] == 0

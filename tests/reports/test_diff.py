@@ -108,6 +108,14 @@ CASES: dict[str, tuple[str, int, Report, Report]] = {
         first_items_changed(WORSE.report()),
     ),
     "selftest": ("diff --selftest a.json", 0, BASE.report(), BASE.report()),
+    "selftest-noninferior": (
+        "diff --selftest a.json --gate noninferior --margin 0.1 --format markdown",
+        0,
+        BASE.report(),
+        BASE.report(),
+    ),
+    "selftest-of-two": ("diff --selftest a.json b.json", 2, BASE.report(), BASE.report()),
+    "selftest-unknown-arm": ("diff --selftest a.json --arm persona/prfile", 2, BASE.report(), BASE.report()),
     "selftest-too-few": (
         "diff --selftest a.json",
         1,
@@ -142,6 +150,12 @@ CASES: dict[str, tuple[str, int, Report, Report]] = {
         with_tasks(BASE.report(), lambda t: t.model_copy(update={"users": None})),
     ),
     "unknown-arm": ("diff a.json b.json --arm persona/prfile", 2, BASE.report(), BASE.report()),
+    "margin-of-what-is-compared": (
+        "diff a.json a.json --arm persona/* --gate noninferior --margin persona=0.1",
+        0,
+        BASE.report(),
+        BASE.report(),
+    ),
     "no-margin": ("diff a.json b.json --gate noninferior --margin persona=0.1", 2, BASE.report(), BASE.report()),
     "bad-margins": (
         "diff a.json b.json --margin persna=0.1 --margin x --margin persona=2 --margin nan",

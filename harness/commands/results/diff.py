@@ -13,12 +13,13 @@ from mipo_bench.harness.core.default_paths import DEFAULT_STORE
 from mipo_bench.harness.core.text import without_control_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mipo_bench.harness.history.find_report import ReportSearch
     from mipo_bench.harness.history.rescore import ArmTexts
     from mipo_bench.reports.diff.gate import Gate, GateResult
     from mipo_bench.reports.diff.records import ReportDiff, Side
+    from mipo_bench.reports.records.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def diff(
         max_items if items else 0,
         rescore,
     )
-    raise typer.Exit(_selftest(a, options) if selftest else _gated(a, b, options))
+    raise typer.Exit(_selftest(a, b, options) if selftest else _gated(a, b, options))
 
 
 def _gated(a: str, b: str | None, options: _DiffOptions) -> int:
@@ -124,7 +125,8 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
         if options.rescore:
             left, right = rescored(left, options.search), rescored(right, options.search)
     margins = read_margins(options.margins, [task.name for task in right.report.tasks])
-    gate = gate_of(options.gate, margins, [task.name for task in left.report.tasks if right.report.task(task.name)])
+    in_both = [name for name in _compared_tasks(left.report, options.arms) if right.report.task(name)]
+    gate = gate_of(options.gate, margins, in_both)
     found = diff_reports(left, right, DiffOptions(margins, options.arms))
     gate_result = apply_gate(found, gate) if gate else None
     if gate and gate_result and gate_result.code == PASSED and not options.rescore:
@@ -136,6 +138,14 @@ def _diff(a: str, b: str | None, options: _DiffOptions) -> int:
         gate_result = replace(gate_result, earlier_failures=tuple(failures))
     _print(found, gate, gate_result, options, texts)
     return gate_result.code if gate_result else 0
+
+
+def _compared_tasks(report: Report, arms: Sequence[str]) -> list[str]:
+    """The tasks of the report that have an arm which is compared."""
+    from mipo_bench.reports.diff.diff_reports import is_wanted
+
+    compared = {arm.task for arm in report.arms if is_wanted(f"{arm.task}/{arm.method}", arms)}
+    return [task.name for task in report.tasks if task.name in compared]
 
 
 def _print(
@@ -160,14 +170,22 @@ def _print(
         print_page(page, options.form)
 
 
-def _selftest(a: str, options: _DiffOptions) -> int:
+def _selftest(a: str, b: str | None, options: _DiffOptions) -> int:
+    from mipo_bench.harness.errors import ConfigError
     from mipo_bench.harness.history.find_report import find_side, working_tree
-    from mipo_bench.reports.diff.margins import read_margins
+    from mipo_bench.reports.diff.gate import Gate
+    from mipo_bench.reports.diff.margins import gate_of, read_margins
     from mipo_bench.reports.diff.selftest import selftest, selftest_page
     from mipo_bench.reports.render.print_page import print_page
 
+    if b is not None or options.form not in ("terminal", "markdown") or options.items or options.rescore:
+        raise ConfigError(
+            "--selftest compares A with copies of itself: it takes no B, and of the other options only --gate, "
+            "--margin, --arm, --format markdown and those that say where A is."
+        )
     side: Side = working_tree(a, options.search) if a == "HEAD" else find_side(a, options.search)
+    tasks = _compared_tasks(side.report, options.arms)
     margins = read_margins(options.margins, [task.name for task in side.report.tasks])
-    found = selftest(side, margins, options.arms)
-    print_page(selftest_page(side, found))
+    found = selftest(side, gate_of(options.gate, margins, tasks) or Gate("regression", margins), options.arms)
+    print_page(selftest_page(side, found), options.form)
     return 0 if found.passed else 1

@@ -41,7 +41,7 @@ class _Wanted:
 def power(
     report: Annotated[
         str | None,
-        typer.Argument(help="report.json, its folder, a run id or a git revision. None: mipo-bench-report, or --sd-*."),
+        typer.Argument(help="report.json, its folder, a run id or a git revision; mipo-bench-report if left out."),
     ] = None,
     *,
     arm: Annotated[str | None, typer.Option(help="TASK/METHOD, the comparison to plan for.")] = None,
@@ -73,7 +73,8 @@ def power(
 ) -> None:
     """Plan a run: the smallest difference that users x items x training seeds find, and the cheapest design.
 
-    The spread comes from the scores of two arms of a report; --sd-* replace parts of it, or all of it.
+    The spread comes from the scores of two arms of a report; --sd-* replace
+    parts of it. With --sd-*, but neither a report nor --arm, they are all of it.
     """
     from mipo_bench.harness.history.find_report import ReportSearch, find_report
 
@@ -122,6 +123,11 @@ def _from_assumptions(wanted: _Wanted) -> Planning:
         )
     components = Components(**wanted.assumed)
     _check_spread(components, "the --sd-* given")
+    if not (components.users or components.items or components.residual):
+        raise ConfigError(
+            "nothing is said about users and items: give --sd-users, --sd-items or --sd-residual. To take them from a "
+            "report, name its comparison with --arm TASK/METHOD."
+        )
     return _planning(wanted, ("spread by assumption",), components, grid, trained=int(trained))
 
 
@@ -167,7 +173,8 @@ def _grid_of(spread: Spread, wanted: _Wanted) -> Grid:
     if spread.trained and d.seeds == 1 and "seeds" not in wanted.assumed:
         raise ConfigError(
             f"{spread.task}: {spread.method} was trained under one seed, from which the spread between trainings "
-            "cannot be estimated: assume one with --sd-seeds, or name a report with two training seeds or more."
+            f"cannot be estimated: assume one with --arm {spread.task}/{spread.method} --sd-seeds, or name a report "
+            "with two training seeds or more."
         )
     if not spread.several_items and items and items != (1,):
         why = "has one item for each user: the spread of several is not known" if spread.has_users else "has no users"

@@ -104,13 +104,19 @@ def diff(
     """Compare two reports like `mipo-bench diff`: B - A on the items that both have, with Holm over all arms.
 
     A side is a report or names one as for `load_report`. `margins` maps each task to the loss that counts as none;
-    `arms` are patterns such as "persona/mipo-*". Raises ReportError for a side that is not found, NotComparableError
-    if the two have no item in common.
+    `arms` are patterns such as "persona/mipo-*". Raises ReportError for a side that is not found, ConfigError for a
+    margin of another task, NotComparableError if the two have no item in common.
     """
+    from mipo_bench.harness.errors import ConfigError, unknown
     from mipo_bench.reports.diff.diff_reports import diff_reports
     from mipo_bench.reports.diff.records import DiffOptions
 
-    return diff_reports(_side(a, "a", Path(store)), _side(b, "b", Path(store)), DiffOptions(margins or {}, tuple(arms)))
+    left, right = _side(a, "a", Path(store)), _side(b, "b", Path(store))
+    tasks = [task.name for task in right.report.tasks]
+    for task in margins or {}:
+        if task not in tasks:
+            raise ConfigError(f"margins: {unknown('task', task, tasks)}")
+    return diff_reports(left, right, DiffOptions(margins or {}, tuple(arms)))
 
 
 def _side(report: Report | str | Path, label: str, store: Path) -> Side:

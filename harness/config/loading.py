@@ -126,11 +126,10 @@ def _backend_problems(values: dict[str, Any]) -> list[str]:
         ]
     if source.kind == "responses" and backend != OWN:
         problems.append(f"backend {backend!r} is not used: the answers come from {model}. Leave it out.")
-    if source.kind != "responses" and not source.has_weights:
+    if not source.has_weights:
         if names(values.get("recipes")):
-            problems.append(
-                f"backend {backend!r} only answers, it cannot train: set recipes to none, or leave them out."
-            )
+            what = model if source.kind == "responses" else f"backend {backend!r}"
+            problems.append(f"{what} only answers, it cannot train: set recipes to none, or leave them out.")
         values["recipes"] = []
     return problems
 

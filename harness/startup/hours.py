@@ -96,7 +96,7 @@ def planned_hours(plan: Plan, config: RunConfig, cluster: Cluster) -> Iterator[s
         f" {_text(hours.total / _HOUR, 'GPU hour')}, if every response is as long as it may be"
     )
     arms = f"{plural(len(hours.arms), 'trained arm')} {_text(sum(hours.arms) / _HOUR)}" if hours.arms else "no training"
-    yield f"  the base model's answers {_text(hours.base / _HOUR)}, {arms}; answers in {dtype}"
+    yield f"  of one GPU's time: the base model's answers {_text(hours.base / _HOUR)}, {arms}; answers in {dtype}"
     yield (
         f"  measured: {measured.model} on one {measured.gpu}, {measured.date} ({measured.source}):"
         f" {measured.generated:,.0f} new tokens/s, {measured.trained:,.0f} trained tokens/s"

@@ -91,13 +91,22 @@ def _estimate(task: TaskRecord, group: Sequence[ArmRecord], comparison_plan: Com
         n_seeds=e.n_seeds,
         seed_sd=e.seed_sd,
         per_seed=list(e.per_seed),
-        mean_tokens=float(np.mean([n for arm in group for n in arm.n_tokens])),
+        mean_tokens=_mean_tokens(task, group),
         truncated=sum(len(arm.truncated) for arm in group),
         unparsed=sum(len(arm.unparsed) for arm in group),
         failed=sum(len(arm.failed) for arm in group),
         warnings=[*(silent or _caveats(e.warnings)), *_unknown_finish(group)],
         finish_unknown=sum(arm.finish_unknown for arm in group),
     )
+
+
+def _mean_tokens(task: TaskRecord, group: Sequence[ArmRecord]) -> float:
+    """The mean length of the responses; 0 where every item failed."""
+    lengths: list[int] = []
+    for arm in group:
+        failed = set(arm.failed)
+        lengths += [n for item, n in zip(task.items, arm.n_tokens, strict=True) if item not in failed]
+    return float(np.mean(lengths)) if lengths else 0.0
 
 
 def _unknown_finish(group: Sequence[ArmRecord]) -> list[CaveatRecord]:

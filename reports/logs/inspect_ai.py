@@ -138,7 +138,7 @@ def _header(log: _Log, metric: str) -> Header:
     run = mapping(log.header.get("eval"))
     dataset, config = mapping(run.get("dataset")), mapping(run.get("config"))
     alike = {"task": run.get("task"), "task version": run.get("task_version"), "data set": dataset.get("name")}
-    told = {"epochs": config.get("epochs"), "limit": config.get("limit")}
+    told = {"epochs": config.get("epochs"), "limit": config.get("limit") or "none" if config else None}
     scores = [mapping(score) for row in log.samples for score in mapping(row.fields.get("scores")).values()]
     edited = sum(bool(score.get("history")) for score in scores)
     notes = (Caveat("edited_scores", f"scores that were edited after the run: {edited}"),) if edited else ()

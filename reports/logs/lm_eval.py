@@ -20,7 +20,7 @@ import numpy as np
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.logs.collect import Columns
-from mipo_bench.reports.logs.record import Choice, Header, ScoreFile
+from mipo_bench.reports.logs.record import PROMPTS, Choice, Header, ScoreFile
 from mipo_bench.reports.logs.rows import Row, listed, mapping, unknown_name
 from mipo_bench.reports.logs.source import Source, inside, open_source
 from mipo_bench.reports.statistics.records import Caveat
@@ -223,9 +223,9 @@ def _header(run: _Run, metric: str | None, chosen: str | None, unit: str, prompt
     model, version = run.results.get("model_name"), run.of_task("versions")
     told = {
         "number of shots": run.of_task("n-shot"),
-        "limit": mapping(run.results.get("config")).get("limit"),
+        "limit": mapping(run.results["config"]).get("limit") or "none" if run.results.get("config") else None,
         "chat template": run.results.get("chat_template_sha"),
-        "prompts": " ".join(prompts),
+        PROMPTS: " ".join(prompts),
     }
     return Header(
         model if isinstance(model, str) else "",

@@ -34,6 +34,10 @@ class Choice:
     unfinished: bool = False
 
 
+PROMPTS = "prompts"
+"""The name in `Header.told` of the digests of all prompts, with blanks between them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What is known of all scores of one arm in one file.

@@ -94,8 +94,11 @@ def _text_source(path: Path, stream: IO[bytes]) -> Source:
     beginning = _beginning(path)
     if beginning.startswith("{") and (found := _document(path)) is not None:
         return Source(path, "json", found)
-    if value is None and not beginning.startswith(("{", "[")) and (names := _csv_names(beginning)):
-        return Source(path, "csv", dict.fromkeys(names))
+    if value is None and not beginning.startswith(("{", "[")):
+        if names := _csv_names(beginning):
+            return Source(path, "csv", dict.fromkeys(names))
+        if _csv_names(f"{beginning.rstrip()}\n-"):
+            raise UserError(f"{path}: a heading without rows; at least one row with a score is needed.")
     return Source(path, "rows", {})  # reading its rows says what is wrong
 
 

@@ -28,7 +28,10 @@ _OWN = {"item": "item_id", "score": "score", "user": "user_id", "sample": "sampl
 _ARMS = ("model", "arm", "system", "method", "model_name", "generator")
 _DEEPEST = 3
 _INTEGER: ColumnKind = "integer"
-_TWICE = "train_seed and sample. Number the samples of a prompt, or remove one row"
+_TWICE = (
+    "train_seed and sample. Name the column that numbers the trainings (--train-seed) or the samples of a prompt "
+    "(--sample), or remove one row"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,12 @@ def report_page(report: Report) -> Page:
 def _head(report: Report) -> tuple[str, ...]:
     p, m = report.provenance, report.model
     commit = f"commit {p.commit[:10]}{'*' if p.dirty else ''}" if p.commit else "no commit"
-    seeds = report.config.get("seeds")
+    seeds = {arm.train_seed for arm in report.arms if arm.train_seed is not None}
     primary = [f"{c.task}: {c.method} against {c.base}" for c in report.comparisons if c.family == "primary"]
     preset = report.config.get("preset")
     head = [
-        f"model {m.name} ({m.digest[:10]}, {_backend(m)}), {commit}, {seeds} training seeds"
+        f"model {m.name} ({m.digest[:10]}, {_backend(m)}), {commit}"
+        + (f", {plural(len(seeds), 'training seed')}" if seeds else "")
         + (f", preset {preset}" if preset else ""),
         f"scores in [0, 1], {report.average} average, intervals at {1 - report.alpha:.0%}",
         f"primary family ({len(primary)}, declared before the run): " + ("; ".join(primary) or "none"),

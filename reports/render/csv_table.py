@@ -47,6 +47,7 @@ def comparison_cells(per_seed: Iterable[tuple[int, float]], codes: Iterable[str]
 def _row(report: Report, comparison: ComparisonRecord) -> dict[str, object]:
     return {
         **comparison.model_dump(),
+        "sensitivity": comparison.sensitivity and comparison.sensitivity.model_dump_json(),
         **comparison_cells(comparison.per_seed, [warning.code for warning in comparison.warnings]),
         "average": report.average,
         "alpha": report.alpha,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mipo_bench.harness.errors import NotComparableError, UserError
-from mipo_bench.reports.logs.record import ScoreFile
+from mipo_bench.reports.logs.record import PROMPTS, ScoreFile
 from mipo_bench.reports.logs.rows import show
 from mipo_bench.reports.statistics.records import name_items
 from mipo_bench.reports.stats import Caveat
@@ -30,14 +30,26 @@ def differences(base: ScoreFile, method: ScoreFile) -> tuple[Caveat, ...]:
     """The notes of both files, and what differs between them without a reason to refuse the comparison."""
     own = [Caveat(note.code, f"{file.path}: {note.message}") for file in (base, method) for note in file.header.notes]
     told = base.header.told
-    other = [name for name, value in told.items() if method.header.told.get(name, value) != value]
+    other = [name for name, value in told.items() if _differs(name, value, method.header.told.get(name, value))]
     for name in other:
         values = (show(told[name]), show(method.header.told[name]))
         seen = f": {values[0]} in the base and {values[1]} in the method" if max(map(len, values)) < 30 else ""
         own.append(
-            Caveat(f"other_{name.replace(' ', '_')}", f"the {name} differ{'' if name.endswith('s') else 's'}{seen}")
+            Caveat(f"other_{name.replace(' ', '_')}", f"the {name} differ{'' if _is_plural(name) else 's'}{seen}")
         )
     return tuple(dict.fromkeys(own))
+
+
+def _differs(name: str, base: str, method: str) -> bool:
+    """Whether these are different. A side with fewer documents (`limit`) has some of the other's prompts."""
+    if name.split(maxsplit=1)[0] != PROMPTS:
+        return base != method
+    ours, theirs = set(base.split()), set(method.split())
+    return not (ours <= theirs or theirs <= ours)
+
+
+def _is_plural(name: str) -> bool:
+    return name.split(maxsplit=1)[0].endswith("s")
 
 
 def _refuse_other_metric(base: ScoreFile, method: ScoreFile) -> None:

@@ -50,7 +50,7 @@ class ComparisonOptions:
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown weight and for an alpha or a margin out of range."""
         if self.weight not in WEIGHTS:
-            raise ValueError(f"weight is {self.weight!r}; allowed are {', '.join(WEIGHTS)}.")
+            raise ValueError(f"average is {self.weight!r}; allowed are {', '.join(WEIGHTS)}.")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is {self.alpha}; it must lie between 0 and 1.")
         if self.margin is not None and not 0 <= self.margin < math.inf:

@@ -136,6 +136,10 @@ def test_multiple_choice_of_lm_eval_runs_on_a_chat_server(tmp_path: Path, monkey
         (["backend=vllm", "model=m", "backend_args.load_format=pt"], "safetensors files alone"),
         (["recipes=[mipo-random]"], "only answers, it cannot train: set recipes to none"),
         (["recipes=[mipo-random]", "backend=openai"], "backend 'openai' only answers"),
+        (
+            ["model=answers.jsonl", "backend=transformers", "recipes=[sft-self]"],
+            "answers.jsonl only answers, it cannot",
+        ),
         (["model=answers.jsonl"], "is not used: the answers come from answers.jsonl"),
         (["backend=transformers", "backend_args.timeout=3"], "backend_args are for another backend"),
     ],

@@ -85,6 +85,8 @@ def test_errors_are_those_of_the_command(tmp_path: Path) -> None:
         compare(tmp_path / "nothing.jsonl", tmp_path / "other.jsonl")
     with pytest.raises(UserError, match="there is no report"):
         load_report(tmp_path / "report.json")
+    with pytest.raises(ConfigError, match="margins: unknown task 'fact'"):
+        diff(ROOT / "mipo-bench-report", ROOT / "mipo-bench-report", margins={"fact": 0.1})
 
 
 @pytest.mark.parametrize("function", [run, write_report, load_report, compare, diff])

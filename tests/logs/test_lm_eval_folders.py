@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,20 @@ def test_other_prompts_and_shots_are_noted(folder: Path) -> None:
     path.write_text(path.read_text().replace('"prompt_hash": "', '"prompt_hash": "f'))
     (found,) = compare_scores([LOGS / "org__small", folder], SUMS, EXACT)
     notes = {caveat.code: caveat.message for caveat in found.comparison.warnings}
-    assert notes["other_number_of_shots"] == 'the number of shots differ: "0" in the base and "5" in the method'
+    assert notes["other_number_of_shots"] == 'the number of shots differs: "0" in the base and "5" in the method'
     assert "other_prompts" in notes
+
+
+def test_fewer_documents_are_another_limit_and_no_other_prompts(folder: Path) -> None:
+    (path,) = folder.glob("samples_made_sums_*")
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(rows[:5]))
+    change_results(folder, lambda results: results["results"]["made_sums"].update({"acc,none": 0.2}))
+    change_results(folder, lambda results: results["config"].update(limit=5.0))
+    (found,) = compare_scores([LOGS / "org__small", folder], SUMS, replace(EXACT, missing="drop"))
+    notes = {caveat.code: caveat.message for caveat in found.comparison.warnings}
+    assert notes["other_limit"] == 'the limit differs: "none" in the base and "5.0" in the method'
+    assert "other_prompts" not in notes
 
 
 @pytest.mark.parametrize(

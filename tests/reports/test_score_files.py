@@ -155,6 +155,7 @@ BAD: dict[str, tuple[str, Files]] = {
     "no-id": (PAIR, ONE | {"method.jsonl": [*values(1), {"id": "q1", "score": 1}]}),
     "no-format": (PAIR, ONE | {"method.jsonl": [{"id": "q1", "value": 1}]}),
     "no-score": (PAIR, ONE | {"method.jsonl": [{"item_id": "q1", "value": 1}]}),
+    "heading-alone": (PAIR, ONE | {"method.jsonl": "item_id,score\n"}),
     "empty": (PAIR, ONE | {"method.jsonl": "\n\n"}),
     "no-json": (PAIR, ONE | {"method.jsonl": '{"item_id": "q0", "score": 1}\n{"item_id": "q1", '}),
     "no-object": (PAIR, ONE | {"method.jsonl": '[{"item_id": "q0", "score": 1}]\n'}),

@@ -22,9 +22,11 @@ MipoBenchError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _LONGEST_VALUE = 200
+_FEW = 3
+_SAVE_AGAIN = "config.json and the weights do not belong together: save the model with save_pretrained again."
 
 
 class MipoBenchError(Exception):
@@ -128,3 +130,17 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> str:
     near = [n for n in names if value and n.startswith(value)] or difflib.get_close_matches(value, names, n=2)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return f"unknown {kind} {value!r}.{hint} Known: {', '.join(names) or 'none'}."
+
+
+def refuse_missing_weights(source: object, missing: Collection[str], remedy: str = "") -> None:
+    """Raise ModelError if the files of a model lack weights.
+
+    transformers makes them up at random, and says so in its log alone. `missing` are the `missing_keys` that
+    `from_pretrained` gives with `output_loading_info`.
+    """
+    if missing:
+        names, remedy = ", ".join(sorted(missing)[:_FEW]), remedy or _SAVE_AGAIN
+        raise ModelError(
+            f"{source} lacks weights that the model needs, which would be random: {names} ({len(missing)} in all)."
+            f" {remedy}"
+        )

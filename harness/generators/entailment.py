@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipo_bench.harness.errors import ModelError, first_line
+from mipo_bench.harness.errors import ModelError, first_line, refuse_missing_weights
 from mipo_bench.harness.generators.placement import Placement
 
 if TYPE_CHECKING:
@@ -94,11 +94,13 @@ class EntailmentModel:
         where = self._where
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._folder, trust_remote_code=where.trust_remote_code)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                self._folder, dtype=where.dtype, **where.load_kwargs
+            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+                self._folder, dtype=where.dtype, output_loading_info=True, **where.load_kwargs
             )
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"nli:{self._name} cannot be loaded: {first_line(error)}") from error
+        model, found = loaded
+        refuse_missing_weights(f"nli:{self._name}", found["missing_keys"])
         return tokenizer, model.to(where.device).eval()
 
     @property

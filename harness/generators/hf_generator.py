@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mipo_bench.harness.core.hashing import digest
 from mipo_bench.harness.core.progress import current_stage
-from mipo_bench.harness.errors import ModelError, first_line
+from mipo_bench.harness.errors import ModelError, first_line, refuse_missing_weights
 from mipo_bench.harness.generators.chat_template import end_of_turn_token, own_system_text, render
 from mipo_bench.harness.generators.kept_prompts import Remember, render_kept, tokenizer_key
 from mipo_bench.harness.generators.placement import Placement
@@ -44,15 +44,20 @@ def load_model(folder: Path, placement: Placement) -> PreTrainedModel:
     if placement.threads:
         torch.set_num_threads(placement.threads)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, placement.dtype),
             device_map=placement.device_map,
+            output_loading_info=True,
             **placement.load_kwargs,
         )
+        model, found = loaded
+        refuse_missing_weights(folder, found["missing_keys"])
         if placement.device_map is None:
             move: Any = model.to  # its wrapper's type is wrong in transformers
             move(placement.device)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(f"cannot load the model {folder}: {first_line(error)}") from error
     model.eval()

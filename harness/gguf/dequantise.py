@@ -20,7 +20,7 @@ from typing import Any
 from mipo_bench.harness.core.files import check_writable
 from mipo_bench.harness.core.hashing import digest, file_digest
 from mipo_bench.harness.core.text import without_control_characters
-from mipo_bench.harness.errors import ModelError, StorageError, UserError, first_line
+from mipo_bench.harness.errors import ModelError, StorageError, UserError, first_line, refuse_missing_weights
 from mipo_bench.harness.gguf.header import Header, check_magic, read_header, serve_instead
 from mipo_bench.harness.gguf.rope import llama3_scaling
 from mipo_bench.harness.store.made_models import RECORD, find_model, made_model
@@ -28,7 +28,6 @@ from mipo_bench.harness.store.made_models import RECORD, find_model, made_model
 CONVERSION_VERSION = 1
 """Part of the key of a dequantised model; it goes up when the same file is dequantised to another model."""
 _LINK = "model.gguf"
-_SHOWN = 3
 _GPT2_SPLITTING = ("default", "gpt-2")
 """Names of GPT-2's rule in a GGUF file."""
 
@@ -137,11 +136,7 @@ def _load(file: Path) -> Any:
     with _alone(file) as source:
         loaded: Any = AutoModelForCausalLM.from_pretrained(**source, **options)
     model, found = loaded
-    if missing := sorted(found["missing_keys"]):
-        raise ModelError(
-            f"{file} lacks weights that the model needs, which would be random: {', '.join(missing[:_SHOWN])}"
-            f" ({len(missing)} in all). {serve_instead(file)}"
-        )
+    refuse_missing_weights(file, found["missing_keys"], serve_instead(file))
     return model
 
 

@@ -33,7 +33,7 @@ from transformers import (
 
 from mipo_bench.harness.config.schema import ChatConfig
 from mipo_bench.harness.core.progress import current_stage
-from mipo_bench.harness.errors import TrainingError, first_line
+from mipo_bench.harness.errors import TrainingError, first_line, refuse_missing_weights
 from mipo_bench.harness.generators.chat_template import render, template_variables
 from mipo_bench.harness.generators.tokenizer import load_tokenizer
 from mipo_bench.harness.inference.layers.packed_linear import is_large_on_cpu
@@ -52,17 +52,20 @@ PROMPT_DIFFERS = "the chat template renders the prompt of a finished chat otherw
 
 
 def load_for_training(training: Training) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Seed torch, and load the model in float32 with its tokenizer."""
+    """Seed torch, and load the model in float32 with its tokenizer. Raises ModelError where weights are missing."""
     transformers.utils.logging.disable_progress_bar()
     if training.placement.threads:
         torch.set_num_threads(training.placement.threads)
     torch.manual_seed(training.seed)
     with current_stage().doing("loading the model"):
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             training.base,
             dtype="float32",  # master weights: steps of 5e-7 vanish in bfloat16
+            output_loading_info=True,
             **training.placement.load_kwargs,
         )
+    model, found = loaded
+    refuse_missing_weights(training.base, found["missing_keys"])
     model.generation_config = savable(model.generation_config)
     tokenizer = load_tokenizer(training.base, training.placement, padding_side="right")
     for module in model.modules():  # first losses are checked, so they must not be random

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from real_models import PLAIN, make_chat_model
+from safetensors.torch import load_file, save_file
 
+from mipo_bench.harness.config.schema import TrainConfig
 from mipo_bench.harness.errors import ModelError
-from mipo_bench.harness.generators.hf_generator import HFGenerator
+from mipo_bench.harness.generators.hf_generator import HFGenerator, load_model
 from mipo_bench.harness.generators.model_folder import embedded_folder, resolve_model
 from mipo_bench.harness.generators.placement import Placement
 from mipo_bench.harness.generators.tokenizer import load_tokenizer, with_fixed_date
 from mipo_bench.harness.protocols import Request
+from mipo_bench.harness.training.job import Training
+from mipo_bench.harness.training.pairs import PairSet
+from mipo_bench.harness.training.trainer_setup import load_for_training
 from mipo_bench.harness.types import Decoding, Message
 
 PLACEMENT = Placement(threads=1, batch_size=4)
@@ -97,3 +103,18 @@ def test_the_pad_token_has_an_embedding(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(make_chat_model(tmp_path, names=names, further=("<|further|>",)), PLACEMENT, notes)
     assert tokenizer.pad_token == "</s>"
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("rename", [lambda name: "" if "layers.0.mlp.up" in name else name, "module.{}".format])
+def test_weights_that_are_not_there_are_not_made_up(rename: Callable[[str], str], tmp_path: Path) -> None:
+    """transformers fills them with random numbers: all scores would be those of another model, and change each time."""
+    folder = make_chat_model(tmp_path / "model")
+    weights = {rename(name): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    weights.pop("", None)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights that the model needs, which would be random: .*layers\.0"):
+        load_model(folder, Placement(threads=1))
+    pairs = PairSet((), {}, "digest")
+    training = Training(folder, "base", "task", "recipe", 0, pairs, TrainConfig(lr=1e-4), Placement(threads=1))
+    with pytest.raises(ModelError, match="lacks weights"):
+        load_for_training(training)

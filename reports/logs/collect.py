@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from mipo_bench.harness.errors import UserError
 from mipo_bench.reports.logs.record import Header, ScoreFile, place_text
-from mipo_bench.reports.statistics.records import Scores
+from mipo_bench.reports.logs.rows import listed
+from mipo_bench.reports.statistics.records import Caveat, Scores
 
 
 class Columns:
@@ -179,3 +181,49 @@ def _coded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
     """The code of each text of a pyarrow array, and the texts by code, in the order of first rows."""
     encoded = column.dictionary_encode()
     return np.from_dlpack(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def pooled(path: Path, tasks: Mapping[str, ScoreFile]) -> ScoreFile:
+    """The documents of several tasks (name -> scores) as one arm: each document weighs the same.
+
+    A user of several tasks is one user. Raises UserError for tasks that are scored in different ways.
+    """
+    found = list(tasks.values())
+    metrics = {(one.header.metric, one.header.filter, one.header.turned) for one in found}
+    if len(metrics) > 1:
+        different = listed(sorted(f"{metric} ({name})" for metric, name, _ in metrics))
+        raise UserError(f"{path}: the tasks have different metrics: {different}. Choose with --task or --metric.")
+    scores = Scores(
+        item=_of_tasks({task: one.scores.item for task, one in tasks.items()}),
+        value=np.concatenate([one.scores.value for one in found]),
+        cluster=_joined(path, "users", [one.scores.cluster for one in found]),
+        seed=_joined(path, "training seeds", [one.scores.seed for one in found]),
+    )
+    told = {f"{key} of {task}": value for task, one in tasks.items() for key, value in one.header.told.items()}
+    alike = {f"{key} of {task}": value for task, one in tasks.items() for key, value in one.header.alike.items()}
+    note = Caveat("pooled_tasks", f"{len(tasks)} tasks as one: {', '.join(tasks)}")
+    notes = (*dict.fromkeys(note for one in found for note in one.header.notes), note)
+    return ScoreFile(
+        path,
+        replace(found[0].header, told=told, alike=alike, notes=notes, unit="row"),
+        scores,
+        np.concatenate([one.place for one in found]),
+        _of_tasks({task: one.document for task, one in tasks.items()}),
+        repeated=sum(one.repeated for one in found),
+        inputs=_joined(path, "target hashes", [one.inputs for one in found]),
+    )
+
+
+def _of_tasks(names: Mapping[str, Iterable[Any]]) -> NDArray[Any]:
+    """The names of documents with that of their task before them."""
+    return np.asarray([f"{task}/{name}" for task, of_task in names.items() for name in of_task], dtype=object)
+
+
+def _joined(path: Path, what: str, parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """The columns of all tasks as one; None if no task has one. Raises UserError if only some do."""
+    given = [part for part in parts if part is not None]
+    if given and len(given) < len(parts):
+        raise UserError(
+            f"{path}: {len(given)} of {len(parts)} tasks have {what}; choose tasks that are alike (--task)."
+        )
+    return np.concatenate(given) if given else None

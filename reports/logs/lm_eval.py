@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mipo_bench.harness.errors import UserError
-from mipo_bench.reports.logs.collect import Columns
+from mipo_bench.reports.logs.collect import Columns, pooled
 from mipo_bench.reports.logs.record import PROMPTS, Choice, Header, ScoreFile
 from mipo_bench.reports.logs.rows import Row, listed, mapping, unknown_name
 from mipo_bench.reports.logs.source import Source, inside, open_source
@@ -67,7 +67,7 @@ def read(source: Source, choice: Choice) -> list[ScoreFile]:
     found = [_read_run(run, choice) for run in runs]
     if len(found) == 1:
         return found
-    return [_pooled(source.path, runs, found)]
+    return [pooled(source.path, {run.task: one for run, one in zip(runs, found, strict=True)})]
 
 
 def metrics(source: Source, choice: Choice) -> list[Choice]:
@@ -163,12 +163,12 @@ def _add(columns: Columns, row: Row, metric: str, choice: Choice) -> None:
             f"{metric} is a list: a metric of the whole corpus, which no document has a score in. A finite number is "
             "needed; choose another with --metric"
         )
-    user = choice.columns.get("user", "user_id")
+    user, named = choice.columns.get("user", "user_id"), "user" in choice.columns
     columns.add(
         row.text("doc_hash"),
         row.score(metric, allow_missing=choice.allow_missing, values=choice.values),
         row.place,
-        user=row.text(user) if row.has(user) else None,
+        user=row.text(user) if named or row.has(user) else None,
         seed=row.integer("train_seed") if row.has("train_seed") else None,
         sample=row.integer("doc_id") if row.has("doc_id") else 0,
         input_=str(row.fields.get("target_hash") or ""),
@@ -255,27 +255,5 @@ def _checked(run: _Run, found: ScoreFile) -> ScoreFile:
     if mapping(run.of_task("higher_is_better")).get(str(metric)) is not False:
         return found
     note = Caveat("turned", f"lower is better for {metric}: scores are shown with the opposite sign")
-    header = replace(found.header, notes=(*found.header.notes, note))
+    header = replace(found.header, notes=(*found.header.notes, note), turned=True)
     return replace(found, header=header, scores=replace(found.scores, value=-found.scores.value))
-
-
-def _pooled(path: Path, runs: list[_Run], found: list[ScoreFile]) -> ScoreFile:
-    """The documents of several tasks as one arm. The mean is lm-eval's, weighted by the size of the tasks."""
-    metrics = {(one.header.metric, one.header.filter) for one in found}
-    if len(metrics) > 1:
-        different = listed(sorted(f"{metric} ({name})" for metric, name in metrics))
-        raise UserError(f"{path}: the tasks have different metrics: {different}. Choose with --task or --metric.")
-    columns = Columns(path, "row")
-    for run, one in zip(runs, found, strict=True):
-        for row in range(len(one.place)):
-            target = str(one.inputs[row]) if one.inputs is not None else ""
-            name = f"{run.task}/{one.scores.item[row]}"
-            columns.add(name, float(one.scores.value[row]), int(one.place[row]), input_=target)
-    told = {
-        f"{key} of {run.task}": v for run, one in zip(runs, found, strict=True) for key, v in one.header.told.items()
-    }
-    alike = {f"{k} of {run.task}": v for run, one in zip(runs, found, strict=True) for k, v in one.header.alike.items()}
-    note = Caveat("pooled_tasks", f"{len(runs)} tasks as one: {', '.join(run.task for run in runs)}")
-    notes = tuple(dict.fromkeys(note for one in found for note in one.header.notes))
-    header = replace(found[0].header, told=told, alike=alike, notes=(*notes, note), unit="row")
-    return columns.finish(header)

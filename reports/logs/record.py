@@ -44,7 +44,8 @@ class Header:
 
     `alike` holds what has to be equal on both sides of a comparison, such as the judge, and `told` what is only noted
     where it differs; a key that one side lacks is not compared. `unit` is the place of a score: a line, a row or a
-    sample. `input_name` is the name of the fingerprint that tells different inputs of one item apart.
+    sample. `input_name` is the name of the fingerprint that tells different inputs of one item apart. `turned` says
+    that lower is better, and that the scores have the opposite sign for it.
     """
 
     arm: str = ""
@@ -57,6 +58,7 @@ class Header:
     item_name: str = "item"
     user_name: str = "user_id"
     input_name: str = "input"
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from mipo_bench.reports.stats import Caveat
 
 
 def refuse_other_scores(base: ScoreFile, method: ScoreFile) -> None:
-    """Raise UserError for another metric, task, judge, user or input of an item, or if no item is on both sides."""
+    """Raise UserError for another metric, direction, task, judge, user or input, or if no item is on both sides."""
     _refuse_other_metric(base, method)
+    _refuse_other_direction(base, method)
     for name, value in base.header.alike.items():
         other = method.header.alike.get(name, value)
         if value != other:
@@ -62,6 +63,15 @@ def _refuse_other_metric(base: ScoreFile, method: ScoreFile) -> None:
                 f"{base.path} has the {field} {in_base!r}, {method.path} has {in_method!r}: compare "
                 f"like with like (choose with --{field})."
             )
+
+
+def _refuse_other_direction(base: ScoreFile, method: ScoreFile) -> None:
+    if base.header.turned != method.header.turned:
+        turned, other = (base, method) if base.header.turned else (method, base)
+        raise NotComparableError(
+            f"lower is better for {turned.header.metric} in {turned.path}, and {other.path} does not say so. Keep the "
+            "samples of both in lm-eval's output folders, whose results say which way is better."
+        )
 
 
 def _refuse_nothing_shared(base: ScoreFile, method: ScoreFile) -> None:

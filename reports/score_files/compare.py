@@ -166,10 +166,11 @@ def _constant(arm: _Arm, value: float) -> _Arm:
     _, rows = np.unique(arm.file.scores.item.astype(str), return_index=True)
     scores, header = arm.file.scores, replace(arm.file.header, notes=())
     cluster = None if scores.cluster is None else scores.cluster[rows]
+    shown = -value if header.turned else value
     constant = replace(
         arm.file,
         header=header,
-        scores=Scores(scores.item[rows], np.full(len(rows), value), cluster),
+        scores=Scores(scores.item[rows], np.full(len(rows), shown), cluster),
         place=arm.file.place[rows],
         document=arm.file.document[rows],
         inputs=None,
@@ -180,6 +181,11 @@ def _constant(arm: _Arm, value: float) -> _Arm:
 def compare_files(base: ScoreFile, method: ScoreFile, settings: Settings) -> Comparison:
     """Compare the method's file with the base's; delta = method - base. Raises UserError if that is impossible."""
     refuse_other_scores(base, method)
+    if settings.missing == "zero" and method.header.turned:
+        raise UserError(
+            f"--missing zero: lower is better for {method.header.metric}, and a missing score would count as the best. "
+            "Choose --missing drop."
+        )
     try:
         found = compare(
             *_clustered(base, method),

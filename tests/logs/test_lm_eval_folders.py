@@ -15,7 +15,7 @@ from paths import ROOT
 from mipo_bench.harness.errors import NotComparableError, UserError
 from mipo_bench.reports.logs.formats import read_files
 from mipo_bench.reports.logs.record import Choice, ScoreFile
-from mipo_bench.reports.score_files.compare import Settings, compare_scores
+from mipo_bench.reports.score_files.compare import Pairing, Settings, compare_scores
 
 LOGS = ROOT / "tests/logs/data/lm_eval"
 EXACT = Settings("micro", "error", None, 0.05, 0)
@@ -81,6 +81,28 @@ def test_tasks_of_one_pattern_are_pooled(folder: Path) -> None:
     assert compared.comparison.base_mean == pytest.approx(found.scores.value.mean())
 
 
+def test_pooled_tasks_keep_users_seeds_and_repeated_documents(tmp_path: Path) -> None:
+    """As independent documents, the rows of a few users would give p-values that are far too small."""
+    for task in ("t_a", "t_b"):
+        rows = [
+            {"doc_id": n, "doc_hash": f"h{n % 20 // 2}", "metrics": ["acc"], "acc": n % 3 == 0, "train_seed": n // 20}
+            for n in range(40)
+        ]
+        file = tmp_path / f"samples_{task}_2026-01-01T00-00-00.000000.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plain = read_one(tmp_path, Choice("acc", task="t_*"))
+    assert plain.repeated == 20
+    assert set(plain.document) == {f"{task}/h{n}" for task in ("t_a", "t_b") for n in range(10)}
+    assert len(set(plain.scores.item)) == 40
+    assert plain.scores.seed is not None
+    assert set(plain.scores.seed) == {0, 1}
+    with_users = read_one(tmp_path, Choice("acc", task="t_*", columns={"user": "doc_hash"}))
+    assert with_users.scores.cluster is not None
+    assert set(with_users.scores.cluster) == {f"h{n}" for n in range(10)}
+    with pytest.raises(UserError, match=r"doc\.writer"):
+        read_one(tmp_path, Choice("acc", task="t_a", columns={"user": "doc.writer"}))
+
+
 def test_the_newest_run_of_a_folder(folder: Path) -> None:
     (path,) = folder.glob("samples_made_sums_*")
     path.with_name("samples_made_sums_2020-01-01T00-00-00.000000.jsonl").write_text("no rows")
@@ -116,8 +138,21 @@ def test_lower_is_better_is_turned(folder: Path) -> None:
     change_results(folder, lambda results: results["higher_is_better"]["made_sums"].update(acc=False))
     turned = read_one(folder, SUMS)
     assert list(turned.scores.value) == list(-plain.scores.value)
-    (found,) = compare_scores([folder, LOGS / "org__large"], SUMS, EXACT)
+    (found,) = compare_scores([folder, folder], SUMS, EXACT)
     assert "turned" in {caveat.code for caveat in found.comparison.warnings}
+
+
+def test_where_lower_is_better_every_value_is_turned_or_refused(folder: Path, tmp_path: Path) -> None:
+    plain = read_one(folder, SUMS)
+    change_results(folder, lambda results: results["higher_is_better"]["made_sums"].update(acc=False))
+    (found,) = compare_scores([folder], SUMS, EXACT, Pairing(against=0.25))
+    assert found.comparison.delta == pytest.approx(-(plain.scores.value.mean() - 0.25))
+    with pytest.raises(UserError, match="a missing score would count as the best"):
+        compare_scores([folder, folder], SUMS, replace(EXACT, missing="zero"))
+    (alone,) = (LOGS / "org__small").glob("samples_made_sums_*")
+    shutil.copy(alone, tmp_path / "alone.jsonl")
+    with pytest.raises(NotComparableError, match=r"lower is better for acc in .*, and .*alone.jsonl does not say so"):
+        compare_scores([folder, tmp_path / "alone.jsonl"], SUMS, EXACT)
 
 
 def test_incomplete_samples(folder: Path) -> None:

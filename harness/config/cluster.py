@@ -23,7 +23,7 @@ def _address(text: str) -> str:
         return text
     kind, _, place = text.partition(":")
     host, _, port = place.rpartition(":")
-    if kind != "ray" or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if kind != "ray" or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ValueError(_FORMS)
     return text
 

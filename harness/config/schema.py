@@ -235,7 +235,7 @@ class RunConfig(ConfigSection):
     """Most tokens of prompt and response together; None takes the model's window."""
     overflow: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Largest share of an arm's prompts that may exceed the window; they score 0. Above this share the arm fails."""
-    batch_size: Annotated[Whole, Field(ge=0)] = 0
+    batch_size: Annotated[Whole, Field(ge=0, le=2048)] = 0
     """Prompts in one inference batch; 0 takes as many as fit in the GPU's memory, or 32 without a GPU."""
     threads: Annotated[Whole, Field(ge=0)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""

@@ -118,10 +118,11 @@ def _arm(line: ResponseLine, references: Mapping[str, str]) -> Arm:
 
 
 def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Iterator[str]:
-    """A problem for each unknown item, repeated item, and arm that has a train_seed in some lines only."""
+    """A problem for each unknown or repeated item, and each arm with a train_seed or logprobs in some lines only."""
     items = {p.task.name: {item.id: item for item in p.task.items("eval")} for p in plans}
     both = {(p.task.name, arm) for p in plans for arm in {*p.baselines} & {*p.recipes}}
     first: dict[str, int] = {}
+    chosen = {arm for line, arm in arms.items() if line.option_logprobs is not None}
     for line, arm in arms.items():
         earlier = first.setdefault(response_id(arm, line.item), line.number)
         if line.item not in items[arm.task]:
@@ -131,6 +132,8 @@ def _misfits(arms: Mapping[ResponseLine, Arm], plans: Sequence[TaskPlan]) -> Ite
         elif line.option_logprobs is not None and len(line.option_logprobs) != _asked(items[arm.task][line.item]):
             given, options = len(line.option_logprobs), _asked(items[arm.task][line.item])
             yield f"{line.number}: option_logprobs has {given} numbers; item {line.item!r} has {options} options."
+        elif line.option_logprobs is None and arm in chosen and _asked(items[arm.task][line.item]):
+            yield f"{line.number}: arm {line.arm!r} has option_logprobs in other lines, but not here."
         elif (arm.task, line.arm) in both:
             yield f"{line.number}: arm {line.arm!r} has a train_seed here, but not in other lines."
 

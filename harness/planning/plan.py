@@ -238,10 +238,12 @@ def _wanted(plugin: Baseline | Recipe, names: Sequence[str] | None) -> bool:
 
 
 def _check_texts(task: str, items: Sequence[Item]) -> None:
-    """Raise PluginError if two items share an id, or a text cannot be encoded in UTF-8, as the report requires."""
+    """Raise PluginError if two items share an id, a prompt is no text, or a text cannot be encoded in UTF-8."""
+    no_text = [item.id for item in items if not isinstance(item.prompt, str)]
     twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
     broken = [item.id for item in items if not all_storable(item)]
     for names, problem in (
+        (no_text, "its prompt is no text"),
         (twice, "more than one item has this id"),
         (broken, "holds half a character (a lone surrogate)"),
     ):

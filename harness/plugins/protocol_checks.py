@@ -236,8 +236,10 @@ def checked_score(score: Score) -> Score:
     for name, value in (("value", score.value), *score.parts.items()):
         if not isinstance(name, str):
             raise TypeError(f"the part {name!r} does not have a text as its name")
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"{name} = {value!r} is not between 0 and 1")
+        is_number = isinstance(value, int | float)
+        if not is_number or not 0 <= value <= 1:
+            wrong = "not between 0 and 1" if is_number else f"a {type(value).__name__}; return a float of Python"
+            raise ValueError(f"{name} = {value!r} is {wrong}")
     reading = score.reading
     if reading is not None and not (isinstance(reading, Reading) and reading.way in WAYS):
         raise ValueError(f"the reading {shown(reading)} is not a Reading with a way of {', '.join(WAYS)}")

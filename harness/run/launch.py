@@ -35,7 +35,7 @@ def pop_launcher_rank(environment: MutableMapping[str, str]) -> Processes:
 
     def number(name: str, default: int) -> int:
         text = environment.get(name, "")
-        return int(text) if text.isdigit() else default
+        return int(text) if text.isascii() and text.isdigit() else default
 
     count = max(1, number("WORLD_SIZE", 1))
     rank = number("RANK", 0)

@@ -98,7 +98,7 @@ class InformationRecord(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Raise ValueError unless every method has one estimate for each number of contexts, in order."""
+        """Raise ValueError unless estimates and measured values are for each number of contexts, and each item."""
         found: dict[tuple[str, str], list[int]] = {}
         for estimate in self.estimates:
             found.setdefault((estimate.method, estimate.weights), []).append(estimate.contexts)
@@ -106,5 +106,10 @@ class InformationRecord(Record):
             if contexts != self.contexts:
                 raise ValueError(
                     f"the estimates of {method!r} ({weights}) are for {contexts} contexts, not {self.contexts}"
+                )
+        for arm in self.measured:
+            if [len(row) for row in arm.pmi] != [len(self.items)] * len(self.contexts):
+                raise ValueError(
+                    f"the measured values of {arm.method!r} are not one for each item and number of contexts"
                 )
         return self

@@ -83,7 +83,7 @@ def _whole(digits: str) -> int:
 
 def _check_version(version: str, name: str) -> None:
     major, known = version.split(".", maxsplit=1)[0], SCHEMA_VERSION.split(".", maxsplit=1)[0]
-    if not major.isdigit() or int(major) > int(known):
+    if not (major.isascii() and major.isdigit()) or int(major) > int(known):
         raise ReportError(f"{name} has report schema {version}; this mipo-bench reads up to {known}.x. Upgrade it.")
 
 

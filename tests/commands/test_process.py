@@ -94,7 +94,11 @@ def test_a_run_whose_reader_goes_away_is_finished_and_stored(tmp_path: Path) -> 
 
 def test_closed_streams_are_no_bug(tmp_path: Path) -> None:
     command = f"{sys.executable} -m mipo_bench.harness"
-    for line, code in ((f"{command} list >&-", 0), (f"{command} show nothing 2>&-", 2)):
+    for line, code in (
+        (f"{command} list >&-", 0),
+        (f"{command} show nothing 2>&-", 2),
+        (f"{command} read-answer --task arithmetic - <&-", 2),
+    ):
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, check=False, capture_output=True)
         assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
 

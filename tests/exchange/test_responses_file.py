@@ -250,6 +250,19 @@ def test_log_probabilities_of_options_are_read(run: Callable[..., Report]) -> No
     assert report.arms[0].parts["acc"] == [1.0] * 8
 
 
+def test_log_probabilities_of_some_options_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mean of `acc` would be that of a few items."""
+    monkeypatch.chdir(tmp_path)
+    one, *others = Facts().items("eval")[:4]
+    lines = [{"item_id": item.id, "arm": "plain", "response": "A"} for item in others]
+    first = {"item_id": one.id, "arm": "plain", "response": "A", "option_logprobs": [-1.0, -2, -3, -4]}
+    file = write(tmp_path / "answers.jsonl", [first, *lines])
+    assert called("run", "--model", str(file), "--task", "facts") == 2
+    assert "line 2: arm 'plain' has option_logprobs in other lines, but not here" in capsys.readouterr().err
+
+
 def test_a_dry_run_lists_the_arms_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "answers.jsonl", ALL)
     assert called("run", "--model", str(file), "--task", "arithmetic", "--dry-run") == 0

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from paths import DATA as PUBLIC_DATA
 
@@ -154,6 +155,7 @@ TASK_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"score": lambda self, item, r: 1.0}, "gold", "item 'eval-0': scoring the gold response gives 1.0, not a Score"),
     ({"score": lambda self, item, r: None}, "gold", "item 'eval-0': scoring the gold response gives None, not a Score"),
     ({"score": lambda self, item, r: Score(float("nan"))}, "gold", "value = nan is not between 0 and 1"),
+    ({"score": lambda self, item, r: Score(np.float32(1))}, "gold", "is a float32; return a float of Python"),
     (
         {"score": lambda self, item, r: Score(min(len(r.text), 9) / 5)},
         "range",

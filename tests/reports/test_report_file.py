@@ -82,6 +82,9 @@ def test_estimates_that_do_not_fit_the_contexts_of_their_block_are_refused() -> 
     assert parse_report(written(values() | {"information": [block]}), "made").information
     with pytest.raises(ReportError, match=r"made is damaged: information\.0\.contexts"):
         parse_report(written(values() | {"information": [block | {"contexts": []}]}), "made")
+    short = {"method": "a", "train_seed": None, "weights": "own", "pmi": [[0.5], []]}
+    with pytest.raises(ReportError, match="measured values of 'a' are not one for each item"):
+        parse_report(written(values() | {"information": [block | {"items": ["i"], "measured": [short]}]}), "made")
     estimates[1]["method"] = "unknown"
     with pytest.raises(ReportError, match=r"made is damaged: .*estimates of 'a' \(own\) are for \[1\] contexts, not"):
         parse_report(written(values() | {"information": [block]}), "made")
@@ -193,6 +196,7 @@ def test_a_report_that_contradicts_itself_is_damaged(edit: Callable[[dict[str, A
         ('{"schema_version": "1.1", "alpha": NaN}', "NaN is not JSON"),
         ('{"schema_version": "3.0"}', "this mipo-bench reads up to 2.x. Upgrade it"),
         ('{"schema_version": "x"}', "this mipo-bench reads up to 2.x"),
+        ('{"schema_version": "²"}', "this mipo-bench reads up to 2.x"),
         ('{"schema_version": 1}', "it has no schema_version"),
         ("[]", "is not a mipo-bench report"),
     ],

@@ -158,10 +158,11 @@ def test_a_recipe_that_fails_loses_its_arms_alone(error: BaseException, tmp_path
     [
         ({"id": "eval-0001"}, "'eval-0001': more than one item has this id"),
         ({"context": "a\ud800"}, "half a character"),
+        ({"prompt": None}, "its prompt is no text"),
     ],
 )
 def test_items_that_do_not_fit_into_a_report_are_refused_before_anything_runs(
-    change: dict[str, str], reason: str
+    change: dict[str, str | None], reason: str
 ) -> None:
     class Broken(Arithmetic):
         def items(self, split: Split) -> tuple[Item, ...]:

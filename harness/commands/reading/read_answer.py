@@ -65,6 +65,8 @@ def _content(file: str) -> bytes:
     from mipo_bench.harness.errors import ConfigError
 
     if file == STDIN:
+        if sys.stdin is None:  # it was closed before the start
+            raise ConfigError("there is no standard input to read. Give a file with one text, or a JSONL file.")
         return sys.stdin.buffer.read()
     try:
         return Path(file).expanduser().read_bytes()

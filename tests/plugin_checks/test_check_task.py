@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -155,7 +155,7 @@ TASK_PROBLEMS: list[tuple[dict[str, Any], str, str]] = [
     ({"score": lambda self, item, r: 1.0}, "gold", "item 'eval-0': scoring the gold response gives 1.0, not a Score"),
     ({"score": lambda self, item, r: None}, "gold", "item 'eval-0': scoring the gold response gives None, not a Score"),
     ({"score": lambda self, item, r: Score(float("nan"))}, "gold", "value = nan is not between 0 and 1"),
-    ({"score": lambda self, item, r: Score(np.float32(1))}, "gold", "is a float32; return a float of Python"),
+    ({"score": lambda self, item, r: Score(cast("float", np.float32(1)))}, "gold", "is a float32; return"),
     (
         {"score": lambda self, item, r: Score(min(len(r.text), 9) / 5)},
         "range",

@@ -237,7 +237,7 @@ class RunConfig(ConfigSection):
     """Largest share of an arm's prompts that may exceed the window; they score 0. Above this share the arm fails."""
     batch_size: Annotated[Whole, Field(ge=0, le=2048)] = 0
     """Prompts in one inference batch; 0 takes as many as fit in the GPU's memory, or 32 without a GPU."""
-    threads: Annotated[Whole, Field(ge=0)] = 0
+    threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 takes one for each core that this process may use."""
     processes: Annotated[Whole, Field(ge=0)] = 1
     """Processes on this machine that share the work; 0 takes one for each core, up to four."""

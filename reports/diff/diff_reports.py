@@ -42,12 +42,13 @@ def diff_reports(a: Side, b: Side, options: DiffOptions) -> ReportDiff:
     arms = [arm for pair in pairs for arm in _arms(pair, a.report, b.report, options)]
     if not arms:
         _fail_without_arms(options)
+    shown = {arm.task for arm in arms}
     return ReportDiff(
         a=a,
         b=b,
         average=b.report.average,
         alpha=b.report.alpha,
-        tasks=tuple(_task(pair, a.report, b.report) for pair in pairs),
+        tasks=tuple(_task(pair, a.report, b.report) for pair in pairs if pair.a.name in shown),
         arms=tuple(_adjusted(arms)),
         only_a=_only(a.report, b.report),
         only_b=_only(b.report, a.report),

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 
 from mipo_bench.harness.training.distributed.events import Started, send
 
@@ -24,9 +26,12 @@ def end(how: str) -> None:
 
 
 if __name__ == "__main__":
-    rank = int(os.environ["RANK"])
+    rank, said = int(os.environ["RANK"]), Path(sys.argv[1]).with_name("said")
     send(Started(rank, os.getpid()), 1)
     if rank == 0:
         os.write(1, os.environ.get("SAYS", "").encode())
+        said.touch()
         threading.Event().wait()  # for the other process, as in a training
+    while not said.exists():  # the first process is ended with the second, however late it started
+        time.sleep(0.01)
     end(os.environ["END"])

@@ -40,9 +40,13 @@ def least_found(n: int, alpha: float = 0.05, power: float = 0.8) -> float | None
     if n < needed:
         return None
 
+    ways = [math.log(math.comb(n, k)) for k in range(needed)]  # logs: for a tiny alpha these numbers are huge
+
     def missed(share: float) -> float:
-        fewer = (math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(needed))
-        return (1 - power) - sum(fewer)
+        if share in (0, 1):
+            return share - power
+        change, rest = math.log(share), math.log1p(-share)
+        return (1 - power) - sum(math.exp(of_k + k * change + (n - k) * rest) for k, of_k in enumerate(ways))
 
     return root(missed, 0.0, 1.0)
 

@@ -94,6 +94,9 @@ def test_no_smaller_difference_is_promised_than_signs_can_show(n: int) -> None:
     assert stats.binom.sf(5, n, least) == pytest.approx(0.8)
     assert found.mde == max(least, mde(found.se or 0))
     assert least_found(5) is None
+    of_many = least_found(5000, 1e-300)
+    assert of_many is not None
+    assert stats.binom.sf(min_nonzero_clusters(1e-300) - 1, 5000, of_many) == pytest.approx(0.8)
     assert compare(arm([1.0] * 5), arm([1.0] * 5)).mde is None
 
 

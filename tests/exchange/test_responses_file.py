@@ -104,8 +104,11 @@ def test_another_reference_can_be_chosen(run: Callable[..., Report]) -> None:
 def test_stored_responses_can_be_read_and_scored_again(
     run: Callable[..., Report], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run([*rows("plain", 4)[:-1], *rows("mine", 8, train_seed=0)], "--task", "arithmetic", code=1)
-    capsys.readouterr()
+    found = run([*rows("plain", 4)[:-1], *rows("mine", 8, train_seed=0)], "--task", "arithmetic", code=1)
+    plain, lengths = found.arms[0], found.arms[0].n_tokens[:-1]  # the last item has no line, and has failed
+    assert len(plain.failed) == 1
+    assert next(e.mean_tokens for e in found.estimates if e.method == "plain") == sum(lengths) / len(lengths)
+    assert ", 1 training seed " in " ".join(capsys.readouterr().out.split())
     report = "mipo-bench-report/report.json"
     assert called("diff", report, report, "--rescore") == 0
     out = capsys.readouterr().out

@@ -104,10 +104,11 @@ def run_test(items: Floats, clusters: ClusterSums, counts: Discordance | None, o
 def _of_seeds(items: Floats, clusters: ClusterSums, options: ComparisonOptions) -> Inference:
     """The test of two or more training seeds and clusters.
 
-    Where no score differs under any seed, no variance shows: a margin is tested as with one seed.
+    Where no score differs under any seed, no variance shows: a margin is tested as McNemar's test does, with each
+    cluster as an item.
     """
     if not items.any():
-        one = sign_flip(clusters.pooled, options.alpha, options.margin, options.seed, options.draws)
+        one = mcnemar(0, 0, len(clusters.sizes), options.alpha, options.margin)
         same = _identical(clusters, options.alpha, items.shape[1])
         return Inference(SHARE_WEIGHTED, 1, None, None, None, p_noninferiority=one.p_noninferiority, warnings=(same,))
     if clusters.is_flat:

@@ -55,7 +55,7 @@ REFUSED = {
     "--arm arithmetic/few-shot --seeds 2": "not trained",
     "--sd-users .1": "--sd-seeds is missing",
     "--sd-users .1 --sd-seeds 0 --seeds 1,2": "without training",
-    "--sd-seeds .01 --find .05": "nothing is said about users and items: give --sd-users",
+    "--sd-seeds .01 --find .05": "users and items do not vary: give --sd-users",
     "--sd-users 0 --sd-seeds 0": "every standard deviation is 0",
     "nowhere": "is no report file",
 }

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[str, int, Report, Report]] = {
     ),
     "selftest": ("diff --selftest a.json", 0, BASE.report(), BASE.report()),
     "selftest-noninferior": (
-        "diff --selftest a.json --gate noninferior --margin 0.1 --format markdown",
+        "diff --selftest a.json --gate noninferior --margin 0.2 --format markdown",
         0,
         BASE.report(),
         BASE.report(),
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[str, int, Report, Report]] = {
     ),
     "unknown-arm": ("diff a.json b.json --arm persona/prfile", 2, BASE.report(), BASE.report()),
     "margin-of-what-is-compared": (
-        "diff a.json a.json --arm persona/* --gate noninferior --margin persona=0.1",
+        "diff a.json a.json --arm persona/* --gate noninferior --margin persona=0.2",
         0,
         BASE.report(),
         BASE.report(),

@@ -123,9 +123,9 @@ def _from_assumptions(wanted: _Wanted) -> Planning:
         )
     components = Components(**wanted.assumed)
     _check_spread(components, "the --sd-* given")
-    if not (components.users or components.items or components.residual):
+    if not (components.users or components.items or components.seeds_users or components.residual):
         raise ConfigError(
-            "nothing is said about users and items: give --sd-users, --sd-items or --sd-residual. To take them from a "
+            "users and items do not vary: give --sd-users, --sd-items or --sd-residual above 0. To take them from a "
             "report, name its comparison with --arm TASK/METHOD."
         )
     return _planning(wanted, ("spread by assumption",), components, grid, trained=int(trained))
